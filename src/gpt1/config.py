@@ -1,0 +1,280 @@
+"""Every setting, its default and its bounds: frozen pydantic models, presets, overrides.
+
+The resolved configuration is: defaults < size preset < recipe preset < `--config FILE` < `--set
+section.field=value`. It is saved with every run. This file is the one table of bounds: commands,
+Python and error messages all read it here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gpt1.errors import ConfigError
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown fields, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelConfig(Settings):
+    """The shape of a GPT-1 (paper, section 4.1); the defaults are the released model's."""
+
+    vocab_size: int = Field(40478, ge=2, le=2**20)
+    n_ctx: int = Field(512, ge=1, le=2**16)
+    n_embd: int = Field(768, ge=1, le=2**14)
+    n_layer: int = Field(12, ge=1, le=256)
+    n_head: int = Field(12, ge=1, le=256)
+    afn: Literal["gelu", "relu", "swish"] = "gelu"
+    embd_pdrop: Probability = 0.1
+    attn_pdrop: Probability = 0.1
+    resid_pdrop: Probability = 0.1
+    layer_norm_epsilon: float = Field(1e-5, gt=0, le=1)
+    initializer_range: float = Field(0.02, gt=0, le=10)
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_embd is {self.n_embd} and n_head is {self.n_head}; n_embd must be divisible by "
+                f"n_head. Try n_embd={self.n_embd // self.n_head * self.n_head or self.n_head}"
+            )
+        return self
+
+
+class SamplingConfig(Settings):
+    """How the next token is picked; the defaults are greedy."""
+
+    max_new_tokens: int = Field(64, ge=0, le=2**20)
+    max_length: int | None = Field(None, ge=1, le=2**20)
+    """Prompt and new tokens together, the article's way; instead of max_new_tokens."""
+    temperature: float = Field(0.0, ge=0, le=1e4)
+    """0 is greedy."""
+    top_k: int | None = Field(None, ge=1)
+    top_p: float | None = Field(None, gt=0, le=1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=1e4)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    overflow: Literal["stop", "slide"] = "stop"
+    """At n_ctx positions: stop, or read the last half window again and go on."""
+
+
+class OptimizerConfig(Settings):
+    """Adam, in the release's form or torch's."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    """adam: as released, epsilon before bias correction, decay times the corrected rate (train.py's
+    `adam`); adamw: torch.optim.AdamW."""
+    lr: float = Field(2.5e-4, gt=0, le=10)
+    b1: Probability = 0.9
+    b2: Probability = 0.999
+    eps: float = Field(1e-8, gt=0, le=1)
+    weight_decay: float = Field(0.01, ge=0, le=10)
+    """On tensors of more than one dimension only."""
+    max_grad_norm: float | None = Field(1.0, gt=0)
+
+
+class ScheduleConfig(Settings):
+    """The factor on the learning rate over a run."""
+
+    name: Literal["warmup_cosine", "warmup_linear", "warmup_constant", "linear"] = "warmup_cosine"
+    """The first three as released (spec 3.6, 3.12); linear: up over the warm-up, then down to 0."""
+    warmup_steps: int | None = Field(None, ge=0)
+    warmup_share: float = Field(0.1, ge=0, le=1)
+    """Warm-up as a share of the run; with warmup_steps, its upper limit."""
+    total_steps: int | None = Field(None, ge=-1)
+    """None: the run's own length. -1 is what the article passes (spec 9.8.3)."""
+    count_from: Literal[0, 1] = 0
+    """0: the first update has factor 0, as released (spec 3.11)."""
+
+
+class DataConfig(Settings):
+    """How text becomes windows."""
+
+    pack: Literal["windows", "documents", "article"] = "windows"
+    """windows: n_ctx + 1 ids over contiguous text; documents: whole documents, not seeing each
+    other; article: the article's packing rule, as it is (spec 9.8.4)."""
+    prefix: str = ""
+    end: Literal["token", "text", "nothing"] = "nothing"
+    """After every document: a real added token, the article's literal text, or nothing."""
+    shuffle: bool = True
+    valid_share: float = Field(0.0, ge=0, le=0.5)
+    max_pack: int | None = Field(None, ge=2)
+    """The article's 500; None is n_ctx + 1 (windows) or n_ctx (packs)."""
+
+
+class TrainConfig(Settings):
+    """The run: how long, how big a batch, what is written when."""
+
+    steps: int | None = Field(None, ge=1)
+    """Updates; None: `epochs` decides."""
+    epochs: float = Field(1, gt=0, le=1e6)
+    batch_size: Count = 64
+    """Sequences an update, over all micro-batches and ranks."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Sequences in one forward pass; None: chosen to fit."""
+    loss: Literal["token_mean", "pack_sum"] = "token_mean"
+    """pack_sum: the article's sum of each pack's mean (spec 9.10, defect 8)."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    save_every: Count = 500
+    keep_checkpoints: int = Field(2, ge=1, le=1000)
+    eval_every: int | None = Field(None, ge=1)
+    """None: about ten times a run."""
+    eval_windows: int = Field(256, ge=1)
+    """Validation windows looked at along the way; the last evaluation reads all of it."""
+    log_every: Count = 10
+    patience: int | None = Field(None, ge=1)
+    """Evaluations without a better validation loss before the run stops."""
+    keep_best: bool = True
+    """End with the checkpoint of the best validation loss, not the last."""
+    limit: int | None = Field(None, ge=1)
+    """Read only so many rows."""
+
+
+class RunConfig(Settings):
+    """A whole run, resolved: what `run.json` holds."""
+
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def check(kind: type[S], values: Mapping[str, Any], *, where: str = "") -> S:
+    """Build settings of `kind` from `values`, or raise ConfigError in the user's words.
+
+    >>> check(SamplingConfig, {"top_p": 0.9}).top_p
+    0.9
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(kind, error, where)) from None
+
+
+def load_size(name: str) -> ModelConfig:
+    """Return the model preset `name` (gpt1, mini, tiny), or of a TOML file of one's own."""
+    return check(RunConfig, _preset(name, "size")).model
+
+
+def load_run(
+    *,
+    size: str | None = None,
+    recipe: str | None = None,
+    file: Path | str | None = None,
+    overrides: Iterable[str] = (),
+    **settings: Mapping[str, Any],
+) -> RunConfig:
+    """Resolve a run: defaults < size < recipe < file < settings < overrides.
+
+    `overrides` are `section.field=value` with a TOML value or a bare word; `settings` are whole
+    sections, e.g. `train={"steps": 10}`; None in them means not given.
+
+    >>> load_run(size="tiny", overrides=["train.steps=5"]).train.steps
+    5
+    """
+    values: dict[str, Any] = {}
+    if size is not None:
+        _merge(values, _preset(size, "size"))
+    if recipe is not None:
+        _merge(values, _preset(recipe, "recipe"))
+    if file is not None:
+        _merge(values, _read_toml(Path(file)))
+    for section, fields in settings.items():
+        _merge(values, {section: {k: v for k, v in fields.items() if v is not None}})
+    for override in overrides:
+        _merge(values, _parse_override(override))
+    return check(RunConfig, values)
+
+
+def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping):
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = None if value == "none" else value  # TOML has no null
+
+
+def _preset(name: str, kind: str) -> dict[str, Any]:
+    """Read presets/NAME.toml, whose first table tells whether it is a size or a recipe."""
+    if name.endswith(".toml"):
+        return _read_toml(Path(name))
+    folder = resources.files("gpt1") / "presets"
+    presets = {
+        Path(item.name).stem: tomllib.loads(item.read_text("utf-8"))
+        for item in folder.iterdir()
+        if item.name.endswith(".toml")
+    }
+    fitting = sorted(n for n, p in presets.items() if ("model" in p) == (kind == "size"))
+    if name not in fitting:
+        raise ConfigError(
+            f"{kind} is {name!r}; there are {', '.join(fitting)}.{_nearest(name, fitting)} "
+            f"A path to a .toml file works too."
+        )
+    return presets[name]
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the settings file {path} is not TOML: {error}") from None
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    name, equals, value = text.partition("=")
+    section, dot, field = name.strip().partition(".")
+    if not equals or not dot or not field:
+        raise ConfigError(
+            f"--set is {text!r}; it takes section.field=value, e.g. --set optimizer.lr=1e-4"
+        )
+    try:
+        parsed = tomllib.loads(f"x = {value.strip()}")["x"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return {section: {field: parsed}}
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _explain(kind: type[Settings], error: ValidationError, where: str) -> str:
+    lines = []
+    for item in error.errors():
+        place = [str(part) for part in item["loc"]]
+        name = ".".join([*([where] if where else []), *place])
+        if item["type"] == "extra_forbidden":
+            owner: Any = kind
+            for part in place[:-1]:
+                owner = owner.model_fields[part].annotation
+            names = list(owner.model_fields)
+            unknown = f"unknown setting {name!r}.{_nearest(place[-1], names)}"
+            lines.append(f"{unknown} The settings there: {', '.join(names)}")
+        elif item["type"] == "value_error":
+            lines.append(str(item["ctx"]["error"]))
+        else:
+            limit = item["msg"].removeprefix("Input ")
+            lines.append(f"{name} is {item['input']!r}; it {limit}.")
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""Every error gpt1 raises on purpose.
+
+    GPT1Error                     exit code 1: the work failed
+    ├── UsageError (ValueError)   exit code 2: what was asked for cannot be
+    │   ├── ConfigError           a setting is unknown, of the wrong type or out of bounds
+    │   ├── InputError            text, ids or rows that the model cannot take
+    │   │   └── ContextError      more positions than the model has
+    │   └── DataError             a user's file is missing, empty, malformed or lacks a column
+    ├── TokenizerError            vocabulary files that do not fit each other, or the model
+    ├── CheckpointError           a model folder that lacks something or holds something else
+    │   └── CorruptError          bytes on disk differ from what was written
+    ├── StorageError              the disk refused (full, no permission, I/O error)
+    ├── HubError                  a name could not be fetched
+    └── TrainingError             training cannot go on (non-finite loss, run in use, wrong resume)
+
+A message says what it is, the limit, and what to do, in the user's words.
+"""
+
+from __future__ import annotations
+
+
+class GPT1Error(Exception):
+    """Base of every error raised on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(GPT1Error, ValueError):
+    """The request itself cannot be met."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting is unknown, of the wrong type, or out of its bounds."""
+
+
+class InputError(UsageError):
+    """Text, ids or rows that the model cannot take."""
+
+
+class ContextError(InputError):
+    """More positions than the model has."""
+
+
+class DataError(UsageError):
+    """A user's file is missing, empty, malformed, or lacks a column."""
+
+
+class TokenizerError(GPT1Error):
+    """Vocabulary files that fit neither each other nor the model."""
+
+
+class CheckpointError(GPT1Error):
+    """A model folder that lacks something, or holds something else."""
+
+
+class CorruptError(CheckpointError):
+    """Bytes on disk differ from what was written."""
+
+
+class StorageError(GPT1Error):
+    """The disk refused: full, no permission, I/O error."""
+
+
+class HubError(GPT1Error):
+    """A name could not be fetched from the hub."""
+
+
+class TrainingError(GPT1Error):
+    """Training cannot start or go on."""

@@ -1,0 +1,374 @@
+"""The only writer and the only reader of what gpt1 keeps on disk.
+
+A folder is written beside its place, every file flushed, `manifest.json` (sizes and SHA-256) last,
+and then renamed: a reader sees the old folder or the new one, never a part. A reader verifies the
+very bytes it returns. Folders of other tools have no manifest and are read as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gpt1.errors import CheckpointError, CorruptError, StorageError
+
+MANIFEST = "manifest.json"
+_CHUNK = 1 << 22
+
+
+class Disk:
+    """Every call that changes the disk, in one place, so that tests can make it fail or stop."""
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir()
+
+    def create(self, path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+
+    def open_append(self, path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        return os.write(fd, data)
+
+    def flush(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        os.replace(old, new)
+
+    def truncate(self, path: Path, size: int) -> None:
+        os.truncate(path, size)
+
+    def remove(self, path: Path) -> None:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def flush_folder(self, path: Path) -> None:
+        if os.name == "nt":
+            return  # Windows cannot open a folder to flush it; its rename is journalled
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+disk = Disk()
+
+
+@contextlib.contextmanager
+def _refusals(doing: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"could not {doing} {path}: {reason}. Nothing that was there before has changed; "
+            f"free some space or choose another place, and run it again."
+        ) from error
+
+
+def _write_all(fd: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        written = disk.write(fd, view[:_CHUNK])
+        if written <= 0:
+            raise OSError(5, "short write")
+        view = view[written:]
+
+
+class FolderWriter:
+    """Write a folder that appears whole or not at all.
+
+    with FolderWriter("out") as folder:
+        folder.add("a.txt", b"bytes, or an iterable of them")
+
+    Leaving the block normally publishes it; leaving it by an exception removes it. `replace` allows
+    an earlier folder with a manifest to be replaced; anything else in the way is an error.
+    Raises StorageError.
+    """
+
+    def __init__(self, path: Path | str, *, replace: bool = False) -> None:
+        self.path = Path(path)
+        self._replace = replace
+        self._files: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        path = self.path
+        _recover(path)
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        if taken and not (self._replace and (path / MANIFEST).is_file()):
+            raise StorageError(
+                f"{path} is already there; gpt1 does not write over what it has not made. "
+                f"Choose another folder, or move that one away."
+            )
+        with _refusals("create a folder in", path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mktemp(prefix=f".{path.name}.new-", dir=path.parent))
+            disk.make_folder(self._folder)
+        return self
+
+    def add(self, name: str, data: bytes | Iterable[bytes | memoryview]) -> None:
+        """Write one file, flushed to disk."""
+        _check_name(name)
+        digest, size = hashlib.sha256(), 0
+        with _refusals("write", self.path / name):
+            fd = disk.create(self._folder / name)
+            try:
+                for chunk in (data,) if isinstance(data, bytes) else data:
+                    _write_all(fd, chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+                disk.flush(fd)
+            finally:
+                os.close(fd)
+        self._files[name] = {"bytes": size, "sha256": digest.hexdigest()}
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            try:
+                self._publish()
+                return
+            except BaseException:
+                self._discard()
+                raise
+        self._discard()
+
+    def _publish(self) -> None:
+        self.add(MANIFEST, json_bytes({"files": dict(sorted(self._files.items()))}))
+        old = _old(self.path)
+        with _refusals("put in place", self.path):
+            disk.flush_folder(self._folder)
+            if self.path.exists():
+                disk.rename(self.path, old)
+            disk.rename(self._folder, self.path)
+            disk.flush_folder(self.path.parent)
+        if old.exists():
+            with contextlib.suppress(OSError):
+                disk.remove(old)
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):
+            disk.remove(self._folder)
+        with contextlib.suppress(StorageError, OSError):
+            _recover(self.path)
+
+
+def _old(path: Path) -> Path:
+    return path.parent / f".{path.name}.old"
+
+
+def _recover(path: Path) -> None:
+    """Finish what a crash between the two renames of a replacement left undone."""
+    old = _old(path)
+    if old.is_dir():
+        with _refusals("recover", path):
+            if path.is_dir():
+                disk.remove(old)
+            else:
+                disk.rename(old, path)
+
+
+def write_folder(
+    path: Path | str, files: Mapping[str, bytes | Iterable[bytes]], *, replace: bool = False
+) -> None:
+    """Write `files` (name -> bytes) as one atomic folder with a manifest. Raises StorageError."""
+    with FolderWriter(path, replace=replace) as folder:
+        for name, data in files.items():
+            folder.add(name, data)
+
+
+def write_file(path: Path | str, data: bytes) -> None:
+    """Write one file so that a reader sees the old or the new one. Raises StorageError."""
+    path = Path(path)
+    with _refusals("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mktemp(prefix=f".{path.name}.new-", dir=path.parent))
+        fd = disk.create(new)
+        try:
+            try:
+                _write_all(fd, data)
+                disk.flush(fd)
+            finally:
+                os.close(fd)
+            disk.rename(new, path)
+            disk.flush_folder(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                disk.remove(new)
+            raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder: first out of its name, then for good, so no part is ever read."""
+    gone = Path(tempfile.mktemp(prefix=f".{path.name}.gone-", dir=path.parent))
+    with _refusals("remove", path):
+        disk.rename(path, gone)
+        disk.remove(gone)
+
+
+class Log:
+    """An append-only file of JSON lines (metrics.jsonl). Raises StorageError."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def keep(self, lines: int) -> None:
+        """Drop everything after the first `lines` lines: what a resumed run will write again."""
+        if not self.path.exists():
+            return
+        with _refusals("shorten", self.path):
+            kept = b"".join(self.path.read_bytes().splitlines(keepends=True)[:lines])
+            disk.truncate(self.path, len(kept))
+
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Write records at the end, a line each."""
+        data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+        with _refusals("write", self.path):
+            fd = disk.open_append(self.path)
+            try:
+                _write_all(fd, data)
+            finally:
+                os.close(fd)
+
+    def flush(self) -> None:
+        """Make sure that all lines survive a power loss."""
+        with _refusals("write", self.path):
+            fd = disk.open_append(self.path)
+            try:
+                disk.flush(fd)
+            finally:
+                os.close(fd)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all whole records; a last line cut off by a crash is left out."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+class Folder:
+    """A folder opened for reading; every byte it returns has been checked against the manifest.
+
+    `verified` tells whether there is a manifest. Raises CheckpointError if the folder is missing,
+    CorruptError if a file differs, is missing, or is no plain file.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        _recover(self.path)
+        if not self.path.is_dir():
+            raise CheckpointError(f"there is no folder {self.path}. Check the path.")
+        self._files: dict[str, dict[str, Any]] = {}
+        self.verified = (self.path / MANIFEST).is_file()
+        if self.verified:
+            try:
+                self._files = json.loads((self.path / MANIFEST).read_bytes())["files"]
+                self._files = {str(n): {**entry} for n, entry in self._files.items()}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise CorruptError(
+                    f"{self.path / MANIFEST} is damaged. Restore the folder from a copy."
+                ) from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names()
+
+    def names(self) -> list[str]:
+        """Return the names of the files, in order."""
+        if self.verified:
+            return sorted(self._files)
+        return sorted(item.name for item in self.path.iterdir() if item.is_file())
+
+    def sha256(self, name: str) -> str:
+        """Return the recorded hash of a file of a folder with a manifest."""
+        return str(self._files[name]["sha256"])
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes, verified."""
+        with self._open(name) as fd:
+            data = bytearray()
+            while chunk := os.read(fd, _CHUNK):
+                data += chunk
+        self._compare(name, len(data), hashlib.sha256(data).hexdigest())
+        return bytes(data)
+
+    def json(self, name: str) -> Any:
+        """Return a file's JSON value, verified."""
+        try:
+            return json.loads(self.read(name))
+        except ValueError as error:
+            raise CheckpointError(f"{self.path / name} is not JSON: {error}") from None
+
+    def map(self, name: str) -> mmap.mmap | bytes:
+        """Return a file's bytes without holding them in memory, verified."""
+        with self._open(name) as fd:
+            if not os.fstat(fd).st_size:
+                self._compare(name, 0, hashlib.sha256(b"").hexdigest())
+                return b""
+            mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        self._compare(name, len(mapped), hashlib.sha256(mapped).hexdigest())
+        return mapped
+
+    @contextlib.contextmanager
+    def _open(self, name: str) -> Iterator[int]:
+        _check_name(name)
+        path = self.path / name
+        if self.verified and name not in self._files and name != MANIFEST:
+            raise CheckpointError(f"{self.path} has no file {name}; it holds {self._listing()}.")
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+        try:
+            fd = os.open(path, flags)
+        except FileNotFoundError:
+            if self.verified:
+                raise CorruptError(f"{path} is gone. Restore the folder from a copy.") from None
+            raise CheckpointError(
+                f"{self.path} has no file {name}; it holds {self._listing()}."
+            ) from None
+        except OSError as error:
+            raise StorageError(f"could not read {path}: {error.strerror}.") from error
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise CheckpointError(f"{path} is not a plain file.")
+            yield fd
+        except OSError as error:
+            raise StorageError(f"could not read {path}: {error.strerror}.") from error
+        finally:
+            os.close(fd)
+
+    def _compare(self, name: str, size: int, digest: str) -> None:
+        if self.verified and self._files.get(name) != {"bytes": size, "sha256": digest}:
+            raise CorruptError(
+                f"{self.path / name} is not what was written (its SHA-256 differs from the "
+                f"manifest's). Restore the folder from a copy."
+            )
+
+    def _listing(self) -> str:
+        names = self.names()
+        return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
+
+
+def _check_name(name: str) -> None:
+    """Refuse names that lead out of the folder."""
+    if name in ("", ".", "..") or any(c in name for c in "/\\\0:"):
+        raise CheckpointError(f"{name!r} is no plain file name.")
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return `value` as the indented JSON that gpt1 writes."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
