@@ -1,0 +1,1 @@
+"""The architecture: imports torch, config and errors, nothing else of ours."""

@@ -1,0 +1,68 @@
+"""The only cross-entropy: over the tied head, in chunks of positions, as a sum and a count.
+
+The logits of a whole batch are the largest thing in training a GPT-1 (V = 40,478 columns a
+position). Here they exist for one chunk at a time: its gradients are taken at once and the logits
+dropped, so memory grows with positions, not with positions x vocabulary. A sum and a count, not a
+mean, so that neither accumulation nor the number of ranks changes a gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+CHUNK = 1024
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+    """Return the summed cross-entropy of `hidden @ weight.T` against `labels`, and their count.
+
+    hidden (N, C), weight (V, C), labels int64 (N,): the id each position must predict, -100 where
+    there is none. Computes in autocast's dtype where it is on; the sum is float32, or float64 for
+    float64 input.
+    """
+    kept = (labels != IGNORED).nonzero().squeeze(1)
+    if len(kept) < len(labels):
+        hidden, labels = hidden[kept], labels[kept]
+    total: Tensor = _LinearCrossEntropy.apply(hidden, weight, labels)  # type: ignore[no-untyped-call]
+    return total, len(kept)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+        device = hidden.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        if hidden.dtype == torch.float64:
+            dtype = None
+        w = weight.to(dtype or weight.dtype)
+        h_all = hidden.to(w.dtype)
+        exact = torch.float64 if w.dtype == torch.float64 else torch.float32
+        total = torch.zeros((), dtype=exact, device=hidden.device)
+        wanted = any(ctx.needs_input_grad[:2])
+        grad_hidden = torch.empty_like(hidden) if wanted else None
+        grad_weight = torch.zeros_like(weight) if wanted else None
+        with torch.autocast(device, enabled=False):
+            for start in range(0, len(labels), CHUNK):
+                h, y = h_all[start : start + CHUNK], labels[start : start + CHUNK, None]
+                logits = (h @ w.T).to(exact)  # (n, V)
+                log_sum = logits.logsumexp(1, keepdim=True)
+                total += (log_sum - logits.gather(1, y)).sum()
+                if grad_hidden is None or grad_weight is None:
+                    continue
+                error = logits.sub_(log_sum).exp_()  # softmax - one-hot, (n, V)
+                error.scatter_add_(1, y, error.new_full((1, 1), -1).expand_as(y))
+                error = error.to(w.dtype)
+                grad_hidden[start : start + CHUNK] = error @ w
+                grad_weight += error.T @ h
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        grad_hidden, grad_weight = ctx.saved_tensors
+        scale = grads[0]
+        return grad_hidden * scale.to(grad_hidden.dtype), grad_weight * scale, None

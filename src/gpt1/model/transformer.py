@@ -1,0 +1,293 @@
+"""GPT-1's Transformer decoder, the whole of it (paper, sections 3.1 and 4.1).
+
+    h_0 = tokens[ids] + positions[0..T-1]
+    n   = LN_1(h + Attention(h));  h' = LN_2(n + MLP(n))      12 times: the norm comes after the sum
+    logits = h_12 @ tokens^T                                  tied to the input, no norm before it
+
+Shapes: B batch, T positions, S keys (T, or more with a cache), C width n_embd, H heads, D = C / H,
+V vocabulary. Differences from the release are listed in docs/fidelity.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gpt1.config import ModelConfig
+from gpt1.errors import ContextError, InputError
+from gpt1.model.cache import KeyValueCache
+from gpt1.model.losses import linear_cross_entropy
+
+
+@dataclass(frozen=True)
+class Output:
+    """What `Transformer.forward` returns; what was not asked for is None.
+
+    logits (B, T, V); loss, a scalar; hidden_states, n_layer + 1 of (B, T, C): the embeddings, then
+    every block; attentions, n_layer of (B, H, T, S).
+    """
+
+    logits: Tensor
+    loss: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention (spec 1.4)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_head = config.n_head
+        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.proj = nn.Linear(config.n_embd, config.n_embd)
+        self.attn_pdrop = config.attn_pdrop
+        self.resid_drop = nn.Dropout(config.resid_pdrop)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        cache: KeyValueCache | None,
+        layer: int,
+        weights_wanted: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        B, T, C = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
+        if cache is not None:
+            k, v = cache.update(layer, k, v)  # (B, H, S, D)
+        dropout = self.attn_pdrop if self.training else 0.0
+        if weights_wanted:
+            y, weights = _attend(q, k, v, mask, dropout)
+        else:
+            y = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None and T > 1
+            )
+            weights = None
+        y = y.transpose(1, 2).reshape(B, T, C)  # heads side by side again
+        return self.resid_drop(self.proj(y)), weights
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
+) -> tuple[Tensor, Tensor]:
+    """Return attention's output and its weights (B, H, T, S), which SDPA does not give."""
+    if mask is None:
+        mask = _causal(q.shape[2], q.device)
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, H, T, S)
+    weights = F.dropout(scores.masked_fill(~mask, -torch.inf).softmax(-1), dropout)
+    return weights @ v, weights
+
+
+def _causal(T: int, device: torch.device) -> Tensor:
+    return torch.ones(T, T, dtype=torch.bool, device=device).tril()
+
+
+class MLP(nn.Module):
+    """Two affine maps, four times as wide between, no dropout between (spec 1.5)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.afn = config.afn
+        self.resid_drop = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.fc(x)  # (B, T, 4C)
+        if self.afn == "gelu":
+            u = F.gelu(u, approximate="tanh")  # the release's form, not the error function's
+        else:
+            u = F.relu(u) if self.afn == "relu" else F.silu(u)  # "swish" is x * sigmoid(x)
+        out: Tensor = self.resid_drop(self.proj(u))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and MLP, each added to its input and then normalised (spec 1.3)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        cache: KeyValueCache | None,
+        layer: int,
+        weights_wanted: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        a, weights = self.attention(x, mask, cache, layer, weights_wanted)
+        n = self.ln_1(x + a)
+        return self.ln_2(n + self.mlp(n)), weights  # the second sum takes n, not x + a
+
+
+class Transformer(nn.Module):
+    """GPT-1: a post-norm decoder with learned positions and a tied head.
+
+    >>> import gpt1, torch
+    >>> model = gpt1.Transformer(gpt1.ModelConfig(vocab_size=50, n_ctx=8, n_embd=12, n_layer=2,
+    ...                                           n_head=3)).eval()
+    >>> model(torch.tensor([[3, 14, 15]])).logits.shape
+    torch.Size([1, 3, 50])
+    """
+
+    def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = nn.Embedding(config.vocab_size, config.n_embd)
+        self.positions = nn.Embedding(config.n_ctx, config.n_embd)
+        self.embd_drop = nn.Dropout(config.embd_pdrop)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        for name, parameter in self.named_parameters():  # spec 1.8
+            if parameter.is_meta or ".ln_" in name:
+                continue
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, std=config.initializer_range, generator=generator)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        labels: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> Output:
+        """Return the logits of every position, and the loss if `labels` are given.
+
+        ids, labels, position_ids, token_type_ids: int64 (B, T). labels are the ids themselves; the
+        shift is made here and -100 is no target; the loss is the mean over the targets.
+        attention_mask: (B, T) of 0 and 1, or boolean (B, 1, T, T), True where a query may look.
+        token_type_ids add a row of the token matrix, as in transformers. Positions default to
+        0..T-1, or to what follows the cache. With a cache, rows of different lengths are padded on
+        the right, and the caller advances the cache by what each row really read.
+
+        Raises InputError (an id out of range, nothing to read), ContextError (over n_ctx).
+        """
+        hidden, states, attentions = self._encode(
+            ids,
+            attention_mask,
+            position_ids,
+            token_type_ids,
+            cache,
+            output_attentions,
+        )
+        logits = F.linear(hidden, self.tokens.weight)  # (B, T, V)
+        loss = None
+        if labels is not None:
+            self._check_ids(labels, "labels", ignored=-100)
+            total, count = linear_cross_entropy(
+                hidden[:, :-1].flatten(0, 1), self.tokens.weight, labels[:, 1:].flatten()
+            )
+            loss = total / count
+        return Output(
+            logits,
+            loss,
+            states if output_hidden_states else None,
+            attentions if output_attentions else None,
+        )
+
+    def hidden(
+        self,
+        ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Return the last block's states (B, T, C), before the head: what the objectives read."""
+        return self._encode(ids, attention_mask, position_ids, None, cache, False)[0]
+
+    def num_parameters(self) -> int:
+        """Return the number of weights, the tied head counted once (spec 1.9.1)."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def _encode(
+        self,
+        ids: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+        token_type_ids: Tensor | None,
+        cache: KeyValueCache | None,
+        weights_wanted: bool,
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        self._check_ids(ids, "ids")
+        B, T = ids.shape
+        past = 0 if cache is None else cache.longest
+        if past + T > self.config.n_ctx:
+            raise ContextError(
+                f"the input is {past + T} ids long; the model has {self.config.n_ctx} positions. "
+                f"Shorten it, or split it into windows."
+            )
+        if cache is None:
+            mask = _mask(attention_mask, T, ids.device)
+        else:
+            if attention_mask is not None:
+                raise InputError(
+                    "attention_mask and cache were both given; the cache's lengths tell what a "
+                    "row holds. Pad on the right and advance the cache by each row's length."
+                )
+            mask = cache.visible(T)
+            if position_ids is None:
+                position_ids = cache.positions(T).clamp_max(self.config.n_ctx - 1)
+        if position_ids is None:
+            h = self.tokens(ids) + self.positions.weight[:T]
+        else:
+            h = self.tokens(ids) + self.positions(position_ids)  # (B, T, C)
+        if token_type_ids is not None:
+            self._check_ids(token_type_ids, "token_type_ids")
+            h = h + self.tokens(token_type_ids)
+        h = self.embd_drop(h)
+        states, attentions = [h], []
+        for layer, block in enumerate(self.blocks):
+            h, weights = block(h, mask, cache, layer, weights_wanted)
+            states.append(h)
+            if weights is not None:
+                attentions.append(weights)
+        return h, tuple(states), tuple(attentions)
+
+    def _check_ids(self, ids: Tensor, name: str, *, ignored: int = 0) -> None:
+        if ids.dim() != 2 or ids.dtype not in (torch.int64, torch.int32) or not ids.numel():
+            raise InputError(
+                f"{name} is a {ids.dtype} tensor of shape {tuple(ids.shape)}; the model reads "
+                f"whole numbers of shape (B, T) with B and T at least 1."
+            )
+        wrong = (ids >= self.config.vocab_size) | ((ids < 0) & (ids != ignored))
+        if wrong.any():
+            raise InputError(
+                f"{name} hold {int(ids[wrong][0])}; the model knows ids from 0 to "
+                f"{self.config.vocab_size - 1}. Use the tokenizer that belongs to the model."
+            )
+
+
+def _mask(attention_mask: Tensor | None, T: int, device: torch.device) -> Tensor | None:
+    """Return a boolean mask (B, 1, T, T), or None for plain causality.
+
+    Every query sees at least itself: a row of padding then stays finite, and no other row reads it.
+    """
+    if attention_mask is None:
+        return None
+    if attention_mask.dim() == 2 and attention_mask.shape[1] == T:
+        if bool(attention_mask.all()):
+            return None
+        attention_mask = attention_mask[:, None, None]
+    elif attention_mask.dim() != 4 or attention_mask.shape[2:] != (T, T):
+        raise InputError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}; for {T} positions it is "
+            f"(B, {T}) or (B, 1, {T}, {T})."
+        )
+    itself = torch.eye(T, dtype=torch.bool, device=device)
+    return attention_mask.bool() & _causal(T, device) | itself
