@@ -106,6 +106,8 @@ class DataConfig(Settings):
     pack: Literal["windows", "documents", "article"] = "windows"
     """windows: n_ctx + 1 ids over contiguous text; documents: whole documents, not seeing each
     other; article: the article's packing rule, as it is (spec 9.8.4)."""
+    words: Literal["original", "slow", "fast"] | None = None
+    """How text is cut to words; None: as the tokenizer does."""
     prefix: str = ""
     end: Literal["token", "text", "nothing"] = "nothing"
     """After every document: a real added token, the article's literal text, or nothing."""
@@ -141,8 +143,6 @@ class TrainConfig(Settings):
     """Evaluations without a better validation loss before the run stops."""
     keep_best: bool = True
     """End with the checkpoint of the best validation loss, not the last."""
-    limit: int | None = Field(None, ge=1)
-    """Read only so many rows."""
 
 
 class RunConfig(Settings):
@@ -203,6 +203,26 @@ def load_run(
     for override in overrides:
         _merge(values, _parse_override(override))
     return check(RunConfig, values)
+
+
+def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfig:
+    """Resolve how text is sampled: defaults < fields (None: not given) < overrides.
+
+    `overrides` are `sampling.field=value`.
+
+    >>> load_sampling(["sampling.min_p=0.1"], temperature=0.8).min_p
+    0.1
+    """
+    values: dict[str, Any] = {"sampling": {k: v for k, v in fields.items() if v is not None}}
+    for override in overrides:
+        _merge(values, _parse_override(override))
+    unknown = sorted(set(values) - {"sampling"})
+    if unknown:
+        raise ConfigError(
+            f"--set names the section {unknown[0]!r}; this command has only sampling, e.g. "
+            f"--set sampling.min_p=0.1"
+        )
+    return check(SamplingConfig, values["sampling"], where="sampling")
 
 
 def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:

@@ -33,10 +33,14 @@ class Disk:
         path.mkdir()
 
     def create(self, path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+        return os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644
+        )
 
     def open_append(self, path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+        return os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644
+        )
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         return os.write(fd, data)
@@ -67,7 +71,8 @@ disk = Disk()
 
 
 @contextlib.contextmanager
-def _refusals(doing: str, path: Path) -> Iterator[None]:
+def refusals(doing: str, path: Path) -> Iterator[None]:
+    """Turn the system's refusals within the block into StorageError."""
     try:
         yield
     except OSError as error:
@@ -112,7 +117,7 @@ class FolderWriter:
                 f"{path} is already there; gpt1 does not write over what it has not made. "
                 f"Choose another folder, or move that one away."
             )
-        with _refusals("create a folder in", path.parent):
+        with refusals("create a folder in", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mktemp(prefix=f".{path.name}.new-", dir=path.parent))
             disk.make_folder(self._folder)
@@ -122,7 +127,7 @@ class FolderWriter:
         """Write one file, flushed to disk."""
         _check_name(name)
         digest, size = hashlib.sha256(), 0
-        with _refusals("write", self.path / name):
+        with refusals("write", self.path / name):
             fd = disk.create(self._folder / name)
             try:
                 for chunk in (data,) if isinstance(data, bytes) else data:
@@ -152,7 +157,7 @@ class FolderWriter:
     def _publish(self) -> None:
         self.add(MANIFEST, json_bytes({"files": dict(sorted(self._files.items()))}))
         old = _old(self.path)
-        with _refusals("put in place", self.path):
+        with refusals("put in place", self.path):
             disk.flush_folder(self._folder)
             if self.path.exists():
                 disk.rename(self.path, old)
@@ -177,7 +182,7 @@ def _recover(path: Path) -> None:
     """Finish what a crash between the two renames of a replacement left undone."""
     old = _old(path)
     if old.is_dir():
-        with _refusals("recover", path):
+        with refusals("recover", path):
             if path.is_dir():
                 disk.remove(old)
             else:
@@ -196,7 +201,7 @@ def write_folder(
 def write_file(path: Path | str, data: bytes) -> None:
     """Write one file so that a reader sees the old or the new one. Raises StorageError."""
     path = Path(path)
-    with _refusals("write", path):
+    with refusals("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mktemp(prefix=f".{path.name}.new-", dir=path.parent))
         fd = disk.create(new)
@@ -214,10 +219,16 @@ def write_file(path: Path | str, data: bytes) -> None:
             raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if they are not there. Raises StorageError."""
+    with refusals("create", path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def remove(path: Path) -> None:
     """Remove a file or folder: first out of its name, then for good, so no part is ever read."""
     gone = Path(tempfile.mktemp(prefix=f".{path.name}.gone-", dir=path.parent))
-    with _refusals("remove", path):
+    with refusals("remove", path):
         disk.rename(path, gone)
         disk.remove(gone)
 
@@ -232,14 +243,14 @@ class Log:
         """Drop everything after the first `lines` lines: what a resumed run will write again."""
         if not self.path.exists():
             return
-        with _refusals("shorten", self.path):
+        with refusals("shorten", self.path):
             kept = b"".join(self.path.read_bytes().splitlines(keepends=True)[:lines])
             disk.truncate(self.path, len(kept))
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Write records at the end, a line each."""
         data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
-        with _refusals("write", self.path):
+        with refusals("write", self.path):
             fd = disk.open_append(self.path)
             try:
                 _write_all(fd, data)
@@ -248,7 +259,7 @@ class Log:
 
     def flush(self) -> None:
         """Make sure that all lines survive a power loss."""
-        with _refusals("write", self.path):
+        with refusals("write", self.path):
             fd = disk.open_append(self.path)
             try:
                 disk.flush(fd)
@@ -281,7 +292,7 @@ class Folder:
             try:
                 self._files = json.loads((self.path / MANIFEST).read_bytes())["files"]
                 self._files = {str(n): {**entry} for n, entry in self._files.items()}
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise CorruptError(
                     f"{self.path / MANIFEST} is damaged. Restore the folder from a copy."
                 ) from None
@@ -301,28 +312,24 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes, verified."""
-        with self._open(name) as fd:
-            data = bytearray()
-            while chunk := os.read(fd, _CHUNK):
-                data += chunk
-        self._compare(name, len(data), hashlib.sha256(data).hexdigest())
-        return bytes(data)
+        with self._open(name) as fd, open(fd, "rb", buffering=0, closefd=False) as file:
+            data = file.readall()
+        self._compare(name, data)
+        return data
 
     def json(self, name: str) -> Any:
         """Return a file's JSON value, verified."""
         try:
             return json.loads(self.read(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.path / name} is not JSON: {error}") from None
 
     def map(self, name: str) -> mmap.mmap | bytes:
         """Return a file's bytes without holding them in memory, verified."""
         with self._open(name) as fd:
-            if not os.fstat(fd).st_size:
-                self._compare(name, 0, hashlib.sha256(b"").hexdigest())
-                return b""
-            mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-        self._compare(name, len(mapped), hashlib.sha256(mapped).hexdigest())
+            empty = not os.fstat(fd).st_size  # which cannot be mapped
+            mapped = b"" if empty else mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        self._compare(name, mapped)
         return mapped
 
     @contextlib.contextmanager
@@ -351,8 +358,11 @@ class Folder:
         finally:
             os.close(fd)
 
-    def _compare(self, name: str, size: int, digest: str) -> None:
-        if self.verified and self._files.get(name) != {"bytes": size, "sha256": digest}:
+    def _compare(self, name: str, data: bytes | mmap.mmap) -> None:
+        if not self.verified:
+            return
+        found = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        if self._files.get(name) != found:
             raise CorruptError(
                 f"{self.path / name} is not what was written (its SHA-256 differs from the "
                 f"manifest's). Restore the folder from a copy."

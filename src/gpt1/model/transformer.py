@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from gpt1.config import ModelConfig
 from gpt1.errors import ContextError, InputError
+from gpt1.model.attention import block_attention, causal, weigh
 from gpt1.model.cache import KeyValueCache
+from gpt1.model.dropout import Dropout
 from gpt1.model.losses import linear_cross_entropy
 
 
@@ -45,7 +47,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.proj = nn.Linear(config.n_embd, config.n_embd)
         self.attn_pdrop = config.attn_pdrop
-        self.resid_drop = nn.Dropout(config.resid_pdrop)
+        self.resid_drop = Dropout(config.resid_pdrop)
 
     def forward(
         self,
@@ -60,30 +62,17 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.update(layer, k, v)  # (B, H, S, D)
         dropout = self.attn_pdrop if self.training else 0.0
+        weights = None
         if weights_wanted:
-            y, weights = _attend(q, k, v, mask, dropout)
+            y, weights = weigh(q, k, v, mask, dropout)
+        elif x.device.type == "cpu" and cache is None:
+            y = block_attention(q, k, v, mask, dropout)
         else:
             y = F.scaled_dot_product_attention(
                 q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None and T > 1
             )
-            weights = None
         y = y.transpose(1, 2).reshape(B, T, C)  # heads side by side again
         return self.resid_drop(self.proj(y)), weights
-
-
-def _attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
-) -> tuple[Tensor, Tensor]:
-    """Return attention's output and its weights (B, H, T, S), which SDPA does not give."""
-    if mask is None:
-        mask = _causal(q.shape[2], q.device)
-    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (B, H, T, S)
-    weights = F.dropout(scores.masked_fill(~mask, -torch.inf).softmax(-1), dropout)
-    return weights @ v, weights
-
-
-def _causal(T: int, device: torch.device) -> Tensor:
-    return torch.ones(T, T, dtype=torch.bool, device=device).tril()
 
 
 class MLP(nn.Module):
@@ -94,7 +83,7 @@ class MLP(nn.Module):
         self.fc = nn.Linear(config.n_embd, 4 * config.n_embd)
         self.proj = nn.Linear(4 * config.n_embd, config.n_embd)
         self.afn = config.afn
-        self.resid_drop = nn.Dropout(config.resid_pdrop)
+        self.resid_drop = Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.fc(x)  # (B, T, 4C)
@@ -142,9 +131,9 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.tokens = nn.Embedding(config.vocab_size, config.n_embd)
-        self.positions = nn.Embedding(config.n_ctx, config.n_embd)
-        self.embd_drop = nn.Dropout(config.embd_pdrop)
+        self.tokens = _embedding(torch.empty(config.vocab_size, config.n_embd))
+        self.positions = _embedding(torch.empty(config.n_ctx, config.n_embd))
+        self.embd_drop = Dropout(config.embd_pdrop)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         for name, parameter in self.named_parameters():  # spec 1.8
             if parameter.is_meta or ".ln_" in name:
@@ -188,10 +177,15 @@ class Transformer(nn.Module):
         logits = F.linear(hidden, self.tokens.weight)  # (B, T, V)
         loss = None
         if labels is not None:
-            self._check_ids(labels, "labels", ignored=-100)
+            self._check_ids(labels, "labels", like=ids, ignored=-100)
             total, count = linear_cross_entropy(
                 hidden[:, :-1].flatten(0, 1), self.tokens.weight, labels[:, 1:].flatten()
             )
+            if not count:
+                raise InputError(
+                    "labels hold no target; a loss needs at least two ids in a row, and labels "
+                    "that are not all -100 after the first. Give a longer text."
+                )
             loss = total / count
         return Output(
             logits,
@@ -225,7 +219,10 @@ class Transformer(nn.Module):
         weights_wanted: bool,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         self._check_ids(ids, "ids")
-        B, T = ids.shape
+        if position_ids is not None:
+            rows = ids[:1] if len(position_ids) == 1 else ids  # one row serves all
+            self._check_ids(position_ids, "position_ids", like=rows, limit=self.config.n_ctx)
+        T = ids.shape[1]
         past = 0 if cache is None else cache.longest
         if past + T > self.config.n_ctx:
             raise ContextError(
@@ -248,7 +245,7 @@ class Transformer(nn.Module):
         else:
             h = self.tokens(ids) + self.positions(position_ids)  # (B, T, C)
         if token_type_ids is not None:
-            self._check_ids(token_type_ids, "token_type_ids")
+            self._check_ids(token_type_ids, "token_type_ids", like=ids)
             h = h + self.tokens(token_type_ids)
         h = self.embd_drop(h)
         states, attentions = [h], []
@@ -259,18 +256,59 @@ class Transformer(nn.Module):
                 attentions.append(weights)
         return h, tuple(states), tuple(attentions)
 
-    def _check_ids(self, ids: Tensor, name: str, *, ignored: int = 0) -> None:
+    def _check_ids(
+        self,
+        ids: Tensor,
+        name: str,
+        *,
+        like: Tensor | None = None,
+        limit: int | None = None,
+        ignored: int = 0,
+    ) -> None:
+        """Refuse anything but whole numbers (B, T) below `limit`, and as many as `like` has."""
         if ids.dim() != 2 or ids.dtype not in (torch.int64, torch.int32) or not ids.numel():
             raise InputError(
                 f"{name} is a {ids.dtype} tensor of shape {tuple(ids.shape)}; the model reads "
                 f"whole numbers of shape (B, T) with B and T at least 1."
             )
-        wrong = (ids >= self.config.vocab_size) | ((ids < 0) & (ids != ignored))
-        if wrong.any():
+        if like is not None and ids.shape != like.shape:
             raise InputError(
-                f"{name} hold {int(ids[wrong][0])}; the model knows ids from 0 to "
-                f"{self.config.vocab_size - 1}. Use the tokenizer that belongs to the model."
+                f"{name} has shape {tuple(ids.shape)} and ids have {tuple(like.shape)}; "
+                f"give one number for every id."
             )
+        if limit is None:
+            limit, remedy = self.config.vocab_size, "Use the tokenizer that belongs to the model."
+        else:
+            remedy = "Count positions from 0, and shorten or split what is longer."
+        wrong = (ids >= limit) | ((ids < 0) & (ids != ignored))
+        if wrong.any():
+            what = "positions" if name == "position_ids" else "ids"
+            raise InputError(
+                f"{name} hold {int(ids[wrong][0])}; the model knows {what} from 0 to {limit - 1}. "
+                f"{remedy}"
+            )
+
+
+def grow_vocabulary(
+    model: Transformer, size: int, *, generator: torch.Generator | None = None
+) -> None:
+    """Give the model `size` rows of tokens: old rows stay, new ones are normal(0, 0.02) (spec 2.7).
+
+    Logits of the old tokens do not change. Raises InputError for fewer rows than it has.
+    """
+    old = model.tokens.weight.detach()
+    if size < len(old):
+        raise InputError(f"the model has {len(old):,} tokens; it cannot shrink to {size:,}.")
+    new = torch.empty(size - len(old), old.shape[1], dtype=old.dtype)
+    nn.init.normal_(new, std=model.config.initializer_range, generator=generator)
+    weight = torch.cat([old, new.to(old.device)])
+    model.tokens = _embedding(weight)
+    model.config = model.config.model_copy(update={"vocab_size": size})
+
+
+def _embedding(weight: Tensor) -> nn.Embedding:
+    """Return an embedding with these rows: torch's own random start takes seconds on "meta"."""
+    return nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
 
 
 def _mask(attention_mask: Tensor | None, T: int, device: torch.device) -> Tensor | None:
@@ -290,4 +328,4 @@ def _mask(attention_mask: Tensor | None, T: int, device: torch.device) -> Tensor
             f"(B, {T}) or (B, 1, {T}, {T})."
         )
     itself = torch.eye(T, dtype=torch.bool, device=device)
-    return attention_mask.bool() & _causal(T, device) | itself
+    return attention_mask.bool() & causal(T, device) | itself

@@ -1,0 +1,242 @@
+"""Model folders: which format a path holds, loading it, and saving our own.
+
+Three formats are read: Hugging Face's (config.json and model.safetensors, whole or in shards),
+which is also ours (plus gpt1.json and a manifest), and OpenAI's (params_*.npy). No pickle is ever
+opened here; weights are float32 once loaded, whatever the file holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from gpt1._version import __version__
+from gpt1.checkpoint import huggingface, openai, tensors
+from gpt1.checkpoint.tensors import Stored
+from gpt1.config import ModelConfig
+from gpt1.errors import CheckpointError, TokenizerError
+from gpt1.model.transformer import Transformer
+from gpt1.storage import MANIFEST, Folder, json_bytes, write_folder
+from gpt1.text.tokenizer import Tokenizer
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+OWN = "gpt1.json"
+FORMAT = 1
+_KEPT = ("format", "gpt1", "tokenizer")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_VOCABULARY = (
+    *("vocab.json", "merges.txt", "tokenizer.json"),
+    *("encoder_bpe_40000.json", "vocab_40000.bpe"),
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model folder in memory: `state` in our names, float32; `extra` is what gpt1.json adds."""
+
+    config: ModelConfig
+    state: dict[str, Tensor]
+    tokenizer: Tokenizer | None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def load(path: Path | str) -> Loaded:
+    """Load the model in a folder of any of the formats, or a training run's final model.
+
+    Raises CheckpointError naming everything that is missing, left over or misshapen; CorruptError
+    if the bytes are not those that were written; TokenizerError if the vocabulary does not fit.
+    """
+    folder = _open(path)
+    config = _config(folder)
+    if openai.SHAPES in folder:
+        state = openai.read_state(folder, config)
+    else:
+        state = huggingface.to_state(config, _stored(folder), str(folder.path))
+    return Loaded(config, state, load_tokenizer(folder, config), _extra(folder))
+
+
+def read_config(path: Path | str) -> ModelConfig:
+    """Return the shape of the model in a folder, its weights unread. Raises as `load`."""
+    return _config(_open(path))
+
+
+def build(loaded: Loaded) -> Transformer:
+    """Return the model, in evaluation mode; it takes over the weights without a copy."""
+    with torch.device("meta"):
+        model = Transformer(loaded.config)
+    model.load_state_dict(loaded.state, assign=True)
+    return model.eval()
+
+
+def files(
+    model: Transformer,
+    tokenizer: Tokenizer | None,
+    extra: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, bytes]:
+    """Return the files of a model folder, name -> bytes, which transformers loads as well.
+
+    `extra` is kept in gpt1.json. Raises TokenizerError if the vocabulary does not fit the model,
+    CheckpointError if a weight is not a finite number.
+    """
+    config = model.config
+    state = model.state_dict()
+    huggingface.check_finite(state, "the model")
+    _compare(tokenizer, config, "the model")
+    end = None if tokenizer is None else tokenizer.eos_id
+    own: dict[str, Any] = {"format": FORMAT, "gpt1": __version__}
+    words = {}
+    if tokenizer is not None:
+        own["tokenizer"] = tokenizer.description()
+        words = tokenizer.files()
+    weights = huggingface.from_state(state, dtype)
+    return {
+        CONFIG: json_bytes(huggingface.write_config(config, end)),
+        "generation_config.json": json_bytes({} if end is None else {"eos_token_id": end}),
+        WEIGHTS: safetensors.torch.save(weights, metadata={"format": "pt"}),
+        **words,
+        OWN: json_bytes({**own, **(extra or {})}),
+        "README.md": _card(model, tokenizer).encode(),
+    }
+
+
+def save(
+    path: Path | str,
+    model: Transformer,
+    tokenizer: Tokenizer | None,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    replace: bool = True,
+) -> None:
+    """Write a model folder, whole or not at all; `replace` lets it take an earlier one's place.
+
+    Raises StorageError, and what `files` raises.
+    """
+    write_folder(path, files(model, tokenizer, extra), replace=replace)
+
+
+def _open(path: Path | str) -> Folder:
+    """Open a model folder, or the one that a run has ended with."""
+    path = Path(path)
+    if path.suffix in PICKLES and not path.is_dir():
+        raise CheckpointError(
+            f"{path} is a pickle, and opening one can run any program, so gpt1 never loads it. "
+            f"Convert it once, safely: gpt1 convert {path} --out {path.with_suffix('')}-gpt1"
+        )
+    if path.is_file():
+        raise CheckpointError(f"{path} is a file; give the folder that holds the model.")
+    if (path / "run.json").is_file() and (path / "model").is_dir():
+        path = path / "model"
+    return Folder(path)
+
+
+def _config(folder: Folder) -> ModelConfig:
+    if openai.SHAPES in folder:
+        return openai.read_config(folder)
+    if CONFIG in folder and (WEIGHTS in folder or INDEX in folder):
+        return huggingface.read_config(folder.json(CONFIG), str(folder.path / CONFIG))
+    raise CheckpointError(_what_is_missing(folder))
+
+
+def _stored(folder: Folder) -> dict[str, Stored]:
+    """Return the tensors of model.safetensors, or of all its shards."""
+    if WEIGHTS in folder:
+        return tensors.read(folder.read(WEIGHTS), str(folder.path / WEIGHTS))
+    index = folder.json(INDEX)
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(n, str) for n in places.values()):
+        raise CheckpointError(f"{folder.path / INDEX} has no weight_map. Fetch it again.")
+    found: dict[str, Stored] = {}
+    for shard in sorted(set(places.values())):
+        if not shard.endswith(".safetensors"):
+            raise CheckpointError(f"{folder.path / INDEX} names {shard!r}, no safetensors file.")
+        held = tensors.read(folder.read(shard), str(folder.path / shard))
+        if wrong := sorted(name for name in held if places.get(name) != shard):
+            raise CheckpointError(
+                f"{folder.path / shard} holds {', '.join(wrong)}, which {INDEX} does not place "
+                f"there. The files are of different models; fetch them again."
+            )
+        found |= held
+    if missing := sorted(places.keys() - found.keys()):
+        raise CheckpointError(
+            f"{folder.path} lacks {', '.join(missing)}, which {INDEX} lists. Fetch it again."
+        )
+    return found
+
+
+def load_tokenizer(folder: Folder, config: ModelConfig) -> Tokenizer | None:
+    """Return the tokenizer of a folder, or None if it holds no vocabulary.
+
+    Raises TokenizerError if it does not fit the model of `config`.
+    """
+    if not any(name in folder for name in _VOCABULARY):
+        return None
+    tokenizer = Tokenizer.load(folder)
+    _compare(tokenizer, config, str(folder.path))
+    return tokenizer
+
+
+def _compare(tokenizer: Tokenizer | None, config: ModelConfig, where: str) -> None:
+    if tokenizer is not None and len(tokenizer) != config.vocab_size:
+        raise TokenizerError(
+            f"the tokenizer has {len(tokenizer):,} tokens and {where} has {config.vocab_size:,}. "
+            f"They do not belong together; use the vocabulary that the model was trained with."
+        )
+
+
+def _extra(folder: Folder) -> dict[str, Any]:
+    if OWN not in folder:
+        return {}
+    own = folder.json(OWN)
+    if not isinstance(own, dict) or own.get("format", FORMAT) != FORMAT:
+        found = own.get("format") if isinstance(own, dict) else own
+        raise CheckpointError(
+            f"{folder.path / OWN} has format {found!r}; gpt1 {__version__} reads format {FORMAT}. "
+            f"Update gpt1 if the model is newer."
+        )
+    return {name: value for name, value in own.items() if name not in _KEPT}
+
+
+def _what_is_missing(folder: Folder) -> str:
+    names = [name for name in folder.names() if name != MANIFEST]
+    if pickles := [name for name in names if name.endswith(PICKLES)]:
+        return (
+            f"{folder.path} holds its weights as a pickle, {pickles[0]}, and opening one can run "
+            f"any program, so gpt1 never loads it. Convert it once, safely: "
+            f"gpt1 convert {folder.path / pickles[0]} --out {folder.path}-gpt1"
+        )
+    return (
+        f"{folder.path} is no model folder: it holds {', '.join(names[:8]) or 'nothing'}. gpt1 "
+        f"reads {CONFIG} with {WEIGHTS}, or OpenAI's params_0.npy ... with {openai.SHAPES}."
+    )
+
+
+def _card(model: Transformer, tokenizer: Tokenizer | None) -> str:
+    config = model.config
+    simpler = (
+        " Its tokenizer cuts words in a simpler way than this model was made for."
+        if tokenizer is not None and tokenizer.words != "fast"
+        else ""
+    )
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [gpt1, openai-gpt]
+---
+# A GPT-1
+
+{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, {config.n_ctx} positions, \
+{config.vocab_size:,} tokens, {model.num_parameters():,} parameters. Made with gpt1 {__version__}.
+
+    gpt1 generate "Once upon a time" --model THIS_FOLDER
+
+transformers loads it too, as `OpenAIGPTLMHeadModel`.{simpler}
+"""

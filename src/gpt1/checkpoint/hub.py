@@ -1,0 +1,126 @@
+"""A model's name -> a local folder: a path, a packaged model, or a repository of the hub.
+
+Fetching is huggingface_hub's own, with its cache and its variables (HF_HOME, HF_ENDPOINT,
+HF_HUB_OFFLINE, HF_TOKEN); only the files that gpt1 reads are fetched, never a pickle.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from gpt1.errors import HubError
+from gpt1.storage import MANIFEST, Folder, write_folder
+
+PATTERNS = (
+    *(
+        "config.json",
+        "generation_config.json",
+        "model*.safetensors",
+        "model.safetensors.index.json",
+    ),
+    *("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"),
+    *("special_tokens_map.json", "gpt1.json", "README.md", MANIFEST),
+    *("params_*.npy", "params_shapes.json", "encoder_bpe_40000.json", "vocab_40000.bpe"),
+)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PICKLE = re.compile(r"[^/]+\.(bin|pt|pth|ckpt)")
+
+
+def resolve(name: Path | str) -> Path:
+    """Return the folder of the model called `name`, fetching it if it is not on this machine.
+
+    A path that is there comes first, then a packaged model, then `owner/name` on the hub.
+    Raises HubError saying what to do.
+    """
+    path = Path(name).expanduser()
+    if str(name) and path.exists():
+        return path
+    packaged = Path(str(resources.files("gpt1"))) / "assets"
+    if (packaged / str(name) / "config.json").is_file():
+        return packaged / str(name)
+    if isinstance(name, Path) or not _REPOSITORY.fullmatch(name):
+        known = sorted(config.parent.name for config in packaged.glob("*/config.json"))
+        raise HubError(
+            f"the model is {str(name)!r}; there is no such folder"
+            + (f", and the packaged models are {', '.join(known)}. " if known else ". ")
+            + "Give a folder, or owner/name of a model on the hub, "
+            "e.g. openai-community/openai-gpt."
+        )
+    return _fetch(name)
+
+
+def pull(name: str, out: Path | str) -> Path:
+    """Fetch a model and put its files into the folder `out`, whole or not at all.
+
+    Raises HubError, StorageError.
+    """
+    source = Folder(resolve(name))
+    files = {
+        file: _chunks(source, file)
+        for file in source.names()
+        if file != MANIFEST and any(Path(file).match(pattern) for pattern in PATTERNS)
+    }
+    write_folder(out, files)
+    return Path(out)
+
+
+def _chunks(source: Folder, name: str) -> Iterator[bytes]:
+    yield source.read(name)
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(PATTERNS)))
+        names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+        if not any(item.endswith((".safetensors", ".npy")) for item in names):
+            raise HubError(_why_nothing(name, HfApi().list_repo_files(name)))
+        return folder
+    except GatedRepoError:
+        reason = "its owner grants access to it. Ask for it on its page, then run: hf auth login"
+    except RepositoryNotFoundError:
+        reason = "there is none of that name, or it is private. Check it, or run: hf auth login"
+    except OfflineModeIsEnabled:
+        reason = _OFFLINE
+    except LocalEntryNotFoundError as error:
+        offline = isinstance(error.__cause__, OfflineModeIsEnabled)
+        reason = _OFFLINE if offline else (
+            "the hub cannot be reached, and it was not fetched before. Check the connection, or "
+            "copy the model's folder here and give its path"
+        )  # fmt: skip
+    except HfHubHTTPError as error:
+        reason = f"the hub answers {error.response.status_code}. Try again later"
+    raise HubError(f"the model {name} could not be fetched: {reason}.")
+
+
+_OFFLINE = (
+    "HF_HUB_OFFLINE is set, and it was not fetched before. Unset it, or copy the model's folder "
+    "here and give its path"
+)
+
+
+def _why_nothing(name: str, files: list[str]) -> str:
+    pickle = next((file for file in sorted(files) if _PICKLE.fullmatch(file)), None)
+    if pickle is None:
+        return (
+            f"{name} holds no weights that gpt1 reads; it has {', '.join(sorted(files)[:8])}. "
+            f"Look for a repository with model.safetensors."
+        )
+    short = name.partition("/")[2]
+    return (
+        f"{name} holds its weights only as a pickle, {pickle}, and opening one can run any "
+        f"program. Fetch and convert it safely:\n"
+        f"  hf download {name} --local-dir {short}\n"
+        f"  gpt1 convert {short}/{pickle} --out {short}-gpt1"
+    )

@@ -1,0 +1,189 @@
+"""GPT-1 in Hugging Face's layout: names, orientation and config.json (spec 1.1.4, 1.9).
+
+Its matrices are [inputs, outputs] ("Conv1D"), ours are torch.nn.Linear's [outputs, inputs]. The
+public checkpoint was saved from the base model: no `transformer.` prefix, no head, and a causal
+mask in every block; fine-tuned ones have the prefix and often a copy of the tied head.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpt1.checkpoint.tensors import Stored
+from gpt1.config import ModelConfig, check
+from gpt1.errors import CheckpointError, ConfigError
+
+MODEL_TYPE = "openai-gpt"
+_PREFIX = "transformer."
+_HEAD = "lm_head.weight"
+_NO_WEIGHT = re.compile(r"h\.\d+\.attn\.(masked_)?bias|position_ids")
+_BLOCK = {  # ours: (theirs, inputs, outputs) in widths; a norm has no inputs. Spec 1.9.1's order
+    "attention.qkv": ("attn.c_attn", 1, 3),
+    "attention.proj": ("attn.c_proj", 1, 1),
+    "ln_1": ("ln_1", 0, 1),
+    "mlp.fc": ("mlp.c_fc", 1, 4),
+    "mlp.proj": ("mlp.c_proj", 4, 1),
+    "ln_2": ("ln_2", 0, 1),
+}
+
+
+def names(n_layer: int) -> dict[str, str]:
+    """Return our name -> Hugging Face's (without prefix) for all tensors, in spec 1.9.1's order.
+
+    >>> list(names(1).items())[:3]  # doctest: +NORMALIZE_WHITESPACE
+    [('tokens.weight', 'tokens_embed.weight'), ('positions.weight', 'positions_embed.weight'),
+     ('blocks.0.attention.qkv.weight', 'h.0.attn.c_attn.weight')]
+    """
+    pairs = {
+        "tokens.weight": "tokens_embed.weight",
+        "positions.weight": "positions_embed.weight",
+    }
+    for i in range(n_layer):
+        for ours, (theirs, _, _) in _BLOCK.items():
+            for kind in ("weight", "bias"):
+                pairs[f"blocks.{i}.{ours}.{kind}"] = f"h.{i}.{theirs}.{kind}"
+    return pairs
+
+
+def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return Hugging Face's name (without prefix) -> the stored shape, in the same order."""
+    C = config.n_embd
+    found: dict[str, tuple[int, ...]] = {
+        "tokens_embed.weight": (config.vocab_size, C),
+        "positions_embed.weight": (config.n_ctx, C),
+    }
+    for i in range(config.n_layer):
+        for theirs, inputs, outputs in _BLOCK.values():
+            found[f"h.{i}.{theirs}.weight"] = (inputs * C, outputs * C) if inputs else (C,)
+            found[f"h.{i}.{theirs}.bias"] = (outputs * C,)
+    return found
+
+
+def to_state(config: ModelConfig, stored: Mapping[str, Stored], where: str) -> dict[str, Tensor]:
+    """Return the weights in our names and orientation, float32, each in memory of its own.
+
+    Raises CheckpointError naming every missing, left-over, misshapen or non-finite tensor.
+    """
+    weights, head, twice = {}, None, []
+    for name, item in stored.items():
+        bare = name.removeprefix(_PREFIX)
+        if bare == _HEAD:
+            head = item
+        elif not _NO_WEIGHT.fullmatch(bare):
+            if bare in weights:
+                twice.append(bare)
+            weights[bare] = item
+    _fit(shapes(config), weights, twice, where)
+    state = {}
+    for ours, theirs in names(config.n_layer).items():
+        tensor = weights[theirs].tensor().to(torch.float32)
+        turned = tensor.dim() == 2 and theirs.startswith("h.")
+        state[ours] = tensor.t().contiguous() if turned else tensor
+    if head is not None and not torch.equal(head.tensor().float(), state["tokens.weight"]):
+        raise CheckpointError(
+            f"{where} has a head of its own: {_HEAD} differs from tokens_embed.weight, and GPT-1's "
+            f"head is its token matrix. It is another model, or was not saved with tied weights."
+        )
+    check_finite(state, where)
+    return state
+
+
+def from_state(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the weights in Hugging Face's names and orientation, the tied head left out."""
+    n_layer = sum(name.endswith(".ln_1.weight") for name in state)
+    stored = {}
+    for ours, theirs in names(n_layer).items():
+        tensor = state[ours].detach().to("cpu", dtype)
+        turned = tensor.dim() == 2 and theirs.startswith("h.")
+        stored[_PREFIX + theirs] = (tensor.t() if turned else tensor).contiguous()
+    return stored
+
+
+def read_config(values: Any, where: str) -> ModelConfig:
+    """Return the model's shape from config.json's value; keys that do not shape it are passed by.
+
+    Raises CheckpointError if it is another kind of model, or a value is out of bounds.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{where} is no JSON object. It should be a model's config.json.")
+    kind = values.get("model_type", MODEL_TYPE)
+    if kind != MODEL_TYPE:
+        raise CheckpointError(
+            f"{where} describes a model of type {kind!r}; gpt1 loads {MODEL_TYPE!r} only."
+        )
+    shaping = {name: values[name] for name in ModelConfig.model_fields if name in values}
+    if "n_positions" in values:
+        shaping["n_ctx"] = values["n_positions"]  # n_ctx has no effect there
+    if shaping.get("afn") == "silu":
+        shaping["afn"] = "swish"  # the same function
+    try:
+        return check(ModelConfig, shaping)
+    except ConfigError as error:
+        raise CheckpointError(f"{where} does not describe a GPT-1: {error}") from None
+
+
+def write_config(config: ModelConfig, eos_token_id: int | None) -> dict[str, Any]:
+    """Return the value of config.json, with the keys of the public checkpoint (spec 1.1.4)."""
+    own = config.model_dump()
+    values = {
+        "architectures": ["OpenAIGPTLMHeadModel"],
+        "model_type": MODEL_TYPE,
+        **own,
+        "n_positions": config.n_ctx,
+        "n_special": 0,
+        "predict_special_tokens": True,
+        "summary_activation": None,
+        "summary_first_dropout": 0.1,
+        "summary_proj_to_labels": True,
+        "summary_type": "cls_index",
+        "summary_use_proj": True,
+        "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
+        "tie_word_embeddings": True,
+    }
+    if eos_token_id is not None:
+        values["eos_token_id"] = eos_token_id
+    return values
+
+
+def check_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """Raise CheckpointError naming the tensors that hold NaN or infinity."""
+    wrong = [
+        name
+        for name, tensor in state.items()
+        # the sum is finite where all are, but for overflow: one quick pass instead of two
+        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all()
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{where} holds weights that are no finite numbers: {', '.join(wrong)}. The training "
+            f"that made it went wrong, or the file is damaged; use an earlier checkpoint."
+        )
+
+
+def _fit(
+    expected: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, Stored],
+    twice: list[str],
+    where: str,
+) -> None:
+    lines = [f"missing: {name} {list(shape)}" for name, shape in expected.items()
+             if name not in found]  # fmt: skip
+    lines += [f"left over: {name} {list(found[name].shape)}" for name in found
+              if name not in expected]  # fmt: skip
+    lines += [f"there with the prefix and without: {name}" for name in twice]
+    for name in expected.keys() & found.keys():
+        if found[name].shape != expected[name]:
+            lines.append(f"{name} is {list(found[name].shape)}; the configuration says "
+                         f"{list(expected[name])}")  # fmt: skip
+        elif not found[name].dtype.is_floating_point:
+            lines.append(f"{name} holds {found[name].dtype}, no weights")
+    if lines:
+        listing = "\n  ".join(sorted(lines))
+        raise CheckpointError(
+            f"{where} does not hold the model that its configuration describes:\n  {listing}"
+        )

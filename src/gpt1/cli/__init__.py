@@ -1,0 +1,81 @@
+"""The `gpt1` command: one file a command, imported only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+import typer
+
+from gpt1._version import __version__
+from gpt1.errors import GPT1Error
+
+COMMANDS = {
+    "demo": "Pre-train a tiny GPT-1, fine-tune it on jokes, and let it write.",
+    "generate": "Continue a prompt.",
+    "explain": "Walk through a prediction, step by step.",
+    "tokenize": "Show a text's tokens, ids and offsets.",
+    "learn-bpe": "Learn a vocabulary of one's own.",
+    "prepare": "Turn text files into shards for pre-training.",
+    "pretrain": "Train a model on shards from a random start.",
+    "finetune": "Train a model further on one's own texts.",
+    "evaluate": "Measure perplexity and bits per byte on a text.",
+    "pull": "Fetch a model from the hub.",
+    "convert": "Convert a foreign .bin file safely.",
+    "verify": "Check a model against the published values.",
+    "doctor": "Show what this machine and a model are made of.",
+}
+
+
+def main() -> None:
+    """Run the command line; exit 0 when it worked, 1 when it failed, 2 when it was misused."""
+    try:
+        _app(sys.argv[1:])()
+    except GPT1Error as error:
+        print(f"gpt1: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("gpt1: stopped.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _app(arguments: list[str]) -> typer.Typer:
+    """Build the command table; only the command that is called is imported."""
+    app = typer.Typer(
+        name="gpt1",
+        help="GPT-1 as working software: pre-train, fine-tune, evaluate, generate, explain.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    def version(wanted: bool) -> None:
+        if wanted:
+            print(f"gpt1 {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        version: bool = typer.Option(
+            False, "--version", callback=version, is_eager=True, help="Show the version."
+        ),
+    ) -> None:
+        pass
+
+    called = next((item for item in arguments if not item.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        app.command(name, help=None if name == called else summary)(
+            _load(name) if name == called else lambda: None
+        )
+    return app
+
+
+def _load(name: str) -> Callable[..., None]:
+    word = name.replace("-", "_")
+    command: Callable[..., None] = getattr(import_module(f"gpt1.cli.{word}"), word)
+    return command

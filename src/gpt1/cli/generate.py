@@ -1,0 +1,63 @@
+"""gpt1 generate: continue a prompt on the terminal."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The text to continue; - reads it from stdin.")],
+    model: Annotated[str, typer.Option(help="A name, a folder or a repository.")] = "mini",
+    max_new_tokens: Annotated[int | None, typer.Option(help="At most so many; 64.")] = None,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.8,
+    top_k: Annotated[int, typer.Option(help="Of the k likeliest only; 0: of all.")] = 40,
+    top_p: Annotated[float | None, typer.Option(help="Of the likeliest that sum to p.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End before this text, may be repeated.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="sampling.field=value, may be repeated.")
+    ] = None,
+) -> None:
+    """Continue a prompt; the text appears while it is written.
+
+    The seed is printed to stderr. The rest of the settings: --set sampling.min_p=0.1,
+    sampling.repetition_penalty=1.2, sampling.max_length=20, sampling.overflow=slide.
+    """
+    import secrets
+    import sys
+    from dataclasses import asdict
+
+    from gpt1.config import load_sampling
+
+    sampling = load_sampling(
+        set_ or (),
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k or None,
+        top_p=top_p,
+        seed=secrets.randbits(32) if seed is None else seed,
+        stop=tuple(stop or ()),
+    )
+    text = sys.stdin.read() if prompt == "-" else prompt
+
+    import gpt1
+    from gpt1.storage import json_bytes
+
+    gpt = gpt1.load(model)
+    if sampling.temperature:
+        print(f"seed: {sampling.seed}", file=sys.stderr)
+    settings = sampling.model_dump()
+    if json:
+        result = {**asdict(gpt.generate(text, **settings)), "seed": sampling.seed}
+        print(json_bytes(result).decode(), end="")
+        return
+    pieces = gpt.stream(text, **settings)
+    print(gpt.tokenizer.decode(gpt.tokenizer.encode(text)), end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()

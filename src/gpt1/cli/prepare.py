@@ -1,0 +1,68 @@
+"""gpt1 prepare: text files -> a folder of shards for pre-training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def prepare(
+    files: Annotated[
+        list[str], typer.Argument(help="txt, jsonl, csv, tsv (also .gz), parquet, hub:owner/name.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    tokenizer: Annotated[Path, typer.Option(help="A folder with a vocabulary, or a model's.")],
+    column: Annotated[str | None, typer.Option(help="The column with the text.")] = None,
+    words: Annotated[str | None, typer.Option(help="original, slow or fast.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Turn text files into shards for pre-training.
+
+    The shards keep their tokenizer with them: gpt1 pretrain needs nothing else.
+    """
+    from dataclasses import asdict
+    from time import perf_counter
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from gpt1.data.shards import write_shards
+    from gpt1.data.tables import open_texts
+    from gpt1.storage import json_bytes
+    from gpt1.text.tokenizer import Tokenizer
+
+    texts = open_texts(files, column, limit)
+    console = Console(stderr=True)
+    start = perf_counter()
+    with Progress(
+        TextColumn("preparing"),
+        BarColumn(),
+        TextColumn("{task.fields[documents]:,} documents, {task.fields[size]:.1f} MB"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None, documents=0, size=0.0)
+
+        def progress(documents: int, size: int) -> None:
+            bar.update(task, documents=documents, size=size / 1e6)
+
+        summary = write_shards(
+            out, texts, Tokenizer.load(tokenizer, words=words), workers=workers, progress=progress
+        )
+    seconds = perf_counter() - start
+    if json:
+        print(json_bytes({**asdict(summary), "seconds": round(seconds, 3)}).decode(), end="")
+        return
+    print(texts.accounting)
+    print(
+        f"{summary.tokens:,} tokens in {summary.documents:,} documents; "
+        f"{summary.bytes / summary.tokens:.2f} bytes a token"
+    )
+    rate = summary.bytes / 1e6 / seconds
+    print(f"{summary.bytes / 1e6:.1f} MB in {seconds:.1f} s ({rate:.1f} MB/s) -> {out}")

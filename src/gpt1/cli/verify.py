@@ -1,0 +1,139 @@
+"""gpt1 verify: a model against every value that was published for the released weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from gpt1.pipeline import GPT1
+
+
+NEEDED = {"parameters", "prompt", "ids", "logits", "next", "loss", "continuations", "text_loop"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One published value and what the model gives; equal, or within the tolerance."""
+
+    name: str
+    expected: Any
+    found: Any
+    tolerance: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        if not self.tolerance:
+            return bool(self.expected == self.found)
+        pairs = zip(_flat(self.expected), _flat(self.found), strict=True)
+        return all(abs(a - b) <= self.tolerance for a, b in pairs)
+
+
+def verify(
+    model: Annotated[str, typer.Argument(help="A name, a folder or a repository.")],
+    expected: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file of other values, in the form of published.json."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Check a model against the values published for the released weights; exit 1 if any differs.
+
+    The values are the article's (ids, logits, probability, loss, texts), transformers' own
+    integration test, and the number of parameters. All is computed in float32.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    import gpt1
+    from gpt1.storage import json_bytes
+
+    values = _read(expected)
+    checks = list(run_checks(gpt1.load(model, dtype="float32"), values))
+    failed = sum(not check.passed for check in checks)
+    if json:
+        rows = [
+            {"name": c.name, "expected": c.expected, "found": c.found, "tolerance": c.tolerance,
+             "passed": c.passed}
+            for c in checks
+        ]  # fmt: skip
+        print(json_bytes({"failed": failed, "checks": rows}).decode(), end="")
+    else:
+        table = Table("check", "published", "found", "")
+        for check in checks:
+            verdict = "pass" if check.passed else "[bold red]FAIL"
+            table.add_row(check.name, _short(check.expected), _short(check.found), verdict)
+        console = Console(highlight=False, width=None if Console().is_terminal else 160)
+        console.print(table)
+        console.print(f"{len(checks) - failed} of {len(checks)} pass")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    from importlib import resources
+    from json import loads
+
+    from gpt1.errors import DataError
+
+    place = resources.files("gpt1") / "assets" / "published.json" if file is None else file
+    try:
+        values: Any = loads(place.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"the expected values in {place} cannot be read: {error}.") from None
+    missing = NEEDED - values.keys() if isinstance(values, dict) else NEEDED
+    if missing:
+        raise DataError(
+            f"{place} lacks {', '.join(sorted(missing))}; it takes the form of gpt1's "
+            f"assets/published.json."
+        )
+    found: dict[str, Any] = values
+    return found
+
+
+def run_checks(gpt: GPT1, values: dict[str, Any]) -> Iterator[Check]:
+    """Compare a model with published values, in the order of the article (spec 9.2-9.5, 10.2)."""
+    from gpt1.generation.explain import explain
+
+    walk = explain(gpt.model, gpt.tokenizer, values["prompt"], steps=values["text_loop"]["steps"])
+    yield Check("parameters", values["parameters"], walk.parameters)
+    yield Check("ids of the prompt", values["ids"], walk.ids)
+    logits = values["logits"]
+    places = {
+        (row, column): walk.corners[i][j]
+        for i, row in enumerate(walk.corner_rows)
+        for j, column in enumerate(walk.corner_columns)
+    }
+    for row, published in logits["rows"].items():
+        found = [places.get((int(row), column)) for column in logits["columns"]]
+        yield Check(f"logits after id {row}", published, found, logits["tolerance"])
+    best, following = walk.next_tokens[0], values["next"]
+    yield Check("likeliest next id", following["id"], best.id)
+    yield Check("... as text", following["text"], best.text)
+    probability = following["probability"]
+    yield Check("... its probability", probability, best.probability, following["tolerance"])
+    yield Check("loss", values["loss"]["value"], walk.loss, values["loss"]["tolerance"])
+    for continuation in values["continuations"]:
+        out = gpt.generate(continuation["prompt"], max_length=continuation["max_length"])
+        yield Check(f"greedy ids, {continuation['source']}", continuation["ids"], out.ids)
+        if "text" in continuation:
+            yield Check("... as text", continuation["text"], gpt.tokenizer.decode(out.ids))
+    yield Check("greedy loop on text", values["text_loop"]["text"], walk.article_text)
+
+
+def _flat(value: Any) -> list[float]:
+    """Return the numbers of a list or a single one; what is missing differs from everything."""
+    numbers = value if isinstance(value, list) else [value]
+    return [float("nan") if number is None else float(number) for number in numbers]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, list):
+        return ", ".join(_short(item) for item in value)
+    return f"{value:.4f}" if isinstance(value, float) else f"{value}"

@@ -1,0 +1,240 @@
+"""One reader for each kind of file, all streaming: (line, row) after (line, row).
+
+What is wrong with a file stops with its name and line, since the rest of it cannot be trusted. A
+row is at most 8 MiB, so that no file fills the memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from gpt1.errors import DataError
+
+MAX_ROW = 8 << 20
+"""Bytes: a longer row is refused before it fills the memory."""
+_PARQUET_ROWS = 32  # at a time: rows may be whole books
+
+Row = dict[str, Any]
+Choose = Callable[[str, Sequence[str]], Sequence[str] | None]
+"""(file or file:line, the columns there) -> those to read, None being all; raises DataError."""
+Read = Iterator[tuple[int, Row | None]]
+"""(line, row) of a file; None is a blank line."""
+
+
+def reader(path: Path) -> Callable[[Path, Choose], Read]:
+    """Return the reader of a file, by its ending. Raises DataError; also for a missing file."""
+    zipped = path.suffix.lower() == ".gz"
+    ending = (path.with_suffix("") if zipped else path).suffix.lower()
+    if path.is_dir():
+        raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
+    if not path.exists():
+        raise DataError(f"there is no file {path}. Check the path.")
+    if ending not in _READERS or (zipped and ending == ".parquet"):
+        names = ", ".join(_READERS)
+        raise DataError(
+            f"{path} is of no known kind; gpt1 reads {names}, all but the last also .gz."
+        )
+    return _READERS[ending]
+
+
+def no_column(place: str, name: str, present: Sequence[str]) -> DataError:
+    """Return the error for a column that is not among those present."""
+    folded = {other.casefold(): other for other in present}
+    close = difflib.get_close_matches(name.casefold(), list(folded), n=1)
+    nearest = f" Did you mean {folded[close[0]]!r}?" if close else ""
+    return DataError(
+        f"{place} has no column {name!r}; it has {', '.join(present) or 'none'}.{nearest}"
+    )
+
+
+class _Lines:
+    """The lines of a file as text, without the byte order mark, with their line ends.
+
+    `number` is the line at hand, `row` the line on which the row at hand began: whoever reads calls
+    `end_row`. Raises DataError for an empty file, broken UTF-8, a row longer than MAX_ROW.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.number = 0
+        self.end_row()
+
+    def end_row(self) -> None:
+        self.row = self.number + 1
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            zipped = self.path.suffix.lower() == ".gz"
+            with gzip.open(self.path) if zipped else self.path.open("rb") as file:
+                yield from self._read(file)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(
+                f"{self.path}:{self.number + 1}: the gzip file is cut off or damaged ({error}). "
+                f"Fetch it again."
+            ) from None
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror or error}.") from None
+
+    def _read(self, file: gzip.GzipFile | BufferedReader) -> Iterator[str]:
+        offset = 0
+        while line := file.readline(MAX_ROW - self._size + 1):
+            self._size += len(line)
+            if self._size > MAX_ROW:
+                raise DataError(
+                    f"{self.path}:{self.row}: the row is longer than {MAX_ROW >> 20} MiB, the most "
+                    f"a row may have. Split it; in a csv, look for a quote that is never closed."
+                )
+            if not offset and line.startswith(b"\xef\xbb\xbf"):
+                line, offset = line[3:], 3
+            try:
+                text = line.decode()
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{self.path}:{self.number + 1}: byte {offset + error.start} is not UTF-8 "
+                    f"({error.reason}). Convert the file to UTF-8."
+                ) from None
+            offset += len(line)
+            if text:
+                self.number += 1
+                yield text
+        if not self.number:
+            raise DataError(f"{self.path} is empty. Give a file that holds some text.")
+
+
+def _read_txt(path: Path, choose: Choose) -> Read:
+    (name,) = choose(str(path), ["text"]) or ["text"]
+    lines, first = _Lines(path), 1
+    held: list[str] = []
+    size = 0
+    for line in lines:
+        lines.end_row()
+        if size + len(line) > MAX_ROW and held:
+            yield first, {name: "".join(held)}
+            held, size, first = [], 0, lines.number
+        held.append(line.replace("\r\n", "\n"))
+        size += len(line)
+    yield first, {name: "".join(held)}
+
+
+def _read_jsonl(path: Path, choose: Choose) -> Read:
+    lines = _Lines(path)
+    chosen, wanted = False, None
+    for line in lines:
+        if not line.strip():
+            yield lines.row, None
+        else:
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f"{path}:{lines.row}: not JSON ({error}). Each line must be one JSON object."
+                ) from None
+            if not isinstance(row, dict):
+                raise DataError(
+                    f"{path}:{lines.row}: the line is {line.strip()[:40]!r}; it must be one JSON "
+                    f'object, e.g. {{"text": "..."}}.'
+                )
+            if not chosen:
+                chosen, wanted = True, choose(f"{path}:{lines.row}", list(row))
+            for name in wanted or ():
+                if name not in row:
+                    raise no_column(f"{path}:{lines.row}", name, list(row))
+            yield lines.row, {name: row[name] for name in wanted} if wanted else row
+        lines.end_row()
+
+
+def _read_csv(path: Path, choose: Choose) -> Read:
+    csv.field_size_limit(max(MAX_ROW, csv.field_size_limit()))
+    lines = _Lines(path)
+    reader = csv.reader(iter(lines), strict=True)
+
+    def records() -> Iterator[tuple[int, list[str]]]:
+        while True:
+            try:
+                record = next(reader, None)
+            except csv.Error as error:
+                raise DataError(
+                    f"{path}:{lines.row}: not a csv row ({error}). A field with commas, quotes or "
+                    f"line breaks goes between double quotes, and quotes inside it are doubled."
+                ) from None
+            if record is None:
+                return
+            yield lines.row, record
+            lines.end_row()
+
+    return _read_records(path, records(), choose)
+
+
+def _read_tsv(path: Path, choose: Choose) -> Read:
+    lines = _Lines(path)
+
+    def records() -> Iterator[tuple[int, list[str]]]:
+        for line in lines:
+            text = line.removesuffix("\n").removesuffix("\r")
+            yield lines.row, text.split("\t") if text else []
+            lines.end_row()
+
+    return _read_records(path, records(), choose)
+
+
+def _read_records(path: Path, records: Iterator[tuple[int, list[str]]], choose: Choose) -> Read:
+    """Give the records under a header their names; [] is a blank line."""
+    header = next((record for _, record in records if record), [])
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has two columns named {twice[0]!r}. Rename one of them.")
+    wanted = [(name, header.index(name)) for name in choose(str(path), header) or header]
+    for line, record in records:
+        if not record:
+            yield line, None
+        elif len(record) != len(header):
+            raise DataError(
+                f"{path}:{line}: the row has {len(record)} fields; the header has {len(header)} "
+                f"({', '.join(header)}). Correct the row."
+            )
+        else:
+            yield line, {name: record[i] for name, i in wanted}
+
+
+def _read_parquet(path: Path, choose: Choose) -> Read:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise DataError(
+            f'{path} is a parquet file; reading it needs pyarrow. Run pip install "gpt1[data]"'
+        ) from None
+    number = 0
+    try:
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            wanted = choose(str(path), file.schema_arrow.names)
+            for batch in file.iter_batches(_PARQUET_ROWS, columns=wanted, use_threads=False):
+                for row in batch.to_pylist():
+                    number += 1
+                    if any(isinstance(v, str) and len(v) > MAX_ROW for v in row.values()):
+                        raise DataError(
+                            f"{path}:{number}: the row is longer than {MAX_ROW >> 20} MiB, the "
+                            f"most a row may have. Split it."
+                        )
+                    yield number, row
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: no parquet file, or a damaged one ({reason}).") from None
+
+
+_READERS: dict[str, Callable[[Path, Choose], Read]] = {
+    ".txt": _read_txt,
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,163 @@
+"""Documents -> what the model is given at once; pure functions over numpy arrays.
+
+Three ways. *Windows* cut contiguous text (paper, section 4.1: "contiguous sequences of 512 tokens",
+each with one more id so that every position has a target). *Documents* packs whole documents, which
+then do not see each other. *Article* is the article's own rule, defects and all (spec 9.8.4).
+
+`labels` are shifted: labels[t] is what position t must predict, -100 where there is nothing. A
+document of L ids has L - 1 targets and takes L - 1 positions: its last id is only ever a target.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_TARGET = -100
+Ids = NDArray[Any]
+"""Ids of any integer type, (N,)."""
+
+
+def windows(n_tokens: int, n_ctx: int, *, short_last: bool = False) -> NDArray[np.int64]:
+    """Return the [start, stop) of windows of n_ctx + 1 ids at stride n_ctx, (W, 2).
+
+    Each id but the first is a target in at most one window. What does not fill the last window is
+    left out (training), or makes a shorter one (`short_last`: evaluation counts every target).
+
+    >>> windows(10, 4).tolist(), windows(10, 4, short_last=True).tolist()
+    ([[0, 5], [4, 9]], [[0, 5], [4, 9], [8, 10]])
+    """
+    targets = max(n_tokens - 1, 0)
+    count = -(-targets // n_ctx) if short_last else targets // n_ctx
+    starts = np.arange(count, dtype=np.int64) * n_ctx
+    return np.stack([starts, np.minimum(starts + n_ctx + 1, n_tokens)], axis=1)
+
+
+class Piece(NamedTuple):
+    """ids[start:stop] of document `doc`: stop - start - 1 positions."""
+
+    doc: int
+    start: int
+    stop: int
+
+
+def pack_documents(lengths: Iterable[int], n_ctx: int) -> list[list[Piece]]:
+    """Pack documents of these lengths into packs of at most n_ctx positions, every target once.
+
+    A document of more than n_ctx positions is cut: the next piece starts at the last id of the one
+    before, which was only a target there. Pieces go where they leave the least room, longest first
+    (best fit decreasing); the result depends on nothing but the lengths. A document of one id has
+    no target and is left out.
+
+    >>> [[tuple(piece) for piece in pack] for pack in pack_documents([3, 8, 4], n_ctx=5)]
+    [[(0, 0, 3), (2, 0, 4)], [(1, 0, 6)], [(1, 5, 8)]]
+    """
+    pieces = [
+        Piece(doc, start, min(start + n_ctx + 1, length))
+        for doc, length in enumerate(lengths)
+        for start in range(0, length - 1, n_ctx)
+    ]
+    pieces.sort(key=lambda piece: piece.start - piece.stop)
+    packs: list[list[Piece]] = []
+    with_room: dict[int, list[int]] = {}  # positions left -> packs
+    rooms: list[int] = []  # its keys, sorted
+    for piece in pieces:
+        need = piece.stop - piece.start - 1
+        at = bisect_left(rooms, need)
+        if at == len(rooms):
+            room, pack = n_ctx, len(packs)
+            packs.append([])
+        else:
+            room = rooms[at]
+            pack = with_room[room].pop()
+            if not with_room[room]:
+                del with_room[room], rooms[at]
+        packs[pack].append(piece)
+        if left := room - need:
+            if left not in with_room:
+                with_room[left] = []
+                rooms.insert(bisect_left(rooms, left), left)
+            with_room[left].append(pack)
+    return sorted(sorted(pack) for pack in packs)
+
+
+class Packed(NamedTuple):
+    """Packs as arrays, each (B, T)."""
+
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    """From 0 in each piece."""
+    segments: NDArray[np.int64]
+    """From 1 for each piece of a row; 0 is padding."""
+
+
+def fill_packs(
+    ids: Ids, offsets: NDArray[np.int64], packs: Sequence[Sequence[Piece]], length: int
+) -> Packed:
+    """Lay packs out as arrays of `length` positions a row.
+
+    `ids` are all documents one after the other; document i is ids[offsets[i]:offsets[i + 1]].
+    """
+    pieces = np.array([piece for pack in packs for piece in pack], dtype=np.int64)
+    starts = offsets[pieces[:, 0]] + pieces[:, 1]
+    sizes = pieces[:, 2] - pieces[:, 1] - 1
+    counts = np.array([len(pack) for pack in packs])
+    rows = np.repeat(np.arange(len(packs)), counts)
+    first = np.repeat(np.cumsum(counts) - counts, counts)  # of its row, for each piece
+    before = np.cumsum(sizes) - sizes
+
+    within = np.arange(sizes.sum()) - np.repeat(before, sizes)
+    place = (np.repeat(rows, sizes), np.repeat(before - before[first], sizes) + within)
+    source = np.repeat(starts, sizes) + within
+
+    shape = (len(packs), length)
+    packed = Packed(
+        np.zeros(shape, np.int64),
+        np.full(shape, NO_TARGET, np.int64),
+        np.zeros(shape, np.int64),
+        np.zeros(shape, np.int64),
+    )
+    packed.ids[place] = ids[source]
+    packed.labels[place] = ids[source + 1]
+    packed.positions[place] = within
+    packed.segments[place] = np.repeat(np.arange(len(pieces)) - first + 1, sizes)
+    return packed
+
+
+def pack_article(
+    lengths: Sequence[int],
+    order: Iterable[int],
+    max_len: int = 500,
+    carry: Sequence[int] = (),
+) -> tuple[list[list[int]], list[int]]:
+    """Pack documents the article's way; return the packs, as document numbers, and the open pack.
+
+    A document longer than `max_len` is skipped. One that would make the pack longer than `max_len`,
+    counted with its full length, closes it and starts the next. The open pack is never returned as
+    ready: pass it on as `carry` to the next epoch (spec 9.8.4, 9.10.7, 9.10.13).
+
+    >>> pack_article([3, 4, 9, 2], order=[0, 1, 2, 3], max_len=7)
+    ([[0, 1]], [3])
+    """
+    packs: list[list[int]] = []
+    pack = list(carry)
+    size = sum(lengths[doc] - 1 for doc in pack) + bool(pack)
+    for doc in order:
+        if lengths[doc] > max_len:
+            continue
+        if pack and size + lengths[doc] > max_len:
+            packs.append(pack)
+            pack = []
+        size = size + lengths[doc] - 1 if pack else lengths[doc]
+        pack.append(doc)
+    return packs, pack
+
+
+def join_article(docs: Sequence[Ids], pack: Sequence[int]) -> Ids:
+    """Return a pack's ids: the first document whole, the others without their first id, (N,)."""
+    return np.concatenate([docs[pack[0]], *(docs[doc][1:] for doc in pack[1:])])

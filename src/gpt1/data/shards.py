@@ -1,0 +1,207 @@
+"""A corpus as ids on disk: text is tokenised once, training maps the ids into memory.
+
+The folder holds `shard-00000.bin`, ... (uint16, little-endian, one document after the other with
+nothing between them, spec 3.3), `documents.bin` (uint64, where each document starts, and the end),
+`data.json` (the counts), the tokenizer's own files, and storage's manifest with a SHA-256 of each.
+A folder is verified when it is opened; ids are never read with another tokenizer than theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt1.data.tables import Texts
+from gpt1.errors import CorruptError, DataError, TokenizerError
+from gpt1.storage import Folder, FolderWriter, json_bytes
+from gpt1.text.tokenizer import DESCRIPTION
+
+SHARD_TOKENS = 1 << 24
+"""Tokens in a shard; the last has what is left."""
+MAX_VOCABULARY = 1 << 16
+_REPORT = 1 << 20  # bytes of text between two calls of progress
+_DATA = "data.json"
+_DOCUMENTS = "documents.bin"
+
+
+class Encoder(Protocol):
+    """What shards need of a tokenizer; whatever spreads the work over machines is one too."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+    def encode_arrays(
+        self, texts: Iterable[str], workers: int | None = None
+    ) -> Iterator[NDArray[Any]]: ...
+    def files(self) -> dict[str, bytes]: ...
+    def description(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a folder of shards holds: its data.json."""
+
+    tokenizer: str
+    """The tokenizer's fingerprint."""
+    vocab_size: int
+    tokens: int
+    documents: int
+    bytes: int
+    """UTF-8 bytes of the raw text of the documents."""
+    rows: int
+    rejected: dict[str, int]
+    """Reason -> rows; rows == documents + sum(rejected)."""
+    shards: int
+    format: int = 1
+
+
+def write_shards(
+    out: Path | str,
+    texts: Texts,
+    tokenizer: Encoder,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Tokenise `texts` into a new folder of shards; memory does not grow with the corpus.
+
+    `workers` is the number of processes (None: all processors, if there is much text);
+    `progress(documents, bytes)` is called now and then with the totals so far. Texts without any
+    token are counted as rejected. Raises DataError, TokenizerError, StorageError.
+    """
+    if len(tokenizer) > MAX_VOCABULARY:
+        raise TokenizerError(
+            f"the vocabulary has {len(tokenizer):,} pieces; shards hold ids of 16 bits, so at most "
+            f"{MAX_VOCABULARY:,}. Learn a smaller vocabulary."
+        )
+    sizes: deque[int] = deque()  # of the texts read and not yet tokenised
+
+    def measured() -> Iterator[str]:
+        for text in texts:
+            sizes.append(len(text.encode()))
+            yield text
+
+    size = reported = shards = 0
+    ends = array("Q", [0])
+    pending = bytearray()
+    with FolderWriter(out) as folder:
+        for ids in tokenizer.encode_arrays(measured(), workers):
+            text_size = sizes.popleft()
+            if not len(ids):
+                texts.accounting.reject("no tokens")
+                continue
+            size += text_size
+            ends.append(ends[-1] + len(ids))
+            pending += ids.astype("<u2").tobytes()
+            while len(pending) >= 2 * SHARD_TOKENS:
+                folder.add(_shard(shards), bytes(pending[: 2 * SHARD_TOKENS]))
+                del pending[: 2 * SHARD_TOKENS]
+                shards += 1
+            if progress and size - reported >= _REPORT:
+                reported = size
+                progress(len(ends) - 1, size)
+        if pending:
+            folder.add(_shard(shards), bytes(pending))
+            shards += 1
+        account = texts.accounting
+        if not shards:
+            raise DataError(f"no text gave a token; {account}. Give other text.")
+        summary = Summary(
+            tokenizer=tokenizer.fingerprint,
+            vocab_size=len(tokenizer),
+            tokens=ends[-1],
+            documents=len(ends) - 1,
+            bytes=size,
+            rows=account.rows,
+            rejected=dict(account.rejected),
+            shards=shards,
+        )
+        folder.add(_DOCUMENTS, np.array(ends, dtype="<u8").tobytes())
+        folder.add(_DATA, json_bytes(asdict(summary)))
+        folder.add(DESCRIPTION, json_bytes({"tokenizer": tokenizer.description()}))
+        for name, data in tokenizer.files().items():
+            folder.add(name, data)
+    return summary
+
+
+def _shard(number: int) -> str:
+    return f"shard-{number:05d}.bin"
+
+
+class Shards:
+    """A folder of shards, verified and mapped into memory.
+
+    Raises CheckpointError if there is no such folder, DataError if it holds no shards, CorruptError
+    if anything in it has changed since it was written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        folder = Folder(path)
+        if not folder.verified or _DATA not in folder:
+            raise DataError(f"{path} holds no prepared text. Make it with gpt1 prepare.")
+        data = folder.json(_DATA)
+        if data.get("format") != 1:
+            raise DataError(
+                f"{path} is of format {data.get('format')!r}; this version reads 1. Run gpt1 "
+                f"prepare again, or install a newer gpt1."
+            )
+        self.summary = Summary(**data)
+        names = [_shard(i) for i in range(self.summary.shards)]
+        self._shards = [np.frombuffer(folder.map(name), dtype="<u2") for name in names]
+        self._starts = np.cumsum([0, *map(len, self._shards)])
+        self.offsets: NDArray[np.uint64] = np.frombuffer(folder.map(_DOCUMENTS), dtype="<u8")
+        """Where each document starts, and the end, (documents + 1,)."""
+        if not self._starts[-1] == self.offsets[-1] == self.tokens:
+            raise CorruptError(
+                f"{path} does not hold what its {_DATA} says. Run gpt1 prepare again."
+            )
+        hashes = "".join(folder.sha256(name) for name in [*names, _DOCUMENTS])
+        self.fingerprint = hashlib.sha256((hashes + self.summary.tokenizer).encode()).hexdigest()
+        """Of the ids, the documents and the tokenizer."""
+
+    @property
+    def tokens(self) -> int:
+        return self.summary.tokens
+
+    @property
+    def documents(self) -> int:
+        return self.summary.documents
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint16]:
+        """Return ids [start, stop) of the corpus, (stop - start,); read-only. Raises IndexError."""
+        if not 0 <= start <= stop <= self.tokens:
+            raise IndexError(f"ids [{start}, {stop}) of {self.tokens}")
+        shard = int(np.searchsorted(self._starts, start, side="right")) - 1
+        parts: list[NDArray[np.uint16]] = []
+        while start < stop:
+            first = int(self._starts[shard])
+            parts.append(self._shards[shard][start - first : stop - first])
+            start += len(parts[-1])
+            shard += 1
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty(0, np.uint16)
+
+    def document(self, i: int) -> NDArray[np.uint16]:
+        """Return the ids of one document, (L,). Raises IndexError."""
+        if not 0 <= i < self.documents:
+            raise IndexError(f"document {i} of {self.documents}")
+        return self.read(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+    def check(self, tokenizer: Encoder) -> None:
+        """Raise TokenizerError if these ids were made with another tokenizer."""
+        if tokenizer.fingerprint != self.summary.tokenizer:
+            raise TokenizerError(
+                f"{self.path} was prepared with another tokenizer ({self.summary.vocab_size:,} "
+                f"pieces, fingerprint {self.summary.tokenizer[:12]}; the one given has "
+                f"{len(tokenizer):,}, {tokenizer.fingerprint[:12]}). Prepare the text anew with it."
+            )

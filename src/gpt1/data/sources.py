@@ -1,0 +1,98 @@
+"""A source -> local files: paths as they are, `hub:owner/name` through the Hugging Face hub.
+
+A data set on the hub is a folder of files. Which of them are training text is told by their names,
+the way the hub itself reads them: a file named after another split (test, validation, ...) is left
+out, and tables go before loose text such as a licence. Where that is not enough, the person names
+the file: `hub:owner/name/data/train.csv`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from gpt1.errors import DataError, HubError
+
+HUB = "hub:"
+_PATTERNS = ["*.csv", "*.csv.gz", "*.tsv", "*.tsv.gz", "*.jsonl", "*.jsonl.gz", "*.parquet"]
+_PATTERNS += ["*.txt", "*.txt.gz"]
+_OTHER_SPLIT = re.compile(r"(?:^|[^a-z])(?:test|dev|val|valid|validation|eval)(?:[^a-z]|$)")
+
+Source = str | Path
+Sources = Source | Iterable[Source]
+
+
+def find_files(sources: Sources) -> list[Path]:
+    """Return the local files of `sources`, fetching what is named `hub:owner/name[/file]`.
+
+    Raises DataError when there is none, HubError when a name cannot be fetched.
+    """
+    names = [sources] if isinstance(sources, str | Path) else list(sources)
+    if not names:
+        raise DataError("no file was given; name at least one.")
+    files: list[Path] = []
+    for name in names:
+        if str(name).startswith(HUB):
+            files += _fetch(str(name))
+        else:
+            files.append(Path(name))
+    return files
+
+
+def _fetch(source: str) -> list[Path]:
+    owner, _, rest = source.removeprefix(HUB).partition("/")
+    name, _, pattern = rest.partition("/")
+    if not owner or not name:
+        raise HubError(
+            f"the data set is {source!r}; it takes hub:owner/name or hub:owner/name/file."
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(
+            snapshot_download(
+                f"{owner}/{name}",
+                repo_type="dataset",
+                allow_patterns=[pattern] if pattern else _PATTERNS,
+            )
+        )
+    except Exception as error:  # the client's errors come from three libraries with no common base
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise HubError(
+            f"could not fetch the data set {owner}/{name}: {reason}. Check the name and the "
+            f"connection; a gated or private one needs `hf auth login`; with HF_HUB_OFFLINE=1 it "
+            f"must have been fetched before."
+        ) from error
+    found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return [folder / path for path in choose_files(source, found, pattern)]
+
+
+def choose_files(source: str, names: list[str], pattern: str = "") -> list[str]:
+    """Return which of a data set's file names are its training text.
+
+    Raises DataError when there is none, or when tables of several kinds could each be meant.
+
+    >>> choose_files("hub:a/b", ["LICENSE.txt", "data/test.csv", "data/train.csv"])
+    ['data/train.csv']
+    """
+    files = [n for n in names if any(fnmatch(n, p) for p in ([pattern] if pattern else _PATTERNS))]
+    if not files:
+        what = f"no file {pattern}" if pattern else "no txt, csv, tsv, jsonl or parquet file"
+        raise DataError(f"{source} has {what}. Look at the data set's page for what it holds.")
+    if pattern:
+        return files
+    files = [n for n in files if _kind(n) != "txt"] or files
+    files = [n for n in files if not _OTHER_SPLIT.search(n.lower())] or files
+    kinds = sorted({_kind(n) for n in files})
+    if len(kinds) > 1:
+        raise DataError(
+            f"{source} has files of several kinds ({', '.join(files[:8])}), perhaps the same rows "
+            f"twice. Name the one to read: {source}/{files[0]}"
+        )
+    return files
+
+
+def _kind(name: str) -> str:
+    return name.removesuffix(".gz").rpartition(".")[2]

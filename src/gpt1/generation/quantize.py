@@ -1,0 +1,145 @@
+"""How the matrices are multiplied while text is generated.
+
+Decoding one id reads every weight once, so its time is the weights' size. Half of it is saved by
+weights of 16 bits: on a CPU they are float16 and the sums float32 (nearly exact); on CUDA all is
+bfloat16. The model itself is left as it is: a `Decoder` holds a copy of its module tree that shares
+every tensor but the packed matrices, and is always in evaluation mode.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gpt1.errors import ConfigError
+from gpt1.model.cache import KeyValueCache
+from gpt1.model.device import has_bfloat16
+from gpt1.model.transformer import Transformer
+
+Weights = Literal["float32", "float16", "bfloat16"]
+
+
+class Decoder:
+    """A model made ready to write: `hidden` and `head`, without dropout or gradients.
+
+    `weights` says which form the matrices have; "float32" means the model's own, unchanged.
+    """
+
+    def __init__(self, model: Transformer, weights: Weights = "float32") -> None:
+        self.config = model.config
+        self.weights: Weights = weights
+        self._source = model
+        self._state = _state(model)
+        if weights == "bfloat16":
+            self._transformer = copy.deepcopy(model).to(torch.bfloat16).eval()
+        else:
+            self._transformer = _twin(model, half=weights == "float16")
+        table = self._transformer.tokens.weight
+        self.device, self.dtype = table.device, table.dtype
+        self._head = _HalfLinear(table, None) if weights == "float16" else None
+
+    def hidden(self, ids: Tensor, *, cache: KeyValueCache | None = None) -> Tensor:
+        """Return the last block's states (B, T, C) of ids, int64 (B, T)."""
+        return self._transformer.hidden(ids, cache=cache)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Return the logits (B, V) of states (B, C), in float32 or finer."""
+        if self._head is not None:
+            logits: Tensor = self._head(hidden)
+            return logits
+        logits = F.linear(hidden, self._transformer.tokens.weight)
+        return logits.float() if logits.dtype.itemsize < 4 else logits
+
+    def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
+        """Return an empty cache for `rows` rows of up to `capacity` positions."""
+        return KeyValueCache(
+            self.config, rows, capacity=capacity, device=self.device, dtype=self.dtype
+        )
+
+    def is_current(self) -> bool:
+        """Tell whether the model still has the weights that this decoder was made from.
+
+        Sees optimizer steps, loaded states, replaced or moved tensors; not writes through `.data`.
+        """
+        return self._state == _state(self._source)
+
+
+def decoder(model: Transformer, dtype: str = "auto") -> Decoder:
+    """Return `model` ready to write: "auto" takes 16-bit weights where they help, "float32" none.
+
+    auto: float16 weights with float32 sums on a CPU whose torch has them, bfloat16 on CUDA with
+    bfloat16 units, else (and for a model that is not float32) the model's own weights. Raises
+    ConfigError for another `dtype`.
+    """
+    check_dtype(dtype)
+    table = model.tokens.weight
+    if dtype == "float32" or table.dtype != torch.float32:
+        return Decoder(model)
+    return half_weights(model)
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise ConfigError if `dtype` is not one that `decoder` takes."""
+    if dtype not in ("auto", "float32"):
+        raise ConfigError(
+            f"dtype is {dtype!r}; generation takes auto (16-bit weights where they help) or "
+            f"float32 (exact). Use one of these."
+        )
+
+
+def half_weights(model: Transformer) -> Decoder:
+    """Return a decoder of `model` with 16-bit weights if its device has a fast way to use them."""
+    device = model.tokens.weight.device
+    if device.type == "cuda" and has_bfloat16(device):
+        return Decoder(model, "bfloat16")
+    if device.type == "cpu" and _has_half_linear():
+        return Decoder(model, "float16")
+    return Decoder(model)
+
+
+class _HalfLinear(nn.Module):
+    """y = x W^T + b with W kept in float16 and summed in float32; x (..., in), float32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        bias = None if bias is None else bias.detach()
+        self.packed: Any = torch.ops.quantized.linear_prepack_fp16(weight.detach(), bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
+        return y
+
+
+@cache
+def _has_half_linear() -> bool:
+    """Try the operators once: some builds and processors lack them, or get them wrong."""
+    weight = torch.linspace(-1, 1, 96).view(6, 16)
+    x = torch.linspace(-2, 2, 32).view(2, 16)
+    try:
+        y = _HalfLinear(weight, None)(x)
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return bool((y - x @ weight.T).abs().max() < 1e-2)
+
+
+def _twin(module: Any, *, half: bool) -> Any:
+    """Return a copy of the module tree that shares all tensors, in evaluation mode."""
+    if half and isinstance(module, nn.Linear):
+        return _HalfLinear(module.weight, module.bias)
+    twin = copy.copy(module)
+    twin.training = False
+    twin._modules = {name: _twin(child, half=half) for name, child in module._modules.items()}
+    return twin
+
+
+def _state(model: nn.Module) -> list[tuple[int, int]]:
+    """Return what changes when a weight does: its memory and how often it was written to."""
+    return [
+        (p.data_ptr(), -1 if p.is_inference() else p._version)  # inference tensors keep no count
+        for p in model.parameters()
+    ]

@@ -1,0 +1,139 @@
+"""Logits to ids: pure functions, in one fixed order.
+
+    repetition penalty -> temperature -> top-k -> top-p -> min-p -> draw
+
+Temperature 0 takes the likeliest id (the lowest among equals). A filter never separates equals:
+what ties with the last one kept is kept too, so the outcome does not depend on a sort's order. The
+draw goes along the vocabulary, not along the ranking, so two nearly equal logits that change places
+by rounding do not change the text. Shapes: B rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gpt1.config import SamplingConfig
+
+GREEDY_BELOW = 1e-5
+"""Temperatures under this are greedy: float32 logits of a GPT-1 are no finer."""
+
+FAILED = -1
+"""The id of a row whose logits are not finite."""
+
+_HEAD = 1024
+"""Top-p looks at so many of the likeliest ids before it sorts a whole vocabulary."""
+
+
+def row_generators(seed: int, rows: Sequence[int]) -> list[torch.Generator]:
+    """Return a generator for each row number: prompt i of a list draws from `seed` + i.
+
+    A prompt's text then depends on nothing else in its batch: prompt i of a list with seed s is
+    that prompt alone with seed s + i.
+    """
+    return [torch.Generator().manual_seed(seed + row) for row in rows]
+
+
+def uniforms(generators: Sequence[torch.Generator]) -> Tensor:
+    """Return the next number of each generator, float64 (B,) in [0, 1).
+
+    They are drawn on the CPU, so a seed means the same on every device.
+    """
+    return torch.cat([torch.rand(1, dtype=torch.float64, generator=g) for g in generators])
+
+
+def penalise(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Make the ids in `seen`, boolean (B, V), less likely (CTRL, section 4.1).
+
+    logits (B, V): positive ones are divided by `penalty`, negative ones multiplied.
+
+    >>> penalise(torch.tensor([[2.0, -2.0, 2.0]]), torch.tensor([[True, True, False]]), 4.0)
+    tensor([[ 0.5000, -8.0000,  2.0000]])
+    """
+    penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
+    return torch.where(seen, penalised, logits)
+
+
+def probabilities(logits: Tensor, sampling: SamplingConfig, seen: Tensor | None = None) -> Tensor:
+    """Return the distribution (B, V) that ids are drawn from, rows summing to 1.
+
+    logits (B, V), float32 or float64; seen, boolean (B, V): the ids of each row's text, needed for
+    a repetition penalty. A row with a NaN, or without a finite largest logit, comes out as NaN.
+
+    >>> probabilities(torch.tensor([[0.0, 0.0, -9.0]]), SamplingConfig(temperature=1, top_k=2))
+    tensor([[0.5000, 0.5000, 0.0000]])
+    """
+    if seen is not None and sampling.repetition_penalty != 1:
+        logits = penalise(logits, seen, sampling.repetition_penalty)
+    best = logits.amax(-1, keepdim=True)
+    if sampling.temperature < GREEDY_BELOW:
+        p = (logits == best).to(logits.dtype)
+        p = p * (p.cumsum(-1) == 1) + (best - best)  # the first of equals; NaN stays NaN
+        return p
+    x = (logits - best) / sampling.temperature  # the largest is 0: nothing overflows
+    V = x.shape[-1]
+    if sampling.top_k is not None and sampling.top_k < V:
+        last = x.topk(sampling.top_k).values[:, -1:]
+        x = x.masked_fill(x < last, -torch.inf)
+    p = x.softmax(-1)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        p = p.masked_fill(p < _nucleus_floor(p, sampling.top_p, sampling.top_k or V), 0)
+    if sampling.min_p is not None:
+        p = p.masked_fill(p < sampling.min_p * p.amax(-1, keepdim=True), 0)
+    return p / p.sum(-1, keepdim=True)
+
+
+def _nucleus_floor(p: Tensor, top_p: float, kept: int) -> Tensor:
+    """Return the least probability (B, 1) in the smallest likeliest set with a sum >= top_p.
+
+    At most `kept` ids (and what ties with the last of them) have a probability.
+    """
+    V = p.shape[-1]
+    for width in (min(_HEAD, kept, V), min(kept, V)):
+        ranked = p.topk(width).values
+        sums = ranked.cumsum(-1, dtype=torch.float64)
+        if width == min(kept, V) or bool((sums[:, -1] >= top_p).all()):
+            break
+    position = (sums < top_p).sum(-1, keepdim=True).clamp_max(width - 1)
+    return ranked.gather(-1, position)
+
+
+def draw(p: Tensor, u: Tensor) -> Tensor:
+    """Return the ids (B,) where each row's running sum of `p` (B, V) passes its `u` (B,).
+
+    >>> draw(torch.tensor([[0.25, 0.0, 0.75]] * 3), torch.tensor([0.0, 0.25, 0.999]).double())
+    tensor([0, 2, 2])
+    """
+    sums = p.cumsum(-1, dtype=torch.float64)
+    total = sums[:, -1:]
+    target = torch.minimum(u[:, None] * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(sums, target, right=True).squeeze(-1)  # right: never one of p = 0
+
+
+def pick(
+    logits: Tensor,
+    sampling: SamplingConfig,
+    generators: Sequence[torch.Generator],
+    seen: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the next ids (B,) and their natural log-probabilities (B,), on logits' device.
+
+    The log-probabilities are the model's own: temperature 1, before penalty and filters. A row
+    whose logits hold a NaN, a +infinity, or nothing finite gives FAILED; the others are as without
+    it. logits (B, V), seen boolean (B, V).
+    """
+    if logits.device.type == "mps":  # which has no float64
+        logits, seen = logits.cpu(), None if seen is None else seen.cpu()
+    if sampling.temperature < GREEDY_BELOW:
+        scores = logits
+        if seen is not None and sampling.repetition_penalty != 1:
+            scores = penalise(logits, seen, sampling.repetition_penalty)
+        ids = scores.argmax(-1)
+    else:
+        p = probabilities(logits, sampling, seen)
+        u = uniforms(generators).to(p.device, non_blocking=True)
+        ids = draw(p, u).clamp_max(logits.shape[-1] - 1)  # a row of NaN points nowhere
+    logprobs = logits.gather(-1, ids[:, None]).squeeze(-1) - logits.logsumexp(-1)
+    return torch.where(logits.amax(-1).isfinite(), ids, FAILED), logprobs

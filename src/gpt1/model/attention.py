@@ -1,0 +1,109 @@
+"""Attention over blocks of queries: what training on a CPU uses (spec 1.4).
+
+A block of queries against the keys up to its end is small enough for the processor's cache, and the
+half of the square that causality hides is mostly never computed. torch's own attention on a CPU
+falls back to the whole square, in float32, as soon as there is dropout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpt1.model.dropout import keep_mask
+
+BLOCK = 128
+"""Queries looked at together."""
+
+
+def causal(T: int, device: torch.device) -> Tensor:
+    """Return the boolean mask (T, T) of what each position may see."""
+    return torch.ones(T, T, dtype=torch.bool, device=device).tril()
+
+
+def weigh(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
+) -> tuple[Tensor, Tensor]:
+    """Return attention's output (B, H, T, D) and its weights (B, H, T, S), the plain way."""
+    if mask is None:
+        mask = causal(q.shape[2], q.device)
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+    if dropout:
+        weights = weights * keep_mask(weights, dropout) / (1 - dropout)
+    return weights @ v, weights
+
+
+def block_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Return attention's output (B, H, T, D), with dropout on its weights; causal in any case.
+
+    q, k, v (B, H, T, D); mask boolean (B, 1, T, T), already causal, or None. Differentiable once.
+    """
+    bias = None
+    if mask is not None:
+        bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
+    out: Tensor = _BlockAttention.apply(q, k, v, bias, dropout)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _BlockAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float
+    ) -> Tensor:
+        B, H, T, D = q.shape
+        q = (q * D**-0.5).reshape(B * H, T, D)
+        k, v = k.reshape(B * H, T, D), v.reshape(B * H, T, D)
+        out = torch.empty_like(q)
+        corner = torch.full((BLOCK, BLOCK), -torch.inf, dtype=q.dtype).triu_(1)
+        saved = []
+        with torch.autocast(q.device.type, enabled=False):
+            for start in range(0, T, BLOCK):
+                end = min(start + BLOCK, T)
+                scores = torch.bmm(q[:, start:end], k[:, :end].transpose(1, 2))  # (BH, t, s)
+                if bias is None:
+                    scores[:, :, start:] += corner[: end - start, : end - start]
+                else:
+                    scores.view(B, H, end - start, end).add_(bias[:, :, start:end, :end])
+                weights = torch.softmax(scores, -1)
+                kept = keep_mask(weights, dropout) if dropout else None
+                dropped = weights if kept is None else weights * kept
+                out[:, start:end] = torch.bmm(dropped, v[:, :end])
+                saved.append((weights, kept))
+        if dropout:
+            out *= 1 / (1 - dropout)
+        ctx.dropout = dropout
+        flat = [tensor for pair in saved for tensor in pair]
+        ctx.save_for_backward(q, k, v, out, *flat)
+        return out.view(B, H, T, D)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        q, k, v, out, *flat = ctx.saved_tensors
+        shape = grads[0].shape
+        grad = grads[0].reshape(q.shape)
+        # softmax's gradient is w * (dw - sum(w * dw)), and that sum over keys is this one over D
+        inner = (grad * out).sum(-1, keepdim=True)
+        if ctx.dropout:
+            grad = grad * (1 / (1 - ctx.dropout))
+        T = q.shape[1]
+        grad_q = torch.empty_like(q)
+        grad_k, grad_v = torch.zeros_like(k), torch.zeros_like(v)
+        # The last block first: it sees all keys, so the sums begin with the largest product
+        for start in reversed(range(0, T, BLOCK)):
+            end = min(start + BLOCK, T)
+            weights, kept = flat[2 * (start // BLOCK)], flat[2 * (start // BLOCK) + 1]
+            g = grad[:, start:end]
+            grad_weights = torch.bmm(g, v[:, :end].transpose(1, 2))
+            dropped = weights
+            if kept is not None:
+                grad_weights *= kept
+                dropped = weights * kept
+            grad_v[:, :end] += torch.bmm(dropped.transpose(1, 2), g)
+            grad_scores = grad_weights.sub_(inner[:, start:end]).mul_(weights)
+            grad_q[:, start:end] = torch.bmm(grad_scores, k[:, :end])
+            grad_k[:, :end] += torch.bmm(grad_scores.transpose(1, 2), q[:, start:end])
+        grad_q *= q.shape[2] ** -0.5
+        return grad_q.view(shape), grad_k.view(shape), grad_v.view(shape), None, None

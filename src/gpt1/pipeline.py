@@ -1,0 +1,203 @@
+"""A model and its tokenizer together: what `gpt1.load` returns and what most people use."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from gpt1.checkpoint import folder, hub
+from gpt1.config import ModelConfig, SamplingConfig, check
+from gpt1.errors import CheckpointError, InputError
+from gpt1.generation import engine, quantize
+from gpt1.generation import explain as explaining
+from gpt1.generation.engine import Generation
+from gpt1.generation.explain import Explanation, NextToken, Score
+from gpt1.model.device import choose_device
+from gpt1.model.transformer import Transformer
+from gpt1.text.tokenizer import Tokenizer
+
+
+class GPT1:
+    """A GPT-1 that reads and writes text.
+
+    `config`, `tokenizer` and `model` are its parts; `dtype` is the format of generation's weights:
+    "auto" (16 bits where that is fast) or "float32". Everything else computes in float32.
+    """
+
+    def __init__(self, model: Transformer, tokenizer: Tokenizer, *, dtype: str = "auto") -> None:
+        if len(tokenizer) != model.config.vocab_size:
+            raise CheckpointError(
+                f"the tokenizer has {len(tokenizer):,} pieces and the model "
+                f"{model.config.vocab_size:,} rows; they do not belong together."
+            )
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self._dtype = dtype
+        self._decoder: quantize.Decoder | None = None
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's shape."""
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.tokens.weight.device
+
+    def num_parameters(self) -> int:
+        """Return the number of weights, the tied head counted once."""
+        return self.model.num_parameters()
+
+    def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return ids and attention_mask, int64 (B, T), padded on the right with id 0."""
+        rows = [self._ids(text) for text in texts]
+        if not rows:
+            raise InputError("there are no texts; give at least one.")
+        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64, device=self.device)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+            mask[i, : len(row)] = 1
+        return ids, mask
+
+    @overload
+    def generate(self, prompt: str, **sampling: Any) -> Generation: ...
+    @overload
+    def generate(self, prompt: list[str], **sampling: Any) -> list[Generation]: ...
+    def generate(self, prompt: str | list[str], **sampling: Any) -> Generation | list[Generation]:
+        """Continue a prompt, or several at once, each as it would be alone.
+
+        `sampling`: the fields of SamplingConfig (max_new_tokens 64, temperature 0 = greedy, top_k,
+        top_p, min_p, repetition_penalty, seed, stop, overflow, max_length). Raises ConfigError for
+        a setting out of its bounds, ContextError for a prompt longer than n_ctx.
+        """
+        settings = check(SamplingConfig, sampling)
+        single = isinstance(prompt, str)
+        prompts: list[str] = [prompt] if isinstance(prompt, str) else prompt
+        found = engine.generate(self._decode_with(), self.tokenizer, prompts, settings)
+        return found[0] if single else found
+
+    def stream(self, prompt: str, **sampling: Any) -> Iterator[str]:
+        """Continue a prompt piece by piece; the joined pieces are `generate`'s completion."""
+        settings = check(SamplingConfig, sampling)
+        return engine.stream(self._decode_with(), self.tokenizer, prompt, settings)
+
+    def next_tokens(self, text: str, k: int = 10) -> list[NextToken]:
+        """Return the k likeliest next tokens: id, text, probability, logit."""
+        return explaining.next_tokens(self.model, self.tokenizer, text, k)
+
+    def score(self, text: str) -> Score:
+        """Return the text's mean loss, perplexity, and the log-probability of every token."""
+        return explaining.score(self.model, self.tokenizer, text)
+
+    def explain(self, text: str) -> Explanation:
+        """Return every step of the article's walk from text to prediction, as data."""
+        return explaining.explain(self.model, self.tokenizer, text)
+
+    def save(self, path: Path | str) -> None:
+        """Write a model folder (Hugging Face layout and gpt1.json) that transformers can load."""
+        folder.save(path, self.model, self.tokenizer)
+
+    def finetune(
+        self,
+        texts: Iterable[str],
+        *,
+        recipe: str = "jokes",
+        prefix: str | None = None,
+        out: Path | str,
+        resume: bool = False,
+        config: Path | str | None = None,
+        overrides: Sequence[str] = (),
+    ) -> GPT1:
+        """Train a copy of this model on short texts and return it; the run is kept in `out`.
+
+        `overrides` are "section.field=value", as after --set. Raises TrainingError, DataError.
+        """
+        from gpt1.training.finetune import finetune
+
+        model = copy.deepcopy(self.model)
+        model, tokenizer = finetune(
+            model,
+            self.tokenizer,
+            texts,
+            out=out,
+            recipe=recipe,
+            prefix=prefix,
+            resume=resume,
+            file=config,
+            overrides=overrides,
+        )
+        return GPT1(model, tokenizer, dtype=self._dtype)
+
+    def _decode_with(self) -> quantize.Decoder:
+        if self._decoder is None or not self._decoder.is_current():
+            self._decoder = quantize.decoder(self.model, self._dtype)
+        return self._decoder
+
+    def _ids(self, text: str) -> list[int]:
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            raise InputError(f"the text {text!r} has no tokens; give some words.")
+        return ids
+
+
+def load(
+    name: str | Path = "mini",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    words: str | None = None,
+) -> GPT1:
+    """Load a model: a packaged name, a folder, a Hugging Face repository, or OpenAI's params_*.npy.
+
+    `words` chooses how text is cut ("original", "slow", "fast"); None is what the model was trained
+    with, and the release's way where that is not recorded. Raises CheckpointError, HubError.
+    """
+    quantize.check_dtype(dtype)
+    place = hub.resolve(str(name))
+    loaded = folder.load(place)
+    if loaded.tokenizer is None:
+        raise CheckpointError(
+            f"{place} has no vocabulary (vocab.json and merges.txt, or encoder_bpe_40000.json and "
+            f"vocab_40000.bpe). Copy the model's vocabulary files into it."
+        )
+    tokenizer = loaded.tokenizer if words is None else loaded.tokenizer.with_words(words)
+    model = folder.build(loaded).to(choose_device(device))
+    return GPT1(model, tokenizer, dtype=dtype)
+
+
+def pretrain(
+    data: Path | str,
+    *,
+    valid: Path | str | None = None,
+    size: str = "gpt1",
+    recipe: str = "pretrain",
+    out: Path | str,
+    resume: bool = False,
+    config: Path | str | None = None,
+    overrides: Sequence[str] = (),
+) -> GPT1:
+    """Train a model on shards (`gpt1 prepare`) from a random start and return it.
+
+    The run is kept in `out`; `resume` goes on with one that was cut off. `overrides` are
+    "section.field=value", as after --set. Raises TrainingError, DataError, ConfigError.
+    """
+    from gpt1.training.pretrain import pretrain as train
+
+    model, tokenizer = train(
+        data,
+        valid=valid,
+        size=size,
+        recipe=recipe,
+        out=out,
+        resume=resume,
+        file=config,
+        overrides=overrides,
+    )
+    return GPT1(model, tokenizer)

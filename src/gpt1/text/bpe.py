@@ -1,0 +1,65 @@
+"""Merge the characters of one word into the vocabulary's tokens (spec 2.3).
+
+The `tokenizers` library merges; what a word comes to is cached here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tokenizers.models import BPE as Engine
+
+from gpt1.text.chunks import LONGEST_CACHED
+from gpt1.text.words import UNKNOWN
+
+END = "</w>"
+"""Marks the last token of a word."""
+NEWLINE = "\n" + END
+"""What a newline comes to, by a rule of its own (spec 2.3.5)."""
+
+
+class BPE:
+    """The merges of a vocabulary; characters that it lacks become one `<unk>` each.
+
+    >>> vocab = {"<unk>": 0, "l": 1, "o": 2, "w</w>": 3, "lo": 4, "low</w>": 5}
+    >>> bpe = BPE(vocab, [("l", "o"), ("lo", "w</w>")])
+    >>> bpe("low"), bpe("lol"), bpe.pieces("o?w")
+    ((5,), (4, 0), [(2, 0, 1), (0, 1, 2), (3, 2, 3)])
+    """
+
+    def __init__(self, vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> None:
+        self._engine = Engine(
+            vocab=dict(vocab),
+            merges=list(merges),
+            unk_token=UNKNOWN,
+            end_of_word_suffix=END,
+            fuse_unk=False,
+            cache_capacity=0,
+        )
+        self._lengths = {
+            id: 1 if token == UNKNOWN else len(token.removesuffix(END))
+            for token, id in vocab.items()
+        }
+        self._cache: dict[str, tuple[int, ...]] = {}
+        self._limit = 1 << 18
+
+    def __call__(self, word: str) -> tuple[int, ...]:
+        """Return the ids of a lower-case word."""
+        ids = self._cache.get(word)
+        if ids is None:
+            ids = tuple(token.id for token in self._engine.tokenize(word))
+            if len(self._cache) >= self._limit:
+                self._cache.clear()
+            if len(word) <= LONGEST_CACHED:
+                self._cache[word] = ids
+        return ids
+
+    def pieces(self, word: str) -> list[tuple[int, int, int]]:
+        """Return (id, start, end) of each token of a lower-case word, in characters."""
+        pieces: list[tuple[int, int, int]] = []
+        start = 0
+        for id in self(word):
+            end = start + self._lengths[id]
+            pieces.append((id, start, end))
+            start = end
+        return pieces

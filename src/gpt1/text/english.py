@@ -1,0 +1,206 @@
+"""spaCy's English word rules, run in time linear in the length of a chunk.
+
+The rules (exceptions, prefixes, suffixes, infixes, URLs) are spaCy's own, read from
+`spacy.blank("en")`. The algorithm is that of spaCy's Tokenizer, in two stages:
+
+1. Each white-space chunk by itself: exceptions, then prefixes and suffixes off its ends, then URLs
+   and infixes.
+2. Over all words of a line: a run of words that spells an exception is cut as the exception says.
+   spaCy looks for such runs by their words alone, so a run across a space, which changes nothing
+   ("8 )" is no emoticon), still keeps an overlapping shorter one from being changed.
+
+So a chunk has the same words in every context unless stage 2 changes it: `chunk` returns None for
+these few, and `line` takes all chunks of a line. No run spans a newline. Why not call spaCy: it
+copies the chunk for every mark it cuts off (quadratic), and keeps every word it sees for ever.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from re import Match
+from typing import Any
+
+Words = tuple[str, ...]
+
+# All rules see a few characters but for one, a run of dots: at the ends of a long chunk they are
+# given a window, which grows when a match comes near its far end.
+_WINDOW = 64
+_NEAR = 8
+_USER = r"(?:\S+(?::\S*)?@)?"
+"""The optional user and password of spaCy's URL pattern."""
+
+
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """Let spaCy be imported without torch, which it would import (2 s) but does not need here.
+
+    Only for processes that are gpt1's own: spaCy's neural models find no torch afterwards.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
+
+
+class EnglishRules:
+    """Cut white-space chunks into words as spaCy's blank English tokenizer does (spec 2.2.3)."""
+
+    def __init__(self) -> None:
+        import spacy
+        from spacy.symbols import ORTH
+
+        tokenizer: Any = spacy.blank("en").tokenizer
+        self._prefix: Callable[[str], Match[str] | None] = tokenizer.prefix_search
+        self._suffix: Callable[[str], Match[str] | None] = tokenizer.suffix_search
+        self._infixes = tokenizer.infix_finditer
+        self._url: Callable[[str], Match[str] | None] = tokenizer.url_match
+        # What may stand before an "@" is tried in quadratic time; without one it cannot match
+        pattern = tokenizer.url_match.__self__
+        self._url_without_user = re.compile(pattern.pattern.replace(_USER, ""), pattern.flags).match
+
+        self._rules: dict[str, Words] = {
+            chunk: tuple(word[ORTH] for word in words) for chunk, words in tokenizer.rules.items()
+        }
+        self._longest = max(map(len, self._rules))
+        self._runs = self._find_runs()
+        self._cached = lru_cache(1 << 16)(self._chunk)
+
+    def chunk(self, chunk: str) -> Words | None:
+        """Return the words of `chunk`, or None if they depend on the rest of its line."""
+        return self._cached(chunk) if len(chunk) <= _WINDOW else self._chunk(chunk)
+
+    def _chunk(self, chunk: str) -> Words | None:
+        words = self._stage1(chunk, self._rules)
+        return words if self._stage2([words]) == words else None
+
+    def line(self, chunks: Sequence[str]) -> Words:
+        """Return the words of the chunks of one line."""
+        return self._stage2([self._stage1(chunk, self._rules) for chunk in chunks])
+
+    def _stage1(self, chunk: str, rules: Mapping[str, Words]) -> Words:
+        if chunk in rules:
+            return rules[chunk]
+        if chunk.isascii() and chunk.isalpha():
+            return (chunk,)  # no affix rule matches letters alone
+        start, end = 0, len(chunk)
+        front: list[str] = []
+        back: list[str] = []
+        while start < end and not self._is_rule(chunk, start, end, rules):
+            prefix = self._prefix_length(chunk, start, end)
+            if prefix and self._is_rule(chunk, start + prefix, end, rules):
+                front.append(chunk[start : start + prefix])
+                start += prefix
+                break
+            suffix = self._suffix_length(chunk, start + prefix, end)
+            if suffix and self._is_rule(chunk, start, end - suffix, rules):
+                back.append(chunk[end - suffix : end])
+                end -= suffix
+                break
+            if not prefix and not suffix:
+                break
+            if prefix:
+                front.append(chunk[start : start + prefix])
+                start += prefix
+            if suffix:
+                back.append(chunk[end - suffix : end])
+                end -= suffix
+        middle = self._middle(chunk[start:end], rules) if start < end else ()
+        return (*front, *middle, *reversed(back))
+
+    def _is_rule(self, chunk: str, start: int, end: int, rules: Mapping[str, Words]) -> bool:
+        return 0 < end - start <= self._longest and chunk[start:end] in rules
+
+    def _prefix_length(self, chunk: str, start: int, end: int) -> int:
+        width = _WINDOW
+        while True:
+            window = chunk[start : min(end, start + width)]
+            match = self._prefix(window)
+            if match is None:
+                return 0
+            if start + width >= end or match.end() < width - _NEAR:
+                return match.end() - match.start()
+            width *= 2
+
+    def _suffix_length(self, chunk: str, start: int, end: int) -> int:
+        width = _WINDOW
+        while True:
+            match = self._suffix(chunk[max(start, end - width) : end])
+            if match is None:
+                return 0
+            if start + width >= end or match.start() >= _NEAR:
+                return match.end() - match.start()
+            width *= 2
+
+    def _middle(self, text: str, rules: Mapping[str, Words]) -> Words:
+        """Cut what is left between prefixes and suffixes."""
+        if text in rules:
+            return rules[text]
+        if "." in text and (self._url if "@" in text else self._url_without_user)(text):
+            return (text,)
+        words: list[str] = []
+        start = 0
+        for match in self._infixes(text):
+            if match.start() == 0:
+                continue
+            if match.start() != start:
+                words.append(text[start : match.start()])
+            if match.start() != match.end():
+                words.append(match.group())
+            start = match.end()
+        if start < len(text):
+            words.append(text[start:])
+        return tuple(words)
+
+    def _find_runs(self) -> dict[Words, list[Words]]:
+        """Return the runs of words that spell an exception, by their first word or two.
+
+        spaCy looks only for exceptions that some affix rule touches.
+        """
+        runs: dict[Words, list[Words]] = defaultdict(list)
+        for chunk in self._rules:
+            if self._prefix(chunk) or self._suffix(chunk) or any(self._infixes(chunk)):
+                words = self._stage1(chunk, {})
+                runs[words[:2]].append(words)
+        return dict(runs)
+
+    def _stage2(self, chunks: Sequence[Words]) -> Words:
+        words = [word for chunk in chunks for word in chunk]
+        if len(words) == 1 and tuple(words) not in self._runs:
+            return tuple(words)
+        matches = [
+            (start, start + len(run))
+            for start in range(len(words))
+            for n in (1, 2)
+            for run in self._runs.get(tuple(words[start : start + n]), ())
+            if len(run) == n or (n == 2 and tuple(words[start : start + len(run)]) == run)
+        ]
+        if not matches:
+            return tuple(words)
+        chunk_of = [n for n, chunk in enumerate(chunks) for _ in chunk]
+        changes: dict[int, int] = {}
+        taken: set[int] = set()
+        # The longest first, then the leftmost; one that is not chosen blocks shorter ones too
+        for start, end in sorted(matches, key=lambda match: (match[0] - match[1], match[0])):
+            if start not in taken and end - 1 not in taken and chunk_of[start] == chunk_of[end - 1]:
+                changes[start] = end
+            taken.update(range(start, end))
+        result: list[str] = []
+        position = 0
+        while position < len(words):
+            if position in changes:
+                run = words[position : changes[position]]
+                result.extend(self._rules["".join(run)])
+                position += len(run)
+            else:
+                result.append(words[position])
+                position += 1
+        return tuple(result)

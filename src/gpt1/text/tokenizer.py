@@ -1,0 +1,348 @@
+"""The tokenizer: text to ids and back, exactly as one of the three GPT-1s does it."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gpt1.errors import InputError, TokenizerError
+from gpt1.storage import Folder, json_bytes, write_folder
+from gpt1.text.bpe import BPE, END, NEWLINE
+from gpt1.text.chunks import ChunkCache
+from gpt1.text.detokenize import join
+from gpt1.text.offsets import Encoding, locate
+from gpt1.text.vocabulary import END_OF_TEXT, Vocabulary, hugging_face_added, hugging_face_files
+from gpt1.text.words import (
+    NEWLINE_CHUNK,
+    UNKNOWN,
+    UNKNOWN_CHUNK,
+    WORDS_MODES,
+    OriginalWords,
+    WordsMode,
+    check_text,
+    make_words,
+)
+from gpt1.text.workers import Workers, cpu_count
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as LibraryTokenizer
+
+    from gpt1.text.learn import Progress
+
+Ids = npt.NDArray[np.unsignedinteger[Any]]
+
+DESCRIPTION = "gpt1.json"
+"""Beside the vocabulary: its section `tokenizer` has the way of cutting words and added tokens."""
+
+_WORTH_WORKERS = 1 << 23
+"""Characters from which on more processes pay."""
+
+
+class Tokenizer:
+    """Text to ids and back.
+
+    tok = Tokenizer.load("folder")
+    tok.decode(tok.encode("Hello, my dog is cute"))  # 'hello, my dog is cute'
+
+    `words` is "original" (as GPT-1 was trained), "slow" or "fast" (as transformers cut them, see
+    `gpt1.text.words`). Added tokens have ids after the vocabulary's and never come out of text.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, words: WordsMode = "original", added: Iterable[str] = ()
+    ) -> None:
+        self._set_up(vocabulary, words, BPE(vocabulary.ids, vocabulary.merges))
+        self.add_tokens(added)
+
+    def _set_up(self, vocabulary: Vocabulary, words: WordsMode, bpe: BPE) -> None:
+        self.vocabulary = vocabulary
+        self.words = check_words(words)
+        self.added: dict[str, int] = {}
+        self._bpe = bpe
+        self._tokens = list(vocabulary.tokens)
+        self._words = make_words(self.words)
+        self.unknown_id = vocabulary.ids[UNKNOWN]
+        self._newline_id = vocabulary.ids.get(NEWLINE, self.unknown_id)
+        marks = {NEWLINE_CHUNK: (self._newline_id,), UNKNOWN_CHUNK: (self.unknown_id,)}
+        self._ids_of: ChunkCache[int] = ChunkCache(self._words, bpe, marks)
+        self._workers: Workers | None = None
+
+    # --- making
+
+    @classmethod
+    def load(cls, folder: str | Path | Folder, words: str | None = None) -> Self:
+        """Load the vocabulary of a folder: vocab.json and merges.txt, or the release's two files.
+
+        `words` is by default what the folder's gpt1.json records, else "original". Raises
+        TokenizerError, CheckpointError (no folder), CorruptError, InputError (unknown `words`).
+        """
+        check_words("original" if words is None else words)
+        folder = folder if isinstance(folder, Folder) else Folder(folder)
+        vocabulary = Vocabulary.read(folder)
+        described = folder.json(DESCRIPTION) if DESCRIPTION in folder else {}
+        section = described.get("tokenizer", {}) if isinstance(described, dict) else {}
+        if not section:
+            return cls(
+                vocabulary, check_words(words or "original"), hugging_face_added(folder, vocabulary)
+            )
+        try:
+            tokenizer = cls(vocabulary, check_words(section["words"]), section["added"])
+        except (KeyError, TypeError, InputError) as error:
+            raise TokenizerError(
+                f"the section tokenizer of {folder.path / DESCRIPTION} is not one that gpt1 writes "
+                f"({error}). Restore the folder from a copy."
+            ) from None
+        if section.get("sha256") != tokenizer.fingerprint:
+            raise TokenizerError(
+                f"the vocabulary in {folder.path} is not the one it was saved with (its SHA-256 "
+                f"differs from {DESCRIPTION}'s). Restore the folder from a copy."
+            )
+        return tokenizer if words is None else tokenizer.with_words(words)
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int = 8192,
+        words: str = "original",
+        min_count: int = 2,
+        *,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn a vocabulary of `vocab_size` tokens in all from `texts` (spec 2.8).
+
+        Warns if it stopped with fewer, since no pair of tokens occurs `min_count` times any more.
+        Raises InputError if there are no words or the texts have too many characters for it.
+        """
+        from gpt1.text.learn import count_words, learn
+
+        mode = check_words(words)
+        if isinstance(texts, str):
+            raise InputError("texts is one str; it must be several. Put it into a list.")
+        counts = count_words(texts, mode)
+        vocabulary = learn(counts, vocab_size, min_count=min_count, progress=progress)
+        if len(vocabulary.tokens) < vocab_size:
+            warnings.warn(
+                f"the vocabulary has {len(vocabulary.tokens)} tokens, not {vocab_size}: no further "
+                f"pair occurs {min_count} times in these texts",
+                stacklevel=2,
+            )
+        return cls(vocabulary, mode)
+
+    def with_words(self, words: str) -> Self:
+        """Return this tokenizer with another way of cutting words."""
+        other = object.__new__(type(self))
+        other._set_up(self.vocabulary, check_words(words), self._bpe)
+        other.add_tokens(self.added)
+        return other
+
+    def state(self) -> dict[str, Any]:
+        """Return all that makes this tokenizer, as JSON values."""
+        merges = [list(merge) for merge in self.vocabulary.merges]
+        vocab = {token: self.vocabulary.ids[token] for token in self.vocabulary.tokens}
+        return {"vocab": vocab, "merges": merges, "words": self.words, "added": list(self.added)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Return the tokenizer whose `state` this is. Raises TokenizerError, InputError."""
+        merges = [(left, right) for left, right in state["merges"]]
+        return cls(
+            Vocabulary.of(state["vocab"], merges), check_words(state["words"]), state["added"]
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_state, (self.state(),)
+
+    # --- text to ids
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`. Raises InputError if it is no str, or half a surrogate pair
+        stands in it in fast mode (ftfy replaces it in the other two).
+
+        Text never gives added tokens: "<|endoftext|>" is eight ordinary ones.
+        """
+        return self._ids_of(check_text(text))
+
+    def encode_array(self, text: str) -> Ids:
+        """Return the ids of `text` as uint16, or uint32 for large vocabularies."""
+        ids = self.encode(text)
+        return np.fromiter(ids, self.dtype, len(ids))
+
+    def encode_arrays(self, texts: Iterable[str], workers: int | None = None) -> Iterator[Ids]:
+        """Yield the ids of each of `texts`, in order, reading not far ahead.
+
+        `workers` is the number of processes; by default one, or all processors from 8 M characters
+        on. The ids do not depend on it.
+        """
+        if isinstance(texts, str):
+            raise InputError("texts is one str; it must be several. Put it into a list.")
+        if workers is not None and workers < 1:
+            raise InputError(f"workers is {workers}; it must be at least 1, or None.")
+        return self._arrays(iter(texts), workers)
+
+    def _arrays(self, texts: Iterator[str], workers: int | None) -> Iterator[Ids]:
+        if workers is None:
+            head: list[str] = []
+            size = 0
+            while size < _WORTH_WORKERS and (text := next(texts, None)) is not None:
+                head.append(check_text(text))
+                size += len(text)
+            workers = 1 if size < _WORTH_WORKERS else cpu_count()
+            texts = chain(head, texts)
+        if workers == 1:
+            yield from map(self.encode_array, texts)
+            return
+        if self._workers is None or self._workers.count != workers:
+            self.close()
+            self._workers = Workers(self, workers)
+        yield from self._workers.map(map(check_text, texts))
+
+    def encode_batch(self, texts: Iterable[str], workers: int | None = None) -> list[list[int]]:
+        """Return the ids of each of `texts`; `workers` as in `encode_arrays`."""
+        return [ids.tolist() for ids in self.encode_arrays(texts, workers)]
+
+    def encode_with_offsets(self, text: str) -> Encoding:
+        """Return ids, tokens, their places, and the text that the places are in."""
+        ids = self.encode(text)
+        if isinstance(self._words, OriginalWords):
+            cleaned, found = locate(
+                self._words, text, self._bpe, newline=self._newline_id, unknown=self.unknown_id
+            )
+            offsets = [span for _, span in found]
+        else:
+            cleaned, offsets = text, self._library.encode(text).offsets
+        return Encoding(ids, self.tokens(ids), offsets, cleaned)
+
+    def close(self) -> None:
+        """End the worker processes, if there are any; they also end with the program."""
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+
+    # --- ids to text
+
+    def decode(
+        self, ids: Iterable[int], *, clean_up: bool = True, skip_special: bool = False
+    ) -> str:
+        """Return the text of `ids`: raw, or with the ten clean-ups of spec 2.6.1.
+
+        `skip_special` leaves out `<unk>` and added tokens. Raises InputError for an id that is out
+        of range. `StreamDecoder` does the same piece by piece.
+        """
+        tokens = self.tokens(ids, skip_special=skip_special)
+        return join(tokens, slow=self.words == "slow", clean_up=clean_up)
+
+    def tokens(self, ids: Iterable[int], *, skip_special: bool = False) -> list[str]:
+        """Return the vocabulary strings of `ids`. Raises InputError for an id out of range."""
+        tokens, base, unknown = self._tokens, len(self.vocabulary.tokens), self.unknown_id
+        found: list[str] = []
+        for id in ids:
+            id = int(id)
+            if not 0 <= id < len(tokens):
+                raise InputError(
+                    f"id is {id}; this tokenizer has ids 0 to {len(tokens) - 1}. "
+                    f"Decode with the tokenizer that made it."
+                )
+            if not (skip_special and (id == unknown or id >= base)):
+                found.append(tokens[id])
+        return found
+
+    # --- the vocabulary
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def add_tokens(self, tokens: Iterable[str]) -> list[int]:
+        """Add tokens behind the vocabulary, in order, and return their ids.
+
+        One added before keeps its id. Raises InputError for one of the vocabulary's own.
+        """
+        if isinstance(tokens, str):
+            raise InputError(
+                f"tokens is the str {tokens!r}; it must be several. Put it into a list."
+            )
+        tokens = list(tokens)
+        for token in tokens:
+            if not isinstance(token, str) or not token or END in token:
+                raise InputError(f"an added token is {token!r}; it must be a str without {END}.")
+            if token in self.vocabulary.ids:
+                raise InputError(
+                    f"{token!r} is a token of the vocabulary; text may give it. "
+                    f"Choose another name for a special token."
+                )
+        for token in tokens:
+            if token not in self.added:
+                self.added[token] = len(self._tokens)
+                self._tokens.append(token)
+        return [self.added[token] for token in tokens]
+
+    def token_to_id(self, token: str) -> int | None:
+        """Return the id of a vocabulary string or added token, None if there is no such."""
+        return self.added.get(token, self.vocabulary.ids.get(token))
+
+    def id_to_token(self, id: int) -> str:
+        """Return the vocabulary string of an id. Raises InputError if out of range."""
+        return self.tokens([id])[0]
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id of `<|endoftext|>`, if it has been added."""
+        return self.added.get(END_OF_TEXT)
+
+    @property
+    def dtype(self) -> type[np.uint16] | type[np.uint32]:
+        """The smallest of uint16 and uint32 that holds all ids."""
+        return np.uint16 if len(self) <= 1 << 16 else np.uint32
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that makes the ids: vocabulary, merges, words, added tokens."""
+        return hashlib.sha256(json.dumps(self.state(), ensure_ascii=True).encode()).hexdigest()
+
+    # --- files
+
+    def description(self) -> dict[str, Any]:
+        """Return the section `tokenizer` of a folder's gpt1.json."""
+        return {"words": self.words, "added": list(self.added), "sha256": self.fingerprint}
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files of the vocabulary: ours, which are the release's, and transformers'.
+
+        The latter are words="fast", whatever `words` is here, since transformers has no other.
+        """
+        return self.vocabulary.files() | hugging_face_files(self.vocabulary, self.added)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that `load` and transformers (as "fast") can read. Raises StorageError."""
+        described = {DESCRIPTION: json_bytes({"tokenizer": self.description()})}
+        write_folder(folder, self.files() | described, replace=True)
+
+    @cached_property
+    def _library(self) -> LibraryTokenizer:
+        from tokenizers import Tokenizer as LibraryTokenizer
+
+        files = hugging_face_files(self.vocabulary, {})
+        return LibraryTokenizer.from_str(files["tokenizer.json"].decode())
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({len(self)} tokens, words={self.words!r}, {len(self.added)} added)"
+
+
+def check_words(words: object) -> WordsMode:
+    """Return a way of cutting words by name, or raise InputError."""
+    for mode in WORDS_MODES:
+        if words == mode:
+            return mode
+    near = difflib.get_close_matches(str(words), WORDS_MODES, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"words is {words!r}; there are {', '.join(WORDS_MODES)}.{hint}")

@@ -1,0 +1,214 @@
+"""The two files of a vocabulary: read, checked, written.
+
+vocab.json (in the release encoder_bpe_40000.json) maps tokens to ids; merges.txt (vocab_40000.bpe)
+lists the merges by falling rank (spec 2.1). A folder that holds tokenizer.json alone, as
+transformers 5 saves it, is read too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gpt1.errors import TokenizerError
+from gpt1.storage import Folder, json_bytes
+from gpt1.text.words import UNKNOWN
+
+VOCAB, MERGES = "vocab.json", "merges.txt"
+RELEASE_VOCAB, RELEASE_MERGES = "encoder_bpe_40000.json", "vocab_40000.bpe"
+HUGGING_FACE, HUGGING_FACE_ADDED = "tokenizer.json", "added_tokens.json"
+
+END_OF_TEXT = "<|endoftext|>"
+"""The end token, once added."""
+
+Merge = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens with their ids, and the merges; both fit each other.
+
+    >>> vocabulary = Vocabulary.of({"<unk>": 0, "a": 1, "b</w>": 2, "ab</w>": 3}, [("a", "b</w>")])
+    >>> vocabulary.tokens[3]
+    'ab</w>'
+    """
+
+    ids: Mapping[str, int]
+    merges: Sequence[Merge]
+    tokens: Sequence[str]
+
+    @classmethod
+    def of(cls, ids: Mapping[str, int], merges: Iterable[Merge]) -> Self:
+        """Check that ids and merges fit each other. Raises TokenizerError."""
+        merges = tuple(merges)
+        _check_ids(ids)
+        _check_merges(ids, merges)
+        return cls(ids, merges, tuple(sorted(ids, key=ids.__getitem__)))
+
+    @classmethod
+    def read(cls, folder: Folder) -> Self:
+        """Read the vocabulary of a folder. Raises TokenizerError, CheckpointError, CorruptError."""
+        for vocab, merges in ((VOCAB, MERGES), (RELEASE_VOCAB, RELEASE_MERGES)):
+            if vocab in folder and merges in folder:
+                return cls.of(folder.json(vocab), _parse_merges(folder.read(merges), merges))
+        if HUGGING_FACE in folder:
+            return cls._of_hugging_face(folder.json(HUGGING_FACE))
+        names = ", ".join(folder.names()[:8]) or "nothing"
+        raise TokenizerError(
+            f"{folder.path} has no vocabulary; it holds {names}. A vocabulary is {VOCAB} with "
+            f"{MERGES}, or {RELEASE_VOCAB} with {RELEASE_MERGES}; gpt1 learn-bpe makes one."
+        )
+
+    @classmethod
+    def _of_hugging_face(cls, content: Any) -> Self:
+        try:
+            model = content["model"]
+            if model["type"] != "BPE" or model["end_of_word_suffix"] != "</w>":
+                raise TypeError
+            pairs = (m.split(" ") if isinstance(m, str) else m for m in model["merges"])
+            merges = [(left, right) for left, right in pairs]
+            return cls.of(model["vocab"], merges)
+        except (KeyError, TypeError, ValueError):
+            raise TokenizerError(
+                f"{HUGGING_FACE} is not of a GPT-1 (a BPE with the end mark </w>). "
+                f"Take the folder of a GPT-1, or one that gpt1 has saved."
+            ) from None
+
+    def files(self) -> dict[str, bytes]:
+        """Return the two files, as transformers names them."""
+        lines = ["#version: 0.2", *(f"{left} {right}" for left, right in self.merges), ""]
+        return {
+            VOCAB: json_bytes({token: id for id, token in enumerate(self.tokens)}),
+            MERGES: "\n".join(lines).encode(),
+        }
+
+
+def hugging_face_files(vocabulary: Vocabulary, added: Mapping[str, int]) -> dict[str, bytes]:
+    """Return tokenizer.json and tokenizer_config.json, so that transformers can load the folder.
+
+    They hold words="fast" (spec 2.5), the only way of cutting words that transformers 5 has: an
+    approximation of the text that GPT-1 was trained on, and labelled so.
+    """
+    marks = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    special = [
+        {"id": id, "content": token, **marks, "special": True}
+        for token, id in ({UNKNOWN: vocabulary.ids[UNKNOWN]} | dict(added)).items()
+    ]
+    tokenizer = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": None,
+        "decoder": {"type": "BPEDecoder", "suffix": "</w>"},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": UNKNOWN,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "</w>",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": {token: id for id, token in enumerate(vocabulary.tokens)},
+            "merges": [list(merge) for merge in vocabulary.merges],
+        },
+    }
+    config: dict[str, Any] = {
+        "tokenizer_class": "OpenAIGPTTokenizer",
+        "unk_token": UNKNOWN,
+        "gpt1_note": 'approximate: this is words="fast"; GPT-1 was trained on words="original"',
+    }
+    if END_OF_TEXT in added:
+        config["eos_token"] = END_OF_TEXT
+    return {HUGGING_FACE: json_bytes(tokenizer), "tokenizer_config.json": json_bytes(config)}
+
+
+def hugging_face_added(folder: Folder, vocabulary: Vocabulary) -> list[str]:
+    """Return the tokens that transformers' files add to the vocabulary. Raises TokenizerError."""
+    listed: dict[int, str] = {}
+    try:
+        if HUGGING_FACE in folder:
+            tokens = folder.json(HUGGING_FACE)["added_tokens"]
+            listed |= {item["id"]: item["content"] for item in tokens}
+        if HUGGING_FACE_ADDED in folder:
+            listed |= {id: token for token, id in folder.json(HUGGING_FACE_ADDED).items()}
+    except (KeyError, TypeError, AttributeError):
+        raise TokenizerError(
+            f"the added tokens of {folder.path} cannot be read: {HUGGING_FACE} or "
+            f"{HUGGING_FACE_ADDED} is damaged. Save the folder anew."
+        ) from None
+    base = len(vocabulary.tokens)
+    behind = {id: token for id, token in listed.items() if id >= base}
+    if sorted(behind) != list(range(base, base + len(behind))):
+        raise TokenizerError(
+            f"the added tokens of {folder.path} have the ids {sorted(behind)}; they must go on "
+            f"from the vocabulary's {base} tokens. Save the folder anew."
+        )
+    return [behind[id] for id in sorted(behind)]
+
+
+def _parse_merges(data: bytes, name: str) -> list[Merge]:
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{name} is not UTF-8: {error}") from None
+    if lines and lines[0].startswith("#version"):
+        del lines[0]
+    merges: list[Merge] = []
+    for n, line in enumerate(lines, start=1):
+        parts = line.rstrip("\r").split(" ")
+        if parts == [""]:
+            continue
+        if len(parts) != 2 or not all(parts):
+            raise TokenizerError(
+                f"merge {n} of {name} is {line!r}; a line is two tokens with one space between. "
+                f"Fetch the file anew."
+            )
+        merges.append((parts[0], parts[1]))
+    return merges
+
+
+def _check_ids(ids: Mapping[str, int]) -> None:
+    if not isinstance(ids, dict) or not all(type(id) is int for id in ids.values()):
+        raise TokenizerError("the vocabulary is not a JSON object of tokens and whole-number ids.")
+    if UNKNOWN not in ids:
+        raise TokenizerError(f"the vocabulary has no {UNKNOWN}, which unknown characters become.")
+    if sorted(ids.values()) != list(range(len(ids))):
+        seen: dict[int, str] = {}
+        for token, id in ids.items():
+            if id in seen:
+                raise TokenizerError(
+                    f"id {id} is of {seen[id]!r} and of {token!r}; every id stands for one token. "
+                    f"Fetch the file anew."
+                )
+            seen[id] = token
+        missing = next(id for id in range(len(ids)) if id not in seen)
+        raise TokenizerError(
+            f"the vocabulary has {len(ids)} tokens but no id {missing}; ids run from 0 to "
+            f"{len(ids) - 1}. Fetch the file anew."
+        )
+
+
+def _check_merges(ids: Mapping[str, int], merges: Sequence[Merge]) -> None:
+    if len(set(merges)) != len(merges):
+        twice = next(merge for n, merge in enumerate(merges) if merge in merges[:n])
+        raise TokenizerError(
+            f"the merge {' '.join(twice)!r} is listed twice; ranks must be unique."
+        )
+    for n, (left, right) in enumerate(merges):
+        for token in (left, right, left + right):
+            if token not in ids:
+                raise TokenizerError(
+                    f"merge {n} ({left} {right}) needs the token {token!r}, which the vocabulary "
+                    f"lacks; the two files are not of one vocabulary. Take both from one source."
+                )

@@ -1,0 +1,146 @@
+"""Fine-tuning on short texts, the article's jokes: corrected by default, or as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gpt1.config import DataConfig, RunConfig, SamplingConfig, load_run
+from gpt1.data.batches import (
+    ArticleBatches,
+    Batches,
+    PackBatches,
+    WindowBatches,
+    split_texts,
+)
+from gpt1.data.packing import Ids
+from gpt1.errors import DataError
+from gpt1.generation import engine, quantize
+from gpt1.model.transformer import Transformer, grow_vocabulary
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.vocabulary import END_OF_TEXT
+from gpt1.training.copying import copied
+from gpt1.training.progress import Progress
+from gpt1.training.start import EVALUATION_ROWS, run_training, settle
+
+_SAMPLES = 20
+
+
+def finetune(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    texts: Iterable[str],
+    *,
+    out: Path | str,
+    recipe: str,
+    prefix: str | None,
+    resume: bool = False,
+    file: Path | str | None = None,
+    overrides: Sequence[str] = (),
+) -> tuple[Transformer, Tokenizer]:
+    """Train `model` in place on texts; see GPT1.finetune."""
+    config = load_run(
+        recipe=recipe,
+        file=file,
+        overrides=overrides,
+        data={"prefix": prefix},
+    )
+    config = config.model_copy(update={"model": model.config})
+    seed = config.train.seed
+    tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
+    if config.data.end == "token" and tokenizer.eos_id is None:
+        tokenizer.add_tokens([END_OF_TEXT])
+    generator = torch.Generator().manual_seed(seed)
+    grow_vocabulary(model, len(tokenizer), generator=generator)
+    config = settle(config, tokenizer)
+    split = split_texts(list(texts), config.data.valid_share, seed)
+    training = _encode(tokenizer, split.training, config.data)
+    held_out = _encode(tokenizer, split.validation, config.data)
+    progress = Progress(config.train.log_every)
+    progress.note(
+        f"{len(training):,} texts to train on, {len(held_out):,} to validate"
+        + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")
+        + f"; each is {config.data.prefix!r} + text"
+        + {"token": f" + the token {END_OF_TEXT}", "text": f" + the text {END_OF_TEXT!r}"}.get(
+            config.data.end, ""
+        )
+    )
+    batches = _batches(training, config)
+    validation = None
+    if held_out:
+        validation = PackBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
+    run_training(
+        model,
+        tokenizer,
+        config,
+        batches,
+        validation,
+        facts={
+            "data": batches.fingerprint,
+            "validation": None if validation is None else validation.fingerprint,
+        },
+        out=out,
+        resume=resume,
+    )
+    starts = split.validation or split.training
+    progress.note(_copying(model, tokenizer, split.training, starts, config))
+    return model, tokenizer
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[str], data: DataConfig) -> list[Ids]:
+    """Return each text as ids, between the prefix and the end that the settings ask for."""
+    end = END_OF_TEXT if data.end == "text" else ""
+    rows = tokenizer.encode_batch([data.prefix + text + end for text in texts])
+    if data.end == "token" and (end_id := tokenizer.eos_id) is not None:
+        rows = [[*row, end_id] for row in rows]
+    return [np.array(row, dtype=np.int64) for row in rows if len(row) > 1]
+
+
+def _batches(docs: list[Ids], config: RunConfig) -> Batches:
+    if not docs:
+        raise DataError("there is no text to train on. Give texts of at least two words.")
+    train, data = config.train, config.data
+    if data.pack == "article":
+        return ArticleBatches(
+            docs,
+            data.max_pack or config.model.n_ctx,
+            train.batch_size,
+            seed=train.seed,
+            shuffle=data.shuffle,
+            micro_batch_size=train.micro_batch_size,
+        )
+    if data.pack == "windows":
+        return WindowBatches(
+            np.concatenate(docs),
+            config.model.n_ctx,
+            train.batch_size,
+            seed=train.seed,
+            shuffle=data.shuffle,
+            micro_batch_size=train.micro_batch_size,
+        )
+    return PackBatches(
+        docs,
+        config.model.n_ctx,
+        train.batch_size,
+        seed=train.seed,
+        shuffle=data.shuffle,
+        micro_batch_size=train.micro_batch_size,
+    )
+
+
+def _copying(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    training: Sequence[str],
+    starts: Sequence[str],
+    config: RunConfig,
+) -> str:
+    """Write some samples, and say in a line how much of them stands in the training texts."""
+    prompts = [config.data.prefix.strip() or text.split()[0] for text in starts[:_SAMPLES]]
+    prompts = (prompts * _SAMPLES)[:_SAMPLES]
+    sampling = SamplingConfig(temperature=0.8, top_k=40, seed=config.train.seed)
+    samples = engine.generate(quantize.decoder(model), tokenizer, prompts, sampling)
+    return str(copied([sample.completion for sample in samples], training))

@@ -1,0 +1,70 @@
+"""Pre-training: shards in, a run and its model out (paper, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from gpt1.config import load_run
+from gpt1.data.batches import WindowBatches
+from gpt1.data.shards import Shards
+from gpt1.errors import ConfigError
+from gpt1.model.transformer import Transformer
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training.start import EVALUATION_ROWS, run_training, settle
+
+
+def pretrain(
+    data: Path | str,
+    *,
+    valid: Path | str | None,
+    size: str,
+    recipe: str,
+    out: Path | str,
+    resume: bool = False,
+    file: Path | str | None = None,
+    overrides: Sequence[str] = (),
+) -> tuple[Transformer, Tokenizer]:
+    """Train a model from a random start; see gpt1.pretrain."""
+    shards = Shards(data)
+    tokenizer = Tokenizer.load(data)
+    held_out = None if valid is None else Shards(valid)
+    if held_out is not None:
+        held_out.check(tokenizer)
+    config = load_run(size=size, recipe=recipe, file=file, overrides=overrides)
+    if config.data.pack != "windows":
+        raise ConfigError(
+            f"data.pack is {config.data.pack!r}; pre-training reads windows. Use gpt1 finetune to "
+            f"train on packed documents."
+        )
+    config = settle(config, tokenizer)
+    train = config.train
+    batches = WindowBatches(
+        shards,
+        config.model.n_ctx,
+        train.batch_size,
+        seed=train.seed,
+        shuffle=config.data.shuffle,
+        micro_batch_size=train.micro_batch_size,
+    )
+    validation = None
+    if held_out is not None:
+        validation = WindowBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
+    generator = torch.Generator().manual_seed(train.seed)
+    model = Transformer(config.model, generator=generator)
+    run_training(
+        model,
+        tokenizer,
+        config,
+        batches,
+        validation,
+        facts={
+            "data": batches.fingerprint,
+            "validation": None if validation is None else validation.fingerprint,
+        },
+        out=out,
+        resume=resume,
+    )
+    return model, tokenizer

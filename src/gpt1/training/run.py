@@ -1,0 +1,214 @@
+"""The folder of a training run: its lock, its log, its checkpoints, and how to continue it.
+
+RUN/run.json            what the run is: settings, data and tokenizer fingerprints, machine
+RUN/metrics.jsonl       a line for every update and every evaluation
+RUN/checkpoints/step-00000500/   a model folder, with optimizer.safetensors and state.json
+RUN/best/               the model of the best validation loss so far
+RUN/model/              the result
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from gpt1 import storage
+from gpt1._version import __version__
+from gpt1.checkpoint import folder
+from gpt1.config import RunConfig
+from gpt1.errors import CheckpointError, CorruptError, TrainingError
+from gpt1.model.transformer import Transformer
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training import optimizers
+
+# Settings that may change when a run is continued: they do not change what is learned.
+_FREE = {("train", name) for name in ("save_every", "keep_checkpoints", "log_every", "device")}
+
+
+class Run:
+    """A run's folder, held by this process alone while the block lasts.
+
+    `facts` are the fingerprints that a continued run must share. Raises TrainingError if another
+    process trains in the folder, if it already holds a run and `resume` is off, or if `resume` is
+    on and the run there differs, naming every difference.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        facts: Mapping[str, Any],
+        *,
+        resume: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.config = config
+        self.tokenizer = tokenizer
+        self._facts = {"tokenizer": tokenizer.fingerprint, **facts}
+        self._resume = resume
+        self.log = storage.Log(self.path / "metrics.jsonl")
+
+    def __enter__(self) -> Self:
+        record = self.path / "run.json"
+        if self._resume and not record.is_file():
+            raise TrainingError(
+                f"there is no run to resume in {self.path}. Leave out --resume to start one."
+            )
+        if not self._resume and self.path.exists() and any(self.path.iterdir()):
+            there = "a run is already" if record.is_file() else "something is already"
+            raise TrainingError(
+                f"{there} in {self.path}. Use --resume to continue a run, or choose another --out."
+            )
+        storage.make_folder(self.path)
+        self._lock = _lock(self.path / "lock")
+        try:
+            if self._resume:
+                self._compare(json.loads(record.read_bytes()))
+            else:
+                storage.write_file(record, storage.json_bytes(self._record()))
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._lock)
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "gpt1": __version__,
+            "config": self.config.model_dump(mode="json"),
+            "facts": self._facts,
+            "machine": {
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "system": platform.platform(),
+                "threads": torch.get_num_threads(),
+            },
+        }
+
+    def _compare(self, before: dict[str, Any]) -> None:
+        now = self._record()
+        differences = [
+            f"{section}.{name} was {old!r} and is {now['config'][section].get(name)!r}"
+            for section, fields in before["config"].items()
+            for name, old in fields.items()
+            if now["config"][section].get(name) != old and (section, name) not in _FREE
+        ]
+        differences += [
+            f"the {name} is another one"
+            for name, value in self._facts.items()
+            if before["facts"].get(name) != value
+        ]
+        if differences:
+            raise TrainingError(
+                f"the run in {self.path} cannot go on with these settings: "
+                f"{'; '.join(differences)}. Give the settings it was started with, or start a new "
+                f"run in another folder."
+            )
+
+    # Checkpoints
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints' folders, newest first."""
+        return sorted((self.path / "checkpoints").glob("step-*"), reverse=True)
+
+    def save(
+        self, model: Transformer, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
+    ) -> None:
+        """Write a checkpoint that `restore` continues from exactly, and drop those too old."""
+        self.log.flush()
+        tensors = {k: v.cpu() for k, v in optimizers.state(model, optimizer).items()}
+        place = self.path / "checkpoints" / f"step-{state['step']:08d}"
+        if not place.exists():  # a run resumed at its last step saves nothing new
+            files = folder.files(model, self.tokenizer)
+            files["optimizer.safetensors"] = safetensors.torch.save(tensors)
+            files["state.json"] = storage.json_bytes(dict(state))
+            storage.write_folder(place, files)
+        for old in self.checkpoints()[self.config.train.keep_checkpoints :]:
+            storage.remove(old)
+
+    def restore(
+        self, model: Transformer, optimizer: torch.optim.Optimizer
+    ) -> tuple[dict[str, Any] | None, list[str]]:
+        """Load the newest sound checkpoint; return its state, and the faults of newer ones."""
+        warnings = []
+        for place in self.checkpoints():
+            try:
+                files = storage.Folder(place)
+                if not files.verified:
+                    raise CorruptError(f"{place} has no manifest.")
+                state: dict[str, Any] = files.json("state.json")
+                tensors = _tensors(files, "optimizer.safetensors")
+                loaded = folder.load(place)
+            except CheckpointError as error:
+                warnings.append(f"{error} Using the checkpoint before it.")
+                continue
+            model.load_state_dict(loaded.state)
+            optimizers.restore(model, optimizer, tensors)
+            self.log.keep(state["log_lines"])
+            return state, warnings
+        self.log.keep(0)
+        return None, warnings
+
+    # Models
+
+    def save_best(self, model: Transformer, extra: Mapping[str, Any]) -> None:
+        """Keep this model as the best so far."""
+        folder.save(self.path / "best", model, self.tokenizer, extra)
+
+    def load_best(self, model: Transformer) -> None:
+        """Put the best weights so far into `model`."""
+        model.load_state_dict(folder.load(self.path / "best").state)
+
+    def finish(self, model: Transformer, extra: Mapping[str, Any]) -> Path:
+        """Write the result to RUN/model; return its path."""
+        folder.save(self.path / "model", model, self.tokenizer, extra)
+        if (self.path / "best").exists():
+            storage.remove(self.path / "best")
+        return self.path / "model"
+
+
+def _tensors(files: storage.Folder, name: str) -> dict[str, Tensor]:
+    loaded: dict[str, Tensor] = safetensors.torch.load(files.read(name))
+    return loaded
+
+
+def _lock(path: Path) -> int:
+    """Take the run's lock; the system frees it when this process ends, however it ends."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(fd, 100).decode(errors="replace").strip()
+        os.close(fd)
+        raise TrainingError(
+            f"another process ({owner or 'unknown'}) is training in {path.parent}. Wait for it, or "
+            f"choose another --out."
+        ) from None
+    os.truncate(fd, 0)
+    os.write(fd, f"process {os.getpid()} on {platform.node()}\n".encode())
+    return fd

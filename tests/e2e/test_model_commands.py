@@ -1,0 +1,268 @@
+"""gpt1 pull, convert, verify and doctor, from the command line to their exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import AutoTokenizer, OpenAIGPTLMHeadModel
+
+import tiny
+from gpt1 import cli
+from gpt1.checkpoint import folder, huggingface
+from gpt1.storage import json_bytes
+from gpt1.text.tokenizer import Tokenizer
+from hub import LoopbackHub
+from tolerances import EXACT
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def gpt1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process; return its exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gpt1", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as error:
+            code = int(error.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model with the words that transformers knows."""
+    place = tmp_path_factory.mktemp("model")
+    tiny.write_vocabulary(place / "vocabulary")
+    tokenizer = Tokenizer.load(place / "vocabulary", words="fast")
+    folder.save(place / "tiny", tiny.model(), tokenizer)
+    return place / "tiny"
+
+
+@pytest.fixture(scope="module")
+def published(model: Path) -> dict[str, Any]:
+    """What transformers makes of the model, in the form of published.json."""
+    theirs = OpenAIGPTLMHeadModel.from_pretrained(model).eval()
+    words = AutoTokenizer.from_pretrained(model)
+
+    def likeliest(text: str) -> tuple[int, float]:
+        with torch.no_grad():
+            p = theirs(torch.tensor([words(text)["input_ids"]])).logits[0, -1].softmax(0)
+        return int(p.argmax()), float(p.max())
+
+    def written(text: str) -> list[int]:
+        ids = torch.tensor([words(text)["input_ids"]])
+        found = theirs.generate(
+            ids, attention_mask=torch.ones_like(ids), max_length=20, do_sample=False, pad_token_id=0
+        )
+        return found[0].tolist()
+
+    prompt = "the dog and the cat, and 42 dogs"
+    ids = words(prompt)["input_ids"]
+    with torch.no_grad():
+        out = theirs(torch.tensor([ids]), labels=torch.tensor([ids]))
+    columns = [0, 1, 2, 96, 97, 98]
+    rows = [0, 1, 2, len(ids) - 3, len(ids) - 2, len(ids) - 1]
+    following, probability = likeliest(prompt)
+    loop = prompt
+    for _ in range(5):
+        loop += words.convert_ids_to_tokens(likeliest(loop)[0]).removesuffix("</w>")
+    return {
+        "parameters": theirs.num_parameters(),
+        "prompt": prompt,
+        "ids": ids,
+        "logits": {
+            "columns": columns,
+            "rows": {str(row): out.logits[0, row, columns].tolist() for row in rows},
+            "tolerance": 2e-4,
+        },
+        "next": {
+            "id": following,
+            "text": words.convert_ids_to_tokens(following).removesuffix("</w>"),
+            "probability": probability,
+            "tolerance": 1e-4,
+        },
+        "loss": {"value": float(out.loss), "tolerance": 1e-4},
+        "continuations": [
+            {"source": "one", "prompt": prompt, "max_length": 20, "ids": written(prompt)},
+            {"source": "another", "prompt": "a cat", "max_length": 20, "ids": written("a cat")},
+        ],
+        "text_loop": {"steps": 5, "text": loop},
+    }
+
+
+def test_verify_passes_a_model_that_transformers_agrees_with(
+    gpt1: Run, model: Path, published: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "expected.json").write_bytes(json_bytes(published))
+    code, out, _ = gpt1("verify", model, "--expected", tmp_path / "expected.json")
+    assert code == 0, out
+    assert "15 of 15 pass" in out
+    assert "FAIL" not in out
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "name"),
+    [
+        (("parameters",), 1, "parameters"),
+        (("ids",), [1, 2], "ids of the prompt"),
+        (("logits", "rows", "0"), [0.0] * 6, "logits after id 0"),
+        (("next", "id"), -1, "likeliest next id"),
+        (("next", "text"), "nothing", "... as text"),
+        (("next", "probability"), 0.0, "... its probability"),
+        (("loss", "value"), 0.0, "loss"),
+        (("continuations", 1, "ids"), [1], "greedy ids, another"),
+        (("text_loop", "text"), "x", "greedy loop on text"),
+    ],
+)
+def test_verify_fails_on_any_value_that_differs(
+    gpt1: Run,
+    model: Path,
+    published: dict[str, Any],
+    tmp_path: Path,
+    place: tuple[Any, ...],
+    value: Any,
+    name: str,
+) -> None:
+    changed = json.loads(json.dumps(published))
+    inner = changed
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (tmp_path / "expected.json").write_bytes(json_bytes(changed))
+    code, out, _ = gpt1("verify", model, "--expected", tmp_path / "expected.json", "--json")
+    report = json.loads(out)
+    assert code == 1
+    assert report["failed"] == 1
+    assert [check["name"] for check in report["checks"] if not check["passed"]] == [name]
+
+
+def test_verify_tells_another_model_from_the_released_one(gpt1: Run, model: Path) -> None:
+    code, out, _ = gpt1("verify", model)
+    assert code == 1
+    assert "116534784" in out
+    assert "FAIL" in out
+
+
+def test_the_published_values_fit_each_other(model_vectors: dict[str, Any]) -> None:
+    values = json.loads(
+        (Path(cli.__file__).parents[1] / "assets/published.json").read_text("utf-8")
+    )
+    assert values["ids"] == model_vectors["full_size"]["ids"][0]
+    assert values["parameters"] == model_vectors["full_size"]["n_parameters"]
+    first = values["continuations"][0]
+    assert first["ids"][:7] == values["ids"]
+    assert first["ids"][7] == values["next"]["id"]
+    assert all(len(c["ids"]) == c["max_length"] == 20 for c in values["continuations"])
+    assert [len(row) for row in values["logits"]["rows"].values()] == [6] * 6
+    assert values["text_loop"]["text"].count("\n") == 17
+
+
+def test_verify_refuses_expected_values_of_another_form(
+    gpt1: Run, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.json").write_text('{"ids": []}')
+    code, _, err = gpt1("verify", model, "--expected", tmp_path / "x.json")
+    assert (code, "x.json lacks continuations, logits, loss" in err) == (2, True)
+    code, _, err = gpt1("verify", model, "--expected", tmp_path / "none.json")
+    assert (code, "cannot be read" in err) == (2, True)
+
+
+def test_convert_makes_a_folder_of_a_bin(gpt1: Run, tmp_path: Path) -> None:
+    weights = huggingface.from_state(tiny.model().state_dict(), torch.float32)
+    tiny.write_vocabulary(tmp_path / "in")
+    torch.save(OrderedDict(weights), tmp_path / "in" / "pytorch_model.bin")
+    values = huggingface.write_config(tiny.config(), None)
+    (tmp_path / "in" / "config.json").write_bytes(json_bytes(values))
+    code, out, err = gpt1(
+        "convert", tmp_path / "in" / "pytorch_model.bin", "--out", tmp_path / "out"
+    )
+    assert (code, out.strip(), err) == (0, str(tmp_path / "out"), "")
+    loaded = folder.load(tmp_path / "out")
+    for name, tensor in tiny.model().state_dict().items():
+        assert_close(loaded.state[name], tensor, **EXACT)
+
+    (tmp_path / "in" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    code, out, err = gpt1(
+        "convert", tmp_path / "in" / "pytorch_model.bin", "--out", tmp_path / "bad"
+    )
+    assert (code, out) == (1, "")
+    assert "pytorch_model.bin was not converted: it asks for os.system" in err
+    assert not (tmp_path / "bad").exists()
+
+
+def test_convert_says_when_a_vocabulary_is_missing(gpt1: Run, tmp_path: Path) -> None:
+    folder.save(tmp_path / "in", tiny.model(), None)
+    code, _, err = gpt1("convert", tmp_path / "in", "--out", tmp_path / "out")
+    assert code == 0
+    assert "there is no vocabulary beside" in err
+
+
+def test_pull_fetches_a_repository_into_a_folder(model: Path, tmp_path: Path) -> None:
+    with LoopbackHub(models={"me/tiny": model}) as hub:
+        done = subprocess.run(
+            [sys.executable, "-m", "gpt1", "pull", "me/tiny", "--out", str(tmp_path / "got")],
+            env=hub.env(tmp_path / "home"), capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'got'}\n"), done.stderr
+    loaded = folder.load(tmp_path / "got")
+    assert loaded.tokenizer is not None
+    for name, tensor in tiny.model().state_dict().items():
+        assert_close(loaded.state[name], tensor, **EXACT)
+    assert not any(file.is_symlink() for file in (tmp_path / "got").iterdir())
+
+
+def test_pull_of_what_is_no_name_fails(gpt1: Run) -> None:
+    code, out, err = gpt1("pull", "no such thing")
+    assert (code, out) == (1, "")
+    assert err.startswith("gpt1: the model is 'no such thing'; there is no such folder")
+
+
+def test_doctor_counts_the_released_size(gpt1: Run) -> None:
+    code, out, _ = gpt1("doctor", "--size", "gpt1")
+    assert code == 0
+    for number in ("116,534,784", "31,087,104", "393,216", "7,087,872"):
+        assert number in out
+    for fact in ("torch", "threads", "device auto", "training in", "generating in"):
+        assert fact in out
+
+
+def test_doctor_counts_a_model_by_its_parts(gpt1: Run, model: Path) -> None:
+    code, out, _ = gpt1("doctor", "--model", model, "--json")
+    report = json.loads(out)
+    parts = report["parameters"]
+    assert code == 0
+    assert report["machine"]["torch"] == torch.__version__
+    assert parts.pop("total") == sum(p.numel() for p in tiny.model().parameters())
+    one = parts.pop("one block")
+    embeddings = parts["token embedding (and head)"] + parts["position embedding"]
+    assert sum(parts.values()) == embeddings + 2 * one
+
+
+@pytest.mark.parametrize("command", ["pull", "convert", "verify", "doctor"])
+def test_help_names_every_option_without_importing_torch(command: str) -> None:
+    script = (
+        "import sys; sys.argv = ['gpt1', sys.argv[1], '--help']\n"
+        "from gpt1.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'huggingface_hub' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, command], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"gpt1 {command}" in done.stdout

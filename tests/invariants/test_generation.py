@@ -1,0 +1,295 @@
+"""What must hold of generation whatever the model: cache, batch, stream, window, failure."""
+
+from __future__ import annotations
+
+import gc
+import random
+import resource
+
+import pytest
+import torch
+from torch import Tensor
+
+from gpt1.config import ModelConfig, SamplingConfig
+from gpt1.generation.engine import ROWS, Generation, generate, stream, stream_events
+from gpt1.generation.quantize import Decoder, decoder
+from gpt1.model.cache import KeyValueCache
+from gpt1.model.transformer import Transformer
+from gpt1.text.tokenizer import Tokenizer
+
+CORPUS = [
+    "the old man didn't see the sea, but he's been there.",
+    "why did the chicken cross the road? to get to the other side!",
+    "it's a small world, isn't it? \" yes , \" she said .",
+] * 5
+SETTINGS = {
+    "greedy": {},
+    "sampled": {"temperature": 1.0, "seed": 17},
+    "filtered": {"temperature": 0.9, "top_k": 30, "top_p": 0.9, "min_p": 0.01, "seed": 5},
+    "penalised": {"temperature": 0.0, "repetition_penalty": 1.3},
+    "stopped": {"temperature": 1.2, "seed": 3, "stop": ("e", "th", ". ")},
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(CORPUS, vocab_size=100)
+
+
+def make(tokenizer: Tokenizer, dtype: torch.dtype = torch.float32, n_ctx: int = 48) -> Transformer:
+    """A random model with weights, and positions above all, so large that its texts vary."""
+    config = ModelConfig(
+        vocab_size=len(tokenizer),
+        n_ctx=n_ctx,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        initializer_range=0.3,
+    )
+    model = Transformer(config, generator=torch.Generator().manual_seed(8)).to(dtype)
+    with torch.no_grad():
+        model.positions.weight *= 10
+    return model
+
+
+def some_prompts(tokenizer: Tokenizer, count: int, longest: int = 24) -> list[list[int]]:
+    source = random.Random(4)
+    return [
+        [source.randrange(1, len(tokenizer)) for _ in range(source.randint(1, longest))]
+        for _ in range(count)
+    ]
+
+
+def naive_greedy(model: Transformer, prompt: list[int], count: int, *, slide: bool) -> list[int]:
+    """Read everything anew for each id; slide as documented."""
+    model = model.eval()
+    ids, window = list(prompt), list(prompt)
+    with torch.no_grad():
+        for _ in range(count):
+            best = int(model(torch.tensor([window])).logits[0, -1].argmax())
+            ids.append(best)
+            if len(window) == model.config.n_ctx:
+                assert slide
+                window = ids[-max(1, model.config.n_ctx // 2) :]
+            else:
+                window.append(best)
+    return ids
+
+
+def assert_same(a: Generation, b: Generation) -> None:
+    assert (a.ids, a.text, a.completion, a.finish_reason) == (
+        b.ids,
+        b.text,
+        b.completion,
+        b.finish_reason,
+    )
+    torch.testing.assert_close(
+        torch.tensor(a.logprobs), torch.tensor(b.logprobs), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_with_and_without_a_cache_the_ids_are_the_same(
+    tokenizer: Tokenizer, dtype: torch.dtype
+) -> None:
+    model = make(tokenizer, dtype)
+    for prompt in some_prompts(tokenizer, 6):
+        found = generate(model, tokenizer, [prompt], SamplingConfig(max_new_tokens=24))[0]
+        assert found.ids == naive_greedy(model, prompt, 24, slide=False)
+        assert len(set(found.ids[len(prompt) :])) > 3  # a model that repeats itself proves nothing
+
+
+def test_logprobs_are_those_of_one_uncached_pass(tokenizer: Tokenizer) -> None:
+    model = make(tokenizer, torch.float64).eval()
+    sampling = SamplingConfig(temperature=0.7, top_k=5, seed=1, max_new_tokens=20)
+    for found in generate(model, tokenizer, some_prompts(tokenizer, 3), sampling):
+        ids = torch.tensor([found.ids])
+        with torch.no_grad():
+            logprobs = model(ids).logits.log_softmax(-1)[0, :-1]
+        expected = logprobs.gather(-1, ids[0, 1:, None])[:, 0][-len(found.logprobs) :]
+        torch.testing.assert_close(torch.tensor(found.logprobs).double(), expected)
+
+
+@pytest.mark.parametrize("weights", ["auto", "float32"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_batch_of_eight_writes_what_each_prompt_writes_alone(
+    tokenizer: Tokenizer, name: str, weights: str
+) -> None:
+    ready = decoder(make(tokenizer), weights)
+    prompts = some_prompts(tokenizer, 8, longest=40)
+    sampling = SamplingConfig(max_new_tokens=30, **SETTINGS[name])
+    together = generate(ready, tokenizer, prompts, sampling)
+    for i, found in enumerate(together):
+        alone = sampling.model_copy(update={"seed": (sampling.seed or 0) + i})
+        assert_same(found, generate(ready, tokenizer, [prompts[i]], alone)[0])
+
+
+def test_a_long_list_keeps_its_order_and_its_texts(tokenizer: Tokenizer) -> None:
+    ready = decoder(make(tokenizer), "float32")
+    prompts = some_prompts(tokenizer, ROWS + 3)
+    sampling = SamplingConfig(max_new_tokens=4, temperature=1, seed=9)
+    found = generate(ready, tokenizer, prompts, sampling)
+    assert [g.ids[: len(p)] for g, p in zip(found, prompts, strict=True)] == prompts
+    last = sampling.model_copy(update={"seed": 9 + ROWS + 2})
+    assert_same(found[-1], generate(ready, tokenizer, [prompts[-1]], last)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["greedy", "sampled"])
+def test_500_prompts_write_the_same_in_any_batch(tokenizer: Tokenizer, name: str) -> None:
+    ready = decoder(make(tokenizer))
+    prompts = some_prompts(tokenizer, 500)
+    sampling = SamplingConfig(max_new_tokens=16, **SETTINGS[name])
+    source, start, same = random.Random(1), 0, 0
+    while start < 500:
+        size = source.randint(1, 32)
+        seeded = sampling.model_copy(update={"seed": start})
+        for i, found in enumerate(
+            generate(ready, tokenizer, prompts[start : start + size], seeded), start
+        ):
+            alone = sampling.model_copy(update={"seed": i})
+            same += found.ids == generate(ready, tokenizer, [prompts[i]], alone)[0].ids
+        start += size
+    assert same == 500
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_pieces_of_a_stream_are_the_completion(tokenizer: Tokenizer, name: str) -> None:
+    ready = decoder(make(tokenizer))
+    sampling = SamplingConfig(max_new_tokens=30, **SETTINGS[name])
+    for prompt in some_prompts(tokenizer, 5):
+        pieces = list(stream(ready, tokenizer, prompt, sampling))
+        assert "".join(pieces) == generate(ready, tokenizer, [prompt], sampling)[0].completion
+        assert all(pieces)
+
+
+def test_streams_of_a_batch_are_the_completions(tokenizer: Tokenizer) -> None:
+    ready = decoder(make(tokenizer))
+    prompts = some_prompts(tokenizer, 6)
+    sampling = SamplingConfig(max_new_tokens=30, temperature=1, seed=2, stop=("s",))
+    pieces = [""] * 6
+    results = {}
+    for event in stream_events(ready, tokenizer, prompts, sampling):
+        assert event.row not in results  # nothing comes after a row's last event
+        pieces[event.row] += event.piece
+        if event.generation is not None:
+            results[event.row] = event.generation
+    assert [results[i].completion for i in range(6)] == pieces
+
+
+def test_nothing_of_the_engines_mode_leaks_between_pieces(tokenizer: Tokenizer) -> None:
+    model = make(tokenizer).train()
+    for _ in stream(model, tokenizer, [3, 4], SamplingConfig(max_new_tokens=5)):
+        assert not torch.is_inference_mode_enabled()
+        assert torch.is_grad_enabled()
+        assert model.training
+    found = generate(model, tokenizer, [[3, 4]], SamplingConfig(max_new_tokens=20))[0]
+    assert found.ids == naive_greedy(model, [3, 4], 20, slide=False)  # no dropout, though training
+
+
+@pytest.mark.parametrize("n_ctx", [1, 2, 3, 5, 16])
+def test_a_sliding_window_reads_the_last_half_again(tokenizer: Tokenizer, n_ctx: int) -> None:
+    model = make(tokenizer, torch.float64, n_ctx=n_ctx)
+    sampling = SamplingConfig(max_new_tokens=3 * n_ctx + 5, overflow="slide")
+    prompts = [p[:n_ctx] for p in some_prompts(tokenizer, 8)]
+    for prompt, found in zip(prompts, generate(model, tokenizer, prompts, sampling), strict=True):
+        assert found.ids == naive_greedy(model, prompt, 3 * n_ctx + 5, slide=True)
+        assert found.finish_reason == "length"
+
+
+def test_a_sliding_window_goes_on_for_2000_ids(tokenizer: Tokenizer) -> None:
+    model = make(tokenizer)
+    sampling = SamplingConfig(max_new_tokens=2000, overflow="slide", temperature=1, seed=0)
+    found = generate(model, tokenizer, [[5, 6, 7]], sampling)[0]
+    assert len(found.ids) == 2003
+    assert len(found.logprobs) == 2000
+    assert len(set(found.ids[-200:])) > 10
+
+
+@pytest.mark.parametrize("length", range(1, 13))
+def test_the_positions_are_a_hard_wall(tokenizer: Tokenizer, length: int) -> None:
+    """Every prompt length and limit around n_ctx = 12: never more ids than positions."""
+    model = make(tokenizer, n_ctx=12)
+    for limit in (0, 1, 2, 10, 11, 12, 13, 40):
+        sampling = SamplingConfig(max_new_tokens=limit)
+        found = generate(model, tokenizer, [[1] * length], sampling)[0]
+        assert len(found.ids) == min(length + limit, 12)
+        assert found.finish_reason == "length"
+
+
+class Breaking(Decoder):
+    """Puts NaN into one row's logits at one step."""
+
+    step, row, calls = -1, -1, 0
+
+    def head(self, hidden: Tensor) -> Tensor:
+        logits = super().head(hidden)
+        if self.calls == self.step:
+            logits[self.row] = torch.nan
+        self.calls += 1
+        return logits
+
+
+@pytest.mark.parametrize("name", ["greedy", "filtered"])
+def test_logits_that_are_not_finite_end_their_row_alone(tokenizer: Tokenizer, name: str) -> None:
+    """NaN at each of 8 steps in each of 8 rows: that row ends, no other notices."""
+    model = make(tokenizer)
+    prompts = some_prompts(tokenizer, 8)
+    sampling = SamplingConfig(max_new_tokens=9, **SETTINGS[name])
+    whole = generate(Decoder(model), tokenizer, prompts, sampling)
+    for step in range(8):
+        for row in range(8):
+            broken = Breaking(model)
+            broken.step, broken.row = step, row
+            found = generate(broken, tokenizer, prompts, sampling)
+            for i in range(8):
+                if i != row:
+                    assert found[i].ids == whole[i].ids
+                    assert found[i].completion == whole[i].completion
+            assert found[row].finish_reason == "error"
+            assert found[row].ids == whole[row].ids[: len(prompts[row]) + step]
+            assert len(found[row].logprobs) == step
+
+
+class Watching(Decoder):
+    """Notes the shapes that meet the head, and the rows and positions there is room for."""
+
+    shapes: list[tuple[int, ...]]
+    room: tuple[int, int]
+
+    def head(self, hidden: Tensor) -> Tensor:
+        self.shapes.append(tuple(hidden.shape))
+        return super().head(hidden)
+
+    def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
+        self.room = rows, capacity
+        return super().new_cache(rows, capacity)
+
+
+def test_only_last_positions_meet_the_head_and_ended_rows_leave(tokenizer: Tokenizer) -> None:
+    ready = Watching(make(tokenizer))
+    ready.shapes = []
+    sampling = SamplingConfig(max_length=12)
+    generate(ready, tokenizer, [[1] * 10, [2] * 4, [3] * 11], sampling)
+    assert ready.shapes == [(3, 32), (2, 32), *[(1, 32)] * 6]
+    assert ready.room == (3, 12)  # not n_ctx: only what these prompts can need
+
+
+def test_two_hundred_calls_leave_no_memory_behind(tokenizer: Tokenizer) -> None:
+    ready = decoder(make(tokenizer))
+    sampling = SamplingConfig(max_new_tokens=3, temperature=1, seed=0, stop=("zz",))
+
+    def calls(count: int) -> None:
+        for _ in range(count):
+            generate(ready, tokenizer, [[3, 4, 5], [6]], sampling)
+            next(stream(ready, tokenizer, [3, 4], sampling), None)  # given up after one piece
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(item), Tensor) for item in gc.get_objects())
+
+    calls(20)
+    before, peak = tensors(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    calls(200)
+    assert tensors() == before
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 5_000  # kB

@@ -1,0 +1,97 @@
+"""Attention in blocks of queries, and its dropout, against the plain way over the whole square."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from gpt1.model import attention
+from gpt1.model.attention import block_attention, causal, weigh
+from gpt1.model.dropout import Dropout, keep_mask
+from tolerances import FP64
+
+
+def heads(T: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    q, k, v = torch.randn(3, 2, 3, T, 4, generator=generator, dtype=torch.float64)
+    return q.requires_grad_(), k.requires_grad_(), v.requires_grad_()
+
+
+def documents(T: int) -> Tensor:
+    """Two rows: one document after another, and padding on the left."""
+    owner = torch.arange(T) >= T // 2
+    real = torch.arange(T) >= 2
+    rows = torch.stack([owner[:, None] == owner, real[None].expand(T, T)])
+    return (rows & causal(T, rows.device) | torch.eye(T, dtype=torch.bool))[:, None]
+
+
+@pytest.mark.parametrize("T", [1, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("masked", [False, True])
+def test_blocks_give_the_output_and_gradients_of_the_whole_square(
+    T: int, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "BLOCK", 4)
+    mask = documents(T) if masked else None
+    found, expected = heads(T), heads(T)
+    a = block_attention(*found, mask, 0.0)
+    b, weights = weigh(*expected, mask, 0.0)
+    assert_close(a, b, **FP64)
+    assert_close(weights.sum(-1), torch.ones(2, 3, T, dtype=torch.float64), **FP64)
+    toward = torch.randn(a.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (a * toward).sum().backward()
+    (b * toward).sum().backward()
+    for mine, other in zip(found, expected, strict=True):
+        assert_close(mine.grad, other.grad, **FP64)
+
+
+def test_dropped_weights_have_the_gradients_of_the_whole_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One mask over the whole square, given to the blocks piece by piece."""
+    monkeypatch.setattr(attention, "BLOCK", 4)
+    T, p = 11, 0.3
+    generator = torch.Generator().manual_seed(2)
+    kept = (torch.rand(6, T, T, generator=generator) >= p).double()
+    pieces = iter([kept[:, s : s + 4, : min(s + 4, T)] for s in range(0, T, 4)])
+    monkeypatch.setattr(attention, "keep_mask", lambda like, _: next(pieces))
+    found, expected = heads(T), heads(T)
+    a = block_attention(*found, None, p)
+    q, k, v = expected
+    scores = (q @ k.transpose(2, 3) / 2).masked_fill(~causal(T, q.device), -torch.inf)
+    b = (scores.softmax(-1) * kept.view(2, 3, T, T) / (1 - p)) @ v
+    assert_close(a, b, **FP64)
+    a.square().sum().backward()
+    b.square().sum().backward()
+    for mine, other in zip(found, expected, strict=True):
+        assert_close(mine.grad, other.grad, **FP64)
+
+
+def test_the_gradient_of_blocks_is_the_slope(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "BLOCK", 2)
+    q, k, v = heads(3)
+    assert torch.autograd.gradcheck(lambda *x: block_attention(*x, None, 0.0), (q, k, v))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(200, 501)
+    dropped = Dropout(p)(x)
+    share = (dropped == 0).float().mean().item()
+    assert abs(share - p) < 0.005
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - p)])
+    assert abs(dropped.mean().item() - 1) < 0.01
+    assert abs((dropped == 0).float().mean(0).std().item() - (p * (1 - p) / 200) ** 0.5) < 0.005
+
+
+def test_dropout_is_seeded_by_torch_and_off_in_evaluation() -> None:
+    x = torch.ones(7, 5)
+    torch.manual_seed(3)
+    first, second = keep_mask(x, 0.5), keep_mask(x, 0.5)
+    torch.manual_seed(3)
+    assert torch.equal(keep_mask(x, 0.5), first)
+    assert not torch.equal(first, second)
+    assert Dropout(0.5).eval()(x) is x
+    assert Dropout(0.0)(x) is x

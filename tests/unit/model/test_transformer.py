@@ -1,0 +1,223 @@
+"""Properties of the model that hold for any weights, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from gpt1.config import ModelConfig, check, load_size
+from gpt1.errors import ConfigError, ContextError, InputError
+from gpt1.model.cache import KeyValueCache
+from gpt1.model.dropout import Dropout
+from gpt1.model.transformer import Transformer, grow_vocabulary
+from tolerances import EXACT, FP64
+
+CONFIG = ModelConfig(vocab_size=60, n_ctx=16, n_embd=24, n_layer=3, n_head=3, initializer_range=0.3)
+
+
+def make(config: ModelConfig = CONFIG, seed: int = 0) -> Transformer:
+    return Transformer(config, generator=torch.Generator().manual_seed(seed)).double().eval()
+
+
+def random_ids(rows: int, length: int, seed: int = 0) -> Tensor:
+    return torch.randint(60, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("changed", [0, 7, 15])
+def test_a_changed_id_changes_no_earlier_logits(changed: int) -> None:
+    model, ids = make(), random_ids(2, 16)
+    other = ids.clone()
+    other[:, changed] = (other[:, changed] + 1) % 60
+    a, b = model(ids).logits, model(other).logits
+    assert_close(a[:, :changed], b[:, :changed], **FP64)
+    assert not torch.equal(a[:, changed], b[:, changed])
+
+
+def test_the_head_is_the_token_matrix() -> None:
+    model, ids = make(), random_ids(1, 5)
+    assert_close(model(ids).logits, model.hidden(ids) @ model.tokens.weight.T, **EXACT)
+    names = [name for name, _ in model.named_parameters()]
+    assert len(names) == 2 + 12 * CONFIG.n_layer
+    with torch.no_grad():
+        model.tokens.weight[59] = 0  # an id that the text does not hold
+    assert (ids != 59).all()
+    assert (model(ids).logits[..., 59] == 0).all()
+
+
+def test_a_new_model_is_as_unsure_as_a_die() -> None:
+    config = ModelConfig(vocab_size=5000, n_ctx=32, n_embd=96, n_layer=3, n_head=3)
+    ids = torch.randint(5000, (8, 32), generator=torch.Generator().manual_seed(1))
+    loss = make(config)(ids, labels=ids).loss
+    assert loss is not None
+    assert abs(loss.item() - math.log(5000)) < 0.1
+
+
+def test_a_new_model_is_drawn_as_the_paper_says() -> None:
+    model = Transformer(load_size("tiny"), generator=torch.Generator().manual_seed(0))
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert (parameter == 0).all()
+        elif ".ln_" in name:
+            assert (parameter == 1).all()
+        else:
+            assert abs(parameter.std().item() - 0.02) < 0.001
+            assert abs(parameter.mean().item()) < 0.001
+
+
+def test_evaluation_is_deterministic_and_training_drops() -> None:
+    model, ids = make(), random_ids(2, 9)
+    assert_close(model(ids).logits, model(ids).logits, **EXACT)
+    model.train()
+    assert not torch.equal(model(ids).logits, model(ids).logits)
+    still = make(CONFIG.model_copy(update=dict.fromkeys(
+        ("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0)))  # fmt: skip
+    assert_close(still(ids).logits, still.train()(ids).logits, **EXACT)
+
+
+def test_dropout_sits_in_the_paper_s_places() -> None:
+    model = make()
+    drops = [m.p for m in model.modules() if isinstance(m, Dropout)]
+    assert drops == [0.1] * (1 + 2 * CONFIG.n_layer)  # embedding; attention and MLP of each block
+    assert all(block.attention.attn_pdrop == 0.1 for block in model.blocks)
+
+
+def test_the_released_size_has_116_534_784_parameters() -> None:
+    with torch.device("meta"):
+        model = Transformer(load_size("gpt1"))
+    assert model.num_parameters() == 116_534_784
+    assert len(list(model.parameters())) == 146
+
+
+@pytest.mark.parametrize("lengths", [[3, 3, 3], [5, 1, 3], [1, 7, 2]])
+def test_reading_piece_by_piece_is_reading_at_once(lengths: list[int]) -> None:
+    """Rows of different lengths: a padded prompt, then two ids, then one id at a time."""
+    model, rows = make(), len(lengths)
+    ids = random_ids(rows, 16)
+    cache = KeyValueCache(CONFIG, rows, dtype=torch.float64)
+    prompt = torch.zeros(rows, max(lengths), dtype=torch.int64)
+    for row, length in enumerate(lengths):
+        prompt[row, :length] = ids[row, :length]
+    whole = model(ids).logits
+    seen = torch.tensor(lengths)
+    logits = model(prompt, cache=cache).logits
+    for row, length in enumerate(lengths):
+        assert_close(logits[row, :length], whole[row, :length], **FP64)
+    cache.advance(seen)
+    for new in (2, 1, 1, 1, 1):
+        at = seen[:, None] + torch.arange(new)
+        logits = model(ids.gather(1, at), cache=cache).logits
+        assert_close(logits, whole.gather(1, at[:, :, None].expand(-1, -1, 60)), **FP64)
+        cache.advance(new)
+        seen = seen + new
+    assert cache.lengths.tolist() == seen.tolist()
+
+
+def test_rows_that_stay_in_a_cache_go_on_as_before() -> None:
+    model, ids = make(), random_ids(3, 8)
+    cache = KeyValueCache(CONFIG, 3, dtype=torch.float64)
+    model(ids[:, :7], cache=cache)
+    cache.advance(torch.tensor([7, 4, 7]))
+    cache.keep(torch.tensor([2, 0]))
+    logits = model(ids[[2, 0], 7:], cache=cache).logits
+    assert_close(logits, model(ids).logits[[2, 0], 7:], **FP64)
+
+
+def test_a_row_of_a_cache_can_be_replaced() -> None:
+    model, ids = make(), random_ids(2, 9)
+    cache, fresh = (KeyValueCache(CONFIG, rows, dtype=torch.float64) for rows in (2, 1))
+    model(ids[:, :8], cache=cache)
+    cache.advance(8)
+    text = random_ids(1, 4, seed=2)
+    model(text[:, :3], cache=fresh)
+    fresh.advance(3)
+    cache.replace(1, fresh)
+    logits = model(torch.cat([ids[:1, 8:], text[:, 3:]]), cache=cache).logits
+    assert_close(logits[0], model(ids).logits[0, 8:], **FP64)
+    assert_close(logits[1], model(text).logits[0, 3:], **FP64)
+
+
+def test_a_mask_of_documents_keeps_them_apart() -> None:
+    model, first, second = make(), random_ids(1, 4), random_ids(1, 5, seed=1)
+    owner = torch.tensor([0] * 4 + [1] * 5)
+    mask = (owner[:, None] == owner[None])[None, None]
+    positions = torch.cat([torch.arange(4), torch.arange(5)])[None]
+    packed = model(torch.cat([first, second], 1), attention_mask=mask, position_ids=positions)
+    assert_close(packed.logits[:, :4], model(first).logits, **FP64)
+    assert_close(packed.logits[:, 4:], model(second).logits, **FP64)
+
+
+def test_new_tokens_leave_the_old_logits_alone() -> None:
+    model, ids = make(), random_ids(1, 5)
+    before = model(ids).logits
+    grow_vocabulary(model, 63, generator=torch.Generator().manual_seed(0))
+    after = model(ids).logits
+    assert after.shape == (1, 5, 63)
+    assert model.config.vocab_size == 63
+    assert_close(after[..., :60], before, **FP64)
+    with pytest.raises(InputError, match="63 tokens; it cannot shrink to 62"):
+        grow_vocabulary(model, 62)
+
+
+@pytest.mark.parametrize("wrong", [60, -1, 10**9])
+def test_an_id_out_of_range_is_named(wrong: int) -> None:
+    ids = torch.tensor([[1, wrong, 2]])
+    with pytest.raises(InputError, match=rf"ids hold {wrong}; .* 0 to 59\. Use the tokenizer"):
+        make()(ids)
+
+
+def test_a_label_out_of_range_is_named() -> None:
+    with pytest.raises(InputError, match="labels hold 60;"):
+        make()(torch.tensor([[1, 2]]), labels=torch.tensor([[1, 60]]))
+
+
+def test_too_many_positions_are_refused_with_the_limit() -> None:
+    with pytest.raises(ContextError, match=r"17 ids long; the model has 16 positions\. Shorten"):
+        make()(random_ids(1, 17))
+    cache = KeyValueCache(CONFIG, 1, dtype=torch.float64)
+    model = make()
+    model(random_ids(1, 16), cache=cache)
+    cache.advance(16)
+    with pytest.raises(ContextError, match="17 ids long"):
+        model(random_ids(1, 1), cache=cache)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        torch.zeros(0, 3, dtype=torch.int64),
+        torch.zeros(1, 0, dtype=torch.int64),
+        torch.zeros(3, dtype=torch.int64),
+        torch.zeros(1, 3),
+    ],
+)
+def test_an_empty_or_misshapen_batch_is_refused(ids: Tensor) -> None:
+    with pytest.raises(InputError, match="whole numbers of shape"):
+        make()(ids)
+
+
+def test_what_goes_beside_the_ids_must_fit_them() -> None:
+    model, ids = make(), random_ids(2, 4)
+    with pytest.raises(InputError, match=r"position_ids hold 16; .* positions from 0 to 15"):
+        model(ids, position_ids=torch.tensor([[0, 1, 2, 16]]))
+    with pytest.raises(InputError, match=r"labels has shape \(2, 3\)"):
+        model(ids, labels=ids[:, 1:])
+    with pytest.raises(InputError, match=r"token_type_ids has shape \(3, 4\)"):
+        model(ids, token_type_ids=torch.zeros(3, 4, dtype=torch.int64))
+    with pytest.raises(InputError, match="attention_mask has shape"):
+        model(ids, attention_mask=torch.ones(2, 3))
+    with pytest.raises(InputError, match="attention_mask and cache"):
+        model(ids, attention_mask=torch.ones(2, 4), cache=KeyValueCache(CONFIG, 2))
+
+
+def test_labels_without_a_target_are_refused() -> None:
+    with pytest.raises(InputError, match="no target"):
+        make()(torch.tensor([[5]]), labels=torch.tensor([[5]]))
+
+
+def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"n_embd is 50 and n_head is 3; .* Try n_embd=48"):
+        check(ModelConfig, {"n_embd": 50, "n_head": 3})

@@ -1,0 +1,87 @@
+"""Our run of spaCy's rules against spaCy, over whole lines."""
+
+from __future__ import annotations
+
+import random
+from time import process_time
+from typing import Any
+
+import pytest
+import spacy
+
+from gpt1.text.english import EnglishRules
+
+
+@pytest.fixture(scope="module")
+def spacys() -> Any:
+    return spacy.blank("en").tokenizer
+
+
+@pytest.fixture(scope="module")
+def rules() -> EnglishRules:
+    return EnglishRules()
+
+
+def hard_lines(tokenizer: Any, count: int, seed: int = 0) -> list[list[str]]:
+    """Lines of chunks made of exceptions, affixes, units, and what stands around them."""
+    rng = random.Random(seed)
+    pieces = [rule for rule in tokenizer.rules if not any(map(str.isspace, rule))]
+    pieces += ["'", "''", "'s", "'S", "’s", "n't", ".", "..", "...", ":", ";", "(", ")", "-", "=", "<", ">", "/", "5", "10", "0", "km", "kg", "A", "b", "I", "Mr", "8", "°", "°C."]
+    pieces += (
+        ["$", "US$", "€", "%", "@", "www.x.com", "http", "://", "a.b", "é", "Σ", "İ", "日", "。", "“", "”", "«", "#", "&", "*", "^", "+", "_", "|", "~", "`", "😀", "́"]
+    )
+    return [
+        ["".join(rng.choices(pieces, k=rng.randint(1, 4))) for _ in range(rng.randint(1, 6))]
+        for _ in range(count)
+    ]
+
+
+def test_lines_have_spacys_words(spacys: Any, rules: EnglishRules) -> None:
+    for chunks in hard_lines(spacys, 5000):
+        assert list(rules.line(chunks)) == [word.text for word in spacys(" ".join(chunks))]
+
+
+def test_a_chunk_that_has_words_has_them_in_every_line(spacys: Any, rules: EnglishRules) -> None:
+    for chunks in hard_lines(spacys, 3000, seed=1):
+        words = [rules.chunk(chunk) for chunk in chunks]
+        if None not in words:
+            joined = [word for part in words for word in part or ()]
+            assert joined == [word.text for word in spacys(" ".join(chunks))]
+
+
+def test_every_exception_is_cut_as_spacy_does_inside_and_outside(
+    spacys: Any, rules: EnglishRules
+) -> None:
+    for rule in spacys.rules:
+        if not any(map(str.isspace, rule)):
+            for chunk in (rule, f"x{rule}", f"{rule}.", f"'{rule}'", f"{rule}{rule}", f"a.{rule}b"):
+                assert list(rules.line([chunk])) == [word.text for word in spacys(chunk)]
+
+
+def test_words_before_a_chunk_can_change_it(spacys: Any, rules: EnglishRules) -> None:
+    assert rules.line(["'s:D"]) == ("'s", ":D")
+    assert rules.line(["'", "'s:D"]) == ("'", "'", "s", ":D")
+    assert [word.text for word in spacys("' 's:D")] == ["'", "'", "s", ":D"]
+    assert rules.chunk("'s:D") is None
+
+
+@pytest.mark.parametrize("piece", ["a", ".", "'", "°C.", "a.b:", "1", "(", "'s", "日", "a@b."])
+def test_long_chunks_have_spacys_words(spacys: Any, rules: EnglishRules, piece: str) -> None:
+    for size in (63, 64, 65, 127, 300):
+        chunk = f"«{piece * size}"[:size]
+        assert list(rules.line([chunk])) == [word.text for word in spacys(chunk)]
+
+
+@pytest.mark.parametrize("piece", ["a", ".", "'", "a.b:"])
+def test_time_is_linear_in_the_length_of_a_chunk(rules: EnglishRules, piece: str) -> None:
+    def seconds(size: int) -> float:
+        chunk = (piece * size)[:size]
+        times = []
+        for _ in range(3):
+            start = process_time()
+            rules.line([chunk])
+            times.append(process_time() - start)
+        return min(times)
+
+    size = 4000 if piece == "'" else 64_000
+    assert seconds(2 * size) < 3 * seconds(size) + 0.005

@@ -1,0 +1,105 @@
+"""Adam as released, clipping, and the schedules, against the vectors and by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gpt1.config import OptimizerConfig, ScheduleConfig, load_run
+from gpt1.training import optimizers, schedules
+
+
+class OneWeight(nn.Module):
+    def __init__(self, value: float, *, matrix: bool) -> None:
+        super().__init__()
+        shape = (1, 1) if matrix else (1,)
+        self.w = nn.Parameter(torch.full(shape, value, dtype=torch.float64))
+
+
+def test_adam_follows_the_vector(model_vectors: dict[str, Any]) -> None:
+    vector = model_vectors["adam_scalar_as_matrix_element"]
+    model = OneWeight(vector["p0"], matrix=True)
+    config = OptimizerConfig(lr=vector["lr"], weight_decay=vector["l2"], max_grad_norm=None)
+    optimizer = optimizers.build(model, config)
+    for gradient, expected in zip(vector["grads"], vector["p_after_each"], strict=True):
+        model.w.grad = torch.full((1, 1), gradient, dtype=torch.float64)
+        optimizer.step()
+        assert model.w.item() == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("matrix", [True, False])
+def test_adam_is_the_release_formula(matrix: bool) -> None:
+    config = OptimizerConfig(lr=3e-3, weight_decay=0.1, eps=1e-3)
+    model = OneWeight(0.7, matrix=matrix)
+    optimizer = optimizers.build(model, config)
+    p, m, v = 0.7, 0.0, 0.0
+    for n, (g, f) in enumerate([(0.3, 0.0), (-0.2, 0.5), (0.05, 1.0), (0.9, 0.7)], start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        rate = 3e-3 * f * math.sqrt(1 - 0.999**n) / (1 - 0.9**n)
+        p -= rate * (m / (math.sqrt(v) + 1e-3) + (0.1 * p if matrix else 0.0))
+        model.w.grad = torch.full_like(model.w, g)
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * f
+        optimizer.step()
+        assert model.w.item() == pytest.approx(p, rel=1e-12)
+
+
+def test_adamw_is_torchs() -> None:
+    ours, theirs = OneWeight(0.7, matrix=True), OneWeight(0.7, matrix=True)
+    a = optimizers.build(ours, OptimizerConfig(name="adamw", lr=1e-2, weight_decay=0.1))
+    b = torch.optim.AdamW(theirs.parameters(), lr=1e-2, weight_decay=0.1)
+    for gradient in (0.3, -0.1, 0.2):
+        for model, optimizer in ((ours, a), (theirs, b)):
+            model.w.grad = torch.full((1, 1), gradient, dtype=torch.float64)
+            optimizer.step()
+    assert ours.w.item() == pytest.approx(theirs.w.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("limit", "factor"), [(1.0, 0.2), (10.0, 1.0), (None, 1.0)])
+def test_clipping_scales_by_the_global_norm(limit: float | None, factor: float) -> None:
+    a, b = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    a.grad, b.grad = torch.tensor([3.0]), torch.tensor([4.0])
+    assert float(optimizers.clip([a, b], limit)) == pytest.approx(5.0)
+    assert a.grad.item() == pytest.approx(3 * factor)
+    assert b.grad.item() == pytest.approx(4 * factor)
+
+
+@pytest.mark.parametrize("name", ["warmup_linear", "warmup_cosine", "warmup_constant"])
+def test_release_schedules_follow_the_vectors(name: str, model_vectors: dict[str, Any]) -> None:
+    vector = model_vectors["schedules_warmup_0.002"]
+    found = [getattr(schedules, name)(x, 0.002) for x in vector["x"]]
+    assert found == pytest.approx(vector[name], abs=1e-11)
+
+
+def test_the_release_begins_at_zero() -> None:
+    release = ScheduleConfig(name="warmup_linear", warmup_share=0.002, count_from=0)
+    assert schedules.factor(release, 0, 138) == 0.0
+
+
+def test_jokes_schedule_peaks_after_its_warm_up_and_ends_near_zero() -> None:
+    for updates in (10, 20, 1000):
+        schedule = load_run(recipe="jokes").schedule
+        factors = [schedules.factor(schedule, update, updates) for update in range(updates)]
+        assert factors[0] > 0
+        assert max(factors) == factors[updates // 10 - 1] == 1.0
+        assert 0 < factors[-1] <= 1 / (0.9 * updates)
+
+
+def test_pretraining_warms_up_over_2000_updates_but_a_tenth_of_a_short_run() -> None:
+    schedule = load_run(recipe="pretrain").schedule
+    assert schedules.warmup_steps(schedule, 37_000) == 2000
+    assert schedules.warmup_steps(schedule, 300) == 30
+
+
+def test_the_article_never_passes_half_its_rate() -> None:
+    """Table 9.8.6: rates shown after each epoch of 15,675 packs, 32 to an update."""
+    schedule = load_run(recipe="article").schedule
+    rates = [3e-5 * schedules.factor(schedule, 15_675 * e // 32, 2449) for e in range(1, 6)]
+    assert [f"{rate:.3g}" for rate in rates] == [
+        "2.93e-06", "5.87e-06", "8.81e-06", "1.18e-05", "1.47e-05",
+    ]  # fmt: skip
+    assert schedules.factor(schedule, 5000, 10_000) == 0.0  # and then it would have dropped to 0
