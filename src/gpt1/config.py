@@ -136,7 +136,7 @@ class TrainConfig(Settings):
     keep_checkpoints: int = Field(2, ge=1, le=1000)
     eval_every: int | None = Field(None, ge=1)
     """None: about ten times a run."""
-    eval_windows: int = Field(256, ge=1)
+    eval_windows: int = Field(64, ge=1)
     """Validation windows looked at along the way; the last evaluation reads all of it."""
     log_every: Count = 10
     patience: int | None = Field(None, ge=1)

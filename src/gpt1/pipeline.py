@@ -160,7 +160,7 @@ def load(
     with, and the release's way where that is not recorded. Raises CheckpointError, HubError.
     """
     quantize.check_dtype(dtype)
-    place = hub.resolve(str(name))
+    place = hub.resolve(name)
     loaded = folder.load(place)
     if loaded.tokenizer is None:
         raise CheckpointError(

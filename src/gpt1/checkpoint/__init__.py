@@ -1,0 +1,1 @@
+"""Formats of model folders: reading them, writing ours, and where they come from."""

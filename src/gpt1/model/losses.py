@@ -15,6 +15,9 @@ from torch import Tensor
 
 IGNORED = -100
 CHUNK = 1024
+"""Positions whose logits exist together."""
+CACHED = 1 << 20
+"""Logits worked on together: what fits the processor's cache."""
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, int]:
@@ -47,17 +50,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight) if wanted else None
         with torch.autocast(device, enabled=False):
             for start in range(0, len(labels), CHUNK):
-                h, y = h_all[start : start + CHUNK], labels[start : start + CHUNK, None]
-                logits = (h @ w.T).to(exact)  # (n, V)
-                log_sum = logits.logsumexp(1, keepdim=True)
-                total += (log_sum - logits.gather(1, y)).sum()
+                h, y = h_all[start : start + CHUNK], labels[start : start + CHUNK]
+                logits = h @ w.T  # (n, V)
+                rows = max(1, CACHED // logits.shape[1])
+                for part, targets in zip(logits.split(rows), y.split(rows), strict=True):
+                    total += _nll_and_error(part, targets[:, None], exact)
                 if grad_hidden is None or grad_weight is None:
                     continue
-                error = logits.sub_(log_sum).exp_()  # softmax - one-hot, (n, V)
-                error.scatter_add_(1, y, error.new_full((1, 1), -1).expand_as(y))
-                error = error.to(w.dtype)
-                grad_hidden[start : start + CHUNK] = error @ w
-                grad_weight += error.T @ h
+                grad_hidden[start : start + CHUNK] = logits @ w
+                grad_weight += logits.T @ h
         ctx.save_for_backward(grad_hidden, grad_weight)
         return total
 
@@ -66,3 +67,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grads[0]
         return grad_hidden * scale.to(grad_hidden.dtype), grad_weight * scale, None
+
+
+def _nll_and_error(logits: Tensor, labels: Tensor, exact: torch.dtype) -> Tensor:
+    """Return the summed negative log-likelihood; put softmax - one-hot in the place of `logits`.
+
+    One exponential a logit: the log of the sum is the largest logit less the log of its share.
+    """
+    scores = logits.to(exact)
+    shares = scores.softmax(1)
+    log_sum = scores.amax(1, keepdim=True) - shares.amax(1, keepdim=True).log()
+    total = (log_sum - scores.gather(1, labels)).sum()
+    logits.copy_(shares.scatter_add_(1, labels, shares.new_full((1, 1), -1).expand_as(labels)))
+    return total

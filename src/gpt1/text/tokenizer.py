@@ -194,9 +194,11 @@ class Tokenizer:
         if workers is None:
             head: list[str] = []
             size = 0
-            while size < _WORTH_WORKERS and (text := next(texts, None)) is not None:
+            for text in texts:
                 head.append(check_text(text))
                 size += len(text)
+                if size >= _WORTH_WORKERS:
+                    break
             workers = 1 if size < _WORTH_WORKERS else cpu_count()
             texts = chain(head, texts)
         if workers == 1:

@@ -63,7 +63,35 @@ def test_an_id_out_of_range_is_an_error_that_says_so(released: Tokenizer, id: in
 
 def random_ids(tokenizer: Tokenizer, rng: random.Random, size: int) -> list[int]:
     """Ids among which those that clean-up, stripping and `</w>` act on are frequent."""
-    near = [[".", "?", "!", ",", "'", "n't", "'m", "'s", "'ve", "'re", "'v", "n", "t", "'t", "m", "s", "\n", "<", "/", "w", ">", "</", "n'", "i", "do"]]
+    near = [
+        [
+            ".",
+            "?",
+            "!",
+            ",",
+            "'",
+            "n't",
+            "'m",
+            "'s",
+            "'ve",
+            "'re",
+            "'v",
+            "n",
+            "t",
+            "'t",
+            "m",
+            "s",
+            "\n",
+            "<",
+            "/",
+            "w",
+            ">",
+            "</",
+            "n'",
+            "i",
+            "do",
+        ]
+    ]
     ids = [
         id
         for token in near[0]

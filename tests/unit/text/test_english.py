@@ -26,10 +26,68 @@ def hard_lines(tokenizer: Any, count: int, seed: int = 0) -> list[list[str]]:
     """Lines of chunks made of exceptions, affixes, units, and what stands around them."""
     rng = random.Random(seed)
     pieces = [rule for rule in tokenizer.rules if not any(map(str.isspace, rule))]
-    pieces += ["'", "''", "'s", "'S", "’s", "n't", ".", "..", "...", ":", ";", "(", ")", "-", "=", "<", ">", "/", "5", "10", "0", "km", "kg", "A", "b", "I", "Mr", "8", "°", "°C."]
-    pieces += (
-        ["$", "US$", "€", "%", "@", "www.x.com", "http", "://", "a.b", "é", "Σ", "İ", "日", "。", "“", "”", "«", "#", "&", "*", "^", "+", "_", "|", "~", "`", "😀", "́"]
-    )
+    pieces += [
+        "'",
+        "''",
+        "'s",
+        "'S",
+        "’s",
+        "n't",
+        ".",
+        "..",
+        "...",
+        ":",
+        ";",
+        "(",
+        ")",
+        "-",
+        "=",
+        "<",
+        ">",
+        "/",
+        "5",
+        "10",
+        "0",
+        "km",
+        "kg",
+        "A",
+        "b",
+        "I",
+        "Mr",
+        "8",
+        "°",
+        "°C.",
+    ]
+    pieces += [
+        "$",
+        "US$",
+        "€",
+        "%",
+        "@",
+        "www.x.com",
+        "http",
+        "://",
+        "a.b",
+        "é",
+        "Σ",
+        "İ",
+        "日",
+        "。",
+        "“",
+        "”",
+        "«",
+        "#",
+        "&",
+        "*",
+        "^",
+        "+",
+        "_",
+        "|",
+        "~",
+        "`",
+        "😀",
+        "́",
+    ]
     return [
         ["".join(rng.choices(pieces, k=rng.randint(1, 4))) for _ in range(rng.randint(1, 6))]
         for _ in range(count)

@@ -1,0 +1,73 @@
+"""gpt1 learn-bpe: text files -> a folder with a vocabulary of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def learn_bpe(
+    files: Annotated[
+        list[str], typer.Argument(help="txt, jsonl, csv, tsv (also .gz), parquet, hub:owner/name.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    vocab_size: Annotated[int, typer.Option(min=2, help="Tokens in all.")] = 8192,
+    column: Annotated[str | None, typer.Option(help="The column with the text.")] = None,
+    words: Annotated[str, typer.Option(help="original, slow or fast.")] = "original",
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Learn a vocabulary from text files.
+
+    It has the structure of GPT-1's: <unk>, the characters, the same at a word's end, the merges,
+    newline. Learning stops early when no pair of tokens occurs twice.
+    """
+    import warnings
+    from collections.abc import Iterator
+    from time import perf_counter
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from gpt1.data.tables import open_texts
+    from gpt1.storage import json_bytes
+    from gpt1.text.english import without_torch
+    from gpt1.text.tokenizer import Tokenizer
+
+    texts = open_texts(files, column, limit)
+    console = Console(stderr=True)
+    start = perf_counter()
+    shown = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with shown as bar, without_torch(), warnings.catch_warnings(record=True) as stopped:
+        warnings.simplefilter("always", UserWarning)
+        reading = bar.add_task("reading", total=None)
+        learning = bar.add_task("learning", total=None, visible=False)
+
+        def counted() -> Iterator[str]:
+            for text in texts:
+                yield text
+                bar.advance(reading)
+
+        def progress(done: int, wanted: int) -> None:
+            bar.update(learning, completed=done, total=wanted, visible=True)
+
+        tokenizer = Tokenizer.train(counted(), vocab_size, words, progress=progress)
+    tokenizer.save(out)
+    seconds = perf_counter() - start
+    for warning in stopped:
+        console.print(f"note: {warning.message}", style="yellow", highlight=False)
+    if json:
+        facts = {
+            "tokens": len(tokenizer),
+            "merges": len(tokenizer.vocabulary.merges),
+            "words": tokenizer.words,
+            "sha256": tokenizer.fingerprint,
+            "rows": texts.accounting.rows,
+            "seconds": round(seconds, 3),
+        }
+        print(json_bytes(facts).decode(), end="")
+        return
+    print(texts.accounting)
+    print(f"{len(tokenizer):,} tokens learnt in {seconds:.1f} s -> {out}")
