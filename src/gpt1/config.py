@@ -123,9 +123,9 @@ class TrainConfig(Settings):
     steps: int | None = Field(None, ge=1)
     """Updates; None: `epochs` decides."""
     epochs: float = Field(1, gt=0, le=1e6)
-    batch_size: Count = 64
+    batch_size: int = Field(64, ge=1, le=2**20)
     """Sequences an update, over all micro-batches and ranks."""
-    micro_batch_size: int | None = Field(None, ge=1)
+    micro_batch_size: int | None = Field(None, ge=1, le=2**20)
     """Sequences in one forward pass; None: chosen to fit."""
     loss: Literal["token_mean", "pack_sum"] = "token_mean"
     """pack_sum: the article's sum of each pack's mean (spec 9.10, defect 8)."""
@@ -227,8 +227,8 @@ def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfi
 
 def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
     for key, value in other.items():
-        if isinstance(value, Mapping):
-            _merge(into.setdefault(key, {}), value)
+        if isinstance(value, Mapping) and isinstance(into.setdefault(key, {}), dict):
+            _merge(into[key], value)
         else:
             into[key] = None if value == "none" else value  # TOML has no null
 
@@ -254,11 +254,18 @@ def _preset(name: str, kind: str) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"the settings file {path} is not TOML: {error}") from None
+    for name, value in values.items():
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"the settings file {path} sets {name} outside a section; put each setting under "
+                f"its section, e.g. steps under [train]."
+            )
+    return values
 
 
 def _parse_override(text: str) -> dict[str, Any]:
@@ -270,7 +277,7 @@ def _parse_override(text: str) -> dict[str, Any]:
         )
     try:
         parsed = tomllib.loads(f"x = {value.strip()}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         parsed = value.strip()
     return {section: {field: parsed}}
 

@@ -78,7 +78,7 @@ def refusals(doing: str, path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(
-            f"could not {doing} {path}: {reason}. Nothing that was there before has changed; "
+            f"could not {doing} {path}: {reason}. Nothing that was there before is harmed; "
             f"free some space or choose another place, and run it again."
         ) from error
 
@@ -110,13 +110,7 @@ class FolderWriter:
 
     def __enter__(self) -> Self:
         path = self.path
-        _recover(path)
-        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
-        if taken and not (self._replace and (path / MANIFEST).is_file()):
-            raise StorageError(
-                f"{path} is already there; gpt1 does not write over what it has not made. "
-                f"Choose another folder, or move that one away."
-            )
+        check_free(path, replace=self._replace)
         with refusals("create a folder in", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mktemp(prefix=f".{path.name}.new-", dir=path.parent))
@@ -162,16 +156,37 @@ class FolderWriter:
             if self.path.exists():
                 disk.rename(self.path, old)
             disk.rename(self._folder, self.path)
-            disk.flush_folder(self.path.parent)
+            try:
+                disk.flush_folder(self.path.parent)
+            except OSError:
+                disk.rename(self.path, self._folder)  # take it back: refused is refused
+                raise
         if old.exists():
-            with contextlib.suppress(OSError):
-                disk.remove(old)
+            with contextlib.suppress(StorageError):
+                remove(old)
 
     def _discard(self) -> None:
         with contextlib.suppress(OSError):
             disk.remove(self._folder)
         with contextlib.suppress(StorageError, OSError):
             _recover(self.path)
+
+
+def check_free(path: Path | str, *, replace: bool = False) -> None:
+    """Raise StorageError if a folder cannot be made at `path`, since something is there.
+
+    An empty folder is not in the way; nor, with `replace`, one that has a manifest.
+    """
+    path = Path(path)
+    with refusals("create", path):
+        _recover(path)
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        ours = replace and (path / MANIFEST).is_file()
+    if taken and not ours:
+        raise StorageError(
+            f"{path} is already there; gpt1 does not write over what it has not made. "
+            f"Choose another folder, or move that one away."
+        )
 
 
 def _old(path: Path) -> Path:
@@ -182,10 +197,11 @@ def _recover(path: Path) -> None:
     """Finish what a crash between the two renames of a replacement left undone."""
     old = _old(path)
     if old.is_dir():
-        with refusals("recover", path):
-            if path.is_dir():
-                disk.remove(old)
-            else:
+        if path.is_dir():
+            with contextlib.suppress(StorageError):  # what is left over hinders nobody
+                remove(old)
+        else:
+            with refusals("recover", path):
                 disk.rename(old, path)
 
 
@@ -253,7 +269,12 @@ class Log:
         with refusals("write", self.path):
             fd = disk.open_append(self.path)
             try:
-                _write_all(fd, data)
+                size = os.fstat(fd).st_size
+                try:
+                    _write_all(fd, data)
+                except OSError:
+                    disk.truncate(self.path, size)  # half a line would spoil the next one
+                    raise
             finally:
                 os.close(fd)
 
@@ -267,11 +288,17 @@ class Log:
                 os.close(fd)
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all whole records; a last line cut off by a crash is left out."""
+        """Return all whole records; a last line cut off by a crash is left out.
+
+        Raises CorruptError if another line is damaged.
+        """
         if not self.path.exists():
             return []
         lines = self.path.read_bytes().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+        try:
+            return [json.loads(line) for line in lines if line.endswith(b"\n")]
+        except ValueError as error:
+            raise CorruptError(f"{self.path} has a damaged line ({error}). Remove it.") from None
 
 
 class Folder:
@@ -283,14 +310,16 @@ class Folder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        _recover(self.path)
-        if not self.path.is_dir():
-            raise CheckpointError(f"there is no folder {self.path}. Check the path.")
+        with reading(self.path):
+            _recover(self.path)
+            if not self.path.is_dir():
+                raise CheckpointError(f"there is no folder {self.path}. Check the path.")
+            self.verified = (self.path / MANIFEST).is_file()
+            manifest = (self.path / MANIFEST).read_bytes() if self.verified else b""
         self._files: dict[str, dict[str, Any]] = {}
-        self.verified = (self.path / MANIFEST).is_file()
         if self.verified:
             try:
-                self._files = json.loads((self.path / MANIFEST).read_bytes())["files"]
+                self._files = json.loads(manifest)["files"]
                 self._files = {str(n): {**entry} for n, entry in self._files.items()}
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise CorruptError(
@@ -304,7 +333,8 @@ class Folder:
         """Return the names of the files, in order."""
         if self.verified:
             return sorted(self._files)
-        return sorted(item.name for item in self.path.iterdir() if item.is_file())
+        with reading(self.path):
+            return sorted(item.name for item in self.path.iterdir() if item.is_file())
 
     def sha256(self, name: str) -> str:
         """Return the recorded hash of a file of a folder with a manifest."""
@@ -338,25 +368,23 @@ class Folder:
         path = self.path / name
         if self.verified and name not in self._files and name != MANIFEST:
             raise CheckpointError(f"{self.path} has no file {name}; it holds {self._listing()}.")
-        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-        try:
-            fd = os.open(path, flags)
-        except FileNotFoundError:
-            if self.verified:
-                raise CorruptError(f"{path} is gone. Restore the folder from a copy.") from None
-            raise CheckpointError(
-                f"{self.path} has no file {name}; it holds {self._listing()}."
-            ) from None
-        except OSError as error:
-            raise StorageError(f"could not read {path}: {error.strerror}.") from error
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise CheckpointError(f"{path} is not a plain file.")
-            yield fd
-        except OSError as error:
-            raise StorageError(f"could not read {path}: {error.strerror}.") from error
-        finally:
-            os.close(fd)
+        # a pipe would keep us waiting for a writer
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+        with reading(path):
+            try:
+                fd = os.open(path, flags)
+            except FileNotFoundError:
+                if self.verified:
+                    raise CorruptError(f"{path} is gone. Restore the folder from a copy.") from None
+                raise CheckpointError(
+                    f"{self.path} has no file {name}; it holds {self._listing()}."
+                ) from None
+            try:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise CheckpointError(f"{path} is not a plain file.")
+                yield fd
+            finally:
+                os.close(fd)
 
     def _compare(self, name: str, data: bytes | mmap.mmap) -> None:
         if not self.verified:
@@ -371,6 +399,18 @@ class Folder:
     def _listing(self) -> str:
         names = self.names()
         return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to read within the block into StorageError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"could not read {path}: {reason}. Check the path, and who may read it."
+        ) from error
 
 
 def _check_name(name: str) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gpt1._version import __version__
-from gpt1.checkpoint import huggingface, openai, tensors
+from gpt1.checkpoint import hub, huggingface, openai, tensors
 from gpt1.checkpoint.tensors import Stored
 from gpt1.config import ModelConfig
 from gpt1.errors import CheckpointError, TokenizerError
@@ -133,9 +133,7 @@ def _open(path: Path | str) -> Folder:
         )
     if path.is_file():
         raise CheckpointError(f"{path} is a file; give the folder that holds the model.")
-    if (path / "run.json").is_file() and (path / "model").is_dir():
-        path = path / "model"
-    return Folder(path)
+    return Folder(hub.of_run(path))
 
 
 def _config(folder: Folder) -> ModelConfig:

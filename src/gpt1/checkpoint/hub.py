@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from gpt1.errors import HubError
-from gpt1.storage import MANIFEST, Folder, write_folder
+from gpt1.errors import HubError, StorageError
+from gpt1.storage import MANIFEST, Folder, reading, write_folder
 
 PATTERNS = (
     *(
@@ -33,14 +33,21 @@ def resolve(name: Path | str) -> Path:
     """Return the folder of the model called `name`, fetching it if it is not on this machine.
 
     A path that is there comes first, then a packaged model, then `owner/name` on the hub.
-    Raises HubError saying what to do.
+    Raises HubError saying what to do, StorageError if the path may not be read.
     """
-    path = Path(name).expanduser()
-    if str(name) and path.exists():
-        return path
     packaged = Path(str(resources.files("gpt1"))) / "assets"
-    if (packaged / str(name) / "config.json").is_file():
-        return packaged / str(name)
+    try:
+        path = Path(name).expanduser()
+        if str(name) and path.exists():
+            return of_run(path)
+        if (packaged / str(name) / "config.json").is_file():
+            return packaged / str(name)
+    except PermissionError as error:
+        raise StorageError(
+            f"could not read {name}: {error.strerror}. Check the path, and who may read it."
+        ) from error
+    except (OSError, RuntimeError):
+        pass  # no path: too long for one, or in the home of a user who is not there
     if isinstance(name, Path) or not _REPOSITORY.fullmatch(name):
         known = sorted(config.parent.name for config in packaged.glob("*/config.json"))
         raise HubError(
@@ -50,6 +57,13 @@ def resolve(name: Path | str) -> Path:
             "e.g. openai-community/openai-gpt."
         )
     return _fetch(name)
+
+
+def of_run(path: Path) -> Path:
+    """Return the final model of a training run's folder, and any other path as it is."""
+    with reading(path):
+        is_run = (path / "run.json").is_file() and (path / "model").is_dir()
+    return path / "model" if is_run else path
 
 
 def pull(name: str, out: Path | str) -> Path:

@@ -10,7 +10,7 @@ from importlib import import_module
 import typer
 
 from gpt1._version import __version__
-from gpt1.errors import GPT1Error
+from gpt1.errors import GPT1Error, InputError
 
 COMMANDS = {
     "demo": "Pre-train a tiny GPT-1, fine-tune it on jokes, and let it write.",
@@ -42,6 +42,18 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def text_given(argument: str) -> str:
+    """Return a text argument, or what "-" stands for: all of stdin. Raises InputError."""
+    if argument != "-":
+        return argument
+    try:
+        return sys.stdin.buffer.read().decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"stdin: byte {error.start} is not UTF-8 ({error.reason}). Convert it to UTF-8."
+        ) from None
 
 
 def _app(arguments: list[str]) -> typer.Typer:

@@ -35,11 +35,12 @@ def explain(
     from rich.console import Console
 
     import gpt1
+    from gpt1.cli import text_given
     from gpt1.generation import explain as explaining
     from gpt1.storage import json_bytes
 
     gpt = gpt1.load(model)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = text_given(prompt)
     walk = explaining.explain(gpt.model, gpt.tokenizer, text, steps=steps)
     if json:
         print(json_bytes(asdict(walk)).decode(), end="")

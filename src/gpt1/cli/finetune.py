@@ -19,7 +19,7 @@ def finetune(
     recipe: Annotated[str, typer.Option(help="jokes, article, or a .toml file.")] = "jokes",
     prefix: Annotated[str | None, typer.Option(help="Put before every text.")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates; else the recipe's epochs.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Read only so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in OUT.")] = False,
     config: Annotated[Path | None, typer.Option(help="A .toml file of settings.")] = None,
     set_: Annotated[

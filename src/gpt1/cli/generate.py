@@ -32,6 +32,7 @@ def generate(
     import sys
     from dataclasses import asdict
 
+    from gpt1.cli import text_given
     from gpt1.config import load_sampling
 
     sampling = load_sampling(
@@ -43,7 +44,7 @@ def generate(
         seed=secrets.randbits(32) if seed is None else seed,
         stop=tuple(stop or ()),
     )
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = text_given(prompt)
 
     import gpt1
     from gpt1.storage import json_bytes

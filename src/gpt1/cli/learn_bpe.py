@@ -32,11 +32,12 @@ def learn_bpe(
     from rich.progress import Progress
 
     from gpt1.data.tables import open_texts
-    from gpt1.storage import json_bytes
+    from gpt1.storage import check_free, json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
     texts = open_texts(files, column, limit)
+    check_free(out)
     console = Console(stderr=True)
     start = perf_counter()
     shown = Progress(console=console, transient=True, disable=not console.is_terminal)

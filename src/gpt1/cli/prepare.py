@@ -30,15 +30,17 @@ def prepare(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from gpt1.checkpoint import hub
     from gpt1.data.shards import write_shards
     from gpt1.data.tables import open_texts
     from gpt1.storage import json_bytes
+    from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
     texts = open_texts(files, column, limit)
     console = Console(stderr=True)
     start = perf_counter()
-    with Progress(
+    shown = Progress(
         TextColumn("preparing"),
         BarColumn(),
         TextColumn("{task.fields[documents]:,} documents, {task.fields[size]:.1f} MB"),
@@ -46,15 +48,15 @@ def prepare(
         console=console,
         transient=True,
         disable=not console.is_terminal,
-    ) as bar:
+    )
+    with shown as bar, without_torch():
         task = bar.add_task("", total=None, documents=0, size=0.0)
 
         def progress(documents: int, size: int) -> None:
             bar.update(task, documents=documents, size=size / 1e6)
 
-        summary = write_shards(
-            out, texts, Tokenizer.load(tokenizer, words=words), workers=workers, progress=progress
-        )
+        encoder = Tokenizer.load(hub.of_run(tokenizer), words=words)
+        summary = write_shards(out, texts, encoder, workers=workers, progress=progress)
     seconds = perf_counter() - start
     if json:
         print(json_bytes({**asdict(summary), "seconds": round(seconds, 3)}).decode(), end="")

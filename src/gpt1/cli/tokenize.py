@@ -29,13 +29,14 @@ def tokenize(
     from dataclasses import asdict
 
     from gpt1.checkpoint import hub
+    from gpt1.cli import text_given
     from gpt1.storage import json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(hub.resolve(model), words)
     with without_torch():
-        encoding = tokenizer.encode_with_offsets(sys.stdin.read() if text == "-" else text)
+        encoding = tokenizer.encode_with_offsets(text_given(text))
     if json:
         print(json_bytes({"words": tokenizer.words, **asdict(encoding)}).decode(), end="")
         return

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gpt1.pipeline import GPT1
 
 
+_FORM = "it takes the form of gpt1's assets/published.json."
 NEEDED = {"parameters", "prompt", "ids", "logits", "next", "loss", "continuations", "text_loop"}
 
 
@@ -29,8 +30,10 @@ class Check:
     def passed(self) -> bool:
         if not self.tolerance:
             return bool(self.expected == self.found)
-        pairs = zip(_flat(self.expected), _flat(self.found), strict=True)
-        return all(abs(a - b) <= self.tolerance for a, b in pairs)
+        expected, found = _flat(self.expected), _flat(self.found)
+        return len(expected) == len(found) and all(
+            abs(a - b) <= self.tolerance for a, b in zip(expected, found, strict=True)
+        )
 
 
 def verify(
@@ -50,10 +53,17 @@ def verify(
     from rich.table import Table
 
     import gpt1
+    from gpt1.errors import DataError
     from gpt1.storage import json_bytes
 
     values = _read(expected)
-    checks = list(run_checks(gpt1.load(model, dtype="float32"), values))
+    gpt = gpt1.load(model, dtype="float32")
+    try:
+        checks = list(run_checks(gpt, values))
+    except (KeyError, TypeError, AttributeError) as error:
+        if expected is None:
+            raise
+        raise DataError(f"{expected}: {error!r}; {_FORM}") from None
     failed = sum(not check.passed for check in checks)
     if json:
         rows = [
@@ -87,10 +97,7 @@ def _read(file: Path | None) -> dict[str, Any]:
         raise DataError(f"the expected values in {place} cannot be read: {error}.") from None
     missing = NEEDED - values.keys() if isinstance(values, dict) else NEEDED
     if missing:
-        raise DataError(
-            f"{place} lacks {', '.join(sorted(missing))}; it takes the form of gpt1's "
-            f"assets/published.json."
-        )
+        raise DataError(f"{place} lacks {', '.join(sorted(missing))}; {_FORM}")
     found: dict[str, Any] = values
     return found
 

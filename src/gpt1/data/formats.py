@@ -34,9 +34,13 @@ def reader(path: Path) -> Callable[[Path, Choose], Read]:
     """Return the reader of a file, by its ending. Raises DataError; also for a missing file."""
     zipped = path.suffix.lower() == ".gz"
     ending = (path.with_suffix("") if zipped else path).suffix.lower()
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
+    if is_folder:
         raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
-    if not path.exists():
+    if not is_there:
         raise DataError(f"there is no file {path}. Check the path.")
     if ending not in _READERS or (zipped and ending == ".parquet"):
         names = ", ".join(_READERS)

@@ -145,6 +145,11 @@ class Shards:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        if self.path.is_file():
+            raise DataError(
+                f"{path} is a file; this takes a folder of shards. Make one of it: "
+                f"gpt1 prepare {path} --tokenizer FOLDER --out SHARDS"
+            )
         folder = Folder(path)
         if not folder.verified or _DATA not in folder:
             raise DataError(f"{path} holds no prepared text. Make it with gpt1 prepare.")

@@ -6,7 +6,7 @@ depend on their line are never in the cache; nor are very long ones, so its memo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Generic, TypeVar
 
@@ -35,32 +35,51 @@ class ChunkCache(Generic[T]):
     ) -> None:
         self._words = words
         self._of_word = of_word
-        self._marks = marks
-        self._limit = limit
-        self._cache = dict(marks)
+        self._cache = _Cache(words, of_word, marks, limit)
 
     def __call__(self, text: str) -> list[T]:
         """Return the items of `text`, in order. Raises InputError as `Words.lines`."""
         items: list[T] = []
+        get = self._cache.__getitem__
         for line in self._words.lines(text):
             done = len(items)
             try:
-                items.extend(chain.from_iterable(map(self._cache.__getitem__, line)))
-            except KeyError:
+                items.extend(chain.from_iterable(map(get, line)))
+            except _DependsOnLineError:
                 del items[done:]
-                items.extend(self._new_line(line))
+                for word in self._words.line(line):
+                    items.extend(self._of_word(word))
         return items
 
-    def _new_line(self, line: Sequence[str]) -> list[T]:
-        if len(self._cache) >= self._limit:
-            self._cache = dict(self._marks)
-        cache = self._cache
-        long: dict[str, tuple[T, ...]] = {}
-        for chunk in set(line).difference(cache):
-            words = self._words.chunk(chunk)
-            if words is None:
-                return list(chain.from_iterable(map(self._of_word, self._words.line(line))))
-            into = cache if len(chunk) <= LONGEST_CACHED else long
-            into[chunk] = tuple(chain.from_iterable(map(self._of_word, words)))
-        found = {chunk: cache[chunk] for chunk in line if chunk in cache} | long if long else cache
-        return list(chain.from_iterable(map(found.__getitem__, line)))
+
+class _DependsOnLineError(Exception):
+    """A chunk has no words of its own."""
+
+
+class _Cache(dict[str, tuple[T, ...]]):
+    """Chunk -> items, worked out when first asked for."""
+
+    def __init__(
+        self,
+        words: Words,
+        of_word: Callable[[str], tuple[T, ...]],
+        marks: Mapping[str, tuple[T, ...]],
+        limit: int,
+    ) -> None:
+        super().__init__(marks)
+        self._words, self._of_word, self._marks, self.limit = words, of_word, marks, limit
+
+    def __missing__(self, chunk: str) -> tuple[T, ...]:
+        words = self._words.chunk(chunk)
+        if words is None:
+            raise _DependsOnLineError
+        if len(words) == 1:
+            items = self._of_word(words[0])
+        else:
+            items = tuple(chain.from_iterable(map(self._of_word, words)))
+        if len(self) >= self.limit:
+            self.clear()
+            self.update(self._marks)
+        if len(chunk) <= LONGEST_CACHED:
+            self[chunk] = items
+        return items

@@ -73,6 +73,9 @@ class OriginalWords:
                 yield chunks
 
     def chunk(self, chunk: str) -> Sequence[str] | None:
+        if chunk.isascii() and chunk.isalpha():
+            found = self._english.chunk(chunk)
+            return found and [word.lower() for word in found]
         words: list[str] = []
         for part in parts(chunk, backslash=self.pads_backslash):
             found = self._english.chunk(part)

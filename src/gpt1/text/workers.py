@@ -7,6 +7,7 @@ that nothing waits for workers to start; results come in order and do not depend
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -165,6 +166,7 @@ def serve() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process decides when to end
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    gc.disable()  # nothing here makes cycles, and it would look through the caches over and over
     os.dup2(2, 1)  # whatever a library prints must not get among the ids
     with suppress(EOFError, BrokenPipeError), without_torch():
         tokenizer = Tokenizer.from_state(json.loads(_receive(source)))

@@ -33,6 +33,7 @@ from gpt1.training import optimizers
 
 # Settings that may change when a run is continued: they do not change what is learned.
 _FREE = {("train", name) for name in ("save_every", "keep_checkpoints", "log_every", "device")}
+_LOCK = "lock"
 
 
 class Run:
@@ -65,16 +66,16 @@ class Run:
             raise TrainingError(
                 f"there is no run to resume in {self.path}. Leave out --resume to start one."
             )
-        if not self._resume and self.path.exists() and any(self.path.iterdir()):
+        if not self._resume and _is_taken(self.path):
             there = "a run is already" if record.is_file() else "something is already"
             raise TrainingError(
                 f"{there} in {self.path}. Use --resume to continue a run, or choose another --out."
             )
         storage.make_folder(self.path)
-        self._lock = _lock(self.path / "lock")
+        self._lock = _lock(self.path / _LOCK)
         try:
             if self._resume:
-                self._compare(json.loads(record.read_bytes()))
+                self._compare(record)
             else:
                 storage.write_file(record, storage.json_bytes(self._record()))
         except BaseException:
@@ -103,19 +104,27 @@ class Run:
             },
         }
 
-    def _compare(self, before: dict[str, Any]) -> None:
-        now = self._record()
-        differences = [
-            f"{section}.{name} was {old!r} and is {now['config'][section].get(name)!r}"
-            for section, fields in before["config"].items()
-            for name, old in fields.items()
-            if now["config"][section].get(name) != old and (section, name) not in _FREE
-        ]
-        differences += [
-            f"the {name} is another one"
-            for name, value in self._facts.items()
-            if before["facts"].get(name) != value
-        ]
+    def _compare(self, record: Path) -> None:
+        """Raise if this run is not the one that the record is of."""
+        now = self._record()["config"]
+        try:
+            before = json.loads(record.read_bytes())
+            differences = [
+                f"{section}.{name} was {old!r} and is {now.get(section, {}).get(name)!r}"
+                for section, fields in before["config"].items()
+                for name, old in fields.items()
+                if now.get(section, {}).get(name) != old and (section, name) not in _FREE
+            ]
+            differences += [
+                f"the {name} is another one"
+                for name, value in self._facts.items()
+                if before["facts"].get(name) != value
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise CorruptError(
+                f"{record} is damaged, so this run cannot go on. Restore it from a copy, or start "
+                f"a new run in another folder."
+            ) from None
         if differences:
             raise TrainingError(
                 f"the run in {self.path} cannot go on with these settings: "
@@ -190,9 +199,17 @@ def _tensors(files: storage.Folder, name: str) -> dict[str, Tensor]:
     return loaded
 
 
+def _is_taken(path: Path) -> bool:
+    """Tell whether there is anything at `path` but the lock of a run that never began."""
+    if not path.is_dir():
+        return path.exists()
+    return any(item.name != _LOCK for item in path.iterdir())
+
+
 def _lock(path: Path) -> int:
     """Take the run's lock; the system frees it when this process ends, however it ends."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with storage.refusals("write", path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if sys.platform == "win32":
             import msvcrt

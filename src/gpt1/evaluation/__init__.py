@@ -1,0 +1,1 @@
+"""Measuring models: nothing here trains, nothing here depends on how a model was trained."""

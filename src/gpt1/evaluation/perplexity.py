@@ -1,0 +1,69 @@
+"""How well a model predicts a text, by token and by byte."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gpt1.data.batches import WindowBatches
+from gpt1.data.packing import Ids
+from gpt1.errors import DataError
+from gpt1.model.losses import linear_cross_entropy
+from gpt1.model.transformer import Transformer
+from gpt1.text.tokenizer import Tokenizer
+
+_ROWS = 8  # windows in one forward pass
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """loss in nats a token; perplexity = exp(loss); bits a UTF-8 byte of the raw text."""
+
+    loss: float
+    perplexity: float
+    bits_per_byte: float
+    targets: int
+    bytes: int
+
+
+def perplexity(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    texts: Iterable[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Perplexity:
+    """Measure `model` on texts, one after the other in order, in float32 without dropout.
+
+    Blocks of n_ctx + 1 ids at stride n_ctx; the last may be short; every id but the first is a
+    target once. `progress(done, all)` counts targets. Raises DataError for less than two tokens.
+    """
+    parts: list[Ids] = []
+    size = 0
+    for text in texts:
+        size += len(text.encode())
+        parts.append(tokenizer.encode_array(text))
+    ids = np.concatenate(parts) if parts else np.empty(0, np.int64)
+    if len(ids) < 2:
+        raise DataError(f"the text has {len(ids)} tokens; there is nothing to predict below two.")
+    n_ctx = min(model.config.n_ctx, len(ids) - 1)
+    device = model.tokens.weight.device
+    total, done = 0.0, 0
+    model.eval()
+    with torch.inference_mode():
+        for batch in WindowBatches(ids, n_ctx, _ROWS).once():
+            hidden = model.hidden(torch.from_numpy(batch.ids).to(device))
+            labels = torch.from_numpy(batch.labels).to(device)
+            nll, count = linear_cross_entropy(
+                hidden.flatten(0, 1), model.tokens.weight, labels.flatten()
+            )
+            total += float(nll)
+            done += count
+            if progress is not None:
+                progress(done, len(ids) - 1)
+    loss = total / done
+    return Perplexity(loss, math.exp(min(loss, 700.0)), total / math.log(2) / size, done, size)

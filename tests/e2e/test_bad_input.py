@@ -1,0 +1,569 @@
+"""Bad input, from the command line: what is wrong, the limit, the remedy; and nothing is harmed."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gzip
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+import tiny
+from gpt1 import cli, pipeline, storage
+from gpt1.checkpoint import folder, huggingface
+from gpt1.data.shards import write_shards
+from gpt1.data.tables import open_texts
+from gpt1.text.tokenizer import Tokenizer
+
+SIZE = "[model]\nvocab_size = 99\nn_ctx = 16\nn_embd = 8\nn_layer = 1\nn_head = 2\n"
+TEXT = "the dog and the cat is the dog.\n" * 20
+TRAIN = "--size size.toml --set train.batch_size=2 --steps 1 --out new"
+TUNE = "--column Joke --model tiny --steps 1 --out new"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with good and bad files of all kinds, made once: no case may change it."""
+    work = tmp_path_factory.mktemp("work")
+    tiny.write_vocabulary(work / "plain")
+    tokenizer = Tokenizer.load(work / "plain", words="fast")
+    tokenizer.save(work / "vocabulary")
+    other = Tokenizer.train([TEXT, "zebra crossing zebra"], 40, words="fast")
+    _texts(work)
+    _models(work, tokenizer)
+    for name, words in (("shards", tokenizer), ("othershards", other)):
+        write_shards(work / name, open_texts(work / "text.txt"), words, workers=1)
+    write_shards(work / "fewshards", open_texts(work / "short.txt"), tokenizer, workers=1)
+    _copy(work / "shards", work / "cutshards")
+    shard = work / "cutshards" / "shard-00000.bin"
+    shard.write_bytes(shard.read_bytes()[:-2])
+    pipeline.pretrain(
+        work / "shards",
+        size=str(work / "size.toml"),
+        out=work / "run",
+        overrides=["train.steps=1", "train.batch_size=2"],
+    )
+    _copy(work / "run", work / "brokenrun")
+    (work / "brokenrun" / "run.json").write_text('{"config"')
+    return work
+
+
+def _texts(work: Path) -> None:
+    jokes = "ID,Joke\n" + "".join(f"{i},the dog and the cat {i}\n" for i in range(8))
+    files: dict[str, str | bytes] = {
+        "text.txt": TEXT,
+        "empty.txt": "",
+        "blank.txt": " \n\n \n",
+        "short.txt": "the dog",
+        "broken.txt": b"the dog\nthe c\xe9t\n",
+        "notes.doc": "the dog",
+        "jokes.csv": jokes,
+        "one.csv": "ID,Joke\n1,the dog and the cat\n",
+        "words.csv": "Joke\ndog\ncat\n",
+        "ragged.csv": "ID,Joke\n1,the dog\n2\n",
+        "quote.csv": 'ID,Joke\n1,"the dog\n',
+        "twice.csv": "Joke,Joke\nthe dog,the cat\n",
+        "broken.jsonl": '{"text": "the dog"}\n{"text": "the\n',
+        "list.jsonl": '["the dog"]\n',
+        "cut.txt.gz": gzip.compress(os.urandom(2000).hex().encode())[:1000],
+        "plain.txt.gz": "the dog",
+        "broken.parquet": "the dog",
+        "size.toml": SIZE,
+        "broken.toml": "[train\nsteps = 1\n",
+        "latin.toml": b"[data]\nprefix = 'caf\xe9'\n",
+        "unknown.toml": "[train]\nstep = 1\n",
+        "scalar.toml": "train = 5\n",
+        "uneven.toml": SIZE.replace("n_head = 2", "n_head = 3"),
+        "expected.json": "{}",
+        "odd.json": json.dumps(dict.fromkeys(
+            ["parameters", "prompt", "ids", "logits", "next", "loss", "continuations",
+             "text_loop"], 3)),
+        "hostile.bin": b"cos\nsystem\n(S'true'\ntR.",
+    }  # fmt: skip
+    for name, content in files.items():
+        data = content.encode() if isinstance(content, str) else content
+        (work / name).write_bytes(data)
+    (work / "things").mkdir()
+    (work / "things" / "a.txt").write_text("the dog")
+
+
+def _models(work: Path, tokenizer: Tokenizer) -> None:
+    model = tiny.model()
+    folder.save(work / "tiny", model, tokenizer)
+    folder.save(work / "long", tiny.model(n_ctx=512), tokenizer)
+    folder.save(work / "silent", model, None)
+    (work / "things.bin").mkdir()
+
+    _copy(work / "tiny", work / "flipped")
+    _flip(work / "flipped" / "model.safetensors")
+    _copy(work / "tiny", work / "gone")
+    (work / "gone" / "model.safetensors").unlink()
+    _copy(work / "tiny", work / "badmanifest")
+    (work / "badmanifest" / storage.MANIFEST).write_text("{")
+
+    weights = huggingface.from_state(model.state_dict(), torch.float32)
+    name = "transformer.h.1.mlp.c_fc.weight"
+    changed = {
+        "lacking": {key: value for key, value in weights.items() if key != name},
+        "misshapen": {**weights, name: torch.zeros(24, 95)},
+        "poisoned": {**weights, name: torch.full_like(weights[name], float("nan"))},
+    }
+    for target, tensors in changed.items():
+        _foreign(work / "tiny", work / target)
+        (work / target / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
+    _foreign(work / "tiny", work / "cutmodel")
+    whole = (work / "cutmodel" / "model.safetensors").read_bytes()
+    (work / "cutmodel" / "model.safetensors").write_bytes(whole[:-100])
+    _foreign(work / "tiny", work / "misfit")
+    (work / "misfit" / "merges.txt").write_text("#version: 0.2\nt h\nth z</w>\n")
+    _foreign(work / "tiny", work / "short")
+    smaller = {token: id for token, id in tiny.vocabulary().items() if id < 98}
+    (work / "short" / "vocab.json").write_text(json.dumps(smaller))
+    _foreign(work / "tiny", work / "uneven")
+    shape = json.loads((work / "uneven" / "config.json").read_text()) | {"n_head": 5}
+    (work / "uneven" / "config.json").write_text(json.dumps(shape))
+    _foreign(work / "tiny", work / "bert")
+    (work / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    _foreign(work / "tiny", work / "pickled")
+    (work / "pickled" / "model.safetensors").unlink()
+    torch.save(weights, work / "pickled" / "pytorch_model.bin")
+
+
+def _copy(source: Path, target: Path) -> None:
+    for file in source.rglob("*"):
+        if file.is_file():
+            (target / file.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            (target / file.relative_to(source)).write_bytes(file.read_bytes())
+
+
+def _foreign(source: Path, target: Path) -> None:
+    """Copy a model as another tool would have saved it: without what only gpt1 writes."""
+    _copy(source, target)
+    (target / storage.MANIFEST).unlink()
+    (target / "gpt1.json").unlink()
+
+
+def _flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+
+
+def _snapshot(work: Path) -> dict[str, str]:
+    """Return what is in a folder, name -> hash."""
+    return {
+        str(item.relative_to(work)): hashlib.sha256(item.read_bytes()).hexdigest()
+        if item.is_file()
+        else "folder"
+        for item in sorted(work.rglob("*"))
+    }
+
+
+def _plain(text: str) -> str:
+    """Return what was printed on one line, without the frames around it."""
+    return " ".join(text.translate(dict.fromkeys(map(ord, "│╭╮╰╯─"), " ")).split())
+
+
+Run = Callable[[str], tuple[int, str]]
+
+
+@pytest.fixture
+def run(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in the working folder; return its exit code and what stderr says."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    def run(line: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["gpt1", *shlex.split(line)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as error:
+            code = int(error.code or 0)
+        return code, _plain(capfd.readouterr().err)
+
+    return run
+
+
+# The command line, its exit code, and words of its message.
+CASES: list[tuple[str, int, list[str]]] = [
+    # commands and options
+    ("genrate 'the dog'", 2, ["No such command 'genrate'"]),
+    ("generate 'the dog' --colour red", 2, ["No such option", "--colour"]),
+    ("generate", 2, ["Missing argument", "prompt"]),
+    ("generate 'the dog' --temperature warm", 2, ["'--temperature'", "valid number"]),
+    ("pretrain shards --size tiny", 2, ["Missing option", "--out"]),
+    ("prepare text.txt --out new --tokenizer vocabulary --limit 0", 2, ["'--limit'", "equal to 1"]),
+    ("prepare text.txt --out new --tokenizer vocabulary --workers 0", 2,
+     ["'--workers'", "equal to 1"]),
+    (f"finetune jokes.csv {TUNE} --limit -1", 2, ["'--limit'", "equal to 1"]),
+    ("explain 'the dog' --model tiny --steps -1", 2, ["'--steps'", "equal to 0"]),
+    ("finetune jokes.csv --task jokes --out new", 2, ["'jokes' is not", "lm"]),
+    # sampling
+    ("generate 'the dog' --model tiny --temperature nan", 2, ["temperature is nan", "finite"]),
+    ("generate 'the dog' --model tiny --temperature inf", 2, ["temperature is inf", "finite"]),
+    ("generate 'the dog' --model tiny --temperature -1", 2, ["temperature is -1", "equal to 0"]),
+    ("generate 'the dog' --model tiny --top-p 0", 2, ["top_p is 0", "greater than 0"]),
+    ("generate 'the dog' --model tiny --top-p 1.5", 2, ["top_p is 1.5", "less than or equal to 1"]),
+    ("generate 'the dog' --model tiny --top-p nan", 2, ["top_p is nan", "finite"]),
+    ("generate 'the dog' --model tiny --top-k -4", 2, ["top_k is -4", "equal to 1"]),
+    ("generate 'the dog' --model tiny --set sampling.top_k=0", 2, ["top_k is 0", "equal to 1"]),
+    ("generate 'the dog' --model tiny --set sampling.min_p=2", 2, ["min_p is 2", "equal to 1"]),
+    ("generate 'the dog' --model tiny --set sampling.repetition_penalty=0", 2,
+     ["repetition_penalty is 0", "greater than 0"]),
+    ("generate 'the dog' --model tiny --seed -1", 2, ["seed is -1", "equal to 0"]),
+    ("generate 'the dog' --model tiny --seed 9223372036854775808", 2, ["seed is", "less than"]),
+    ("generate 'the dog' --model tiny --max-new-tokens -1", 2, ["max_new_tokens is -1"]),
+    ("generate 'the dog' --model tiny --max-new-tokens 99999999999", 2,
+     ["max_new_tokens is 99999999999", "less than or equal to 1048576"]),
+    ("generate 'the dog' --model tiny --stop ''", 2, ["stop.0 is ''", "at least 1 character"]),
+    ("generate 'the dog' --model tiny --set sampling.max_length=1", 2,
+     ["prompt is 2 ids long", "max_length is 1", "Raise max_length"]),
+    ("generate 'the dog' --model tiny --set sampling.overflow=wrap", 2, ["'stop' or 'slide'"]),
+    ("generate 'the dog' --model tiny --set sampling.topp=1", 2,
+     ["unknown setting 'sampling.topp'", "Did you mean 'top_p'?"]),
+    ("generate 'the dog' --model tiny --set train.steps=1", 2, ["section 'train'", "sampling"]),
+    ("generate 'the dog' --model tiny --set temperature=1", 2, ["section.field=value"]),
+    # prompts
+    ("generate '' --model tiny", 2, ["the prompt is empty", "Give it some text"]),
+    ("generate '   ' --model tiny", 2, ["the prompt is empty", "Give it some text"]),
+    (f"generate '{'the ' * 513}' --model long", 2,
+     ["the prompt is 513 ids long", "512 positions", "Shorten"]),
+    (f"explain '{'the ' * 33}' --model tiny", 2, ["33 ids long", "32 positions", "Shorten"]),
+    ("explain '' --model tiny", 2, ["the text", "Give"]),
+    ("generate 'dog \udce9' --model tiny", 2, ["'\\udce9'", "half of a surrogate pair", "Drop it"]),
+    ("tokenize 'the dog' --model tiny --words orginal", 2,
+     ["words is 'orginal'", "Did you mean 'original'?"]),
+    # models
+    ("generate 'the dog' --model nowhere", 1, ["the model is 'nowhere'", "Give a folder"]),
+    ("generate 'the dog' --model ~nobodyhere/model", 1, ["~nobodyhere/model", "Give a folder"]),
+    (f"generate 'the dog' --model {'a' * 300}", 1, ["there is no such folder"]),
+    ("generate 'the dog' --model text.txt", 1, ["text.txt is a file", "give the folder"]),
+    ("generate 'the dog' --model things", 1, ["things is no model folder", "config.json"]),
+    ("generate 'the dog' --model silent", 1, ["silent has no vocabulary", "Copy"]),
+    ("verify silent", 1, ["silent has no vocabulary", "Copy"]),
+    ("verify tiny --expected odd.json", 2, ["odd.json", "form of"]),
+    ("verify tiny --expected expected.json", 2, ["expected.json lacks", "published.json"]),
+    ("generate 'the dog' --model flipped", 1, ["model.safetensors is not what was written",
+     "Restore"]),
+    ("generate 'the dog' --model gone", 1, ["model.safetensors is gone", "Restore"]),
+    ("generate 'the dog' --model badmanifest", 1, ["manifest.json is damaged", "Restore"]),
+    ("generate 'the dog' --model lacking", 1, ["missing: h.1.mlp.c_fc.weight [24, 96]"]),
+    ("generate 'the dog' --model misshapen", 1, ["h.1.mlp.c_fc.weight is [24, 95]", "[24, 96]"]),
+    ("generate 'the dog' --model poisoned", 1, ["no finite numbers", "earlier checkpoint"]),
+    ("generate 'the dog' --model cutmodel", 1, ["no whole safetensors file", "again"]),
+    ("generate 'the dog' --model uneven", 1, ["n_embd is 24 and n_head is 5", "divisible"]),
+    ("generate 'the dog' --model bert", 1, ["type 'bert'", "'openai-gpt' only"]),
+    ("generate 'the dog' --model misfit", 1, ["merge 1 (th z</w>)", "vocabulary lacks"]),
+    ("generate 'the dog' --model short", 1,
+     ["has 98 tokens and short has 99", "use the vocabulary"]),
+    ("generate 'the dog' --model pickled", 1, ["pickle", "never loads it", "gpt1 convert"]),
+    ("generate 'the dog' --model hostile.bin", 1, ["is a pickle", "gpt1 convert"]),
+    ("doctor --model nowhere", 1, ["the model is 'nowhere'", "Give a folder"]),
+    ("doctor --size huge", 2, ["size is 'huge'", "gpt1, mini, tiny"]),
+    ("convert hostile.bin --out new", 1, ["no config.json beside", "Add it"]),
+    ("convert missing/model.bin --out new", 1, ["there is no folder missing"]),
+    ("convert pickled/missing.bin --out new", 1, ["has no file missing.bin"]),
+    ("convert tiny --out text.txt", 1, ["text.txt is already there", "Choose another"]),
+    ("pull nowhere", 1, ["the model is 'nowhere'", "owner/name"]),
+    ("pull some/model", 1, ["some/model could not be fetched", "HF_HUB_OFFLINE is set", "Unset"]),
+    ("pull a/b/c --out new", 1, ["the model is 'a/b/c'", "owner/name"]),
+    # text files
+    ("prepare missing.txt --out new --tokenizer vocabulary", 2, ["no file missing.txt", "Check"]),
+    (f"prepare {'a' * 300}.txt --out new --tokenizer vocabulary", 2, ["aaa.txt", "Check"]),
+    ("prepare empty.txt --out new --tokenizer vocabulary", 2, ["empty.txt is empty", "Give"]),
+    ("prepare blank.txt --out new --tokenizer vocabulary", 2, ["nothing to use", "empty 1"]),
+    ("prepare broken.txt --out new --tokenizer vocabulary", 2,
+     ["broken.txt:2: byte 13 is not UTF-8", "Convert the file"]),
+    ("prepare things --out new --tokenizer vocabulary", 2, ["things is a folder", "things/*.txt"]),
+    ("prepare notes.doc --out new --tokenizer vocabulary", 2, ["no known kind", ".txt, .jsonl"]),
+    ("prepare broken.jsonl --out new --tokenizer vocabulary", 2, ["broken.jsonl:2: not JSON"]),
+    ("prepare list.jsonl --out new --tokenizer vocabulary", 2, ["list.jsonl:1", "JSON object"]),
+    ("prepare ragged.csv --column Joke --out new --tokenizer vocabulary", 2,
+     ["ragged.csv:3: the row has 1 fields; the header has 2", "Correct the row"]),
+    ("prepare quote.csv --column Joke --out new --tokenizer vocabulary", 2,
+     ["quote.csv:2: not a csv row", "double quotes"]),
+    ("prepare twice.csv --column Joke --out new --tokenizer vocabulary", 2,
+     ["two columns named 'Joke'", "Rename"]),
+    ("prepare jokes.csv --column jok --out new --tokenizer vocabulary", 2,
+     ["no column 'jok'", "ID, Joke", "Did you mean 'Joke'?"]),
+    ("prepare jokes.csv --out new --tokenizer vocabulary", 2, ["ID, Joke", "--column Joke"]),
+    ("prepare cut.txt.gz --out new --tokenizer vocabulary", 2, ["cut off or damaged", "again"]),
+    ("prepare plain.txt.gz --out new --tokenizer vocabulary", 2, ["damaged", "again"]),
+    ("prepare broken.parquet --out new --tokenizer vocabulary", 2, ["no parquet file"]),
+    ("prepare hub:some/jokes --out new --tokenizer vocabulary", 1, ["could not fetch", "OFFLINE"]),
+    ("prepare hub:jokes --out new --tokenizer vocabulary", 1, ["hub:owner/name"]),
+    ("prepare text.txt --out new --tokenizer things", 1, ["things has no vocabulary", "learn-bpe"]),
+    ("prepare text.txt --out new --tokenizer missing", 1, ["no folder missing", "Check the path"]),
+    ("prepare text.txt --out new --tokenizer vocabulary --words quick", 2, ["words is 'quick'"]),
+    ("prepare text.txt --out shards --tokenizer vocabulary", 1, ["already there", "another"]),
+    ("prepare text.txt --out text.txt/new --tokenizer vocabulary", 1, ["could not create"]),
+    ("learn-bpe empty.txt --out new", 2, ["empty.txt is empty", "Give"]),
+    ("learn-bpe text.txt --out new --words fast --vocab-size 12", 2,
+     ["vocab_size is 12", "characters", "larger vocab_size"]),
+    ("learn-bpe text.txt --out new --words fast --vocab-size 1", 2,
+     ["'--vocab-size'", "equal to 2"]),
+    ("learn-bpe text.txt --out new --words quick", 2, ["words is 'quick'", "original, slow, fast"]),
+    ("learn-bpe text.txt --out things --words fast", 1, ["things is already there", "another"]),
+    ("learn-bpe text.txt --out tiny --words fast", 1, ["tiny is already there", "another"]),
+    # training
+    ("pretrain text.txt --out new --size tiny", 2, ["text.txt", "gpt1 prepare"]),
+    ("pretrain things --out new --size tiny", 2, ["no prepared text", "gpt1 prepare"]),
+    ("pretrain missing --out new --size tiny", 1, ["there is no folder missing", "Check"]),
+    (f"pretrain cutshards {TRAIN}", 1, ["shard-00000.bin is not what was written", "Restore"]),
+    (f"pretrain shards --valid othershards {TRAIN}", 1, ["another tokenizer", "Prepare the text"]),
+    (f"pretrain fewshards {TRAIN}", 2, ["the text has 2 tokens", "n_ctx + 1 = 17", "more text"]),
+    (f"pretrain shards {TRAIN} --size huge", 2, ["size is 'huge'", "gpt1, mini, tiny"]),
+    (f"pretrain shards {TRAIN} --size mimi", 2, ["Did you mean 'mini'?"]),
+    (f"pretrain shards {TRAIN} --size jokes", 2, ["size is 'jokes'"]),
+    (f"pretrain shards {TRAIN} --recipe pretraining", 2, ["recipe is", "Did you mean 'pretrain'?"]),
+    (f"pretrain shards {TRAIN} --size missing.toml", 2, ["missing.toml cannot be read"]),
+    (f"pretrain shards {TRAIN} --size uneven.toml", 2, ["n_embd is 8 and n_head is 3", "Try"]),
+    (f"pretrain shards {TRAIN} --config broken.toml", 2, ["broken.toml is not TOML", "line 1"]),
+    (f"pretrain shards {TRAIN} --config latin.toml", 2, ["latin.toml is not TOML", "utf-8"]),
+    (f"pretrain shards {TRAIN} --config things", 2, ["things cannot be read"]),
+    (f"pretrain shards {TRAIN} --config scalar.toml", 2,
+     ["sets train outside a section", "[train]"]),
+    (f"pretrain shards {TRAIN} --config unknown.toml", 2,
+     ["unknown setting 'train.step'", "Did you mean 'steps'?"]),
+    (f"pretrain shards {TRAIN} --set train.batchsize=2", 2, ["Did you mean 'batch_size'?"]),
+    (f"pretrain shards {TRAIN} --set trian.steps=2", 2, ["Did you mean 'train'?"]),
+    (f"pretrain shards {TRAIN} --set steps=2", 2, ["--set is 'steps=2'", "section.field=value"]),
+    (f"pretrain shards {TRAIN} --set train.steps", 2, ["section.field=value"]),
+    (f"pretrain shards {TRAIN} --set train.epochs=few", 2, ["train.epochs is 'few'", "number"]),
+    (f"pretrain shards {TRAIN} --set 'train={{steps=1}}'", 2, ["section.field=value"]),
+    (f"pretrain shards {TRAIN} --set 'optimizer.lr={{x=1}}'", 2, ["optimizer.lr is", "number"]),
+    (f"pretrain shards {TRAIN} --set optimizer.lr=nan", 2, ["optimizer.lr is nan", "finite"]),
+    (f"pretrain shards {TRAIN} --set optimizer.lr=-1", 2, ["lr is -1", "greater than 0"]),
+    (f"pretrain shards {TRAIN} --set model.n_ctx=100000", 2, ["n_ctx is 100000", "65536"]),
+    (f"pretrain shards {TRAIN} --set model.n_ctx=60000", 2, ["n_ctx + 1 = 60,001", "smaller"]),
+    (f"pretrain shards {TRAIN} --set train.batch_size=99999999999", 2, ["batch_size is 99999"]),
+    (f"pretrain shards {TRAIN} --set train.dtype=float8", 2, ["dtype is 'float8'", "'bfloat16'"]),
+    (f"pretrain shards {TRAIN} --set train.device=gpu", 2, ["device is 'gpu'", "Try auto or cpu"]),
+    (f"pretrain shards {TRAIN} --set train.device=cuda:99", 2, ["device is 'cuda:99'", "Try auto"]),
+    (f"pretrain shards {TRAIN} --set train.device=meta", 2, ["device is 'meta'", "Try auto"]),
+    (f"pretrain shards {TRAIN} --set data.pack=documents", 2, ["data.pack", "gpt1 finetune"]),
+    (f"pretrain shards {TRAIN} --steps 0", 2, ["train.steps is 0", "equal to 1"]),
+    (f"pretrain shards {TRAIN} --resume", 1, ["no run to resume", "Leave out --resume"]),
+    (f"pretrain shards {TRAIN} --out run", 1, ["a run is already in run", "--resume"]),
+    (f"pretrain shards {TRAIN} --out things", 1, ["something is already in things", "--out"]),
+    (f"pretrain shards {TRAIN} --out text.txt", 1, ["text.txt", "--out"]),
+    (f"pretrain shards {TRAIN} --out run --resume --set optimizer.lr=0.5", 1,
+     ["optimizer.lr was 0.00025 and is 0.5", "another folder"]),
+    (f"pretrain shards {TRAIN} --out brokenrun --resume", 1, ["run.json", "damaged"]),
+    ("finetune missing.csv --out new --model tiny", 2, ["no file missing.csv"]),
+    (f"finetune jokes.csv {TUNE} --column Jokes", 2, ["Did you mean 'Joke'?"]),
+    (f"finetune one.csv {TUNE}", 2, ["there is 1 text", "data.valid_share=0"]),
+    (f"finetune words.csv {TUNE} --prefix '' --set data.end=nothing", 2, ["at least two words"]),
+    (f"finetune jokes.csv {TUNE} --recipe joke", 2, ["recipe is 'joke'", "Did you mean 'jokes'?"]),
+    (f"finetune jokes.csv {TUNE} --model nowhere", 1, ["the model is 'nowhere'"]),
+    (f"finetune jokes.csv {TUNE} --out run", 1, ["a run is already in run"]),
+    (f"finetune jokes.csv {TUNE} --recipe article", 2, ["do not fill one pack", "documents"]),
+    ("demo --text missing.txt --out new", 2, ["no file missing.txt"]),
+    ("demo --text text.txt --jokes words.csv --column Jokes --out new", 2, ["no column 'Jokes'"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "code", "words"), CASES, ids=[line[:70] for line, *_ in CASES])
+def test_what_cannot_be_is_said_and_harms_nothing(
+    run: Run, place: Path, line: str, code: int, words: list[str]
+) -> None:
+    before = _snapshot(place)
+    found, said = run(line)
+    assert (found, [word for word in words if word not in said]) == (code, []), said
+    assert "Traceback" not in said
+    assert _snapshot(place) == before
+
+
+class Refusing(storage.Disk):
+    """A disk that refuses one kind of call, from the n-th on."""
+
+    def __init__(self, kind: str, number: int, n: int = 1) -> None:
+        self._kind, self._number, self._left = kind, number, n
+
+    def _count(self, kind: str) -> None:
+        self._left -= kind == self._kind
+        if kind == self._kind and self._left <= 0:
+            raise OSError(self._number, os.strerror(self._number))
+
+    def make_folder(self, path: Path) -> None:
+        self._count("make_folder")
+        super().make_folder(path)
+
+    def create(self, path: Path) -> int:
+        self._count("create")
+        return super().create(path)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self._count("write")
+        return super().write(fd, data)
+
+
+WRITING = [
+    "prepare text.txt --out new --tokenizer vocabulary",
+    "learn-bpe text.txt --out new --words fast",
+    "convert tiny --out new",
+    "pull ./tiny --out new",
+]
+
+
+@pytest.mark.parametrize("line", WRITING)
+@pytest.mark.parametrize(
+    ("kind", "number", "n", "reason"),
+    [
+        ("write", errno.ENOSPC, 1, "No space left on device"),
+        ("write", errno.ENOSPC, 3, "No space left on device"),
+        ("write", errno.EIO, 2, "Input/output error"),
+        ("make_folder", errno.EROFS, 1, "Read-only file system"),
+        ("create", errno.EACCES, 2, "Permission denied"),
+    ],
+)
+def test_a_disk_that_refuses_is_said_and_leaves_nothing(
+    run: Run,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    kind: str,
+    number: int,
+    n: int,
+    reason: str,
+) -> None:
+    before = _snapshot(place)
+    monkeypatch.setattr(storage, "disk", Refusing(kind, number, n))
+    code, said = run(line)
+    assert code == 1
+    assert f"gpt1: could not {'create' if kind == 'make_folder' else 'write'}" in said
+    assert reason in said
+    assert "free some space" in said
+    assert "Traceback" not in said
+    assert _snapshot(place) == before
+
+
+def _tune(out: Path) -> str:
+    return f"finetune jokes.csv --column Joke --model tiny --steps 2 --out {out}"
+
+
+def _train(out: Path) -> str:
+    return f"pretrain shards --size size.toml --steps 2 --set train.batch_size=2 --out {out}"
+
+
+@pytest.mark.parametrize("command", [_train, _tune])
+@pytest.mark.parametrize("n", [1, 2, 5, 12])
+def test_a_disk_that_fills_during_training_harms_nothing_and_the_run_can_be_done_again(
+    run: Run,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[[Path], str],
+    n: int,
+) -> None:
+    before = _snapshot(place)
+    line = command(tmp_path / "run")
+    monkeypatch.setattr(storage, "disk", Refusing("write", errno.ENOSPC, n))
+    code, said = run(line)
+    assert (code, "No space left on device" in said, "Traceback" in said) == (1, True, False), said
+    monkeypatch.setattr(storage, "disk", storage.Disk())
+    begun = (tmp_path / "run" / "run.json").exists()
+    code, said = run(line + " --resume" * begun)
+    assert code == 0, said
+    assert folder.load(tmp_path / "run").config.n_layer in (1, 2)
+    assert not list((tmp_path / "run").rglob(".*"))
+    assert _snapshot(place) == before
+
+
+def _subprocess(
+    place: Path, *arguments: str | bytes, stdin: bytes = b"", **options: Any
+) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "gpt1", *arguments],
+        cwd=place,
+        input=stdin,
+        capture_output=True,
+        timeout=100,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "error"},
+        **options,
+    )
+    return done.returncode, _plain(done.stderr.decode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "words"),
+    [
+        (["generate", "-", "--model", "tiny"], b"the dog \xe9\n", 2,
+         ["stdin: byte 8 is not UTF-8", "Convert"]),
+        (["tokenize", "-", "--model", "vocabulary"], b"\xff", 2, ["stdin: byte 0 is not UTF-8"]),
+        (["tokenize", b"dog \xe9", "--model", "vocabulary"], b"", 2, ["half of a surrogate pair"]),
+        (["generate", "dog", "--top-p", "0"], b"", 2, ["gpt1: sampling.top_p is 0"]),
+        (["generate", "dog", "--model", "flipped"], b"", 1, ["is not what was written"]),
+        (["prepare", "broken.txt", "--out", "new", "--tokenizer", "vocabulary"], b"", 2,
+         ["gpt1: broken.txt:2: byte 13 is not UTF-8"]),
+        (["prepare", "text.txt", "--out", "/dev/null/new", "--tokenizer", "vocabulary"], b"", 1,
+         ["gpt1: could not create"]),
+        (["pretrain", "text.txt", "--out", "new"], b"", 2, ["gpt1 prepare text.txt"]),
+        (["pull", "some/model"], b"", 1, ["HF_HUB_OFFLINE is set"]),
+    ],
+)  # fmt: skip
+def test_the_program_itself_ends_with_a_message(
+    place: Path, arguments: list[str | bytes], stdin: bytes, code: int, words: list[str]
+) -> None:
+    before = _snapshot(place)
+    found, said = _subprocess(place, *arguments, stdin=stdin)
+    assert (found, [word for word in words if word not in said]) == (code, []), said
+    assert "Traceback" not in said
+    assert _snapshot(place) == before
+
+
+def _as_anyone() -> None:
+    """Give up what lets root read and write everything (capabilities 1 and 2, Linux)."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="permissions are other elsewhere")
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "words"),
+    [
+        ("mine.txt", ["prepare", "mine.txt", "--out", "new", "--tokenizer", "words"], 2,
+         ["mine.txt cannot be read: Permission denied"]),
+        ("shut", ["prepare", "shut/a.txt", "--out", "new", "--tokenizer", "words"], 2,
+         ["shut/a.txt cannot be read: Permission denied", "Check"]),
+        ("shut", ["prepare", "open.txt", "--out", "shut/new", "--tokenizer", "words"], 1,
+         ["could not create", "Permission denied", "another place"]),
+        ("words", ["tokenize", "the dog", "--model", "words"], 1,
+         ["could not read words: Permission denied"]),
+        ("words/vocab.json", ["prepare", "open.txt", "--out", "new", "--tokenizer", "words"], 1,
+         ["could not read words/vocab.json: Permission denied"]),
+        ("words/manifest.json", ["prepare", "open.txt", "--out", "new", "--tokenizer", "words"], 1,
+         ["could not read words: Permission denied"]),
+        ("shut", ["tokenize", "the dog", "--model", "shut/model"], 1,
+         ["could not read shut/model: Permission denied"]),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_read_or_written_is_said(
+    place: Path, tmp_path: Path, closed: str, arguments: list[str], code: int, words: list[str]
+) -> None:
+    _copy(place / "vocabulary", tmp_path / "words")
+    (tmp_path / "shut").mkdir()
+    for name in ("mine.txt", "open.txt", "shut/a.txt"):
+        (tmp_path / name).write_text("the dog")
+    (tmp_path / closed).chmod(0)
+    try:
+        found, said = _subprocess(tmp_path, *arguments, preexec_fn=_as_anyone)
+    finally:
+        (tmp_path / closed).chmod(0o755)
+    assert (found, [word for word in words if word not in said]) == (code, []), said
+    assert "Traceback" not in said
+    assert not (tmp_path / "new").exists()

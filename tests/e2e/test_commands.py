@@ -1,0 +1,218 @@
+"""The commands in the order in which one uses them, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpt1 import cli
+from gpt1.storage import Log
+
+WORDS = "the cat sat on a mat and the dog ran to the sea where an old man told a tale of rain"
+SIZE = "[model]\nvocab_size = 96\nn_ctx = 32\nn_embd = 16\nn_layer = 2\nn_head = 2\n"
+GPT1 = (sys.executable, "-m", "gpt1")
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
+STEPS = 60
+
+
+def gpt1(place: Path, *arguments: str) -> tuple[str, str]:
+    """Run a command in `place`; return stdout and stderr."""
+    done = subprocess.run(
+        [*GPT1, *arguments], cwd=place, env=ENV, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr  # no colours where there is no terminal
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with stories, jokes and a size of model."""
+    choose = random.Random(0)
+    words = WORDS.split()
+    with (tmp_path / "stories.jsonl").open("w") as stories:
+        for _ in range(60):
+            story = " ".join(choose.choice(words) for _ in range(30))
+            stories.write(json.dumps({"text": f"{story}."}) + "\n")
+    with (tmp_path / "jokes.csv").open("w") as jokes:
+        jokes.write('"ID","Joke"\n')
+        for number in range(40):
+            first, second = choose.choice(words), choose.choice(words)
+            jokes.write(f'{number},"why did the {first} sit? the {second} {number}."\n')
+    (tmp_path / "size.toml").write_text(SIZE)
+    return tmp_path
+
+
+def test_from_text_to_jokes(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, err = gpt1(place, "learn-bpe", "stories.jsonl", "--vocab-size", "96", "--out", "words")
+    assert "60 rows from 1 file: 60 used, 0 rejected" in out
+    assert re.search(r"\d+ tokens learnt in .* s -> words", out)
+    assert "no further pair occurs 2 times" in err  # so few words have no 96 pieces
+
+    out, err = gpt1(
+        place, "prepare", "stories.jsonl", "--tokenizer", "words", "--out", "shards", "--json"
+    )
+    summary = json.loads(out)
+    assert err == ""
+    assert (summary["documents"], summary["rows"], summary["rejected"]) == (60, 60, {})
+    assert summary["tokens"] >= 60 * 30
+
+    pretrain = (
+        "pretrain", "shards", "--valid", "shards", "--size", "size.toml", "--steps", str(STEPS),
+        "--out", "base", "--set", "train.batch_size=4", "--set", "train.log_every=1",
+        "--set", "train.dtype=float32", "--set", "optimizer.lr=2e-2",
+    )  # fmt: skip
+    stopped = interrupt(place, *pretrain)
+    assert "stopped after update" in stopped
+    assert "--resume goes on from there" in stopped
+    assert not (place / "base" / "model").exists()
+
+    out, err = gpt1(place, *pretrain, "--resume")
+    assert out == "base/model\n"
+    assert re.search(r"resumed at update \d+\n", err)
+    assert f"update {STEPS}/{STEPS}  loss " in err
+    assert "validation, all of it in float32" in err
+    lines = [line for line in Log(place / "base" / "metrics.jsonl").read() if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.3
+    assert (place / "base" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    out, err = gpt1(
+        place, "finetune", "jokes.csv", "--model", "base", "--column", "Joke", "--steps", "8",
+        "--limit", "30", "--out", "jokes", "--set", "train.batch_size=4",
+        "--set", "train.eval_every=4", "--set", "train.dtype=float32",
+    )  # fmt: skip
+    assert out == "jokes/model\n"
+    assert "30 rows from 1 file: 30 used, 0 rejected" in err
+    assert "each is 'JOKE: ' + text + the token <|endoftext|>" in err
+    assert "copied from the training texts: " in err
+
+    out, err = gpt1(
+        place, "generate", "the cat", "--model", "jokes", "--seed", "3", "--max-new-tokens", "8",
+        "--json",
+    )  # fmt: skip
+    written = json.loads(out)
+    assert err == "seed: 3\n"
+    assert written["text"].startswith("the cat")
+    assert written["finish_reason"] in ("length", "eos")
+    assert len(written["logprobs"]) <= 8
+
+    out, err = gpt1(place, "explain", "the cat sat", "--model", "jokes", "--steps", "2", "--json")
+    walk = json.loads(out)
+    assert err == ""
+    assert (walk["logits_shape"][1], len(walk["steps"])) == (len(walk["ids"]), 2)
+    assert written["ids"][:2] == walk["ids"][:2]
+
+    out, err = gpt1(place, "tokenize", "the cat sat", "--model", "jokes", "--json")
+    found = json.loads(out)
+    assert err == ""
+    assert (found["ids"], found["tokens"]) == (walk["ids"], walk["tokens"])
+    assert [found["text"][a:b] for a, b in found["offsets"]][:1] == ["the"]
+
+    monkeypatch.chdir(place)  # the last two in this process, which has torch already
+    code, out, err = run(["evaluate", "jokes", "stories.jsonl", "--json"], monkeypatch, capsys)
+    assert (code, err) == (0, "60 rows from 1 file: 60 used, 0 rejected\n")
+    assert json.loads(out)["perplexity"] > 1
+    code, out, err = run(["doctor", "--model", "jokes", "--json"], monkeypatch, capsys)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["parameters"]["total"] == walk["parameters"]
+
+
+def interrupt(place: Path, *arguments: str) -> str:
+    """Run a command, press Ctrl-C at its first update, and return its stderr."""
+    process = subprocess.Popen(
+        [*GPT1, *arguments], cwd=place, env=ENV,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stderr
+        seen = ""
+        while f"update 1/{STEPS}" not in seen:
+            line = process.stderr.readline()
+            assert line, seen
+            seen += line
+        process.send_signal(signal.SIGINT)
+        out, rest = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), seen + rest
+    assert "Traceback" not in rest
+    return rest
+
+
+def run(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[Any, str, str]:
+    """Run a command in this process; return its exit code, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["gpt1", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_says_what_a_command_does(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run([command, "--help"], monkeypatch, capsys)
+    assert (code, err) == (0, "")
+    assert f"gpt1 {command}" in out
+    assert "*args" not in out
+    assert "None" not in out
+
+
+def test_misuse_exits_with_2_and_says_so_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, words in [
+        (["generte"], "generte"),
+        (["generate"], "prompt"),
+        (["generate", "x", "--no-such-flag"], "--no-such-flag"),
+        (["pretrain", "x"], "--out"),
+        (["finetune", "x", "--out", "y", "--task", "poetry"], "poetry"),
+        (["finetune", "none.csv", "--out", "y"], "none.csv"),
+    ]:
+        code, out, err = run(arguments, monkeypatch, capsys)
+        assert (code, out) == (2, ""), arguments
+        assert words in err.lower()
+
+
+def test_the_version_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import gpt1 as package
+
+    code, out, err = run(["--version"], monkeypatch, capsys)
+    assert (code, out, err) == (0, f"gpt1 {package.__version__}\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_demo_learns_and_writes_offline(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*GPT1, "demo", "--out", "here"],
+        cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    before, learnt, start, tuned = map(
+        float,
+        re.findall(r"stories ([\d.]+) -> ([\d.]+) .*, jokes ([\d.]+) -> ([\d.]+) ", done.stdout)[0],
+    )
+    assert learnt < before / 4
+    assert tuned < start
+    jokes = done.stdout.partition("6. Three jokes")[2].partition("Validation")[0]
+    assert len(re.findall(r"^  joke ?:", jokes, re.MULTILINE)) == 3
+    assert "writes nonsense" in done.stdout
+    out, _ = gpt1(tmp_path, "generate", "JOKE: Why", "--model", "here/jokes", "--seed", "0")
+    assert re.match("joke ?: why", out)

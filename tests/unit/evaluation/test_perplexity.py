@@ -1,0 +1,47 @@
+"""Perplexity against a plain loop over every token."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gpt1.config import ModelConfig
+from gpt1.errors import DataError
+from gpt1.evaluation.perplexity import perplexity
+from gpt1.model.transformer import Transformer
+from gpt1.text.tokenizer import Tokenizer
+
+TEXTS = ["a cat sat on a mat and a rat sat on a cat", "the rat ran", "on and on — it sat"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(TEXTS, vocab_size=30)
+
+
+@pytest.mark.parametrize("n_ctx", [3, 7, 16, 500])
+def test_every_id_but_the_first_counts_once(tokenizer: Tokenizer, n_ctx: int) -> None:
+    shape = ModelConfig(vocab_size=len(tokenizer), n_ctx=n_ctx, n_embd=12, n_layer=2, n_head=2)
+    model = Transformer(shape, generator=torch.Generator().manual_seed(0)).eval()
+    ids = [i for text in TEXTS for i in tokenizer.encode(text)]
+    total = 0.0
+    for target in range(1, len(ids)):
+        start = (target - 1) // n_ctx * n_ctx  # its block begins at a multiple of n_ctx
+        logits = model(torch.tensor([ids[start:target]])).logits[0, -1]
+        total -= logits.log_softmax(-1)[ids[target]].item()
+    found = perplexity(model, tokenizer, TEXTS)
+    size = sum(len(text.encode()) for text in TEXTS)
+    assert found.targets == len(ids) - 1
+    assert found.loss == pytest.approx(total / found.targets, rel=1e-5)
+    assert found.perplexity == pytest.approx(math.exp(total / found.targets), rel=1e-4)
+    assert found.bits_per_byte == pytest.approx(total / math.log(2) / size, rel=1e-5)
+
+
+def test_one_token_is_nothing_to_predict(tokenizer: Tokenizer) -> None:
+    model = Transformer(
+        ModelConfig(vocab_size=len(tokenizer), n_ctx=4, n_embd=4, n_layer=1, n_head=1)
+    )
+    with pytest.raises(DataError, match="below two"):
+        perplexity(model, tokenizer, ["a"])

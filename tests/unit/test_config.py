@@ -1,0 +1,338 @@
+"""Settings: what wins over what, every bound on both sides, and messages that name the nearest."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gpt1.config import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    SamplingConfig,
+    ScheduleConfig,
+    Settings,
+    TrainConfig,
+    check,
+    load_run,
+    load_sampling,
+    load_size,
+)
+from gpt1.errors import ConfigError, UsageError
+
+SECTIONS: dict[str, type[Settings]] = {
+    "model": ModelConfig,
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "data": DataConfig,
+    "train": TrainConfig,
+    "sampling": SamplingConfig,
+}
+TINY = math.ulp(0.0)
+
+# section.field, values that are just allowed, values that are just not.
+BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
+    ("model.vocab_size", [2, 2**20], [1, 0, -1, 2**20 + 1]),
+    ("model.n_ctx", [1, 2**16], [0, -1, 2**16 + 1]),
+    ("model.n_embd", [12, 12 * 1365], [0, -12, 2**14 + 12]),
+    ("model.n_layer", [1, 256], [0, -1, 257]),
+    ("model.n_head", [1, 256], [0, -1, 257]),
+    ("model.embd_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
+    ("model.attn_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
+    ("model.resid_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
+    ("model.layer_norm_epsilon", [TINY, 1], [0, -1e-5, 1.01]),
+    ("model.initializer_range", [TINY, 10], [0, -0.02, 10.1]),
+    ("optimizer.lr", [TINY, 10], [0, -1e-4, 10.1]),
+    ("optimizer.b1", [0, 0.999], [-TINY, 1]),
+    ("optimizer.b2", [0, 0.999], [-TINY, 1]),
+    ("optimizer.eps", [TINY, 1], [0, -1e-8, 1.1]),
+    ("optimizer.weight_decay", [0, 10], [-TINY, 10.1]),
+    ("optimizer.max_grad_norm", [TINY, 1e9, None], [0, -1]),
+    ("schedule.warmup_steps", [0, 10**9, None], [-1]),
+    ("schedule.warmup_share", [0, 1], [-TINY, 1.01]),
+    ("schedule.total_steps", [-1, 0, 10**9, None], [-2]),
+    ("schedule.count_from", [0, 1], [-1, 2]),
+    ("data.valid_share", [0, 0.5], [-TINY, 0.51]),
+    ("data.max_pack", [2, 500, None], [1, 0, -1]),
+    ("train.steps", [1, 10**9, None], [0, -1]),
+    ("train.epochs", [TINY, 1e6], [0, -1, 1.1e6]),
+    ("train.batch_size", [1, 2**20], [0, -1, 2**20 + 1]),
+    ("train.micro_batch_size", [1, 2**20, None], [0, -1, 2**20 + 1]),
+    ("train.seed", [0, 2**63 - 1], [-1, 2**63]),
+    ("train.save_every", [1, 10**9], [0, -1]),
+    ("train.keep_checkpoints", [1, 1000], [0, -1, 1001]),
+    ("train.eval_every", [1, 10**9, None], [0, -1]),
+    ("train.eval_windows", [1, 10**9], [0, -1]),
+    ("train.log_every", [1, 10**9], [0, -1]),
+    ("train.patience", [1, 10**9, None], [0, -1]),
+    ("sampling.max_new_tokens", [0, 2**20], [-1, 2**20 + 1]),
+    ("sampling.max_length", [1, 2**20, None], [0, -1, 2**20 + 1]),
+    ("sampling.temperature", [0, 1e4], [-TINY, 1.1e4]),
+    ("sampling.top_k", [1, 10**9, None], [0, -1]),
+    ("sampling.top_p", [TINY, 1, None], [0, -TINY, 1.01]),
+    ("sampling.min_p", [0, 1, None], [-TINY, 1.01]),
+    ("sampling.repetition_penalty", [TINY, 1e4], [0, -1, 1.1e4]),
+    ("sampling.seed", [0, 2**63 - 1, None], [-1, 2**63]),
+]
+WORDS: list[tuple[str, list[Any], list[Any]]] = [
+    ("model.afn", ["gelu", "relu", "swish"], ["silu", "GELU", "", 1]),
+    ("optimizer.name", ["adam", "adamw"], ["sgd", "Adam", 0]),
+    ("schedule.name", ["warmup_cosine", "warmup_linear", "warmup_constant", "linear"], ["cosine"]),
+    ("data.pack", ["windows", "documents", "article"], ["window", None]),
+    ("data.words", ["original", "slow", "fast", None], ["quick", ""]),
+    ("data.end", ["token", "text", "nothing"], ["none", None]),
+    ("data.prefix", ["", "JOKE: "], [3, ["JOKE"]]),
+    ("data.shuffle", [True, False], ["perhaps", 2]),
+    ("train.loss", ["token_mean", "pack_sum"], ["mean"]),
+    ("train.dtype", ["auto", "float32", "bfloat16"], ["float16", "float64", 32]),
+    ("train.device", ["auto", "cpu", "cuda:1"], [0, ["cpu"]]),
+    ("train.keep_best", [True, False], ["perhaps"]),
+    ("sampling.overflow", ["stop", "slide"], ["wrap", None]),
+    ("sampling.stop", [[], ["\n"], ("a", "b")], [[""], "\n", [3], None]),
+]
+
+
+def numeric() -> list[str]:
+    """Return every field that holds a number, straight from the settings themselves."""
+    return [
+        f"{section}.{name}"
+        for section, kind in SECTIONS.items()
+        for name, field in kind.model_fields.items()
+        if any(word in str(field.annotation) for word in ("int", "float", "Literal[0"))
+        or field.annotation in (int, float)
+    ]
+
+
+def build(place: str, value: Any) -> Any:
+    section, _, field = place.partition(".")
+    return getattr(check(SECTIONS[section], {field: value}, where=section), field)
+
+
+def test_every_setting_is_in_a_table_of_this_test() -> None:
+    tables = {place for place, _, _ in [*BOUNDS, *WORDS]}
+    every = {f"{s}.{name}" for s, kind in SECTIONS.items() for name in kind.model_fields}
+    assert tables == every
+    assert {place for place, _, _ in BOUNDS} == set(numeric())
+
+
+@pytest.mark.parametrize(("place", "good", "bad"), [*BOUNDS, *WORDS])
+def test_what_is_allowed_is_taken_and_what_is_not_is_named(
+    place: str, good: list[Any], bad: list[Any]
+) -> None:
+    for value in good:
+        expected = tuple(value) if isinstance(value, list) else value
+        assert build(place, value) == expected
+    for value in bad:
+        with pytest.raises(ConfigError) as found:
+            build(place, value)
+        shown = value[0] if isinstance(value, list) and value else value
+        assert str(found.value).startswith(f"{place}")
+        assert f" is {shown!r}; it " in str(found.value) or f" is {value!r}; it " in str(
+            found.value
+        )
+
+
+@pytest.mark.parametrize("place", [place for place, _, _ in BOUNDS])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "many", [], {}, "", "nan"])
+def test_a_number_is_finite_and_a_number(place: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^{place} is .*; it "):
+        build(place, value)
+
+
+@pytest.mark.parametrize("place", [p for p in numeric() if p != "schedule.count_from"])
+def test_a_whole_number_has_no_fraction(place: str) -> None:
+    section, _, field = place.partition(".")
+    annotation = str(SECTIONS[section].model_fields[field].annotation)
+    if "float" not in annotation:
+        with pytest.raises(ConfigError, match=rf"^{place} is 2.5; it "):
+            build(place, 2.5)
+
+
+@pytest.mark.parametrize(("width", "heads", "better"), [(769, 12, 768), (24, 5, 20), (3, 4, 4)])
+def test_the_heads_must_divide_the_width(width: int, heads: int, better: int) -> None:
+    said = f"n_embd is {width} and n_head is {heads}; .*divisible.* Try n_embd={better}$"
+    with pytest.raises(ConfigError, match=said):
+        check(ModelConfig, {"n_embd": width, "n_head": heads})
+    check(ModelConfig, {"n_embd": better, "n_head": heads})
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SamplingConfig().top_k = 3  # type: ignore[misc]
+    assert issubclass(ConfigError, UsageError)
+    assert issubclass(ConfigError, ValueError)
+
+
+# Where settings come from
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "layers", "parameters"),
+    [("gpt1", 768, 12, 116_534_784), ("mini", None, None, None), ("tiny", 128, 4, None)],
+)
+def test_sizes_resolve(
+    size: str, width: int | None, layers: int | None, parameters: int | None
+) -> None:
+    config = load_size(size)
+    assert load_run(size=size).model == config
+    assert config.n_embd % config.n_head == 0
+    assert width in (None, config.n_embd)
+    assert layers in (None, config.n_layer)
+    if parameters:
+        assert config == ModelConfig()
+
+
+def test_recipes_resolve_to_what_their_sources_say() -> None:
+    paper = load_run(recipe="pretrain")
+    assert (paper.optimizer.lr, paper.train.batch_size, paper.train.epochs) == (2.5e-4, 64, 100)
+    assert (paper.schedule.name, paper.schedule.warmup_steps) == ("warmup_cosine", 2000)
+    article = load_run(recipe="article")
+    assert (article.optimizer.lr, article.optimizer.eps) == (3e-5, 1e-6)
+    assert article.optimizer.max_grad_norm is None  # "none" in the file
+    assert (article.schedule.warmup_steps, article.schedule.total_steps) == (5000, -1)
+    assert (article.data.max_pack, article.train.loss) == (500, "pack_sum")
+    jokes = load_run(recipe="jokes")
+    assert (jokes.data.end, jokes.data.pack, jokes.data.valid_share) == ("token", "documents", 0.05)
+
+
+@pytest.mark.parametrize("recipe", [None, "pretrain", "article", "jokes"])
+@pytest.mark.parametrize("size", [None, "gpt1", "mini", "tiny"])
+def test_a_saved_run_reads_back_the_same(size: str | None, recipe: str | None) -> None:
+    config = load_run(size=size, recipe=recipe)
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+    assert check(RunConfig, config.model_dump(mode="json")) == config
+
+
+def test_the_later_source_wins(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text("[optimizer]\nlr = 3e-3\neps = 1e-7\n[model]\nn_layer = 3\n")
+    size = {"size": "tiny"}
+    recipe = {**size, "recipe": "jokes"}
+    file = {**recipe, "file": tmp_path / "my.toml"}
+    settings: dict[str, Any] = {**file, "optimizer": {"lr": 4e-3}, "train": {"steps": None}}
+    last = {**settings, "overrides": ["optimizer.lr=5e-3", "optimizer.lr = 6e-3"]}
+    found = [load_run(**given) for given in ({}, size, recipe, file, settings, last)]
+    assert [run.optimizer.lr for run in found] == [2.5e-4, 2.5e-4, 6.25e-5, 3e-3, 4e-3, 6e-3]
+    assert [run.model.n_layer for run in found] == [12, 4, 4, 3, 3, 3]
+    assert [run.optimizer.eps for run in found] == [1e-8, 1e-8, 1e-8, 1e-7, 1e-7, 1e-7]
+    assert [run.train.batch_size for run in found] == [64, 64, 32, 32, 32, 32]
+    assert found[4].train.steps is None
+
+
+def test_a_preset_can_be_a_file_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text("[model]\nn_embd = 8\nn_head = 2\n")
+    assert load_size(str(tmp_path / "small.toml")).n_embd == 8
+    assert load_run(size=str(tmp_path / "small.toml")).model.n_ctx == 512
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("train.steps=5", 5),
+        (" train.steps = 5 ", 5),
+        ("train.steps=none", None),
+        ("train.epochs=0.5", 0.5),
+        ("train.device=cpu", "cpu"),
+        ('train.device="cpu"', "cpu"),
+        ("train.keep_best=false", False),
+        ("optimizer.max_grad_norm=none", None),
+        ("data.words=none", None),
+        ("data.prefix=A joke: ", "A joke:"),
+        ('data.prefix="A joke: "', "A joke: "),
+        ("data.prefix=", ""),
+        ("data.prefix=a=b", "a=b"),
+        ("data.prefix=[[[", "[[["),
+        (f"data.prefix={'[' * 5000}", "[" * 5000),
+        ("model.n_ctx=1_024", 1024),
+    ],
+)  # fmt: skip
+def test_overrides_are_toml_values_or_bare_words(override: str, value: Any) -> None:
+    section, _, field = override.partition("=")[0].strip().partition(".")
+    assert getattr(getattr(load_run(overrides=[override]), section), field) == value
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("steps=5", "section.field=value"),
+        ("train.steps", "section.field=value"),
+        ("train.=5", "section.field=value"),
+        ("=5", "section.field=value"),
+        ("", "section.field=value"),
+        ("trian.steps=5", r"unknown setting 'trian'. Did you mean 'train'\? .* model, optimizer"),
+        ("train.step=5", r"unknown setting 'train.step'. Did you mean 'steps'\? .* steps, epochs"),
+        ("train.qqqq=5", r"unknown setting 'train.qqqq'. The settings there: steps"),
+        ("train.steps.x=5", r"unknown setting 'train.steps.x'. Did you mean 'steps'"),
+        (".lr=5", r"unknown setting ''"),
+        ("train.steps={a = 1}", r"train.steps is \{'a': 1\}; it should be a valid integer"),
+        ("train.steps=[1]", r"train.steps is \[1\]; it should be a valid integer"),
+        ("train.steps=2020-01-01", r"train.steps is datetime.date\(2020, 1, 1\); it should be"),
+        ("sampling.top_k=5", r"unknown setting 'sampling'. The settings there: model"),
+    ],
+)
+def test_an_override_that_cannot_be_says_why(override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_run(recipe="jokes", overrides=["train.steps=1", override])
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as found:
+        load_run(overrides=["train.step=5", "optimizer.lr=-1", "model.n_ctx=0"])
+    lines = str(found.value).splitlines()
+    assert len(lines) == 3
+    assert all(any(word in line for line in lines) for word in ("train.step", ".lr", "n_ctx"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[train\n", "is not TOML: .*line 1"),
+        (b"[train]\nsteps = 1\nsteps = 2\n", "is not TOML"),
+        (b"x = '\xe9'\n", "is not TOML: .*utf-8"),
+        (b"x = " + b"[" * 5000, "is not TOML"),
+        (b"steps = 5\n", r"sets steps outside a section; .*\[train\]"),
+        (b"train = 5\n", "sets train outside a section"),
+        (b"[train]\nstep = 5\n", "unknown setting 'train.step'. Did you mean 'steps'"),
+        (b"[trains]\nsteps = 5\n", "unknown setting 'trains'. Did you mean 'train'"),
+        (b"[train]\nsteps = 'none of them'\n", "train.steps is 'none of them'"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_says_why(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "my.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        load_run(file=tmp_path / "my.toml", overrides=["train.steps=3", "data.prefix=x"])
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError, match=r"cannot be read: (No such file|Is a directory)"):
+            load_run(file=path)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"size": "mimi"}, r"size is 'mimi'; there are gpt1, mini, tiny. Did you mean 'mini'\?"),
+        ({"size": "jokes"}, r"size is 'jokes'; there are gpt1, mini, tiny. A path"),
+        ({"recipe": "joke"}, r"recipe is 'joke'; there are .*pretrain. Did you mean 'jokes'\?"),
+        ({"recipe": "gpt1"}, r"recipe is 'gpt1'; there are article, jokes"),
+        ({"size": "../presets/tiny"}, "size is"),
+        ({"size": ""}, "size is ''"),
+    ],
+)
+def test_an_unknown_preset_names_the_nearest(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_run(**given)
+
+
+def test_sampling_resolves_and_knows_its_section_alone() -> None:
+    found = load_sampling(["sampling.top_k=5", "sampling.min_p=none"], top_k=40, min_p=0.1)
+    assert (found.top_k, found.min_p) == (5, None)
+    assert load_sampling(temperature=None) == SamplingConfig()
+    with pytest.raises(ConfigError, match="names the section 'train'; this command has only samp"):
+        load_sampling(["train.steps=5"])
+    with pytest.raises(ConfigError, match=r"unknown setting 'sampling.topk'. Did you mean 'top_k'"):
+        load_sampling(["sampling.topk=5"])

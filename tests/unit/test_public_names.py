@@ -1,0 +1,129 @@
+"""What the package promises by name: its public names, its commands, and how fast they answer."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import statistics
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import gpt1
+from gpt1.cli import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+NAMES = sorted(gpt1.__all__)
+
+
+def word(command: str) -> str:
+    return command.replace("-", "_")
+
+
+def python(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_readme_lists_the_public_names() -> None:
+    (listed,) = re.findall(r"^Public names: (.*?)\n\n", README, re.DOTALL | re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", listed)) == NAMES
+    assert len(gpt1.__all__) == len(set(gpt1.__all__))
+    assert dir(gpt1) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_there_with_a_docstring_of_its_own(name: str) -> None:
+    value = getattr(gpt1, name)
+    if name == "__version__":
+        assert re.fullmatch(r"\d+\.\d+\.\d+", value)
+        return
+    assert vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    if inspect.isclass(value):
+        own = {n: m for n, m in vars(value).items() if n[0] != "_" and inspect.isfunction(m)}
+        assert all(method.__doc__ for method in own.values()), own
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'loads'"):
+        gpt1.loads  # noqa: B018
+
+
+def test_the_package_imports_no_heavy_library() -> None:
+    done = python(
+        "import sys, gpt1\n"
+        "print(gpt1.__version__)\n"
+        "heavy = {'torch', 'spacy', 'ftfy', 'numpy', 'pydantic', 'rich', 'typer', 'tokenizers',\n"
+        "         'huggingface_hub', 'matplotlib', 'safetensors'}\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{gpt1.__version__}\n"
+
+
+def test_no_help_imports_a_heavy_library() -> None:
+    done = python(
+        "import sys\n"
+        "from gpt1.cli import COMMANDS, main\n"
+        "for command in ([], *([name] for name in COMMANDS)):\n"
+        "    sys.argv = ['gpt1', *command, '--help']\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as end:\n        assert not end.code\n"
+        "    heavy = {'torch', 'spacy', 'ftfy', 'huggingface_hub', 'matplotlib', 'pyarrow'}\n"
+        "    assert not heavy & sys.modules.keys(), (command, heavy & sys.modules.keys())"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: ") == len(COMMANDS) + 1
+
+
+def test_help_answers_at_once() -> None:
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "gpt1", "--help"], check=True, capture_output=True, timeout=60
+        )
+        times.append(time.perf_counter() - began)
+    print(f"gpt1 --help: median {statistics.median(times):.2f} s, best {min(times):.2f} s")
+    assert min(times) <= 0.6  # 0.3 on a machine that does nothing else
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_file_and_a_docstring(command: str) -> None:
+    function = getattr(import_module(f"gpt1.cli.{word(command)}"), word(command))
+    assert inspect.getdoc(function)
+    assert (import_module(f"gpt1.cli.{word(command)}").__doc__ or "").startswith(f"gpt1 {command}:")
+
+
+def test_every_file_of_a_command_is_in_the_table() -> None:
+    files = {path.stem for path in (ROOT / "src/gpt1/cli").glob("*.py")} - {"__init__"}
+    assert files == {word(command) for command in COMMANDS}
+
+
+def test_the_readmes_table_has_every_command_and_only_flags_that_exist() -> None:
+    rows = dict(re.findall(r"^\| `gpt1 ([\w-]+)([^`]*)` \|", README, re.MULTILINE))
+    assert list(rows) == list(COMMANDS)
+    for command, usage in rows.items():
+        module = import_module(f"gpt1.cli.{word(command)}")
+        known = _flags(getattr(module, word(command)))
+        assert set(re.findall(r"--[\w-]+", usage)) <= known, command
+
+
+def _flags(function: object) -> set[str]:
+    """Return the options of a command, as they are typed."""
+    import typer.main
+
+    app = typer.Typer()
+    app.command()(function)  # type: ignore[type-var]
+    return {flag for option in typer.main.get_command(app).params for flag in option.opts}
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == gpt1.__version__
