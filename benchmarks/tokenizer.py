@@ -49,7 +49,7 @@ def main() -> None:
 
         results[f"{words}, 1 process, cold"] = rate(texts, alone)
         results[f"{words}, 1 process, warm"] = rate(texts, alone)
-        for state in ("cold", "warm"):
+        for state in ("cold", "again"):
             if state == "cold":  # with the start of the workers
                 tokenizer = load_tokenizer(arguments.data and Path(arguments.data), texts, words)
 

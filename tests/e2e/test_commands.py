@@ -209,8 +209,8 @@ def test_the_demo_learns_and_writes_offline(tmp_path: Path) -> None:
         float,
         re.findall(r"stories ([\d.]+) -> ([\d.]+) .*, jokes ([\d.]+) -> ([\d.]+) ", done.stdout)[0],
     )
-    assert learnt < before / 4
-    assert tuned < start
+    assert learnt < before / 8  # counting words alone, without context, comes to a quarter
+    assert tuned < start / 4
     jokes = done.stdout.partition("6. Three jokes")[2].partition("Validation")[0]
     assert len(re.findall(r"^  joke ?:", jokes, re.MULTILINE)) == 3
     assert "writes nonsense" in done.stdout

@@ -86,8 +86,9 @@ def demo(
             "train.steps=400",
             "train.batch_size=32",
             "train.eval_every=50",
-            "train.patience=3",
-            "optimizer.lr=2e-3",
+            "train.patience=4",
+            "optimizer.lr=1e-3",
+            "schedule.warmup_share=0.3",  # a short one leaves it counting words for 100 updates
         ],
     )
 

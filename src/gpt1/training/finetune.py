@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,32 +104,17 @@ def _batches(docs: list[Ids], config: RunConfig) -> Batches:
     if not docs:
         raise DataError("there is no text to train on. Give texts of at least two words.")
     train, data = config.train, config.data
+    order: dict[str, Any] = {
+        "seed": train.seed,
+        "shuffle": data.shuffle,
+        "micro_batch_size": train.micro_batch_size,
+    }
+    n_ctx, size = config.model.n_ctx, train.batch_size
     if data.pack == "article":
-        return ArticleBatches(
-            docs,
-            data.max_pack or config.model.n_ctx,
-            train.batch_size,
-            seed=train.seed,
-            shuffle=data.shuffle,
-            micro_batch_size=train.micro_batch_size,
-        )
+        return ArticleBatches(docs, data.max_pack or n_ctx, size, **order)
     if data.pack == "windows":
-        return WindowBatches(
-            np.concatenate(docs),
-            config.model.n_ctx,
-            train.batch_size,
-            seed=train.seed,
-            shuffle=data.shuffle,
-            micro_batch_size=train.micro_batch_size,
-        )
-    return PackBatches(
-        docs,
-        config.model.n_ctx,
-        train.batch_size,
-        seed=train.seed,
-        shuffle=data.shuffle,
-        micro_batch_size=train.micro_batch_size,
-    )
+        return WindowBatches(np.concatenate(docs), n_ctx, size, **order)
+    return PackBatches(docs, n_ctx, size, **order)
 
 
 def _copying(

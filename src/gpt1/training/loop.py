@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gpt1.config import RunConfig
+from gpt1.config import RunConfig, TrainConfig
 from gpt1.data.batches import Batch, Batches
 from gpt1.errors import TrainingError
 from gpt1.model.transformer import Transformer
@@ -79,10 +79,9 @@ def train(
         progress.note(f"resumed at update {state['step']}")
     every = settings.eval_every or max(1, steps // 10)
     started = time.monotonic() - state["seconds"]
-    reason = "all updates done"
     progress.start(steps, state["step"])
     with _stop_requests() as requests:
-        while state["step"] < steps:
+        while state["step"] < steps and not _exhausted(state, settings):
             step: int = state["step"]
             began = time.monotonic()
             rate = config.optimizer.lr * schedules.factor(config.schedule, step, steps)
@@ -116,10 +115,7 @@ def train(
                         run.save_best(model, {"training": {"step": step + 1, **found}})
                 else:
                     state["worse"] += 1
-                if settings.patience is not None and state["worse"] >= settings.patience:
-                    reason = f"no better validation loss in {state['worse']} evaluations"
-                    run.save(model, optimizer, state)
-                    break
+            done = done or _exhausted(state, settings)
             if done or requests or (step + 1) % settings.save_every == 0:
                 run.save(model, optimizer, state)
             if requests and not done:
@@ -130,9 +126,16 @@ def train(
                     requests[0],
                 )
     progress.stop()
+    reason = "all updates done"
+    if _exhausted(state, settings):
+        reason = f"no better validation loss in {state['worse']} evaluations"
     if state["best"] is not None and settings.keep_best:
         run.load_best(model)
     return Result(state["step"], state["best"], reason)
+
+
+def _exhausted(state: Mapping[str, Any], settings: TrainConfig) -> bool:
+    return settings.patience is not None and state["worse"] >= settings.patience
 
 
 def _update(
