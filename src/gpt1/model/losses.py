@@ -53,7 +53,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 h, y = h_all[start : start + CHUNK], labels[start : start + CHUNK]
                 logits = h @ w.T  # (n, V)
                 rows = max(1, CACHED // logits.shape[1])
-                for part, targets in zip(torch.split(logits, rows), torch.split(y, rows), strict=True):
+                for part, targets in zip(
+                    torch.split(logits, rows), torch.split(y, rows), strict=True
+                ):
                     total += _nll_and_error(part, targets[:, None], exact)
                 if grad_hidden is None or grad_weight is None:
                     continue
