@@ -75,7 +75,7 @@ class OptimizerConfig(Settings):
     """Adam, in the release's form or torch's."""
 
     name: Literal["adam", "adamw"] = "adam"
-    """adam: as released, epsilon before bias correction, decay times the corrected rate (train.py's
+    """adam: as released, epsilon before bias correction, decay times the corrected rate (opt.py's
     `adam`); adamw: torch.optim.AdamW."""
     lr: float = Field(2.5e-4, gt=0, le=10)
     b1: Probability = 0.9
