@@ -114,7 +114,7 @@ class DataConfig(Settings):
     shuffle: bool = True
     valid_share: float = Field(0.0, ge=0, le=0.5)
     max_pack: int | None = Field(None, ge=2)
-    """The article's 500; None is n_ctx + 1 (windows) or n_ctx (packs)."""
+    """The article's 500, for its packs alone; None is n_ctx."""
 
 
 class TrainConfig(Settings):
@@ -278,7 +278,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     try:
         parsed = tomllib.loads(f"x = {value.strip()}")["x"]
     except (tomllib.TOMLDecodeError, RecursionError):
-        parsed = value.strip()
+        parsed = value.lstrip()
     return {section: {field: parsed}}
 
 

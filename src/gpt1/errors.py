@@ -12,6 +12,7 @@
     ├── StorageError              the disk refused (full, no permission, I/O error)
     ├── HubError                  a name could not be fetched
     └── TrainingError             training cannot go on (non-finite loss, run in use, wrong resume)
+        └── Interrupted           asked to stop, and saved: exit code 130 (Ctrl-C) or 0 (SIGTERM)
 
 A message says what it is, the limit, and what to do, in the user's words.
 """
@@ -69,3 +70,11 @@ class HubError(GPT1Error):
 
 class TrainingError(GPT1Error):
     """Training cannot start or go on."""
+
+
+class Interrupted(TrainingError):
+    """The run was asked to stop; it has saved itself and can be resumed."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

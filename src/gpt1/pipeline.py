@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpt1.checkpoint import folder, hub
 from gpt1.config import ModelConfig, SamplingConfig, check
-from gpt1.errors import CheckpointError, InputError
+from gpt1.errors import CheckpointError, InputError, TokenizerError
 from gpt1.generation import engine, quantize
 from gpt1.generation import explain as explaining
 from gpt1.generation.engine import Generation
@@ -31,7 +31,7 @@ class GPT1:
 
     def __init__(self, model: Transformer, tokenizer: Tokenizer, *, dtype: str = "auto") -> None:
         if len(tokenizer) != model.config.vocab_size:
-            raise CheckpointError(
+            raise TokenizerError(
                 f"the tokenizer has {len(tokenizer):,} pieces and the model "
                 f"{model.config.vocab_size:,} rows; they do not belong together."
             )

@@ -8,6 +8,7 @@ very bytes it returns. Folders of other tools have no manifest and are read as t
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import mmap
@@ -153,9 +154,15 @@ class FolderWriter:
         old = _old(self.path)
         with refusals("put in place", self.path):
             disk.flush_folder(self._folder)
-            if self.path.exists():
-                disk.rename(self.path, old)
-            disk.rename(self._folder, self.path)
+            try:
+                if self.path.exists():
+                    disk.rename(self.path, old)
+                disk.rename(self._folder, self.path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                disk.rename(self.path, old)  # a reader put it back in between
+                disk.rename(self._folder, self.path)
             try:
                 disk.flush_folder(self.path.parent)
             except OSError:
@@ -208,7 +215,13 @@ def _recover(path: Path) -> None:
 def write_folder(
     path: Path | str, files: Mapping[str, bytes | Iterable[bytes]], *, replace: bool = False
 ) -> None:
-    """Write `files` (name -> bytes) as one atomic folder with a manifest. Raises StorageError."""
+    """Write `files` (name -> bytes) as one atomic folder with a manifest. Raises StorageError.
+
+    `replace` lets it take the place of a folder whose every file it brings anew: a model takes that
+    of a model, not of shards.
+    """
+    if replace and (Path(path) / MANIFEST).is_file():
+        replace = set(Folder(path).names()) <= set(files)
     with FolderWriter(path, replace=replace) as folder:
         for name, data in files.items():
             folder.add(name, data)
@@ -239,6 +252,14 @@ def make_folder(path: Path) -> None:
     """Make a folder and those above it, if they are not there. Raises StorageError."""
     with refusals("create", path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers and removers that were killed left in `path`; call it alone there."""
+    for pattern in (".*.new-*", ".*.gone-*"):
+        for left in path.glob(pattern):
+            with contextlib.suppress(OSError):
+                disk.remove(left)
 
 
 def remove(path: Path) -> None:

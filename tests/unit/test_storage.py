@@ -16,7 +16,7 @@ import pytest
 from gpt1 import storage
 from gpt1.errors import CheckpointError, CorruptError, StorageError
 
-OLD = {"a.txt": b"old " * 50, "b.bin": bytes(range(256)), "only-old": b"x"}
+OLD = {"a.txt": b"old " * 50, "b.bin": bytes(range(256))}
 NEW = {"a.txt": b"newer " * 70, "b.bin": b"", "only-new": b"y" * 1000}
 CALLS = [name for name in vars(storage.Disk) if not name.startswith("_")]
 
@@ -129,7 +129,7 @@ def test_a_folder_refused_at_any_call_leaves_what_was_there(
         expected = before if found.happened else NEW
         monkeypatch.setattr(storage, "disk", storage.Disk())
         assert read(path) == expected
-        storage.write_folder(path, {"again": b"1"}, replace=True)
+        storage.write_folder(path, {**NEW, "again": b"1"}, replace=True)
         assert read(path) == {"again": b"1"}
     assert refused >= 14  # a folder, three files and a manifest, two flushes and a rename
 
@@ -153,7 +153,7 @@ def test_a_folder_cut_off_at_any_call_is_the_old_one_or_the_new_one(
         seen.append(read(path))
         assert seen[-1] in (before, NEW)
         assert read(path) == seen[-1]  # recovering is done once
-        storage.write_folder(path, {"again": b"1"}, replace=True)
+        storage.write_folder(path, {**NEW, "again": b"1"}, replace=True)
         assert read(path) == {"again": b"1"}
     turn = seen.index(NEW)
     assert seen == [before] * turn + [NEW] * (len(seen) - turn)
@@ -485,3 +485,10 @@ def test_removing_is_whole_even_when_it_is_cut_off(
         monkeypatch.setattr(storage, "disk", storage.Disk())
         seen.append(read(path))
     assert seen == [OLD, None, None]
+
+
+def test_a_folder_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
+    storage.write_folder(tmp_path / "model", {"config.json": b"{}", "model.safetensors": b"1"})
+    with pytest.raises(StorageError, match="does not write over"):
+        storage.write_folder(tmp_path / "model", {"config.json": b"2"}, replace=True)
+    assert storage.Folder(tmp_path / "model").read("model.safetensors") == b"1"

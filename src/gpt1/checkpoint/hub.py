@@ -90,6 +90,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -113,6 +114,8 @@ def _fetch(name: str) -> Path:
             "the hub cannot be reached, and it was not fetched before. Check the connection, or "
             "copy the model's folder here and give its path"
         )  # fmt: skip
+    except HFValidationError:
+        reason = "that is no name a repository can have. Names look like owner/name"
     except HfHubHTTPError as error:
         reason = f"the hub answers {error.response.status_code}. Try again later"
     raise HubError(f"the model {name} could not be fetched: {reason}.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import typer
 
@@ -36,12 +38,6 @@ def main() -> None:
     except GPT1Error as error:
         print(f"gpt1: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("gpt1: stopped.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def text_given(argument: str) -> str:
@@ -90,4 +86,16 @@ def _app(arguments: list[str]) -> typer.Typer:
 def _load(name: str) -> Callable[..., None]:
     word = name.replace("-", "_")
     command: Callable[..., None] = getattr(import_module(f"gpt1.cli.{word}"), word)
-    return command
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except BrokenPipeError:  # whoever read our output has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            print("gpt1: stopped.", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run

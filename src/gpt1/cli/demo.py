@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +54,8 @@ def demo(
         corpus = open_texts(text or stories)
         texts = list(corpus)
         console.print(str(corpus.accounting))
-        joke_rows = open_texts(jokes or own_jokes, column)
+        plain = jokes is not None and ".txt" in jokes.suffixes
+        joke_rows = open_texts(jokes or own_jokes, None if plain else column)
         joke_texts = list(joke_rows)
         console.print(str(joke_rows.accounting))
     if len(texts) == 1:  # one long text: by its paragraphs
@@ -129,8 +129,9 @@ def demo(
 
 def _perplexities(run: Path) -> tuple[float, float]:
     """Return a run's validation perplexity before its first update, and its best."""
+    from gpt1.model.losses import perplexity
     from gpt1.storage import Log
 
     lines = Log(run / "metrics.jsonl").read()
-    found = [math.exp(line["valid_loss"]) for line in lines if "valid_loss" in line]
+    found = [perplexity(line["valid_loss"]) for line in lines if "valid_loss" in line]
     return found[0], min(found)

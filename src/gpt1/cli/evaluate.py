@@ -23,7 +23,7 @@ def evaluate(
 
     import gpt1
     from gpt1.data.tables import open_texts
-    from gpt1.evaluation.perplexity import perplexity
+    from gpt1.evaluation.perplexity import measure
     from gpt1.storage import json_bytes
 
     texts = open_texts(files, column, limit)
@@ -31,7 +31,7 @@ def evaluate(
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("evaluating", total=None)
-        found = perplexity(
+        found = measure(
             gpt.model,
             gpt.tokenizer,
             texts,

@@ -60,8 +60,8 @@ def verify(
     gpt = gpt1.load(model, dtype="float32")
     try:
         checks = list(run_checks(gpt, values))
-    except (KeyError, TypeError, AttributeError) as error:
-        if expected is None:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if expected is None or isinstance(error, gpt1.GPT1Error):
             raise
         raise DataError(f"{expected}: {error!r}; {_FORM}") from None
     failed = sum(not check.passed for check in checks)

@@ -12,7 +12,7 @@ import torch
 from gpt1.data.batches import WindowBatches
 from gpt1.data.packing import Ids
 from gpt1.errors import DataError
-from gpt1.model.losses import linear_cross_entropy
+from gpt1.model.losses import linear_cross_entropy, perplexity
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
@@ -30,7 +30,7 @@ class Perplexity:
     bytes: int
 
 
-def perplexity(
+def measure(
     model: Transformer,
     tokenizer: Tokenizer,
     texts: Iterable[str],
@@ -66,4 +66,4 @@ def perplexity(
             if progress is not None:
                 progress(done, len(ids) - 1)
     loss = total / done
-    return Perplexity(loss, math.exp(min(loss, 700.0)), total / math.log(2) / size, done, size)
+    return Perplexity(loss, perplexity(loss), total / math.log(2) / size, done, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from gpt1.errors import CheckpointError, InputError
 from gpt1.generation.engine import check_ids
 from gpt1.generation.quantize import Decoder, decoder
+from gpt1.model.losses import perplexity
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
@@ -117,7 +117,7 @@ def score(model: Transformer, tokenizer: Tokenizer, text: str) -> Score:
     logits = _finite(ready.head(ready.hidden(_row(ready, ids))[0, :-1]))  # (T - 1, V)
     logprobs = _logprobs(logits, ids[1:])
     loss = -float(logprobs.mean())
-    return Score(loss, math.exp(loss), ids, logprobs.tolist())
+    return Score(loss, perplexity(loss), ids, logprobs.tolist())
 
 
 @torch.inference_mode()

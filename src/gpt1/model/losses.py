@@ -8,6 +8,7 @@ mean, so that neither accumulation nor the number of ranks changes a gradient.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,15 @@ CHUNK = 1024
 """Positions whose logits exist together."""
 CACHED = 1 << 20
 """Logits worked on together: what fits the processor's cache."""
+
+
+def perplexity(loss: float) -> float:
+    """Return exp(loss), infinite where that is too large for a number.
+
+    >>> round(perplexity(2.9124), 1)  # the paper's 18.4
+    18.4
+    """
+    return math.exp(loss) if loss < 709 else math.inf
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, int]:
@@ -52,7 +62,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, len(labels), CHUNK):
                 h, y = h_all[start : start + CHUNK], labels[start : start + CHUNK]
                 logits = h @ w.T  # (n, V)
-                rows = max(1, CACHED // logits.shape[1])
+                rows = max(1, CACHED // logits.shape[1]) if device == "cpu" else CHUNK
                 for part, targets in zip(
                     torch.split(logits, rows), torch.split(y, rows), strict=True
                 ):

@@ -172,6 +172,7 @@ class Transformer(nn.Module):
             position_ids,
             token_type_ids,
             cache,
+            output_hidden_states,
             output_attentions,
         )
         logits = F.linear(hidden, self.tokens.weight)  # (B, T, V)
@@ -203,7 +204,7 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Return the last block's states (B, T, C), before the head: what the objectives read."""
-        return self._encode(ids, attention_mask, position_ids, None, cache, False)[0]
+        return self._encode(ids, attention_mask, position_ids, None, cache, False, False)[0]
 
     def num_parameters(self) -> int:
         """Return the number of weights, the tied head counted once (spec 1.9.1)."""
@@ -216,6 +217,7 @@ class Transformer(nn.Module):
         position_ids: Tensor | None,
         token_type_ids: Tensor | None,
         cache: KeyValueCache | None,
+        states_wanted: bool,
         weights_wanted: bool,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         self._check_ids(ids, "ids")
@@ -251,7 +253,8 @@ class Transformer(nn.Module):
         states, attentions = [h], []
         for layer, block in enumerate(self.blocks):
             h, weights = block(h, mask, cache, layer, weights_wanted)
-            states.append(h)
+            if states_wanted:
+                states.append(h)
             if weights is not None:
                 attentions.append(weights)
         return h, tuple(states), tuple(attentions)

@@ -58,7 +58,9 @@ def estimate(
     """
     parameters = count_parameters(config)
     width = 2 if dtype == torch.bfloat16 else 4
-    attention = config.n_head * config.n_ctx * 3 if config.attn_pdrop else 0
+    attention = 0  # on a GPU no weights of attention are kept
+    if device.type == "cpu":
+        attention = config.n_head * config.n_ctx * (2 if config.attn_pdrop else 1)
     activations = micro_tokens * config.n_layer * (34 * config.n_embd + attention) * width
     logits = min(CHUNK, micro_tokens) * config.vocab_size * (8 + width)
     memory = parameters * (16 + (2 if width == 2 else 0)) + activations + logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from gpt1.data.batches import (
     split_texts,
 )
 from gpt1.data.packing import Ids
-from gpt1.errors import DataError
+from gpt1.errors import ConfigError, DataError
 from gpt1.generation import engine, quantize
 from gpt1.model.transformer import Transformer, grow_vocabulary
 from gpt1.text.tokenizer import Tokenizer
@@ -49,6 +50,10 @@ def finetune(
         overrides=overrides,
         data={"prefix": prefix},
     )
+    if "model" in config.model_fields_set:
+        raise ConfigError(
+            "a setting of model.* is given; fine-tuning keeps the model's shape. Leave it out."
+        )
     config = config.model_copy(update={"model": model.config})
     seed = config.train.seed
     tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
@@ -60,6 +65,7 @@ def finetune(
     split = split_texts(list(texts), config.data.valid_share, seed)
     training = _encode(tokenizer, split.training, config.data)
     held_out = _encode(tokenizer, split.validation, config.data)
+    tokenizer.close()  # its processes would idle through the training
     progress = Progress(config.train.log_every)
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
@@ -79,15 +85,12 @@ def finetune(
         config,
         batches,
         validation,
-        facts={
-            "data": batches.fingerprint,
-            "validation": None if validation is None else validation.fingerprint,
-        },
         out=out,
         resume=resume,
     )
-    starts = split.validation or split.training
-    progress.note(_copying(model, tokenizer, split.training, starts, config))
+    length = min(1 + len(tokenizer.encode(config.data.prefix)), model.config.n_ctx - 1)
+    starts = [doc[:length].tolist() for doc in (held_out or training)]
+    progress.note(_copying(model, tokenizer, split.training, starts, config.train.seed))
     return model, tokenizer
 
 
@@ -121,12 +124,11 @@ def _copying(
     model: Transformer,
     tokenizer: Tokenizer,
     training: Sequence[str],
-    starts: Sequence[str],
-    config: RunConfig,
+    starts: Sequence[list[int]],
+    seed: int,
 ) -> str:
     """Write some samples, and say in a line how much of them stands in the training texts."""
-    prompts = [config.data.prefix.strip() or text.split()[0] for text in starts[:_SAMPLES]]
-    prompts = (prompts * _SAMPLES)[:_SAMPLES]
-    sampling = SamplingConfig(temperature=0.8, top_k=40, seed=config.train.seed)
+    prompts = list(itertools.islice(itertools.cycle(starts), _SAMPLES))
+    sampling = SamplingConfig(temperature=0.8, top_k=40, seed=seed)
     samples = engine.generate(quantize.decoder(model), tokenizer, prompts, sampling)
     return str(copied([sample.completion for sample in samples], training))

@@ -22,7 +22,7 @@ import torch
 
 from gpt1.config import RunConfig, TrainConfig
 from gpt1.data.batches import Batch, Batches
-from gpt1.errors import TrainingError
+from gpt1.errors import Interrupted, TrainingError
 from gpt1.model.transformer import Transformer
 from gpt1.training import optimizers, schedules
 from gpt1.training.objectives import Objective
@@ -32,20 +32,11 @@ from gpt1.training.run import Run
 Evaluator = Callable[[Transformer], dict[str, float]]
 
 
-class Interrupted(TrainingError):
-    """The run was asked to stop; it has saved itself and can be resumed."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 130 if signal_number == signal.SIGINT else 0
-
-
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: updates done, the best validation loss, and why it ended."""
+    """How a run ended: updates done, and why."""
 
     steps: int
-    best: float | None
     reason: str
 
 
@@ -80,58 +71,59 @@ def train(
     every = settings.eval_every or max(1, steps // 10)
     started = time.monotonic() - state["seconds"]
     progress.start(steps, state["step"])
-    with _stop_requests() as requests:
-        while state["step"] < steps and not _exhausted(state, settings):
-            step: int = state["step"]
-            began = time.monotonic()
-            rate = config.optimizer.lr * schedules.factor(config.schedule, step, steps)
-            loss, norm, tokens = _update(
-                model, batches.update(step), objective, optimizer, config, rate, dtype, step
-            )
-            state["step"] = step + 1
-            state["tokens"] += tokens
-            state["seconds"] = time.monotonic() - started
-            _record(
-                run,
-                state,
-                {
-                    "step": step + 1,
-                    "loss": loss,
-                    "lr": rate,
-                    "grad_norm": norm,
-                    "tokens": state["tokens"],
-                    "tokens_per_second": round(tokens / (time.monotonic() - began), 1),
-                    "seconds": round(state["seconds"], 3),
-                },
-                progress,
-            )
-            done = step + 1 == steps
-            if evaluate is not None and (done or (step + 1) % every == 0):
-                found = evaluate(model)
-                _record(run, state, {"step": step + 1, **_prefixed(found)}, progress)
-                if state["best"] is None or found["loss"] < state["best"]:
-                    state["best"], state["worse"] = found["loss"], 0
-                    if settings.keep_best:
-                        run.save_best(model, {"training": {"step": step + 1, **found}})
-                else:
-                    state["worse"] += 1
-            done = done or _exhausted(state, settings)
-            if done or requests or (step + 1) % settings.save_every == 0:
-                run.save(model, optimizer, state)
-            if requests and not done:
-                progress.stop()
-                raise Interrupted(
-                    f"stopped after update {step + 1} of {steps}, as asked. Everything is saved in "
-                    f"{run.path}; --resume goes on from there.",
-                    requests[0],
+    try:
+        with _stop_requests() as requests:
+            while state["step"] < steps and not _exhausted(state, settings):
+                step: int = state["step"]
+                began = time.monotonic()
+                rate = config.optimizer.lr * schedules.factor(config.schedule, step, steps)
+                loss, norm, tokens = _update(
+                    model, batches.update(step), objective, optimizer, config, rate, dtype, step
                 )
-    progress.stop()
+                state["step"] = step + 1
+                state["tokens"] += tokens
+                state["seconds"] = time.monotonic() - started
+                _record(
+                    run,
+                    state,
+                    {
+                        "step": step + 1,
+                        "loss": loss,
+                        "lr": rate,
+                        "grad_norm": norm,
+                        "tokens": state["tokens"],
+                        "tokens_per_second": round(tokens / (time.monotonic() - began), 1),
+                        "seconds": round(state["seconds"], 3),
+                    },
+                    progress,
+                )
+                done = step + 1 == steps
+                if evaluate is not None and (done or (step + 1) % every == 0):
+                    found = evaluate(model)
+                    _record(run, state, {"step": step + 1, **_prefixed(found)}, progress)
+                    if state["best"] is None or found["loss"] < state["best"]:
+                        state["best"], state["worse"] = found["loss"], 0
+                        if settings.keep_best:
+                            run.save_best(model, {"training": {"step": step + 1, **found}})
+                    else:
+                        state["worse"] += 1
+                done = done or _exhausted(state, settings)
+                if done or requests or (step + 1) % settings.save_every == 0:
+                    run.save(model, optimizer, state)
+                if requests and not done:
+                    raise Interrupted(
+                        f"stopped after update {step + 1} of {steps}, as asked. All is saved in "
+                        f"{run.path}; --resume goes on from there.",
+                        exit_code=130 if requests[0] == signal.SIGINT else 0,
+                    )
+    finally:
+        progress.stop()
     reason = "all updates done"
     if _exhausted(state, settings):
         reason = f"no better validation loss in {state['worse']} evaluations"
     if state["best"] is not None and settings.keep_best:
         run.load_best(model)
-    return Result(state["step"], state["best"], reason)
+    return Result(state["step"], reason)
 
 
 def _exhausted(state: Mapping[str, Any], settings: TrainConfig) -> bool:
@@ -152,7 +144,7 @@ def _update(
     model.train()
     totals = _totals(objective, batches)
     optimizer.zero_grad(set_to_none=True)
-    sums = dict.fromkeys(totals, 0.0)
+    sums: dict[str, Any] = dict.fromkeys(totals, 0.0)
     for i, batch in enumerate(batches):
         torch.manual_seed(_seed(config.train.seed, step, i))  # dropout's masks
         with autocast(model, dtype):
@@ -162,8 +154,8 @@ def _update(
         assert isinstance(loss, torch.Tensor)
         loss.backward()  # type: ignore[no-untyped-call]
         for name, term in terms.items():
-            sums[name] += float(term.detach())
-    value = sum(objective.weights[name] * sums[name] / totals[name] for name in sums)
+            sums[name] += term.detach()
+    value = float(sum(objective.weights[name] * sums[name] / totals[name] for name in sums))
     norm = float(optimizers.clip(model.parameters(), config.optimizer.max_grad_norm))
     if not math.isfinite(value) or not math.isfinite(norm):
         raise TrainingError(

@@ -29,7 +29,8 @@ class ReleaseAdam(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        n = 1 + max((int(state["step"]) for state in self.state.values()), default=0)
+        first = next(iter(self.state.values()), None)  # all count alike
+        n = 1 + (int(first["step"]) if first else 0)
         root = (1 - self._config.b2**n) ** 0.5
         for group, decay in zip(self.param_groups, self._decays, strict=True):
             group["eps"] = self._config.eps / root
@@ -82,6 +83,5 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[st
         }
         if found:
             optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device)
-                for key, value in found.items()
+                key: value.to(parameter.device) for key, value in found.items()
             }

@@ -34,6 +34,12 @@ def pretrain(
     if held_out is not None:
         held_out.check(tokenizer)
     config = load_run(size=size, recipe=recipe, file=file, overrides=overrides)
+    unused = config.data.model_fields_set - {"pack", "shuffle"}
+    if unused:
+        raise ConfigError(
+            f"data.{sorted(unused)[0]} is set; shards are text already cut into ids, so it would "
+            f"change nothing. Leave it out, and give --valid for validation."
+        )
     if config.data.pack != "windows":
         raise ConfigError(
             f"data.pack is {config.data.pack!r}; pre-training reads windows. Use gpt1 finetune to "
@@ -60,10 +66,6 @@ def pretrain(
         config,
         batches,
         validation,
-        facts={
-            "data": batches.fingerprint,
-            "validation": None if validation is None else validation.fingerprint,
-        },
         out=out,
         resume=resume,
     )

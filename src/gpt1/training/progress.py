@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+from gpt1.model import losses
 
 
 class Progress:
@@ -72,7 +73,7 @@ def perplexity(loss: float) -> str:
     >>> perplexity(2.9124), perplexity(10.6085), perplexity(1000.0)  # the paper's 18.4, ln 40478
     ('18.40', '40477', 'inf')
     """
-    value = math.exp(loss) if loss < 700 else math.inf
+    value = losses.perplexity(loss)
     return f"{value:.2f}" if value < 1000 else f"{value:.5g}"
 
 

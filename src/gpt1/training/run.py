@@ -9,6 +9,7 @@ RUN/model/              the result
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -73,6 +74,8 @@ class Run:
             )
         storage.make_folder(self.path)
         self._lock = _lock(self.path / _LOCK)
+        for place in (self.path, self.path / "checkpoints"):
+            storage.remove_leftovers(place)
         try:
             if self._resume:
                 self._compare(record)
@@ -145,19 +148,23 @@ class Run:
         self.log.flush()
         tensors = {k: v.cpu() for k, v in optimizers.state(model, optimizer).items()}
         place = self.path / "checkpoints" / f"step-{state['step']:08d}"
-        if not place.exists():  # a run resumed at its last step saves nothing new
-            files = folder.files(model, self.tokenizer)
-            files["optimizer.safetensors"] = safetensors.torch.save(tensors)
-            files["state.json"] = storage.json_bytes(dict(state))
-            storage.write_folder(place, files)
+        files = folder.files(model, self.tokenizer)
+        files["optimizer.safetensors"] = safetensors.torch.save(tensors)
+        files["state.json"] = storage.json_bytes(dict(state))
+        storage.write_folder(place, files)
         for old in self.checkpoints()[self.config.train.keep_checkpoints :]:
             storage.remove(old)
 
     def restore(
         self, model: Transformer, optimizer: torch.optim.Optimizer
     ) -> tuple[dict[str, Any] | None, list[str]]:
-        """Load the newest sound checkpoint; return its state, and the faults of newer ones."""
-        warnings = []
+        """Load the newest sound checkpoint; return its state, and the faults of newer ones.
+
+        The damaged ones are removed once a sound one is loaded, so that they are written anew.
+        Raises CorruptError if there are checkpoints and none is sound.
+        """
+        warnings: list[str] = []
+        damaged: list[Path] = []
         for place in self.checkpoints():
             try:
                 files = storage.Folder(place)
@@ -167,14 +174,21 @@ class Run:
                 tensors = _tensors(files, "optimizer.safetensors")
                 loaded = folder.load(place)
             except CheckpointError as error:
-                warnings.append(f"{error} Using the checkpoint before it.")
+                warnings.append(str(error))
+                damaged.append(place)
                 continue
             model.load_state_dict(loaded.state)
             optimizers.restore(model, optimizer, tensors)
             self.log.keep(state["log_lines"])
-            return state, warnings
+            for each in damaged:
+                storage.remove(each)
+            return state, [f"{each} The checkpoint before it is used." for each in warnings]
+        if warnings:
+            raise CorruptError(
+                "\n".join([*warnings, f"No checkpoint in {self.path} is whole. Start a new run."])
+            )
         self.log.keep(0)
-        return None, warnings
+        return None, []
 
     # Models
 
@@ -219,13 +233,19 @@ def _lock(path: Path) -> int:
             import fcntl
 
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         owner = os.read(fd, 100).decode(errors="replace").strip()
         os.close(fd)
         raise TrainingError(
             f"another process ({owner or 'unknown'}) is training in {path.parent}. Wait for it, or "
             f"choose another --out."
         ) from None
-    os.truncate(fd, 0)
-    os.write(fd, f"process {os.getpid()} on {platform.node()}\n".encode())
+    except OSError as error:
+        os.close(fd)
+        raise TrainingError(
+            f"{path} cannot be locked: {error.strerror}. Keep the run on another file system."
+        ) from None
+    with contextlib.suppress(OSError):  # who holds it is for people; the lock itself is held
+        os.truncate(fd, 0)
+        os.write(fd, f"process {os.getpid()} on {platform.node()}\n".encode())
     return fd

@@ -11,6 +11,7 @@ import torch
 from gpt1.checkpoint import folder
 from gpt1.config import RunConfig
 from gpt1.data.batches import Batch, Batches, PackBatches, WindowBatches
+from gpt1.errors import DataError
 from gpt1.model.allocator import keep_freed_memory
 from gpt1.model.device import choose_device, choose_dtype
 from gpt1.model.transformer import Transformer
@@ -35,7 +36,7 @@ def settle(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
             "model": config.model.model_copy(update={"vocab_size": len(tokenizer)}),
             "train": config.train.model_copy(
                 update={
-                    "device": device.type,
+                    "device": str(device),
                     "dtype": str(dtype).removeprefix("torch."),
                     "micro_batch_size": config.train.micro_batch_size or rows,
                 }
@@ -51,17 +52,27 @@ def run_training(
     batches: Batches,
     validation: WindowBatches | PackBatches | None,
     *,
-    facts: dict[str, Any],
     out: Path | str,
     resume: bool,
 ) -> None:
-    """Train `model` in place and leave the result in OUT/model: the part all training shares."""
+    """Train `model` in place and leave the result in OUT/model: the part all training shares.
+
+    `config` is settled. Raises TrainingError, DataError if there is not one update to make.
+    """
     keep_freed_memory()
     train = config.train
     device, dtype = choose_device(train.device), getattr(torch, train.dtype)
     objective = objectives.BY_NAME[train.loss]
     steps = train.steps or batches.steps(train.epochs)
+    if not steps:
+        raise DataError(
+            "the texts do not fill one update. Give more of them, or a smaller train.batch_size."
+        )
     progress = Progress(train.log_every)
+    facts = {
+        "data": batches.fingerprint,
+        "validation": None if validation is None else validation.fingerprint,
+    }
     model.to(device)
     with Run(out, config, tokenizer, facts, resume=resume) as run:
         if resume and (run.path / "model").is_dir():
@@ -70,10 +81,9 @@ def run_training(
             model.eval()
             return
         micro = train.micro_batch_size or train.batch_size
-        tokens = steps * train.batch_size * config.model.n_ctx
         expected = estimate(
             config.model,
-            tokens=tokens,
+            tokens=steps * train.batch_size * config.model.n_ctx,
             micro_tokens=micro * config.model.n_ctx,
             device=device,
             dtype=dtype,

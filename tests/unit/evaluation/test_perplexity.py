@@ -9,7 +9,7 @@ import torch
 
 from gpt1.config import ModelConfig
 from gpt1.errors import DataError
-from gpt1.evaluation.perplexity import perplexity
+from gpt1.evaluation.perplexity import measure
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
@@ -31,7 +31,7 @@ def test_every_id_but_the_first_counts_once(tokenizer: Tokenizer, n_ctx: int) ->
         start = (target - 1) // n_ctx * n_ctx  # its block begins at a multiple of n_ctx
         logits = model(torch.tensor([ids[start:target]])).logits[0, -1]
         total -= logits.log_softmax(-1)[ids[target]].item()
-    found = perplexity(model, tokenizer, TEXTS)
+    found = measure(model, tokenizer, TEXTS)
     size = sum(len(text.encode()) for text in TEXTS)
     assert found.targets == len(ids) - 1
     assert found.loss == pytest.approx(total / found.targets, rel=1e-5)
@@ -44,4 +44,4 @@ def test_one_token_is_nothing_to_predict(tokenizer: Tokenizer) -> None:
         ModelConfig(vocab_size=len(tokenizer), n_ctx=4, n_embd=4, n_layer=1, n_head=1)
     )
     with pytest.raises(DataError, match="below two"):
-        perplexity(model, tokenizer, ["a"])
+        measure(model, tokenizer, ["a"])

@@ -64,6 +64,30 @@ def test_the_first_update_of_the_article_changes_nothing(
         assert torch.equal(before, tuned.model.state_dict()[name])
 
 
+def test_texts_that_fill_no_update_are_refused(
+    base: gpt1.GPT1, stories: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(gpt1.DataError, match="do not fill one update"):
+        base.finetune(
+            stories, recipe="article", out=tmp_path / "run",
+            overrides=["data.max_pack=60", "train.batch_size=1000", "train.epochs=1"],
+        )  # fmt: skip
+
+
+def test_settings_of_the_model_are_refused(
+    base: gpt1.GPT1, stories: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(gpt1.ConfigError, match="fine-tuning keeps the model's shape"):
+        base.finetune(stories, out=tmp_path / "run", overrides=["model.n_layer=7"])
+
+
+def test_blank_and_long_texts_end_no_run(base: gpt1.GPT1, tmp_path: Path) -> None:
+    texts = ["a " * 300, "the cat", " the dog ran", "an old man", "rain"]
+    base.finetune(
+        texts, prefix="", out=tmp_path / "run", overrides=["train.steps=1", "train.batch_size=1"]
+    )
+
+
 def test_growing_the_vocabulary_leaves_old_logits_alone(shape: ModelConfig) -> None:
     model = Transformer(shape).eval()
     ids = torch.tensor([[3, 1, 4, 1, 5]])

@@ -17,7 +17,7 @@ import gpt1
 from gpt1 import storage
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
-from gpt1.errors import ConfigError, TokenizerError, TrainingError
+from gpt1.errors import ConfigError, CorruptError, Interrupted, TokenizerError, TrainingError
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop
 
@@ -136,7 +136,7 @@ def test_a_signal_saves_and_resumes(
         return update(*args)
 
     monkeypatch.setattr(loop, "_update", signalled)
-    with pytest.raises(loop.Interrupted, match="after update 5 of 10") as stopped:
+    with pytest.raises(Interrupted, match="after update 5 of 10") as stopped:
         train(corpus, tmp_path / "run")
     assert stopped.value.exit_code == 0
     monkeypatch.setattr(loop, "_update", update)
@@ -162,6 +162,50 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
     assert "step-00000010" in said
     assert "resumed at update 9" in said
     assert same(resumed, whole[0])
+
+
+def test_a_damaged_checkpoint_is_written_anew(
+    corpus: Path, tmp_path: Path, whole: tuple[gpt1.GPT1, Path]
+) -> None:
+    run = tmp_path / "run"
+    train(corpus, run)
+    storage.remove(run / "model")
+    damaged = run / "checkpoints" / "step-00000010" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert same(train(corpus, run, resume=True), whole[0])
+    assert storage.Folder(damaged.parent).read("model.safetensors")
+
+
+def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_again(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train(corpus, run)
+    storage.remove(run / "model")
+    before = (run / "metrics.jsonl").read_bytes()
+    for checkpoint in (run / "checkpoints").glob("step-*"):
+        (checkpoint / "state.json").write_text("{}")
+    with pytest.raises(CorruptError, match=r"No checkpoint in .* is whole"):
+        train(corpus, run, resume=True)
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_what_a_killed_writer_left_is_cleared(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(corpus, run)
+    left = run / "checkpoints" / ".step-00000011.new-abcd"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    train(corpus, run, resume=True)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("setting", ["data.valid_share=0.1", "data.prefix=x", "data.words=fast"])
+def test_settings_that_would_change_nothing_are_refused(
+    corpus: Path, tmp_path: Path, setting: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"data\..* is set; shards are text already cut"):
+        train(corpus, tmp_path / "run", setting)
 
 
 def test_two_processes_cannot_train_in_one_folder(corpus: Path, tmp_path: Path) -> None:
