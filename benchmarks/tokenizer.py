@@ -1,7 +1,7 @@
 """How fast is exact tokenisation? spaCy alone, one process cold and warm, all processors.
 
 python benchmarks/tokenizer.py [--data FOLDER] [--megabytes N]
-Prints a table; the last line is one JSON document. Without --data (or GPT1_DATA) it makes text.
+Prints a table; the last line is one JSON document. Without novels it makes text up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ SPACY_SHARE = 2_000_000
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=os.environ.get("GPT1_DATA"))
+    default = Path(__file__).parents[2] / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=os.environ.get("GPT1_DATA", default))
     parser.add_argument("--megabytes", type=float, default=60)
     arguments = parser.parse_args()
     texts, source = load_texts(arguments.data and Path(arguments.data), arguments.megabytes)

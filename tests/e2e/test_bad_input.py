@@ -219,6 +219,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("generate 'the dog' --model tiny --top-p 1.5", 2, ["top_p is 1.5", "less than or equal to 1"]),
     ("generate 'the dog' --model tiny --top-p nan", 2, ["top_p is nan", "finite"]),
     ("generate 'the dog' --model tiny --top-k -4", 2, ["top_k is -4", "equal to 1"]),
+    ("generate 'the dog' --model tiny --top-k 0", 2, ["top_k is 0", "equal to 1"]),
     ("generate 'the dog' --model tiny --set sampling.top_k=0", 2, ["top_k is 0", "equal to 1"]),
     ("generate 'the dog' --model tiny --set sampling.min_p=2", 2, ["min_p is 2", "equal to 1"]),
     ("generate 'the dog' --model tiny --set sampling.repetition_penalty=0", 2,

@@ -219,7 +219,7 @@ def test_the_later_source_wins(tmp_path: Path) -> None:
     assert [run.optimizer.lr for run in found] == [2.5e-4, 2.5e-4, 6.25e-5, 3e-3, 4e-3, 6e-3]
     assert [run.model.n_layer for run in found] == [12, 4, 4, 3, 3, 3]
     assert [run.optimizer.eps for run in found] == [1e-8, 1e-8, 1e-8, 1e-7, 1e-7, 1e-7]
-    assert [run.train.batch_size for run in found] == [64, 64, 32, 32, 32, 32]
+    assert [run.train.batch_size for run in found] == [64, 64, 4, 4, 4, 4]
     assert found[4].train.steps is None
 
 

@@ -67,7 +67,7 @@ def test_the_recipes_hold_what_the_table_of_defects_says() -> None:
     assert (article.train.loss, jokes.train.loss) == ("pack_sum", "token_mean")
     assert (article.optimizer.max_grad_norm, jokes.optimizer.max_grad_norm) == (None, 1)
     assert (article.optimizer.eps, article.optimizer.weight_decay) == (1e-6, 0)
-    assert (jokes.optimizer.lr, jokes.train.batch_size, jokes.train.epochs) == (6.25e-5, 32, 3)
+    assert (jokes.optimizer.lr, jokes.train.batch_size, jokes.train.epochs) == (6.25e-5, 4, 3)
 
 
 def test_the_tour_visits_every_file_and_counts_its_lines() -> None:

@@ -16,6 +16,9 @@ def demo(
         Path | None, typer.Option(help="Jokes to fine-tune on; else some that come along.")
     ] = None,
     column: Annotated[str, typer.Option(help="The jokes' column.")] = "Joke",
+    text_column: Annotated[
+        str | None, typer.Option(help="The text's column, if there are several.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where to keep it all.")] = Path("runs/demo"),
 ) -> None:
     """Pre-train a tiny GPT-1, fine-tune it on jokes, and let it write three.
@@ -33,6 +36,7 @@ def demo(
     from gpt1.data.batches import split_validation
     from gpt1.data.shards import write_shards
     from gpt1.data.tables import open_texts
+    from gpt1.errors import DataError
 
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
@@ -51,15 +55,20 @@ def demo(
         resources.as_file(packaged / "jokes.csv") as own_jokes,
     ):
         heading("1. Text")
-        corpus = open_texts(text or stories)
+        corpus = open_texts(text or stories, text_column)
         texts = list(corpus)
         console.print(str(corpus.accounting))
         plain = jokes is not None and ".txt" in jokes.suffixes
         joke_rows = open_texts(jokes or own_jokes, None if plain else column)
         joke_texts = list(joke_rows)
         console.print(str(joke_rows.accounting))
-    if len(texts) == 1:  # one long text: by its paragraphs
-        texts = [paragraph for paragraph in texts[0].split("\n") if paragraph.strip()]
+    texts, joke_texts = _lines(texts), _lines(joke_texts)
+    for what, found in (("text", texts), ("jokes", joke_texts)):
+        if len(set(found)) < 2:
+            raise DataError(
+                f"the {what} is {len(found)} line; the demo trains on some and holds out others, "
+                f"so it needs at least two that differ. Give more."
+            )
 
     heading("2. A vocabulary of 1,024 pieces, learned from this text")
     tokenizer = gpt1.Tokenizer.train(
@@ -125,6 +134,11 @@ def demo(
         f"  the curves: {place}/pretrain/curves.png and {place}/jokes/curves.png",
         markup=False,
     )
+
+
+def _lines(texts: list[str]) -> list[str]:
+    """Return the lines of a single long text, and several texts as they are."""
+    return [line for line in texts[0].split("\n") if line.strip()] if len(texts) == 1 else texts
 
 
 def _perplexities(run: Path) -> tuple[float, float]:

@@ -12,7 +12,9 @@ def generate(
     model: Annotated[str, typer.Option(help="A name, a folder or a repository.")] = "mini",
     max_new_tokens: Annotated[int | None, typer.Option(help="At most so many; 64.")] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.8,
-    top_k: Annotated[int, typer.Option(help="Of the k likeliest only; 0: of all.")] = 40,
+    top_k: Annotated[
+        int, typer.Option(help="Of the k likeliest; of all: --set sampling.top_k=none.")
+    ] = 40,
     top_p: Annotated[float | None, typer.Option(help="Of the likeliest that sum to p.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
     stop: Annotated[
@@ -39,7 +41,7 @@ def generate(
         set_ or (),
         max_new_tokens=max_new_tokens,
         temperature=temperature,
-        top_k=top_k or None,
+        top_k=top_k,
         top_p=top_p,
         seed=secrets.randbits(32) if seed is None else seed,
         stop=tuple(stop or ()),

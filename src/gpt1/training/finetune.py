@@ -54,6 +54,12 @@ def finetune(
         raise ConfigError(
             "a setting of model.* is given; fine-tuning keeps the model's shape. Leave it out."
         )
+    longest = config.data.max_pack or model.config.n_ctx
+    if config.data.pack == "article" and longest > model.config.n_ctx:
+        raise ConfigError(
+            f"data.max_pack is {longest}; the model has {model.config.n_ctx} positions. Add "
+            f"--set data.max_pack={model.config.n_ctx}."
+        )
     config = config.model_copy(update={"model": model.config})
     seed = config.train.seed
     tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
@@ -76,6 +82,12 @@ def finetune(
         )
     )
     batches = _batches(training, config)
+    short = len(split.training) + len(split.validation) - len(training) - len(held_out)
+    skipped = batches.skipped if isinstance(batches, ArticleBatches) else 0
+    if short or skipped:
+        progress.note(
+            f"left out: {short:,} texts of less than two tokens, {skipped:,} too long for a pack"
+        )
     validation = None
     if held_out:
         validation = PackBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)

@@ -214,10 +214,13 @@ def _tensors(files: storage.Folder, name: str) -> dict[str, Tensor]:
 
 
 def _is_taken(path: Path) -> bool:
-    """Tell whether there is anything at `path` but the lock of a run that never began."""
+    """Tell whether there is anything at `path` but what a run that never began leaves."""
     if not path.is_dir():
         return path.exists()
-    return any(item.name != _LOCK for item in path.iterdir())
+    return any(
+        item.name not in (_LOCK, "run.json") and not item.name.startswith(".run.json.")
+        for item in path.iterdir()
+    )
 
 
 def _lock(path: Path) -> int:

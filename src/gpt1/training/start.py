@@ -23,6 +23,7 @@ from gpt1.training.report import write_curves
 from gpt1.training.run import Run
 
 _MICRO_TOKENS = 8192  # in one forward pass, where no micro_batch_size is set
+_FEW_UPDATES = 50
 EVALUATION_ROWS = 8
 
 
@@ -93,6 +94,12 @@ def run_training(
             f"({steps / batches.steps_per_epoch:.2f} epochs), in {train.dtype} on {train.device}, "
             f"{micro} sequences a forward pass\n{expected}"
         )
+        if steps < _FEW_UPDATES:
+            progress.note(
+                f"only {steps} updates: little will be learned. For more: more text, "
+                f"--set train.epochs={_FEW_UPDATES * train.epochs // steps + 1:.0f}, or a smaller "
+                f"--set train.batch_size."
+            )
         along = everything = None
         if validation is not None:
             along = _evaluator(objective, validation, train.eval_windows, dtype)

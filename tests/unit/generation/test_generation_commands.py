@@ -66,8 +66,9 @@ def test_generate_writes_text_to_stdout_and_its_seed_to_stderr(gpt: GPT1) -> Non
 
 def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
     out, err = run(
-        generate, "My dog", "--temperature", "0", "--max-new-tokens", "9", "--top-k", "0",
-        "--stop", "zz", "--set", "sampling.repetition_penalty=1.5", "--json",
+        generate, "My dog", "--temperature", "0", "--max-new-tokens", "9",
+        "--set", "sampling.top_k=none", "--stop", "zz",
+        "--set", "sampling.repetition_penalty=1.5", "--json",
     )  # fmt: skip
     expected = gpt.generate("My dog", max_new_tokens=9, repetition_penalty=1.5)
     found = json.loads(out)

@@ -178,10 +178,12 @@ def test_the_activation_matches(model_vectors: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_the_full_size_matches_in_float32(model_vectors: dict[str, Any]) -> None:
+@pytest.mark.parametrize("format", ["float32", "float64"])
+def test_the_full_size_matches(model_vectors: dict[str, Any], format: str) -> None:
     full = model_vectors["full_size"]
-    expected = full["float32"]
-    model = hashed.model(ModelConfig(), 0.035, torch.float32)
+    expected = full[format]
+    # the hash is rounded to float32 first, in both
+    model = hashed.model(ModelConfig(), 0.035, torch.float32).to(getattr(torch, format))
     assert model.num_parameters() == full["n_parameters"]
     ids = torch.tensor(full["ids"])
     with torch.no_grad():
@@ -190,10 +192,15 @@ def test_the_full_size_matches_in_float32(model_vectors: dict[str, Any]) -> None
     logits = out.logits[0]
     assert logits.argmax(-1).tolist() == expected["argmax"]
     ends = torch.cat([logits[:, :3], logits[:, -3:]], 1)
-    assert_close(ends, torch.tensor(expected["logits_rows_first3_last3"]), rtol=0, atol=1e-5)
-    assert_close(out.loss, torch.tensor(expected["loss"]), rtol=1e-6, atol=0)
     assert_close(
-        logits[-1].softmax(0).max(), torch.tensor(expected["max_prob_last"]), rtol=1e-5, atol=0
+        ends, torch.tensor(expected["logits_rows_first3_last3"]).to(ends), rtol=0, atol=1e-5
+    )
+    assert_close(out.loss, torch.tensor(expected["loss"]).to(out.loss), rtol=1e-6, atol=0)
+    assert_close(
+        logits[-1].softmax(0).max().float(),
+        torch.tensor(expected["max_prob_last"]),
+        rtol=1e-5,
+        atol=0,
     )
     assert_close(
         logits.double().abs().sum(),
