@@ -85,7 +85,8 @@ class _BlockAttention(torch.autograd.Function):
         shape = grads[0].shape
         grad = grads[0].reshape(q.shape)
         # softmax's gradient is w * (dw - sum(w * dw)), and that sum over keys is this one over D
-        inner = (grad * out).sum(-1, keepdim=True)
+        exact = torch.promote_types(grad.dtype, torch.float32)
+        inner = (grad.to(exact) * out).sum(-1, keepdim=True)
         if ctx.dropout:
             grad = grad * (1 / (1 - ctx.dropout))
         T = q.shape[1]
