@@ -371,7 +371,12 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"finetune jokes.csv {TUNE} --recipe joke", 2, ["recipe is 'joke'", "Did you mean 'jokes'?"]),
     (f"finetune jokes.csv {TUNE} --model nowhere", 1, ["the model is 'nowhere'"]),
     (f"finetune jokes.csv {TUNE} --out run", 1, ["a run is already in run"]),
-    (f"finetune jokes.csv {TUNE} --recipe article", 2, ["do not fill one pack", "documents"]),
+    (f"finetune jokes.csv {TUNE} --recipe article", 2, ["max_pack is 500", "--set data.max_pack=32"]),
+    (
+        f"finetune jokes.csv {TUNE} --recipe article --set data.max_pack=32",
+        2,
+        ["fill one", "Give"],
+    ),
     ("demo --text missing.txt --out new", 2, ["no file missing.txt"]),
     ("demo --text text.txt --jokes words.csv --column Jokes --out new", 2, ["no column 'Jokes'"]),
 ]  # fmt: skip

@@ -241,7 +241,7 @@ def test_a_preset_can_be_a_file_of_ones_own(tmp_path: Path) -> None:
         ("train.keep_best=false", False),
         ("optimizer.max_grad_norm=none", None),
         ("data.words=none", None),
-        ("data.prefix=A joke: ", "A joke:"),
+        ("data.prefix=A joke: ", "A joke: "),
         ('data.prefix="A joke: "', "A joke: "),
         ("data.prefix=", ""),
         ("data.prefix=a=b", "a=b"),
