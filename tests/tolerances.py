@@ -25,3 +25,6 @@ TWIN = {"rtol": 1e-10, "atol": 1e-10}
 
 BF16 = 2e-2
 """Largest difference over largest magnitude, in bfloat16."""
+
+RANKS = 1e-5
+"""Weights of a run shared by ranks against one process's, by tensor norm, float32."""

@@ -143,6 +143,23 @@ class TrainConfig(Settings):
     """Evaluations without a better validation loss before the run stops."""
     keep_best: bool = True
     """End with the checkpoint of the best validation loss, not the last."""
+    snapshots: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    """Shares of the run after which its weights are kept for good, e.g. [0.01, 0.1, 1.0]."""
+    sample_prompt: str = "It was a"
+    """What the model continues at every evaluation, to be looked at; "" is nothing."""
+    max_skipped: int = Field(3, ge=0)
+    """Updates in a row that are left out because their loss is not finite, before the run stops."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of each block; auto: on CUDA."""
+    tensorboard: bool = False
+    """Write RUN/tensorboard too (extra gpt1[track])."""
+
+
+class DistributedConfig(Settings):
+    """Several processes, started by torchrun."""
+
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """ddp: a whole model each; fsdp: weights, gradients and optimizer shared out (FSDP2)."""
 
 
 class RunConfig(Settings):
@@ -153,6 +170,7 @@ class RunConfig(Settings):
     schedule: ScheduleConfig = ScheduleConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    distributed: DistributedConfig = DistributedConfig()
 
 
 S = TypeVar("S", bound=Settings)

@@ -112,8 +112,8 @@ class FolderWriter:
     def __enter__(self) -> Self:
         path = self.path
         check_free(path, replace=self._replace)
+        make_folder(path.parent)
         with refusals("create a folder in", path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mktemp(prefix=f".{path.name}.new-", dir=path.parent))
             disk.make_folder(self._folder)
         return self
@@ -230,8 +230,8 @@ def write_folder(
 def write_file(path: Path | str, data: bytes) -> None:
     """Write one file so that a reader sees the old or the new one. Raises StorageError."""
     path = Path(path)
+    make_folder(path.parent)
     with refusals("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mktemp(prefix=f".{path.name}.new-", dir=path.parent))
         fd = disk.create(new)
         try:
@@ -249,9 +249,16 @@ def write_file(path: Path | str, data: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, if they are not there. Raises StorageError."""
+    """Make a folder and those above it, if they are not there, to stay. Raises StorageError."""
+    missing = [place for place in (path, *path.parents) if not place.is_dir()]
     with refusals("create", path):
-        path.mkdir(parents=True, exist_ok=True)
+        for place in reversed(missing):
+            try:
+                disk.make_folder(place)
+            except FileExistsError:
+                if not place.is_dir():  # else another process was faster
+                    raise
+            disk.flush_folder(place.parent)  # or a power loss takes it and all that is in it
 
 
 def remove_leftovers(path: Path) -> None:
@@ -293,6 +300,8 @@ class Log:
                 size = os.fstat(fd).st_size
                 try:
                     _write_all(fd, data)
+                    if not size:  # a new file: its name must last too
+                        disk.flush_folder(self.path.parent)
                 except OSError:
                     disk.truncate(self.path, size)  # half a line would spoil the next one
                     raise
@@ -360,6 +369,11 @@ class Folder:
     def sha256(self, name: str) -> str:
         """Return the recorded hash of a file of a folder with a manifest."""
         return str(self._files[name]["sha256"])
+
+    def verify(self) -> None:
+        """Check every file of a folder with a manifest, also those that nobody reads."""
+        for name in self.names() if self.verified else ():
+            self.map(name)
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes, verified."""

@@ -377,8 +377,7 @@ CASES: list[tuple[str, int, list[str]]] = [
         2,
         ["do not fill one pack", "documents"],
     ),
-    ("demo --text missing.txt --out new", 2, ["no file missing.txt"]),
-    ("demo --text text.txt --jokes words.csv --column Jokes --out new", 2, ["no column 'Jokes'"]),
+    ("demo --jokes words.csv --column Jokes --out new", 2, ["no column 'Jokes'"]),
 ]  # fmt: skip
 
 

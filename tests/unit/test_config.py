@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from gpt1.config import (
     DataConfig,
+    DistributedConfig,
     ModelConfig,
     OptimizerConfig,
     RunConfig,
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "schedule": ScheduleConfig,
     "data": DataConfig,
     "train": TrainConfig,
+    "distributed": DistributedConfig,
     "sampling": SamplingConfig,
 }
 TINY = math.ulp(0.0)
@@ -70,6 +72,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("train.eval_windows", [1, 10**9], [0, -1]),
     ("train.log_every", [1, 10**9], [0, -1]),
     ("train.patience", [1, 10**9, None], [0, -1]),
+    ("train.max_skipped", [0, 10**9], [-1]),
     ("sampling.max_new_tokens", [0, 2**20], [-1, 2**20 + 1]),
     ("sampling.max_length", [1, 2**20, None], [0, -1, 2**20 + 1]),
     ("sampling.temperature", [0, 1e4], [-TINY, 1.1e4]),
@@ -92,6 +95,11 @@ WORDS: list[tuple[str, list[Any], list[Any]]] = [
     ("train.dtype", ["auto", "float32", "bfloat16"], ["float16", "float64", 32]),
     ("train.device", ["auto", "cpu", "cuda:1"], [0, ["cpu"]]),
     ("train.keep_best", [True, False], ["perhaps"]),
+    ("train.snapshots", [[], [0.01, 1.0]], [[0.0], [1.01], 0.5, ["all"]]),
+    ("train.sample_prompt", ["", "It was a"], [3]),
+    ("train.compile", ["auto", "on", "off"], ["perhaps", None]),
+    ("train.tensorboard", [True, False], ["perhaps"]),
+    ("distributed.strategy", ["ddp", "fsdp"], ["fsdp1", None]),
     ("sampling.overflow", ["stop", "slide"], ["wrap", None]),
     ("sampling.stop", [[], ["\n"], ("a", "b")], [[""], "\n", [3], None]),
 ]

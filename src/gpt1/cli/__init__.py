@@ -24,6 +24,7 @@ COMMANDS = {
     "pretrain": "Train a model on shards from a random start.",
     "finetune": "Train a model further on one's own texts.",
     "evaluate": "Measure perplexity and bits per byte on a text.",
+    "compare": "Put two runs side by side.",
     "pull": "Fetch a model from the hub.",
     "convert": "Convert a foreign .bin file safely.",
     "verify": "Check a model against the published values.",

@@ -18,24 +18,22 @@ def evaluate(
     import sys
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     import gpt1
+    from gpt1.cli.progress import Progress
     from gpt1.data.tables import open_texts
     from gpt1.evaluation.perplexity import measure
     from gpt1.storage import json_bytes
 
     texts = open_texts(files, column, limit)
     gpt = gpt1.load(model)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("evaluating", total=None)
+    with Progress() as shown:
         found = measure(
             gpt.model,
             gpt.tokenizer,
             texts,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: shown.show(
+                "evaluating", f"{done:,} of {total:,} tokens", done, total
+            ),
         )
     print(texts.accounting, file=sys.stderr)
     if json:

@@ -35,6 +35,7 @@ def finetune(
 
     import gpt1
     from gpt1.data.tables import open_texts
+    from gpt1.training.distributed import is_first
 
     texts = open_texts(file, column, limit)
     rows = list(texts)
@@ -48,4 +49,5 @@ def finetune(
         config=config,
         overrides=[*(set_ or []), *([f"train.steps={steps}"] if steps is not None else [])],
     )
-    print(out / "model")
+    if is_first():  # under torchrun each process comes here
+        print(out / "model")

@@ -28,9 +28,7 @@ def learn_bpe(
     from collections.abc import Iterator
     from time import perf_counter
 
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from gpt1.cli.progress import Progress
     from gpt1.data.tables import open_texts
     from gpt1.storage import check_free, json_bytes
     from gpt1.text.english import without_torch
@@ -38,27 +36,24 @@ def learn_bpe(
 
     texts = open_texts(files, column, limit)
     check_free(out)
-    console = Console(stderr=True)
     start = perf_counter()
-    shown = Progress(console=console, transient=True, disable=not console.is_terminal)
-    with shown as bar, without_torch(), warnings.catch_warnings(record=True) as stopped:
+    shown = Progress()
+    with shown, without_torch(), warnings.catch_warnings(record=True) as stopped:
         warnings.simplefilter("always", UserWarning)
-        reading = bar.add_task("reading", total=None)
-        learning = bar.add_task("learning", total=None, visible=False)
 
         def counted() -> Iterator[str]:
             for text in texts:
                 yield text
-                bar.advance(reading)
+                shown.show("reading", f"{texts.accounting.used:,} documents")
 
         def progress(done: int, wanted: int) -> None:
-            bar.update(learning, completed=done, total=wanted, visible=True)
+            shown.show("learning", f"{done:,} of {wanted:,} merges", done, wanted)
 
         tokenizer = Tokenizer.train(counted(), vocab_size, words, progress=progress)
     tokenizer.save(out)
     seconds = perf_counter() - start
     for warning in stopped:
-        console.print(f"note: {warning.message}", style="yellow", highlight=False)
+        shown.console.print(f"note: {warning.message}", style="yellow")
     if json:
         facts = {
             "tokens": len(tokenizer),

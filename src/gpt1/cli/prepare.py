@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ def prepare(
     tokenizer: Annotated[Path, typer.Option(help="A folder with a vocabulary, or a model's.")],
     column: Annotated[str | None, typer.Option(help="The column with the text.")] = None,
     words: Annotated[str | None, typer.Option(help="original, slow or fast.")] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Processes here, or Ray (RAY_ADDRESS, else here)."),
+    ] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
@@ -24,38 +28,35 @@ def prepare(
 
     The shards keep their tokenizer with them: gpt1 pretrain needs nothing else.
     """
+    import sys
+    from contextlib import ExitStack, redirect_stdout
     from dataclasses import asdict
     from time import perf_counter
 
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from gpt1.checkpoint import hub
-    from gpt1.data.shards import write_shards
+    from gpt1.cli.progress import Progress
+    from gpt1.data.shards import Encoder, write_shards
     from gpt1.data.tables import open_texts
     from gpt1.storage import json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
     texts = open_texts(files, column, limit)
-    console = Console(stderr=True)
     start = perf_counter()
-    shown = Progress(
-        TextColumn("preparing"),
-        BarColumn(),
-        TextColumn("{task.fields[documents]:,} documents, {task.fields[size]:.1f} MB"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with shown as bar, without_torch():
-        task = bar.add_task("", total=None, documents=0, size=0.0)
+    with ExitStack() as stack:
+        shown = stack.enter_context(Progress())
+        stack.enter_context(without_torch())
 
         def progress(documents: int, size: int) -> None:
-            bar.update(task, documents=documents, size=size / 1e6)
+            shown.show("preparing", f"{documents:,} documents, {size / 1e6:.1f} MB")
 
-        encoder = Tokenizer.load(hub.of_run(tokenizer), words=words)
+        local = Tokenizer.load(hub.of_run(tokenizer), words=words)
+        encoder: Encoder = local
+        if engine == "ray":
+            from gpt1.data.ray_engine import RayEncoder
+
+            stack.enter_context(redirect_stdout(sys.stderr))  # where Ray tells of what it lost
+            encoder = stack.enter_context(RayEncoder(local))
         summary = write_shards(out, texts, encoder, workers=workers, progress=progress)
     seconds = perf_counter() - start
     if json:

@@ -25,9 +25,10 @@ def pretrain(
 ) -> None:
     """Train a model on shards from a random start.
 
-    The run's folder holds metrics.jsonl, checkpoints and, at the end, model/ and curves.png.
+    The run's folder holds metrics.jsonl, checkpoints and, at the end, model/ and report.html.
     """
     import gpt1
+    from gpt1.training.distributed import is_first
 
     gpt1.pretrain(
         data,
@@ -39,4 +40,5 @@ def pretrain(
         config=config,
         overrides=[*(set_ or []), *([f"train.steps={steps}"] if steps is not None else [])],
     )
-    print(out / "model")
+    if is_first():  # under torchrun each process comes here
+        print(out / "model")

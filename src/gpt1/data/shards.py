@@ -154,18 +154,23 @@ class Shards:
         if not folder.verified or _DATA not in folder:
             raise DataError(f"{path} holds no prepared text. Make it with gpt1 prepare.")
         data = folder.json(_DATA)
-        if data.get("format") != 1:
+        number = data.get("format") if isinstance(data, dict) else None
+        if number != 1:
             raise DataError(
-                f"{path} is of format {data.get('format')!r}; this version reads 1. Run gpt1 "
+                f"{path} is of format {number!r}; this version reads 1. Run gpt1 "
                 f"prepare again, or install a newer gpt1."
             )
-        self.summary = Summary(**data)
-        names = [_shard(i) for i in range(self.summary.shards)]
-        self._shards = [np.frombuffer(folder.map(name), dtype="<u2") for name in names]
-        self._starts = np.cumsum([0, *map(len, self._shards)])
-        self.offsets: NDArray[np.uint64] = np.frombuffer(folder.map(_DOCUMENTS), dtype="<u8")
-        """Where each document starts, and the end, (documents + 1,)."""
-        if not self._starts[-1] == self.offsets[-1] == self.tokens:
+        try:
+            self.summary = Summary(**data)
+            names = [_shard(i) for i in range(self.summary.shards)]
+            self._shards = [np.frombuffer(folder.map(name), dtype="<u2") for name in names]
+            self._starts = np.cumsum([0, *map(len, self._shards)])
+            self.offsets: NDArray[np.uint64] = np.frombuffer(folder.map(_DOCUMENTS), dtype="<u8")
+            """Where each document starts, and the end, (documents + 1,)."""
+            whole = self._starts[-1] == self.offsets[-1] == self.tokens
+        except (TypeError, ValueError, IndexError):  # written by no gpt1, manifest and all
+            whole = False
+        if not whole:
             raise CorruptError(
                 f"{path} does not hold what its {_DATA} says. Run gpt1 prepare again."
             )

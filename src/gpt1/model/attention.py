@@ -7,6 +7,8 @@ falls back to the whole square, in float32, as soon as there is dropout.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,6 +36,36 @@ def weigh(
     if dropout:
         weights = weights * keep_mask(weights, dropout) / (1 - dropout)
     return weights @ v, weights
+
+
+class Packed:
+    """Documents packed into rows, for torch's flex kernel, which skips blocks that nobody sees.
+
+    segments (B, T): positions see only their own segment, and what stands before them. For a GPU;
+    the kernel has no dropout, and no backward pass on a CPU.
+    """
+
+    def __init__(self, segments: Tensor) -> None:
+        from torch.nn.attention.flex_attention import create_block_mask  # slow to import
+
+        def visible(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            return (q >= k) & (segments[b, q] == segments[b, k])
+
+        B, T = segments.shape
+        self._mask = create_block_mask(visible, B, None, T, T, device=segments.device)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return attention's output (B, H, T, D)."""
+        out: Tensor = _flex(q.device.type)(q, k, v, block_mask=self._mask)
+        return out
+
+
+@functools.cache
+def _flex(device: str) -> Callable[..., Any]:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    found: Callable[..., Any] = flex_attention
+    return torch.compile(found) if device == "cuda" else found
 
 
 def block_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gpt1.config import ModelConfig
 from gpt1.errors import ContextError, InputError
-from gpt1.model.attention import block_attention, causal, weigh
+from gpt1.model.attention import Packed, block_attention, causal, weigh
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
 from gpt1.model.losses import linear_cross_entropy
@@ -52,7 +52,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | None,
+        mask: Tensor | Packed | None,
         cache: KeyValueCache | None,
         layer: int,
         weights_wanted: bool,
@@ -63,7 +63,9 @@ class Attention(nn.Module):
             k, v = cache.update(layer, k, v)  # (B, H, S, D)
         dropout = self.attn_pdrop if self.training else 0.0
         weights = None
-        if weights_wanted:
+        if isinstance(mask, Packed):
+            y = mask.attend(q, k, v)
+        elif weights_wanted:
             y, weights = weigh(q, k, v, mask, dropout)
         elif x.device.type == "cpu" and cache is None:
             y = block_attention(q, k, v, mask, dropout)
@@ -108,7 +110,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | None,
+        mask: Tensor | Packed | None,
         cache: KeyValueCache | None,
         layer: int,
         weights_wanted: bool,
@@ -201,10 +203,22 @@ class Transformer(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
+        segments: Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """Return the last block's states (B, T, C), before the head: what the objectives read."""
-        return self._encode(ids, attention_mask, position_ids, None, cache, False, False)[0]
+        """Return the last block's states (B, T, C), before the head: what the objectives read.
+
+        segments (B, T): positions see only their own one (documents packed into a row), 0 is
+        padding; instead of attention_mask.
+        """
+        mask: Tensor | Packed | None = attention_mask
+        if segments is not None:
+            drops = self.training and self.config.attn_pdrop > 0
+            if ids.device.type == "cuda" and not drops:
+                mask = Packed(segments)
+            else:
+                mask = (segments[:, :, None] == segments[:, None, :])[:, None]  # (B, 1, T, T)
+        return self._encode(ids, mask, position_ids, None, cache, False, False)[0]
 
     def num_parameters(self) -> int:
         """Return the number of weights, the tied head counted once (spec 1.9.1)."""
@@ -213,7 +227,7 @@ class Transformer(nn.Module):
     def _encode(
         self,
         ids: Tensor,
-        attention_mask: Tensor | None,
+        attention_mask: Tensor | Packed | None,
         position_ids: Tensor | None,
         token_type_ids: Tensor | None,
         cache: KeyValueCache | None,
@@ -231,7 +245,10 @@ class Transformer(nn.Module):
                 f"the input is {past + T} ids long; the model has {self.config.n_ctx} positions. "
                 f"Shorten it, or split it into windows."
             )
-        if cache is None:
+        mask: Tensor | Packed | None
+        if isinstance(attention_mask, Packed):
+            mask = attention_mask
+        elif cache is None:
             mask = _mask(attention_mask, T, ids.device)
         else:
             if attention_mask is not None:

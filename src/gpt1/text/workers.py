@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
+from threading import Timer
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,10 @@ _JOB = 1 << 19
 """Characters a job: enough to hide the cost of sending it, few enough to share out evenly."""
 _AHEAD = 4
 """Jobs a process that wait or are done, so that memory is bounded."""
+_PATIENCE = 60.0
+"""Seconds, and one for each _SLOWEST characters, until a silent worker is ended as if lost."""
+_SLOWEST = 20_000
+"""Characters a second that any machine reaches many times over."""
 _MAIN = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from gpt1.text.workers import serve; serve()"
@@ -144,9 +149,15 @@ class _Process:
             _send(self._in, json.dumps(tokenizer.state()).encode())
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
-        """Return the ids. Raises InputError; EOFError or OSError if the worker is gone."""
-        _send(self._in, json.dumps(texts).encode())
-        kind, lengths, ids = (_receive(self._out) for _ in range(3))
+        """Return the ids. Raises InputError; EOFError or OSError if it is gone or hangs."""
+        watch = Timer(_PATIENCE + sum(map(len, texts)) / _SLOWEST, self._process.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            _send(self._in, json.dumps(texts).encode())
+            kind, lengths, ids = (_receive(self._out) for _ in range(3))
+        finally:
+            watch.cancel()
         if kind == b"error":
             raise InputError(lengths.decode())
         ends = np.cumsum(np.frombuffer(lengths, np.int64))[:-1]
@@ -156,7 +167,11 @@ class _Process:
         with suppress(OSError):
             self._in.close()  # a worker ends when its input does
         self._out.close()
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:  # it hangs
+            self._process.kill()
+            self._process.wait()
 
 
 def serve() -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from gpt1.config import ModelConfig
-from gpt1.model.losses import CHUNK
+from gpt1.model.losses import CHUNK, linear_cross_entropy
+from gpt1.model.transformer import Block, Transformer
 from gpt1.training.progress import duration
 
-_TYPICAL_SHARE = 0.5  # of the matrix peak, that whole training steps reach here
+LIBRARIES = 340 << 20
+"""Bytes that Python, torch and the tokenizer take before there is a model."""
+_PROBED = {"cpu": 1024}  # tokens that fill a device; a GPU wants more
+_PROBED_ELSEWHERE = 8192
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Memory in bytes and time in seconds, and what they were worked out from."""
+    """A run's memory in bytes (without LIBRARIES), time in seconds, and the speed behind it."""
 
     memory: int
     seconds: float
@@ -24,10 +30,11 @@ class Estimate:
     flops_per_second: float
 
     def __str__(self) -> str:
+        speed = self.flops_per_second / (6 * self.parameters)
         return (
-            f"{self.parameters:,} parameters; about {self.memory / 2**30:.1f} GiB of memory and "
-            f"{duration(self.seconds)} (this device multiplies "
-            f"{self.flops_per_second / 1e9:,.0f} GFLOP/s)"
+            f"{self.parameters:,} parameters; about "
+            f"{(self.memory + LIBRARIES) / 2**30:.1f} GiB of memory and {duration(self.seconds)} "
+            f"({speed:,.0f} tokens/s, measured here: {self.flops_per_second / 1e9:,.0f} GFLOP/s)"
         )
 
 
@@ -37,9 +44,8 @@ def count_parameters(config: ModelConfig) -> int:
     >>> count_parameters(ModelConfig())
     116534784
     """
-    c = config.n_embd
-    block = (3 * c * c + 3 * c) + (c * c + c) + (4 * c * c + 4 * c) + (4 * c * c + c) + 4 * c
-    return (config.vocab_size + config.n_ctx) * c + config.n_layer * block
+    with torch.device("meta"):
+        return Transformer(config).num_parameters()
 
 
 def estimate(
@@ -52,9 +58,9 @@ def estimate(
 ) -> Estimate:
     """Estimate a run over `tokens` in all, `micro_tokens` in one forward pass.
 
-    Memory: weights, gradients and Adam's two moments in float32, a 16-bit copy under autocast, one
-    micro-batch's activations and one chunk of logits. Time: 6 FLOP a parameter and token, at a
-    typical share of the matrix speed measured here.
+    Memory: weights, gradients and Adam's two moments in float32, a 16-bit copy under autocast; on
+    top of it, one micro-batch's activations and a chunk of logits, or a checkpoint while it is
+    written. Time: one block and the head, forward and backward, measured on `device`.
     """
     parameters = count_parameters(config)
     width = 2 if dtype == torch.bfloat16 else 4
@@ -63,18 +69,46 @@ def estimate(
         attention = config.n_head * config.n_ctx * (2 if config.attn_pdrop else 1)
     activations = micro_tokens * config.n_layer * (34 * config.n_embd + attention) * width
     logits = min(CHUNK, micro_tokens) * config.vocab_size * (8 + width)
-    memory = parameters * (16 + (2 if width == 2 else 0)) + activations + logits
-    rate = _matrix_speed(config.n_embd, device, dtype)
-    return Estimate(memory, 6 * parameters * tokens / (rate * _TYPICAL_SHARE), parameters, rate)
+    fixed = parameters * (16 + (2 if width == 2 else 0))
+    memory = fixed + max(activations + logits, 12 * parameters)
+    each = _seconds_per_token(config, micro_tokens, device, dtype)
+    return Estimate(memory, tokens * each, parameters, 6 * parameters / each)
 
 
-def _matrix_speed(width: int, device: torch.device, dtype: torch.dtype) -> float:
-    """Return FLOP/s of a (1024, C) x (C, 4C) product."""
-    a = torch.ones(1024, width, device=device, dtype=dtype)
-    b = torch.ones(width, 4 * width, device=device, dtype=dtype)
-    best = float("inf")
+def _seconds_per_token(
+    config: ModelConfig, micro_tokens: int, device: torch.device, dtype: torch.dtype
+) -> float:
+    """Time a block and the head on a few rows, and add up what the whole model would take."""
+    C, T = config.n_embd, config.n_ctx
+    rows = max(1, min(micro_tokens, _PROBED.get(device.type, _PROBED_ELSEWHERE)) // T)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), device:
+        block = Block(config).train()
+        h = torch.randn(rows, T, C, requires_grad=True)
+        hidden = torch.randn(min(CHUNK, rows * T), C, requires_grad=True)
+        tokens = torch.randn(config.vocab_size, C).mul_(config.initializer_range).requires_grad_()
+        labels = torch.randint(config.vocab_size, (len(hidden),))
+
+        def through_block() -> torch.Tensor:
+            out: torch.Tensor = block(h, None, None, 0, False)[0]
+            return out.sum()
+
+        def through_head() -> torch.Tensor:
+            return linear_cross_entropy(hidden, tokens, labels)[0]
+
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            block_seconds = _median_seconds(through_block)
+            head_seconds = _median_seconds(through_head)
+    return config.n_layer * block_seconds / (rows * T) + head_seconds / len(hidden)
+
+
+def _median_seconds(loss: Callable[[], torch.Tensor]) -> float:
+    """Return the median time of `loss` and its gradients, after a first time that warms up."""
+    taken = []
     for _ in range(4):
         began = time.perf_counter()
-        (a @ b).sum().item()
-        best = min(best, time.perf_counter() - began)
-    return 2 * a.numel() * 4 * width / best
+        value = loss()
+        value.backward()  # type: ignore[no-untyped-call]
+        if value.is_cuda:
+            torch.cuda.synchronize(value.device)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])

@@ -24,6 +24,7 @@ from gpt1.generation import engine, quantize
 from gpt1.model.transformer import Transformer, grow_vocabulary
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.text.vocabulary import END_OF_TEXT
+from gpt1.training import distributed
 from gpt1.training.copying import copied
 from gpt1.training.progress import Progress
 from gpt1.training.start import EVALUATION_ROWS, run_training, settle
@@ -43,7 +44,7 @@ def finetune(
     file: Path | str | None = None,
     overrides: Sequence[str] = (),
 ) -> tuple[Transformer, Tokenizer]:
-    """Train `model` in place on texts; see GPT1.finetune."""
+    """Train `model` on texts; see GPT1.finetune."""
     config = load_run(
         recipe=recipe,
         file=file,
@@ -72,7 +73,7 @@ def finetune(
     training = _encode(tokenizer, split.training, config.data)
     held_out = _encode(tokenizer, split.validation, config.data)
     tokenizer.close()  # its processes would idle through the training
-    progress = Progress(config.train.log_every)
+    progress = Progress(config.train.log_every, distributed.console())
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
         + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")
@@ -91,7 +92,7 @@ def finetune(
     validation = None
     if held_out:
         validation = PackBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
-    run_training(
+    model = run_training(
         model,
         tokenizer,
         config,
@@ -100,9 +101,10 @@ def finetune(
         out=out,
         resume=resume,
     )
-    length = min(1 + len(tokenizer.encode(config.data.prefix)), model.config.n_ctx - 1)
-    starts = [doc[:length].tolist() for doc in (held_out or training)]
-    progress.note(_copying(model, tokenizer, split.training, starts, config.train.seed))
+    if distributed.is_first():
+        length = min(1 + len(tokenizer.encode(config.data.prefix)), model.config.n_ctx - 1)
+        starts = [doc[:length].tolist() for doc in (held_out or training)]
+        progress.note(_copying(model, tokenizer, split.training, starts, config.train.seed))
     return model, tokenizer
 
 

@@ -2,7 +2,8 @@
 
 Everything that happens in update s is a pure function of (weights, optimizer state, seed, s): the
 data of s comes from its number, and the dropout masks from a generator seeded by it. A checkpoint
-therefore needs no generator states to continue bit for bit.
+therefore needs no generator states to continue bit for bit. All ranks run this loop in step
+(`distributed`); the first of them writes.
 """
 
 from __future__ import annotations
@@ -12,24 +13,30 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from gpt1.config import RunConfig, TrainConfig
 from gpt1.data.batches import Batch, Batches
 from gpt1.errors import Interrupted, TrainingError
 from gpt1.model.transformer import Transformer
 from gpt1.training import optimizers, schedules
+from gpt1.training.distributed import Ranks, load_weights, reshard, unsynchronised
 from gpt1.training.objectives import Objective
 from gpt1.training.progress import Progress
-from gpt1.training.run import Run
+from gpt1.training.run import Checkpoint, Run
+from gpt1.training.tracking import Tensorboard
 
-Evaluator = Callable[[Transformer], dict[str, float]]
+Evaluator = Callable[[nn.Module], dict[str, float]]
+"""From the objective as a module (`distributed.Step`) to figures, {"loss": ...} at least."""
+Sampler = Callable[[Transformer], str]
 
 
 @dataclass(frozen=True)
@@ -45,128 +52,257 @@ def train(
     batches: Batches,
     objective: Objective,
     evaluate: Evaluator | None,
+    sample: Sampler | None,
     *,
     run: Run,
+    ranks: Ranks,
     steps: int,
     dtype: torch.dtype,
     progress: Progress,
 ) -> Result:
     """Train `model` in place for `steps` updates, or on from the run's last checkpoint.
 
-    `evaluate` returns at least {"loss": validation loss}; with it the best model is kept in the
-    run. Raises TrainingError when the loss or the gradients are no longer finite, and Interrupted
-    after a checkpoint when the process is asked to stop.
+    With `evaluate` the model of the best validation loss is kept in the run; `sample` writes
+    something, to be looked at, as often. Raises TrainingError when losses or gradients are no
+    longer finite or memory is short, and Interrupted after a checkpoint when asked to stop.
     """
     config, settings = run.config, run.config.train
+    step = ranks.wrap(model, objective, config.distributed)
     optimizer = optimizers.build(model, config.optimizer)
-    state, warnings = run.restore(model, optimizer)
+    found, warnings = run.restore() if ranks.first else (None, [])
     for warning in warnings:
         progress.note(warning)
-    if state is None:
-        state = {"step": 0, "log_lines": 0, "best": None, "worse": 0, "tokens": 0, "seconds": 0.0}
+    place = ranks.agree(None if found is None else str(found.path))
+    if place is not None:
+        found = found or Checkpoint.read(Path(place))
+        load_weights(model, found.weights)
+        optimizers.restore(model, optimizer, found.moments)
+    state = {**_START, **(found.state if found is not None else {})}
+    board = None
+    if settings.tensorboard and ranks.first:
+        board = Tensorboard(run.path / "tensorboard", None if found is None else state["step"] + 1)
+
+    def record(line: dict[str, Any]) -> None:
+        state["log_lines"] += 1
+        if ranks.first:
+            run.log.append(line)
+            progress.show(line)
+        if board is not None:
+            board.record(line)
+
+    def look(at: int) -> None:
+        """Evaluate and sample after `at` updates; keep the best model."""
+        whole = ranks.whole(model)
+        if sample is not None and at:
+            text = sample(whole) if ranks.first else None
+            record({"step": at, "sample": text})
+        if evaluate is None:
+            return
+        figures = ranks.agree(evaluate(step))
+        if not math.isfinite(figures["loss"]):
+            raise TrainingError(
+                f"after update {at} the validation loss is {figures['loss']}; it must be finite. "
+                f"The last checkpoint is untouched. {_ADVICE}"
+            )
+        record({"step": at, **{f"valid_{name}": value for name, value in figures.items()}})
+        if state["best"] is not None and figures["loss"] >= state["best"]:
+            state["worse"] += 1
+        elif at:
+            state["best"], state["worse"] = figures["loss"], 0
+            if settings.keep_best and ranks.first:
+                run.save_best(whole, {"training": {"step": at, **figures}})
+
+    if found is None:
         if evaluate is not None:
-            _record(run, state, {"step": 0, **_prefixed(evaluate(model))}, progress)
+            look(0)
     else:
         progress.note(f"resumed at update {state['step']}")
     every = settings.eval_every or max(1, steps // 10)
+    snapshots = {math.ceil(share * steps) for share in settings.snapshots}
     started = time.monotonic() - state["seconds"]
     progress.start(steps, state["step"])
     try:
         with _stop_requests() as requests:
             while state["step"] < steps and not _exhausted(state, settings):
-                step: int = state["step"]
+                update: int = state["step"]
                 began = time.monotonic()
-                rate = config.optimizer.lr * schedules.factor(config.schedule, step, steps)
-                loss, norm, tokens = _update(
-                    model, batches.update(step), objective, optimizer, config, rate, dtype, step
-                )
-                state["step"] = step + 1
-                state["tokens"] += tokens
+                data = batches.update(update, ranks.rank, ranks.count)
+                waited = time.monotonic() - began
+                rate = config.optimizer.lr * schedules.factor(config.schedule, update, steps)
+                try:
+                    made = _update(
+                        step, data, objective, optimizer, config, rate, dtype, update, ranks,
+                        requests,
+                    )  # fmt: skip
+                except (MemoryError, RuntimeError) as error:
+                    if not _is_memory(error):
+                        raise
+                    raise TrainingError(
+                        f"memory ran out at update {update + 1}. The last checkpoint is untouched: "
+                        f"free some memory and --resume, or start a run with a smaller "
+                        f"train.micro_batch_size ({settings.micro_batch_size} now)."
+                    ) from error
+                taken = time.monotonic() - began
+                state["step"] = done = update + 1
+                state["tokens"] += made.tokens
                 state["seconds"] = time.monotonic() - started
-                _record(
-                    run,
-                    state,
-                    {
-                        "step": step + 1,
-                        "loss": loss,
-                        "lr": rate,
-                        "grad_norm": norm,
-                        "tokens": state["tokens"],
-                        "tokens_per_second": round(tokens / (time.monotonic() - began), 1),
-                        "seconds": round(state["seconds"], 3),
-                    },
-                    progress,
-                )
-                done = step + 1 == steps
-                if evaluate is not None and (done or (step + 1) % every == 0):
-                    found = evaluate(model)
-                    _record(run, state, {"step": step + 1, **_prefixed(found)}, progress)
-                    if state["best"] is None or found["loss"] < state["best"]:
-                        state["best"], state["worse"] = found["loss"], 0
-                        if settings.keep_best:
-                            run.save_best(model, {"training": {"step": step + 1, **found}})
-                    else:
-                        state["worse"] += 1
-                done = done or _exhausted(state, settings)
-                if done or requests or (step + 1) % settings.save_every == 0:
-                    run.save(model, optimizer, state)
-                if requests and not done:
+                finite = math.isfinite(made.loss) and math.isfinite(made.norm)
+                if finite:
+                    state["skipped"] = 0
+                    record(
+                        {
+                            "step": done,
+                            "loss": made.loss,
+                            "lr": rate,
+                            "grad_norm": made.norm,
+                            "tokens": state["tokens"],
+                            "tokens_per_second": round(made.tokens / taken, 1),
+                            "seconds": round(state["seconds"], 3),
+                            "loader_share": round(waited / taken, 5),
+                        }
+                    )
+                else:
+                    _skip(state, made, settings, record)
+                ended = done == steps
+                if ended or done % every == 0:
+                    look(done)
+                if done in snapshots:
+                    whole = ranks.whole(model)
+                    if ranks.first:
+                        run.save_snapshot(whole, done)
+                ended = ended or _exhausted(state, settings)
+                if ended or made.stop or done % settings.save_every == 0:
+                    _save(run, ranks, model, optimizer, state)
+                if made.stop and not ended:
+                    number = requests[0] if requests else signal.SIGTERM  # another rank was asked
                     raise Interrupted(
-                        f"stopped after update {step + 1} of {steps}, as asked. All is saved in "
+                        f"stopped after update {done} of {steps}, as asked. All is saved in "
                         f"{run.path}; --resume goes on from there.",
-                        exit_code=130 if requests[0] == signal.SIGINT else 0,
+                        exit_code=130 if number == signal.SIGINT else 0,
                     )
     finally:
         progress.stop()
+        if board is not None:
+            board.close()
     reason = "all updates done"
     if _exhausted(state, settings):
         reason = f"no better validation loss in {state['worse']} evaluations"
-    if state["best"] is not None and settings.keep_best:
-        run.load_best(model)
     return Result(state["step"], reason)
 
 
-def _exhausted(state: Mapping[str, Any], settings: TrainConfig) -> bool:
-    return settings.patience is not None and state["worse"] >= settings.patience
+_START: dict[str, Any] = {
+    "step": 0, "log_lines": 0, "best": None, "worse": 0, "skipped": 0, "tokens": 0, "seconds": 0.0,
+}  # fmt: skip
+_ADVICE = (
+    "Lower optimizer.lr, warm up for longer, or train with --set train.dtype=float32; a text full "
+    "of damaged characters can do it too."
+)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What an update came to, over all ranks; `stop` if any of them is asked to stop."""
+
+    loss: float
+    norm: float
+    tokens: int
+    stop: bool
 
 
 def _update(
-    model: Transformer,
+    step: nn.Module,
     batches: list[Batch],
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     config: RunConfig,
     rate: float,
     dtype: torch.dtype,
-    step: int,
-) -> tuple[float, float, int]:
-    """Make one update from its micro-batches; return loss, gradient norm and target tokens."""
-    model.train()
-    totals = _totals(objective, batches)
+    update: int,
+    ranks: Ranks,
+    requests: Sequence[int] = (),
+) -> _Made:
+    """Make one update from this rank's micro-batches, unless its loss is not finite."""
+    step.train()
+    names = list(objective.weights)
+    counted = [objective.counts(batch) for batch in batches]
+    tokens = float(sum(batch.targets for batch in batches))
+    *counts, tokens = ranks.sum([*(sum(c[name] for c in counted) for name in names), tokens])
+    totals = dict(zip(names, counts, strict=True))
+    divisors = totals if objective.averaged else dict.fromkeys(names, 1.0)
     optimizer.zero_grad(set_to_none=True)
-    sums: dict[str, Any] = dict.fromkeys(totals, 0.0)
+    sums: dict[str, Any] = dict.fromkeys(names, 0.0)
+    sample = ranks.rank * config.train.batch_size // ranks.count  # its number within the update
     for i, batch in enumerate(batches):
-        torch.manual_seed(_seed(config.train.seed, step, i))  # dropout's masks
-        with autocast(model, dtype):
-            terms = objective.sums(model, batch)
-        divisors = totals if objective.averaged else dict.fromkeys(totals, 1.0)
-        loss = sum(objective.weights[name] / divisors[name] * term for name, term in terms.items())
-        assert isinstance(loss, torch.Tensor)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for name, term in terms.items():
-            sums[name] += term.detach()
-    value = float(sum(objective.weights[name] * sums[name] / totals[name] for name in sums))
-    norm = float(optimizers.clip(model.parameters(), config.optimizer.max_grad_norm))
-    if not math.isfinite(value) or not math.isfinite(norm):
+        torch.manual_seed(_seed(config.train.seed, update, sample))  # dropout's masks
+        sample += len(batch.ids)
+        with unsynchronised(step, last=i + 1 == len(batches)):
+            with autocast(step, dtype):
+                terms = step(batch)
+            loss = sum(objective.weights[name] / divisors[name] * terms[name] for name in names)
+            assert isinstance(loss, torch.Tensor)
+            loss = loss * ranks.count  # the ranks' gradients are averaged, not summed
+            loss.backward()  # type: ignore[no-untyped-call]
+        for name in names:
+            sums[name] += terms[name].detach()
+    *losses, stopping = ranks.sum([*(float(sums[name]) for name in names), float(bool(requests))])
+    value = sum(
+        objective.weights[name] * loss / totals[name]
+        for name, loss in zip(names, losses, strict=True)
+    )
+    norm = optimizers.clip(step.parameters(), config.optimizer.max_grad_norm)
+    if math.isfinite(value) and math.isfinite(norm):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    return _Made(value, norm, int(tokens), stopping > 0)
+
+
+def _skip(
+    state: dict[str, Any],
+    made: _Made,
+    settings: TrainConfig,
+    record: Callable[[dict[str, Any]], None],
+) -> None:
+    """Take note of an update that was left out; raise TrainingError if it is one too many."""
+    done, size = state["step"], settings.batch_size
+    state["skipped"] += 1
+    found = f"the loss is {made.loss} and the gradient norm {made.norm}"
+    if state["skipped"] > settings.max_skipped:
         raise TrainingError(
-            f"at update {step + 1} the loss is {value} and the gradient norm {norm}; both must be "
-            f"finite. The last checkpoint is untouched. Lower optimizer.lr, warm up for longer, or "
-            f"train with --set train.dtype=float32."
+            f"at update {done} {found}; both must be finite. Its samples are numbers "
+            f"{(done - 1) * size} to {done * size - 1} of the run's stream. "
+            + (f"The {settings.max_skipped} before it were left out. " * bool(settings.max_skipped))
+            + f"The last checkpoint is untouched. {_ADVICE}"
         )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    return value, norm, sum(batch.targets for batch in batches)
+    record({"step": done, "skipped": found})
+
+
+def _save(
+    run: Run,
+    ranks: Ranks,
+    model: Transformer,
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[str, Any],
+) -> None:
+    whole = ranks.whole(model)
+    moments = ranks.gather(optimizers.state(model, optimizer))
+    if ranks.first:
+        run.save(whole, moments, state)
+
+
+def _exhausted(state: Mapping[str, Any], settings: TrainConfig) -> bool:
+    return settings.patience is not None and state["worse"] >= settings.patience
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Tell whether an error is about memory; torch's allocator on a CPU has no class of its own."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "can't allocate memory" in str(error)
+    )
 
 
 def evaluator(
@@ -174,47 +310,26 @@ def evaluator(
 ) -> Evaluator:
     """Return a function that gives the objective's loss over `batches`, without dropout."""
 
-    def evaluate(model: Transformer) -> dict[str, float]:
-        model.eval()
+    def evaluate(step: nn.Module) -> dict[str, float]:
+        step.eval()
         sums, counts = dict.fromkeys(objective.weights, 0.0), dict.fromkeys(objective.weights, 0.0)
-        with torch.inference_mode(), autocast(model, dtype):
+        with torch.no_grad(), autocast(step, dtype):
             for batch in batches():
-                for name, term in objective.sums(model, batch).items():
+                for name, term in step(batch).items():
                     sums[name] += float(term)
                 for name, count in objective.counts(batch).items():
                     counts[name] += count
+        reshard(step)
         loss = sum(objective.weights[name] * sums[name] / counts[name] for name in sums)
         return {"loss": loss}
 
     return evaluate
 
 
-def autocast(model: Transformer, dtype: torch.dtype) -> torch.autocast:
+def autocast(step: nn.Module, dtype: torch.dtype) -> torch.autocast:
     """Return the context in which matrices are multiplied in `dtype`."""
-    device = model.tokens.weight.device.type
+    device = next(step.parameters()).device.type
     return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
-
-
-def _totals(objective: Objective, batches: list[Batch]) -> dict[str, float]:
-    totals = dict.fromkeys(objective.weights, 0.0)
-    for batch in batches:
-        for name, count in objective.counts(batch).items():
-            totals[name] += count
-    return totals
-
-
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def _prefixed(found: Mapping[str, float]) -> dict[str, float]:
-    return {f"valid_{name}": value for name, value in found.items()}
-
-
-def _record(run: Run, state: dict[str, Any], record: dict[str, Any], progress: Progress) -> None:
-    run.log.append(record)
-    state["log_lines"] += 1
-    progress.show(record)
 
 
 @contextlib.contextmanager

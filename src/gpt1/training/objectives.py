@@ -36,13 +36,12 @@ def _hidden(model: Transformer, batch: Batch) -> Tensor:
     """Return states (B, T, C); documents packed into one row do not see one another."""
     device = model.tokens.weight.device
     ids = torch.from_numpy(batch.ids).to(device)
-    mask = positions = None
+    segments = positions = None
     if batch.segments is not None:
         segments = torch.from_numpy(batch.segments).to(device)
-        mask = (segments[:, :, None] == segments[:, None, :])[:, None]  # (B, 1, T, T)
     if batch.positions is not None:
         positions = torch.from_numpy(batch.positions).to(device)
-    return model.hidden(ids, attention_mask=mask, position_ids=positions)
+    return model.hidden(ids, position_ids=positions, segments=segments)
 
 
 def _token_sums(model: Transformer, batch: Batch) -> dict[str, Tensor]:

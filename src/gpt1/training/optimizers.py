@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from gpt1.config import OptimizerConfig
+from gpt1.training.distributed import like
 
 
 class ReleaseAdam(torch.optim.AdamW):
@@ -53,14 +55,14 @@ def build(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     )
 
 
-def clip(parameters: Iterable[Tensor], limit: float | None) -> Tensor:
+def clip(parameters: Iterable[Tensor], limit: float | None) -> float:
     """Scale the gradients so that their global norm is at most `limit`; return the norm before."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    if limit is not None:
-        scale = limit / norm.clamp_min(limit)
+    total = torch.nn.utils.get_total_norm(gradients)
+    norm = float(total.full_tensor() if isinstance(total, DTensor) else total)
+    if limit is not None and norm > limit:
         for gradient in gradients:
-            gradient.mul_(scale)
+            gradient.mul_(limit / norm)
     return norm
 
 
@@ -83,5 +85,5 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[st
         }
         if found:
             optimizer.state[parameter] = {
-                key: value.to(parameter.device) for key, value in found.items()
+                key: like(value, parameter) for key, value in found.items()
             }

@@ -60,7 +60,7 @@ def pretrain(
         validation = WindowBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
     generator = torch.Generator().manual_seed(train.seed)
     model = Transformer(config.model, generator=generator)
-    run_training(
+    model = run_training(
         model,
         tokenizer,
         config,

@@ -4,6 +4,7 @@ RUN/run.json            what the run is: settings, data and tokenizer fingerprin
 RUN/metrics.jsonl       a line for every update and every evaluation
 RUN/checkpoints/step-00000500/   a model folder, with optimizer.safetensors and state.json
 RUN/best/               the model of the best validation loss so far
+RUN/snapshots/step-00000100/     a model folder, kept for good (train.snapshots)
 RUN/model/              the result
 """
 
@@ -13,8 +14,10 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,16 +28,43 @@ from torch import Tensor
 
 from gpt1 import storage
 from gpt1._version import __version__
-from gpt1.checkpoint import folder
+from gpt1.checkpoint import folder, tensors
 from gpt1.config import RunConfig
-from gpt1.errors import CheckpointError, CorruptError, TrainingError
+from gpt1.errors import CheckpointError, CorruptError, StorageError, TrainingError
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import optimizers
 
 # Settings that may change when a run is continued: they do not change what is learned.
-_FREE = {("train", name) for name in ("save_every", "keep_checkpoints", "log_every", "device")}
+_FREE = {
+    *(("train", name) for name in ("save_every", "keep_checkpoints", "log_every", "device")),
+    *(("train", name) for name in ("snapshots", "compile", "tensorboard")),
+    ("distributed", "strategy"),
+}
 _LOCK = "lock"
+_MOMENTS = "optimizer.safetensors"
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run needs to go on: weights, the optimizer's moments, and where it stood."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    state: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Read a checkpoint, every byte verified. Raises CheckpointError, CorruptError."""
+        files = storage.Folder(path)
+        if not files.verified:
+            raise CorruptError(f"{path} has no manifest.")
+        moments = {
+            name: stored.tensor()
+            for name, stored in tensors.read(files.read(_MOMENTS), str(path / _MOMENTS)).items()
+        }
+        return cls(path, folder.load(path).state, moments, files.json(_STATE))
 
 
 class Run:
@@ -55,6 +85,7 @@ class Run:
         resume: bool = False,
     ) -> None:
         self.path = Path(path)
+        self.record = self.path / "run.json"
         self.config = config
         self.tokenizer = tokenizer
         self._facts = {"tokenizer": tokenizer.fingerprint, **facts}
@@ -62,7 +93,7 @@ class Run:
         self.log = storage.Log(self.path / "metrics.jsonl")
 
     def __enter__(self) -> Self:
-        record = self.path / "run.json"
+        record = self.record
         if self._resume and not record.is_file():
             raise TrainingError(
                 f"there is no run to resume in {self.path}. Leave out --resume to start one."
@@ -135,6 +166,20 @@ class Run:
                 f"run in another folder."
             )
 
+    def check_room(self, model: Transformer) -> None:
+        """Raise StorageError if the disk has no room for the checkpoints that will be kept."""
+        weights = 4 * model.num_parameters()
+        copies = 3 * (self.config.train.keep_checkpoints + 1)  # Adam's two moments; one is written
+        need = weights * (copies + 2 + len(self.config.train.snapshots))  # best and result
+        there = sum(f.stat().st_size for f in self.path.rglob("*.safetensors"))
+        free = shutil.disk_usage(self.path).free
+        if free < need - there:
+            raise StorageError(
+                f"{self.path} has {free / 1e9:.2f} GB free; the run needs about "
+                f"{(need - there) / 1e9:.2f} GB for its checkpoints. Free some, choose another "
+                f"--out, or --set train.keep_checkpoints=1."
+            )
+
     # Checkpoints
 
     def checkpoints(self) -> list[Path]:
@@ -142,47 +187,46 @@ class Run:
         return sorted((self.path / "checkpoints").glob("step-*"), reverse=True)
 
     def save(
-        self, model: Transformer, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
+        self, model: Transformer, moments: Mapping[str, Tensor], state: Mapping[str, Any]
     ) -> None:
-        """Write a checkpoint that `restore` continues from exactly, and drop those too old."""
+        """Write a checkpoint that `restore` continues from exactly, and drop those too old.
+
+        `moments` are the optimizer's tensors. Raises TrainingError if one is not finite.
+        """
+        if bad := sorted(name for name, value in moments.items() if not value.isfinite().all()):
+            raise TrainingError(
+                f"the optimizer's {bad[0]} is no longer finite after update {state['step']}, so "
+                f"nothing is saved. The checkpoints before it are untouched; lower optimizer.lr."
+            )
         self.log.flush()
-        tensors = {k: v.cpu() for k, v in optimizers.state(model, optimizer).items()}
         place = self.path / "checkpoints" / f"step-{state['step']:08d}"
         files = folder.files(model, self.tokenizer)
-        files["optimizer.safetensors"] = safetensors.torch.save(tensors)
-        files["state.json"] = storage.json_bytes(dict(state))
+        files[_MOMENTS] = safetensors.torch.save(dict(moments))
+        files[_STATE] = storage.json_bytes(dict(state))
         storage.write_folder(place, files)
         for old in self.checkpoints()[self.config.train.keep_checkpoints :]:
             storage.remove(old)
 
-    def restore(
-        self, model: Transformer, optimizer: torch.optim.Optimizer
-    ) -> tuple[dict[str, Any] | None, list[str]]:
-        """Load the newest sound checkpoint; return its state, and the faults of newer ones.
+    def restore(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the newest sound checkpoint, if there is one yet, and the faults of newer ones.
 
-        The damaged ones are removed once a sound one is loaded, so that they are written anew.
-        Raises CorruptError if there are checkpoints and none is sound.
+        The damaged ones are removed once a sound one is loaded, so that they are written anew, and
+        the log is cut to what it was. Raises CorruptError if there are checkpoints and none is
+        sound.
         """
         warnings: list[str] = []
         damaged: list[Path] = []
         for place in self.checkpoints():
             try:
-                files = storage.Folder(place)
-                if not files.verified:
-                    raise CorruptError(f"{place} has no manifest.")
-                state: dict[str, Any] = files.json("state.json")
-                tensors = _tensors(files, "optimizer.safetensors")
-                loaded = folder.load(place)
+                found = Checkpoint.read(place)
             except CheckpointError as error:
                 warnings.append(str(error))
                 damaged.append(place)
                 continue
-            model.load_state_dict(loaded.state)
-            optimizers.restore(model, optimizer, tensors)
-            self.log.keep(state["log_lines"])
+            self.log.keep(found.state["log_lines"])
             for each in damaged:
                 storage.remove(each)
-            return state, [f"{each} The checkpoint before it is used." for each in warnings]
+            return found, [f"{each} The checkpoint before it is used." for each in warnings]
         if warnings:
             raise CorruptError(
                 "\n".join([*warnings, f"No checkpoint in {self.path} is whole. Start a new run."])
@@ -192,13 +236,19 @@ class Run:
 
     # Models
 
+    def save_snapshot(self, model: Transformer, step: int) -> None:
+        """Keep the weights after `step` updates for good."""
+        place = self.path / "snapshots" / f"step-{step:08d}"
+        folder.save(place, model, self.tokenizer, {"training": {"step": step}})
+
     def save_best(self, model: Transformer, extra: Mapping[str, Any]) -> None:
         """Keep this model as the best so far."""
         folder.save(self.path / "best", model, self.tokenizer, extra)
 
-    def load_best(self, model: Transformer) -> None:
-        """Put the best weights so far into `model`."""
-        model.load_state_dict(folder.load(self.path / "best").state)
+    def best(self) -> dict[str, Tensor] | None:
+        """Return the best weights so far, None if none were kept."""
+        place = self.path / "best"
+        return folder.load(place).state if place.is_dir() else None
 
     def finish(self, model: Transformer, extra: Mapping[str, Any]) -> Path:
         """Write the result to RUN/model; return its path."""
@@ -206,11 +256,6 @@ class Run:
         if (self.path / "best").exists():
             storage.remove(self.path / "best")
         return self.path / "model"
-
-
-def _tensors(files: storage.Folder, name: str) -> dict[str, Tensor]:
-    loaded: dict[str, Tensor] = safetensors.torch.load(files.read(name))
-    return loaded
 
 
 def _is_taken(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,24 @@ from typing import Any
 import torch
 
 from gpt1.checkpoint import folder
-from gpt1.config import RunConfig
+from gpt1.config import RunConfig, SamplingConfig
 from gpt1.data.batches import Batch, Batches, PackBatches, WindowBatches
-from gpt1.errors import DataError
+from gpt1.errors import DataError, Interrupted, TrainingError
+from gpt1.generation import engine, quantize
 from gpt1.model.allocator import keep_freed_memory
 from gpt1.model.device import choose_device, choose_dtype
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import loop, objectives
+from gpt1.training import distributed, loop, objectives
 from gpt1.training.estimate import estimate
 from gpt1.training.progress import Progress, perplexity
-from gpt1.training.report import write_curves
+from gpt1.training.report import write_report
 from gpt1.training.run import Run
 
 _MICRO_TOKENS = 8192  # in one forward pass, where no micro_batch_size is set
 _FEW_UPDATES = 50
+_COMPILED = 2e-2  # how far a compiled model may be from the plain one, bf16 as it is
+_SAMPLE = 48  # tokens of a sample along the way
 EVALUATION_ROWS = 8
 
 
@@ -55,77 +59,167 @@ def run_training(
     *,
     out: Path | str,
     resume: bool,
-) -> None:
-    """Train `model` in place and leave the result in OUT/model: the part all training shares.
+) -> Transformer:
+    """Train `model`, leave the result in OUT/model and return it: the part all training shares.
 
-    `config` is settled. Raises TrainingError, DataError if there is not one update to make.
+    `config` is settled; torchrun may have started several processes, each of which calls this.
+    Raises TrainingError, StorageError if the disk has too little room, DataError if there is not
+    one update to make.
     """
     keep_freed_memory()
     train = config.train
-    device, dtype = choose_device(train.device), getattr(torch, train.dtype)
+    device, dtype = distributed.place(choose_device(train.device)), getattr(torch, train.dtype)
+    distributed.check(config.distributed, train.batch_size)
     objective = objectives.BY_NAME[train.loss]
     steps = train.steps or batches.steps(train.epochs)
     if not steps:
         raise DataError(
             "the texts do not fill one update. Give more of them, or a smaller train.batch_size."
         )
-    progress = Progress(train.log_every)
     facts = {
         "data": batches.fingerprint,
         "validation": None if validation is None else validation.fingerprint,
     }
     model.to(device)
-    with Run(out, config, tokenizer, facts, resume=resume) as run:
-        if resume and (run.path / "model").is_dir():
+    with distributed.join(device) as ranks, contextlib.ExitStack() as stack:
+        progress = Progress(train.log_every, distributed.console())
+        run = Run(out, config, tokenizer, facts, resume=resume)
+        if ranks.first:
+            stack.enter_context(run)
+        if ranks.agree(resume and (run.path / "model").is_dir()):
             progress.note(f"the run in {run.path} is already finished")
-            model.load_state_dict(folder.load(run.path / "model").state)
-            model.eval()
-            return
-        micro = train.micro_batch_size or train.batch_size
-        expected = estimate(
-            config.model,
-            tokens=steps * train.batch_size * config.model.n_ctx,
-            micro_tokens=micro * config.model.n_ctx,
-            device=device,
-            dtype=dtype,
-        )
-        progress.note(
-            f"{steps:,} updates of {train.batch_size} x {config.model.n_ctx} tokens "
-            f"({steps / batches.steps_per_epoch:.2f} epochs), in {train.dtype} on {train.device}, "
-            f"{micro} sequences a forward pass\n{expected}"
-        )
-        if steps < _FEW_UPDATES:
-            progress.note(
-                f"only {steps} updates: little will be learned. For more: more text, "
-                f"--set train.epochs={_FEW_UPDATES * train.epochs // steps + 1:.0f}, or a smaller "
-                f"--set train.batch_size."
+            return folder.build(folder.load(run.path / "model")).to(device)
+        if not run.record.is_file():
+            raise TrainingError(
+                f"rank {ranks.rank} does not see {run.path}, which rank 0 has made. Keep the run "
+                f"on a file system that all machines share."
             )
-        along = everything = None
+        if ranks.first:
+            run.check_room(model)
+        progress.note(_forecast(config, batches, steps, device, dtype, ranks))
+        if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
+            _compile(model, dtype, progress)
+        along = None
         if validation is not None:
             along = _evaluator(objective, validation, train.eval_windows, dtype)
-            everything = _evaluator(objective, validation, None, torch.float32)
-        result = loop.train(
-            model,
-            batches,
-            objective,
-            along,
-            run=run,
-            steps=steps,
-            dtype=dtype,
-            progress=progress,
-        )
-        extra: dict[str, Any] = {"steps": result.steps, "reason": result.reason}
-        if everything is not None:
-            final = everything(model)
-            extra |= {"validation": final}
-            progress.note(
-                f"validation, all of it in float32: loss {final['loss']:.4f}, "
-                f"perplexity {perplexity(final['loss'])}"
+        try:
+            result = loop.train(
+                model,
+                batches,
+                objective,
+                along,
+                _sampler(tokenizer, config.data.prefix or train.sample_prompt, train.seed),
+                run=run,
+                ranks=ranks,
+                steps=steps,
+                dtype=dtype,
+                progress=progress,
             )
+        except Interrupted:
+            if ranks.first:
+                write_report(run.path)
+            raise
+        model = ranks.whole(model)
+        if ranks.first:
+            _finish(model, objective, validation, result, run, progress)
+        ranks.agree(None)  # the result is written
+        if not ranks.first:
+            return folder.build(folder.load(run.path / "model")).to(device)
+        return model.eval()
+
+
+def _compile(model: Transformer, dtype: torch.dtype, progress: Progress) -> None:
+    """Compile each block; leave it if that fails here or gives other numbers."""
+    ids = torch.zeros(1, model.config.n_ctx, dtype=torch.int64, device=model.tokens.weight.device)
+    model.eval()  # without dropout both ways give the same
+    with torch.no_grad(), loop.autocast(model, dtype):
+        plain = model.hidden(ids)
+        for block in model.blocks:
+            block.compile()
+        try:
+            off = float((model.hidden(ids) - plain).abs().max() / plain.abs().max())
+            reason = f"the results differ by {off:.1%}" if not off < _COMPILED else ""
+        except Exception as error:  # a compiler has countless ways to fail
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if reason:
+        for block in model.blocks:
+            block._compiled_call_impl = None
+        progress.note(f"torch.compile does not work here ({reason}); going on without it")
+
+
+def _forecast(
+    config: RunConfig,
+    batches: Batches,
+    steps: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    ranks: distributed.Ranks,
+) -> str:
+    """Return what a person should know before the first update."""
+    train, n_ctx = config.train, config.model.n_ctx
+    micro = min(train.micro_batch_size or train.batch_size, -(-train.batch_size // ranks.count))
+    expected = estimate(
+        config.model,
+        tokens=steps * train.batch_size * n_ctx // ranks.count,
+        micro_tokens=micro * n_ctx,
+        device=device,
+        dtype=dtype,
+    )
+    lines = [
+        f"{steps:,} updates of {train.batch_size} x {n_ctx} tokens "
+        f"({steps / batches.steps_per_epoch:.2f} epochs), in {train.dtype} on {train.device}"
+        + (f", {ranks.count} processes ({config.distributed.strategy})" if ranks.count > 1 else "")
+        + f", {micro} sequences a forward pass",
+        str(expected),
+    ]
+    if steps < _FEW_UPDATES:
+        lines.append(
+            f"only {steps} updates: little will be learned. For more: more text, "
+            f"--set train.epochs={_FEW_UPDATES * train.epochs // steps + 1:.0f}, or a smaller "
+            f"--set train.batch_size."
+        )
+    return "\n".join(lines)
+
+
+def _finish(
+    model: Transformer,
+    objective: objectives.Objective,
+    validation: WindowBatches | PackBatches | None,
+    result: loop.Result,
+    run: Run,
+    progress: Progress,
+) -> None:
+    """Write the result: the best model if one was kept, all of its validation loss, the report."""
+    best = run.best()
+    if best is not None:
+        model.load_state_dict(best)
+    extra: dict[str, Any] = {"steps": result.steps, "reason": result.reason}
+    if validation is not None:
+        everything = _evaluator(objective, validation, None, torch.float32)
+        final = everything(distributed.Step(model, objective))
+        extra |= {"validation": final}
+        progress.note(
+            f"validation, all of it in float32: loss {final['loss']:.4f}, "
+            f"perplexity {perplexity(final['loss'])}"
+        )
+    place = run.finish(model, {"training": extra})
+    write_report(run.path)
+    progress.note(f"{result.reason}; the model is in {place}, the curves in report.html beside")
+
+
+def _sampler(tokenizer: Tokenizer, prompt: str, seed: int) -> loop.Sampler | None:
+    """Return a function that lets the model continue `prompt`; None if there is nothing in it."""
+    ids = tokenizer.encode(prompt)
+    if not ids:
+        return None
+    sampling = SamplingConfig(temperature=0.8, top_k=40, seed=seed, max_new_tokens=_SAMPLE)
+
+    def sample(model: Transformer) -> str:
         model.eval()
-        place = run.finish(model, {"training": extra})
-        write_curves(run)
-        progress.note(f"{result.reason}; the model is in {place}, the curves in curves.png beside")
+        start = ids[: model.config.n_ctx - 1]
+        return engine.generate(quantize.decoder(model), tokenizer, [start], sampling)[0].text
+
+    return sample
 
 
 def _evaluator(

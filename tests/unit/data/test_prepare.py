@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from gpt1.cli import main
+from gpt1.cli import main, progress
 from gpt1.data.batches import WindowBatches
 from gpt1.data.shards import Shards
-from gpt1.text.tokenizer import Tokenizer
+from gpt1.text import workers
+from gpt1.text.tokenizer import Ids, Tokenizer
 
 TEXTS = [
     "It was a dark and stormy night.",
@@ -102,3 +104,64 @@ def test_prepare_says_what_is_wrong_and_exits_with_the_right_code(
         == 1
     )
     assert "already there" in capsys.readouterr().err
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_worker_killed_on_the_way_changes_no_byte(
+    table: Path, vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ("--tokenizer", vocabulary, "--column", "story")
+    assert _run(monkeypatch, table, *where, "--workers", "1", "--out", tmp_path / "one") == 0
+    encode, calls = workers._Process.encode, 0
+
+    def deadly(process: workers._Process, texts: Sequence[str]) -> list[Ids]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            process._process.kill()
+        return encode(process, texts)
+
+    monkeypatch.setattr(workers, "_JOB", 100)
+    monkeypatch.setattr(workers._Process, "encode", deadly)
+    monkeypatch.setattr(workers.Workers, "_cancel_one", lambda pool, jobs: None)  # all to workers
+    assert _run(monkeypatch, table, *where, "--workers", "2", "--out", tmp_path / "two") == 0
+    assert calls > 10
+    assert _bytes(tmp_path / "two") == _bytes(tmp_path / "one")
+
+
+def test_without_a_terminal_a_line_is_printed_now_and_then(
+    table: Path,
+    vocabulary: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("gpt1.data.shards._REPORT", 100)
+    where = ("--tokenizer", vocabulary, "--column", "story")
+    assert _run(monkeypatch, table, *where, "--out", tmp_path / "quick") == 0
+    assert capsys.readouterr().err == "", "what is quick says nothing"
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    assert _run(monkeypatch, table, *where, "--out", tmp_path / "slow", "--json") == 0
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[0] == "preparing: 4 documents, 0.0 MB"
+    assert json.loads(printed.out)["documents"] == 60
+
+
+def test_the_engine_ray_without_ray_names_what_to_install(
+    table: Path,
+    vocabulary: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, name, None)
+    where = ("--tokenizer", vocabulary, "--column", "story", "--out", tmp_path / "out")
+    assert _run(monkeypatch, table, *where, "--engine", "ray") == 2
+    assert 'Run pip install "gpt1[ray]", or take the engine local.' in capsys.readouterr().err
+    assert _run(monkeypatch, table, *where, "--engine", "rey") == 2
+    assert "'rey' is not one of 'local'" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -11,6 +12,7 @@ from gpt1.data import shards
 from gpt1.data.shards import Shards, write_shards
 from gpt1.data.tables import open_texts
 from gpt1.errors import CheckpointError, CorruptError, DataError, StorageError, TokenizerError
+from gpt1.storage import MANIFEST
 
 
 def _jsonl(path: Path, texts: list[str]) -> Path:
@@ -100,6 +102,82 @@ def test_every_changed_byte_of_every_file_is_found_on_opening(tmp_path: Path) ->
                 Shards(tmp_path / "out")
         path.write_bytes(data)
     Shards(tmp_path / "out")
+
+
+@pytest.mark.usefixtures("small")
+def test_a_shard_that_is_missing_or_of_other_text_is_found_on_opening(tmp_path: Path) -> None:
+    for name, text in (("out", "xy" * 200), ("other", "yx" * 200)):
+        texts = open_texts(_jsonl(tmp_path / "a.jsonl", [text]))
+        write_shards(tmp_path / name, texts, Letters())
+    out, other = tmp_path / "out", tmp_path / "other"
+    shard, manifest = (out / "shard-00003.bin").read_bytes(), (out / MANIFEST).read_bytes()
+    (out / "shard-00003.bin").unlink()
+    with pytest.raises(CorruptError, match=r"shard-00003.bin is gone"):
+        Shards(out)
+    (out / "shard-00003.bin").write_bytes((other / "shard-00003.bin").read_bytes())
+    with pytest.raises(CorruptError, match=r"shard-00003.bin is not what was written"):
+        Shards(out)
+    (out / "shard-00003.bin").write_bytes(shard)
+    (out / MANIFEST).write_bytes((other / MANIFEST).read_bytes())
+    with pytest.raises(CorruptError, match=r"shard-00000.bin is not what was written"):
+        Shards(out)
+    (out / MANIFEST).unlink()
+    with pytest.raises(DataError, match="no prepared text"):
+        Shards(out)
+    (out / MANIFEST).write_bytes(manifest)
+    Shards(out)
+
+
+def _claim(out: Path, name: str, data: bytes) -> None:
+    """Put other bytes into a file, and into the manifest that these are the right ones."""
+    (out / name).write_bytes(data)
+    manifest = json.loads((out / MANIFEST).read_text())
+    manifest["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (out / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_folder_of_a_newer_version_says_so(tmp_path: Path) -> None:
+    write_shards(tmp_path / "out", open_texts(_jsonl(tmp_path / "a.jsonl", ["ab"])), Letters())
+    counts = json.loads((tmp_path / "out" / "data.json").read_text())
+    _claim(tmp_path / "out", "data.json", json.dumps({**counts, "format": 2, "new": 1}).encode())
+    with pytest.raises(DataError, match=r"format 2; this version reads 1.* newer gpt1"):
+        Shards(tmp_path / "out")
+    _claim(tmp_path / "out", "data.json", b"[1]")
+    with pytest.raises(DataError, match="format None"):
+        Shards(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("shard-00000.bin", b"\1\0"),
+        ("shard-00000.bin", b"\1\0\2"),
+        ("shard-00000.bin", b""),
+        ("documents.bin", b""),
+        ("documents.bin", b"\0" * 12),
+        ("documents.bin", b"\0" * 16),
+        ("data.json", b'{"format": 1}'),
+        ("data.json", b'{"format": 1, "shards": "two"}'),
+    ],
+)
+def test_files_that_do_not_fit_each_other_are_found_even_with_a_manifest_to_match(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    write_shards(tmp_path / "out", open_texts(_jsonl(tmp_path / "a.jsonl", ["ab"])), Letters())
+    _claim(tmp_path / "out", name, data)
+    with pytest.raises(CorruptError, match=r"what its data\.json says\. Run gpt1 prepare again"):
+        Shards(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("key", "value"), [("shards", 2), ("shards", 0), ("tokens", 3)])
+def test_counts_that_are_not_those_of_the_files_are_found(
+    tmp_path: Path, key: str, value: int
+) -> None:
+    write_shards(tmp_path / "out", open_texts(_jsonl(tmp_path / "a.jsonl", ["ab"])), Letters())
+    counts = json.loads((tmp_path / "out" / "data.json").read_text())
+    _claim(tmp_path / "out", "data.json", json.dumps({**counts, key: value}).encode())
+    with pytest.raises(CheckpointError):
+        Shards(tmp_path / "out")
 
 
 def test_the_fingerprint_is_the_contents(tmp_path: Path) -> None:

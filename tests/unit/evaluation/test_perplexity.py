@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+import tiny
+from gpt1.checkpoint import folder
+from gpt1.cli import main, progress
 from gpt1.config import ModelConfig
 from gpt1.errors import DataError
 from gpt1.evaluation.perplexity import measure
@@ -45,3 +51,22 @@ def test_one_token_is_nothing_to_predict(tokenizer: Tokenizer) -> None:
     )
     with pytest.raises(DataError, match="below two"):
         measure(model, tokenizer, ["a"])
+
+
+def test_without_a_terminal_a_line_is_printed_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write_vocabulary(tmp_path / "vocabulary")
+    folder.save(tmp_path / "model", tiny.model(), Tokenizer.load(tmp_path / "vocabulary"))
+    (tmp_path / "text.txt").write_text("the dog and the cat " * 120)
+    command = ["gpt1", "evaluate", str(tmp_path / "model"), str(tmp_path / "text.txt"), "--json"]
+    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr()
+    targets = json.loads(printed.out)["targets"]
+    assert targets == 599
+    assert printed.err.splitlines()[:-1] == [
+        f"evaluating: {done} of {targets} tokens" for done in (256, 512, 576, 599)
+    ]

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+import tiny
 from gpt1.model import attention
-from gpt1.model.attention import block_attention, causal, weigh
+from gpt1.model.attention import Packed, block_attention, causal, weigh
 from gpt1.model.dropout import Dropout, keep_mask
 from tolerances import FP64
 
@@ -95,3 +96,32 @@ def test_dropout_is_seeded_by_torch_and_off_in_evaluation() -> None:
     assert not torch.equal(first, second)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0)(x) is x
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without")  # fused on a GPU only
+def test_the_flex_kernel_gives_what_the_plain_way_gives_for_packed_documents() -> None:
+    T = 150  # more than one of the kernel's blocks
+    segments = torch.ones(2, T, dtype=torch.int64)
+    segments[0, 40:] = 2
+    segments[1, 130:] = 0  # padding
+    mask = (segments[:, :, None] == segments[:, None, :])[:, None] & causal(T, segments.device)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 2, 3, T, 16, generator=generator)
+    with torch.no_grad():
+        found = Packed(segments).attend(q, k, v)
+        expected, _ = weigh(q, k, v, mask, 0.0)
+    assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_packed_documents_train_as_on_the_cpu() -> None:
+    config = tiny.config(attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0)
+    segments = torch.ones(2, 32, dtype=torch.int64)
+    segments[:, 20:] = 2
+    ids = torch.randint(0, config.vocab_size, (2, 32), generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for device in ("cpu", "cuda"):
+        model = tiny.model(attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0).train().to(device)
+        model.hidden(ids.to(device), segments=segments.to(device)).square().sum().backward()
+        gradients.append(model.tokens.weight.grad.cpu())
+    assert_close(*gradients, rtol=1e-3, atol=1e-3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt1.cli import main
+from gpt1.cli import main, progress
 from gpt1.text.tokenizer import Tokenizer
 
 CORPUS = ["The dog can't see the cat.", "The cat sees the dog's 5kg of food."] * 8
@@ -53,6 +53,21 @@ def test_a_vocabulary_is_learnt_and_used(
     table = capsys.readouterr().out.splitlines()
     assert table[0] == 'fast words: "The\\ncat\'s"'
     assert table[-1] == "4 tokens"
+
+
+def test_without_a_terminal_a_line_is_printed_now_and_then(
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    learnt = ("learn-bpe", corpus, "--out", tmp_path / "it", "--vocab-size", "45", "--words")
+    assert run(monkeypatch, *learnt, "slow") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "reading: 1 documents"
+    assert lines[15] == "reading: 16 documents"
+    assert lines[16].startswith("learning: 1 of ")
 
 
 def test_an_early_end_of_learning_is_said(

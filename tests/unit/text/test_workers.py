@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,6 +96,31 @@ def test_a_lost_worker_costs_no_text(tokenizer: Tokenizer, texts: list[str]) -> 
     process._process.kill()
     tokenizer._workers._free.put(process)
     assert tokenizer.encode_batch(texts, workers=2) == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be stopped there")
+def test_a_worker_that_hangs_costs_no_text(
+    released: Tokenizer, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = released.with_words("original")
+    expected = [tokenizer.encode(text) for text in texts]
+    assert tokenizer.encode_batch(texts[:5], workers=2) == expected[:5]
+    assert tokenizer._workers is not None
+    process = tokenizer._workers._free.get()
+    os.kill(process._process.pid, signal.SIGSTOP)
+    tokenizer._workers._free.put(process)
+    monkeypatch.setattr(workers, "_PATIENCE", 0.2)
+    monkeypatch.setattr(workers, "_SLOWEST", 1e9)
+    monkeypatch.setattr(workers.Workers, "_cancel_one", lambda pool, jobs: None)  # all to workers
+    assert tokenizer.encode_batch(texts, workers=2) == expected
+    assert process._process.wait(10) == -signal.SIGKILL
+    tokenizer.close()
+
+    pool = workers.Workers(tokenizer, 2)
+    idle = pool._free.get()
+    os.kill(idle._process.pid, signal.SIGSTOP)
+    pool.close()
+    assert idle._process.returncode == -signal.SIGKILL
 
 
 def test_a_program_without_a_main_guard_works_and_ends(released: Tokenizer, tmp_path: Path) -> None:

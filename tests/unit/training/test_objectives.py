@@ -12,6 +12,7 @@ from gpt1.config import ModelConfig, OptimizerConfig, RunConfig
 from gpt1.data.batches import ArticleBatches, Batch, PackBatches, WindowBatches
 from gpt1.model.transformer import Transformer
 from gpt1.training import loop, objectives, optimizers
+from gpt1.training.distributed import Ranks, Step
 
 SHAPE = ModelConfig(
     vocab_size=40, n_ctx=16, n_embd=16, n_layer=2, n_head=2,
@@ -33,7 +34,10 @@ def gradients(batches: list[Batch], dtype: torch.dtype) -> list[torch.Tensor]:
     subject = model(dtype)
     run = RunConfig(model=SHAPE, optimizer=OptimizerConfig(max_grad_norm=None))
     optimizer = optimizers.build(subject, run.optimizer)
-    loop._update(subject, batches, objectives.token_mean, optimizer, run, 0.0, torch.float32, 0)
+    step = Step(subject, objectives.token_mean)
+    loop._update(
+        step, batches, objectives.token_mean, optimizer, run, 0.0, torch.float32, 0, Ranks()
+    )
     return [p.grad for p in subject.parameters() if p.grad is not None]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import subprocess
@@ -13,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from gpt1.config import ModelConfig, RunConfig, ScheduleConfig, TrainConfig, load_run
 from gpt1.data.batches import WindowBatches
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop, objectives, optimizers, schedules
+from gpt1.training.distributed import Ranks, Step
 from gpt1.training.estimate import count_parameters, estimate
-from gpt1.training.progress import Progress
 from gpt1.training.start import settle
 
 SHAPE = {"vocab_size": 40, "n_ctx": 8, "n_embd": 12, "n_layer": 2, "n_head": 3}
@@ -40,9 +38,9 @@ class Trainer:
         self.model = Transformer(self.config.model, generator=torch.Generator().manual_seed(1))
         self.optimizer = optimizers.build(self.model, self.config.optimizer)
 
-    def update(self, step: int) -> tuple[float, float, int]:
-        return loop._update(
-            self.model,
+    def update(self, step: int) -> None:
+        loop._update(
+            Step(self.model, objectives.token_mean),
             self.batches.update(step),
             objectives.token_mean,
             self.optimizer,
@@ -50,6 +48,7 @@ class Trainer:
             1e-2,
             torch.float32,
             step,
+            Ranks(),
         )
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -300,45 +299,3 @@ def test_an_estimate_grows_with_what_it_is_of() -> None:
     work = [e.seconds * e.flops_per_second / e.parameters for e in (base, twice)]
     assert work[1] == pytest.approx(2 * work[0])
     assert f"{base.parameters:,} parameters" in str(base)
-
-
-# Progress
-
-
-def record(step: int, **more: float) -> dict[str, float]:
-    return {"step": step, "loss": 2.0, "lr": 1e-3, "tokens_per_second": 1234.5, **more}
-
-
-def test_progress_without_a_terminal_is_plain_lines() -> None:
-    out = io.StringIO()
-    progress = Progress(3, Console(file=out, width=40))
-    progress.note("[bold] a note, longer than the console is wide")
-    progress.start(8, 1)
-    for step in range(2, 9):
-        progress.show(record(step))
-    progress.show({"step": 8, "valid_loss": 1.0})
-    progress.stop()
-    lines = out.getvalue().splitlines()
-    assert lines[0] == "[bold] a note, longer than the console is wide"
-    assert [line.split("  ")[0] for line in lines[1:4]] == [
-        "update 3/8",
-        "update 6/8",
-        "update 8/8",
-    ]
-    assert "loss 2.000  perplexity 7.39  lr 1.00e-03  1,234 tokens/s" in lines[1]
-    assert all(line.endswith("left") for line in lines[1:4])
-    assert lines[4:] == ["update 8: validation loss 1.0000, perplexity 2.72"]
-    assert "\x1b" not in out.getvalue()
-
-
-def test_progress_on_a_terminal_is_one_live_line() -> None:
-    out = io.StringIO()
-    progress = Progress(1, Console(file=out, force_terminal=True, width=120))
-    progress.start(3, 0)
-    for step in range(1, 4):
-        progress.show(record(step))
-    progress.stop()
-    progress.stop()
-    assert "training" in out.getvalue()
-    assert "3/3" in out.getvalue()
-    assert "update 1/3" not in out.getvalue()

@@ -1,0 +1,328 @@
+"""Several processes that train as one: the only file that knows of ranks.
+
+torchrun starts the processes and says who is who in RANK, LOCAL_RANK and WORLD_SIZE. What they send
+each other are tensors and JSON. Each rank beats once a second in torchrun's store and watches the
+next one, so that no rank waits for ever for one that died or hangs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from gpt1.config import DistributedConfig
+from gpt1.data.batches import Batch
+from gpt1.errors import ConfigError, GPT1Error, Interrupted, TrainingError
+from gpt1.model.transformer import Transformer
+from gpt1.training.objectives import Objective
+
+SILENCE = 20.0
+"""Seconds without a beat after which a rank is taken for dead."""
+_ALARMED = 5.0  # the same, once somebody has lost a connection
+_BEAT = 1.0
+
+
+class Step(nn.Module):
+    """The objective as a module, since DDP and FSDP act where a module is called."""
+
+    def __init__(self, model: Transformer, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the objective's sums over a batch."""
+        return self.objective.sums(self.model, batch)
+
+
+class Ranks:
+    """The processes of a run: `rank` of `count`, and what they do together.
+
+    With a count of 1 nothing is sent.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
+        self.rank, self.count = rank, count
+        self.device = device or torch.device("cpu")
+
+    @property
+    def first(self) -> bool:
+        """Whether this rank writes the run's folder and speaks to the person."""
+        return self.rank == 0
+
+    def sum(self, numbers: Sequence[float]) -> list[float]:
+        """Return the sums over all ranks, the same on each."""
+        if self.count == 1:
+            return list(numbers)
+        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return [float(x) for x in total]
+
+    def agree(self, value: Any) -> Any:
+        """Return rank 0's JSON value on every rank; all wait for it."""
+        if self.count == 1:
+            return value
+        data = json.dumps(value).encode() if self.first else b""
+        size = torch.tensor(len(data), device=self.device)
+        dist.broadcast(size, 0)
+        sent = torch.frombuffer(bytearray(data or bytes(int(size))), dtype=torch.uint8)
+        sent = sent.to(self.device)
+        dist.broadcast(sent, 0)
+        return json.loads(bytes(sent.cpu().tolist()))
+
+    def wrap(
+        self, model: Transformer, objective: Objective, config: DistributedConfig
+    ) -> nn.Module:
+        """Return the objective over `model` as a module whose gradients are shared by all ranks.
+
+        FSDP replaces the model's parameters, so the optimizer is built afterwards.
+        """
+        step = Step(model, objective)
+        if self.count == 1:
+            return step
+        if config.strategy == "ddp":
+            return DistributedDataParallel(step, gradient_as_bucket_view=True)
+        mesh = init_device_mesh(self.device.type, (self.count,))
+        for part in (*model.blocks, step):
+            fully_shard(part, mesh=mesh)
+        return step
+
+    def whole(self, model: Transformer) -> Transformer:
+        """Return `model` with all its weights: itself, or on rank 0 a gathered copy under FSDP.
+
+        On the other ranks the copy has no weights. All ranks must call it.
+        """
+        state = model.state_dict()
+        if not any(isinstance(value, DTensor) for value in state.values()):
+            return model
+        gathered = self.gather(state)
+        with torch.device("meta"):
+            copy = Transformer(model.config)
+        if self.first:
+            copy.load_state_dict(gathered, assign=True)
+        return copy
+
+    def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return tensors whole, on the CPU; sharded ones on rank 0 only. All ranks must call it."""
+        gathered = {}
+        for name, value in tensors.items():
+            if isinstance(value, DTensor):
+                value = value.full_tensor()  # a collective
+                if not self.first:
+                    continue
+            gathered[name] = value.detach().cpu()
+        return gathered
+
+
+def load_weights(model: Transformer, state: dict[str, Tensor]) -> None:
+    """Put whole weights into `model`, of which each rank may hold a part."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(like(state[name], parameter))
+
+
+def like(value: Tensor, other: Tensor) -> Tensor:
+    """Return the part of `value` that this rank holds, if `other` is shared out."""
+    value = value.to(other.device)
+    if not isinstance(other, DTensor) or value.shape != other.shape:
+        return value
+    return distribute_tensor(value, other.device_mesh, other.placements, src_data_rank=None)
+
+
+def reshard(step: nn.Module) -> None:
+    """Give back what FSDP gathered for an evaluation, after which no backward pass does it."""
+    for module in step.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def unsynchronised(step: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
+    """Return the context of one micro-batch: gradients are sent after the `last` one only."""
+    if isinstance(step, DistributedDataParallel) and not last:
+        return step.no_sync()
+    if isinstance(step, FSDPModule):
+        step.set_requires_gradient_sync(last)
+    return contextlib.nullcontext()
+
+
+def is_first() -> bool:
+    """Tell whether this process is the one that speaks to the person, before any has joined."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def console() -> Console:
+    """Return stderr for notes, silent on all ranks but the first."""
+    return Console(stderr=True, highlight=False, quiet=not is_first())
+
+
+def place(device: torch.device) -> torch.device:
+    """Return this process's own device among several of a kind."""
+    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device
+
+
+def check(config: DistributedConfig, batch_size: int) -> None:
+    """Raise ConfigError if an update of `batch_size` cannot be shared out as `config` says."""
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    if config.strategy == "fsdp" and batch_size % count:
+        raise ConfigError(
+            f"train.batch_size is {batch_size} and there are {count} processes; under "
+            f"distributed.strategy=fsdp each takes the same number of sequences. Set "
+            f"train.batch_size={max(1, batch_size // count) * count}."
+        )
+
+
+@contextlib.contextmanager
+def join(device: torch.device) -> Iterator[Ranks]:
+    """Join the processes that torchrun has started; leave them at the end.
+
+    Raises TrainingError naming the rank if another one died, hangs, or stopped with an error.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield Ranks(device=device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), device)
+    watch = _Watch(ranks)
+    try:
+        yield ranks
+        watch.leave("left")
+    except Interrupted:
+        watch.leave("left")  # all ranks stop together
+        raise
+    except GPT1Error as error:
+        watch.leave(f"stopped: {str(error).splitlines()[0]}")
+        raise
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        found = watch.verdict_after_alarm()
+        if found is None:
+            watch.leave(f"stopped: {reason}")
+            raise
+        raise TrainingError(f"{found} --resume goes on from the last checkpoint.") from error
+    except BaseException as error:
+        watch.leave(f"stopped: {error!r}")
+        raise
+    finally:
+        watch.stop()
+        with contextlib.suppress(RuntimeError):  # the others may be gone
+            dist.destroy_process_group()
+
+
+class _Watch:
+    """This rank's beat, and its eye on the next rank.
+
+    beat/R counts up while rank R lives; end/R is what it said when it left; verdict names the rank
+    that was found dead, for all to read.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._next = (ranks.rank + 1) % ranks.count
+        # a connection of its own: the main thread may hold the other while it waits
+        store: Any = dist.distributed_c10d._get_default_store()
+        self._store = store.clone()
+        self._stopped = threading.Event()
+        self._verdict: str | None = None
+        self._set(f"who/{ranks.rank}", f"{os.getpid()} {platform.node()}")
+        self._thread = threading.Thread(target=self._run, name="gpt1-watch", daemon=True)
+        self._thread.start()
+
+    def leave(self, word: str) -> None:
+        """Say how this rank ended; a word other than "left" is the end of all."""
+        with contextlib.suppress(RuntimeError):
+            self._set(f"end/{self._ranks.rank}", word)
+            if word != "left" and not self._get("verdict"):
+                self._set(
+                    "verdict", f"rank {self._ranks.rank} ({self._who(self._ranks.rank)}) {word}"
+                )
+
+    def verdict_after_alarm(self) -> str | None:
+        """Tell all that a connection broke; return whose fault it was once that is known.
+
+        The launcher asks the others to end as soon as it misses one; that is what is being done.
+        """
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with contextlib.suppress(RuntimeError):
+            self._set("alarm", "1")
+            until = time.monotonic() + SILENCE
+            while time.monotonic() < until:
+                if verdict := self._get("verdict"):
+                    self._verdict = verdict
+                    return verdict
+                time.sleep(_BEAT / 4)
+        return None
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join(timeout=2 * _BEAT)
+
+    def _run(self) -> None:
+        beat, heard = -1, time.monotonic()
+        try:
+            while not self._stopped.wait(_BEAT):
+                self._store.add(f"gpt1/beat/{self._ranks.rank}", 1)
+                if (verdict := self._get("verdict")) and not self._stopped.wait(2 * _BEAT):
+                    self._die(verdict)  # the main thread had its time to say it better
+                found = self._store.add(f"gpt1/beat/{self._next}", 0)
+                if found != beat or self._get(f"end/{self._next}"):
+                    beat, heard = found, time.monotonic()
+                silence = time.monotonic() - heard
+                if silence > (_ALARMED if self._get("alarm") else SILENCE):
+                    self._set(
+                        "verdict",
+                        f"rank {self._next} ({self._who(self._next)}) died or hangs: it has given "
+                        f"no sign for {silence:.0f} s.",
+                    )
+                    self._kill_next()
+        except RuntimeError:  # the store is gone, and with it the launcher
+            if not self._stopped.is_set():
+                self._die("the launcher, which keeps the ranks together, is gone.")
+
+    def _die(self, verdict: str) -> None:
+        """End this process, whatever its main thread waits for."""
+        if self._verdict is None:
+            print(f"gpt1: {verdict} --resume goes on from the last checkpoint.", file=sys.stderr)
+            sys.stderr.flush()
+        os._exit(1)
+
+    def _kill_next(self) -> None:
+        """Kill the silent rank if it is on this machine: a stopped one would be left over."""
+        pid, _, host = self._get(f"who/{self._next}").partition(" ")
+        if host == platform.node():
+            with contextlib.suppress(OSError):
+                os.kill(int(pid), signal.SIGKILL)
+
+    def _who(self, rank: int) -> str:
+        pid, _, host = self._get(f"who/{rank}").partition(" ")
+        return f"process {pid} on {host}"
+
+    def _set(self, key: str, value: str) -> None:
+        self._store.set(f"gpt1/{key}", value)
+
+    def _get(self, key: str) -> str:
+        """Return a value, "" if there is none yet, without waiting for it."""
+        key = f"gpt1/{key}"
+        return bytes(self._store.get(key)).decode() if self._store.check([key]) else ""

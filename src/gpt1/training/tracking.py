@@ -1,0 +1,65 @@
+"""A run's figures for TensorBoard, beside metrics.jsonl (train.tensorboard, extra gpt1[track])."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt1 import storage
+from gpt1.errors import ConfigError
+from gpt1.model import losses
+
+_UPDATE = ("loss", "lr", "grad_norm", "tokens_per_second", "loader_share")
+
+
+class Tensorboard:
+    """Writes records of metrics.jsonl as TensorBoard's events into `folder`.
+
+    From `purge_step` on, what an earlier process wrote there is no longer shown: the first update
+    that a resumed run makes anew. Raises ConfigError if TensorBoard is not installed, StorageError.
+    """
+
+    def __init__(self, folder: Path | str, purge_step: int | None = None) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ConfigError(
+                "train.tensorboard is true, and TensorBoard is not installed. Leave the setting "
+                'out, or install it: pip install "gpt1[track]"'
+            ) from None
+        self._folder = Path(folder)
+        with storage.refusals("write", self._folder):
+            self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Write one line of metrics.jsonl."""
+        step = record["step"]
+        with storage.refusals("write", self._folder):
+            for name, value in _scalars(record).items():
+                self._writer.add_scalar(name, value, step)
+            for name in ("sample", "skipped"):
+                if name in record:
+                    text = record[name].replace("\n", "\n    ")  # indented: shown as it is
+                    self._writer.add_text(name, f"    {text}", step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        with storage.refusals("write", self._folder):
+            self._writer.close()
+
+
+def _scalars(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return a record's figures under TensorBoard's names.
+
+    >>> _scalars({"step": 3, "valid_loss": 0.0})
+    {'validation/loss': 0.0, 'validation/perplexity': 1.0}
+    """
+    found = {f"training/{name}": record[name] for name in _UPDATE if name in record}
+    for name, value in record.items():
+        if name.startswith("valid_"):
+            found[f"validation/{name.removeprefix('valid_')}"] = value
+    for part in ("training", "validation"):
+        if f"{part}/loss" in found:
+            found[f"{part}/perplexity"] = losses.perplexity(found[f"{part}/loss"])
+    return found

@@ -1,0 +1,154 @@
+"""The display: plain lines without a terminal, a panel on one, and every kind of record."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gpt1.training import progress as display
+from gpt1.training.progress import Progress, Smoothed, sparkline
+
+
+def record(step: int, loss: float = 2.0, **more: Any) -> dict[str, Any]:
+    return {
+        "step": step, "loss": loss, "lr": 1e-3, "grad_norm": 0.75, "tokens": 64 * step,
+        "tokens_per_second": 1234.5, "seconds": 0.5 * step, "loader_share": 0.021, **more,
+    }  # fmt: skip
+
+
+def shown(
+    records: list[dict[str, Any]],
+    *,
+    terminal: bool,
+    total: int = 8,
+    width: int = 100,
+    first: int = 0,
+) -> str:
+    """Return what a run that wrote `records` leaves on the screen."""
+    out = io.StringIO()
+    progress = Progress(
+        2, Console(file=out, width=width, height=50, highlight=False, force_terminal=terminal)
+    )
+    progress.start(total, first)
+    for each in records:
+        progress.show(each)
+    progress.stop()
+    return out.getvalue()
+
+
+def panel(text: str) -> str:
+    """Return the last drawing of the panel, without colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).rpartition("╭")[2]
+
+
+OTHERS = [
+    {"step": 3, "sample": "a\n[bold]text"},
+    {"step": 3, "skipped": "the loss is nan"},
+    {"step": 3, "valid_loss": 1.0, "valid_accuracy": 0.5},
+]
+
+
+def test_every_kind_of_record_is_a_line_without_a_terminal() -> None:
+    lines = shown([record(1), record(2), *OTHERS, record(4)], terminal=False).splitlines()
+    assert [line.partition("  ")[0] for line in lines] == [
+        "update 2/8",
+        "update 3: 'a\\n[bold]text'",
+        "update 3 is left out: the loss is nan",
+        "update 3: validation loss 1.0000, perplexity 2.72, accuracy 0.5000",
+        "update 4/8",
+    ]
+    assert re.fullmatch(
+        r"update 2/8  loss 2\.000  perplexity 7\.39  lr 1\.00e-03  1,234 tokens/s  \S+ s left",
+        lines[0],
+    )
+
+
+def test_a_line_may_come_before_the_start_and_after_the_stop() -> None:
+    out = io.StringIO()
+    progress = Progress(1, Console(file=out, width=100))
+    progress.show({"step": 0, "valid_loss": 5.0})
+    progress.start(3, 2)
+    progress.show({"step": 3, "skipped": "x"})
+    progress.stop()
+    progress.stop()
+    progress.note("done")
+    assert len(out.getvalue().splitlines()) == 3
+
+
+def test_the_panel_shows_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "_PAUSE", 0.0)
+    records = [
+        record(1, 3.0), record(2, 2.5), {"step": 2, "valid_loss": 2.25}, record(3, 2.0),
+        {"step": 3, "valid_loss": 2.5}, {"step": 4, "skipped": "x"}, record(5, 2.0),
+    ]  # fmt: skip
+    text = shown(records, terminal=True)
+    last = panel(text)
+    for words in (
+        "training", "5/8 updates", "62%", "s so far", "s left", "2.000  █▅▁▁",
+        "2.5000, perplexity 12.18 at update 3, the best 2.2500 at 2",
+        "lr 1.00e-03, gradient norm 0.75, 1,234 tokens/s, data 2.1% of a step, 1 left out",
+    ):  # fmt: skip
+        assert words in last, words
+    assert re.search(r"smoothed +2\.36\d, perplexity 10\.", last)
+    assert "update 2: validation loss 2.2500" in text
+    assert "update 1/8  loss" not in text  # the lines of the display without a terminal
+
+
+def test_the_panel_is_drawn_a_few_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    out = io.StringIO()
+    progress = Progress(
+        1, Console(file=out, width=100, height=50, highlight=False, force_terminal=True)
+    )
+    progress.start(10**6, 0)
+    before = out.getvalue().count("╭")
+    now = 100.0
+    for step in range(1, 1001):
+        progress.show(record(step))
+        now += 0.001
+    drawn = out.getvalue().count("╭") - before
+    progress.stop()
+    assert 1 <= drawn <= 3
+    assert "1,000/1,000,000 updates" in panel(out.getvalue())  # the end is always shown
+
+
+def test_old_records_and_narrow_or_plain_terminals_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "_PAUSE", 0.0)
+    old = {"step": 1, "loss": 2.0, "lr": 1e-3, "tokens_per_second": 10.0}
+    for width in (20, 40, 200):
+        text = shown([old], terminal=True, width=width)
+        lines = panel(text).rstrip("\n").splitlines()
+        assert max(map(len, lines)) <= min(width, 100)
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    progress = Progress(1, Console(file=plain, width=80, force_terminal=True))
+    progress.start(3, 0)
+    progress.show(record(1))
+    progress.stop()
+    plain.seek(0)
+    assert "2.000" in plain.read()
+
+
+def test_time_left_is_worked_out_from_this_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 50.0
+    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    out = io.StringIO()
+    progress = Progress(1, Console(file=out, width=100))
+    progress.start(100, 90)
+    now += 8.0
+    progress.show(record(92))
+    assert out.getvalue().endswith("  32 s left\n")
+
+
+def test_sparklines_and_means_of_little() -> None:
+    assert sparkline([]) == ""
+    assert sparkline([5.0]) == "▁"
+    assert sparkline([1.0, 1.0]) == "▁▁"
+    mean = Smoothed(50)
+    assert mean.value != mean.value
+    mean.add(3.0)
+    assert mean.value == pytest.approx(3.0)  # not drawn towards a start at 0

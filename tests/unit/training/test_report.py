@@ -1,0 +1,342 @@
+"""The report: what it shows, that it holds all it needs, and that nothing in it is trusted."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gpt1
+from gpt1.config import RunConfig
+from gpt1.data.shards import write_shards
+from gpt1.data.tables import open_texts
+from gpt1.errors import CorruptError, DataError
+from gpt1.storage import Log, write_folder
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training.history import History
+from gpt1.training.report import write_comparison, write_report
+
+
+def update(step: int, loss: float, **more: Any) -> dict[str, Any]:
+    return {
+        "step": step, "loss": loss, "lr": 1e-3 / step, "grad_norm": 0.5, "tokens": 100 * step,
+        "tokens_per_second": 1000.0 + step, "seconds": 2.0 * step, "loader_share": 0.01, **more,
+    }  # fmt: skip
+
+
+LINES: list[dict[str, Any]] = [
+    {"step": 0, "valid_loss": 5.0},
+    *(update(step, 4.0 - step / 10) for step in range(1, 6)),
+    {"step": 5, "sample": "it was a cat"},
+    {"step": 5, "valid_loss": 3.25},
+    update(6, 3.3),
+    {"step": 7, "skipped": "the loss is nan"},
+    *(update(step, 3.2) for step in (8, 9, 10)),
+    {"step": 10, "sample": "it was a dog"},
+    {"step": 10, "valid_loss": 3.5},
+]
+RECORD: dict[str, Any] = {
+    "gpt1": "9.8.7",
+    "config": RunConfig().model_dump(mode="json"),
+    "facts": {"data": "d" * 64, "validation": None},
+    "machine": {"torch": "2.13.0", "threads": 4},
+}
+
+
+def make_run(
+    place: Path,
+    lines: list[dict[str, Any]] = LINES,
+    settings: dict[str, dict[str, Any]] | None = None,
+    **record: Any,
+) -> Path:
+    """Write the files that a run leaves."""
+    place.mkdir(parents=True)
+    found = json.loads(json.dumps({**RECORD, **record}))
+    for section, fields in (settings or {}).items():
+        found["config"][section].update(fields)
+    (place / "run.json").write_text(json.dumps(found))
+    Log(place / "metrics.jsonl").append(*lines)
+    return place
+
+
+class Page(HTMLParser):
+    """The rows of a page's tables, its headings, its elements and what they refer to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.marked: list[list[str]] = []
+        self.headings: list[str] = []
+        self.facts: dict[str, str] = {}
+        self.elements: set[str] = set()
+        self.links: set[str] = set()
+        self.ids: list[str] = []
+        self._at, self._label = "", ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._at = tag
+        self.elements.add(tag)
+        given = {name: value or "" for name, value in attrs}
+        self.links |= {given[name] for name in ("src", "href", "xlink:href") if name in given}
+        self.ids += [given["id"]] if "id" in given else []
+        if tag == "tr":
+            self.rows.append([])
+            if given.get("class") == "changed":
+                self.marked.append(self.rows[-1])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag in ("h1", "h2", "figcaption"):
+            self.headings.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._at = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._at in ("td", "th"):
+            self.rows[-1][-1] += data
+        if self._at in ("h1", "h2", "figcaption"):
+            self.headings[-1] += data
+        if self._at == "dt":
+            self._label = data
+        if self._at == "dd":
+            self.facts[self._label] = data
+
+
+def report(run: Path) -> tuple[str, Page]:
+    write_report(run)
+    text = (run / "report.html").read_text("utf-8")
+    return text, Page(text)
+
+
+def test_the_summary_is_what_the_log_says(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    write_folder(
+        run / "model",
+        {"gpt1.json": json.dumps({"training": {
+            "steps": 10, "reason": "all updates done", "validation": {"loss": math.log(20)},
+        }}).encode()},
+    )  # fmt: skip
+    _, page = report(run)
+    losses = [line["loss"] for line in LINES if "loss" in line]
+    assert page.facts == {
+        "ended": "all updates done",
+        "updates": "10",
+        "left out (loss not finite)": "1",
+        "tokens": "1,000",
+        "time": "20 s",
+        "tokens a second, median": "1,005",
+        "waiting for data": "1.00%",
+        "training loss, last 50 updates": f"{sum(losses) / len(losses):.4f}",
+        "best validation loss": "3.2500",
+        "best validation perplexity": "25.79",
+        "best at update": "5",
+        "validation loss, all of it": "2.9957",
+        "validation perplexity, all of it": "20.00",
+        "parameters": "116,534,784",
+    }
+
+
+def test_the_page_shows_curves_samples_settings_and_machine(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "my run", settings={"train": {"batch_size": 7, "seed": 3}})
+    text, page = report(run)
+    assert page.headings == [
+        "my run", "Curves", "Loss", "Perplexity", "Learning rate", "Gradient norm", "Speed",
+        "Waiting for data", "Updates left out", "Samples along the way", "Configuration",
+        "Machine and data",
+    ]  # fmt: skip
+    assert text.count("<svg") == 6
+    for label in ("update", "nats a token", "perplexity", "learning rate", "tokens a second"):
+        assert re.search(rf"<text[^>]*>{label}</text>", text), label
+    assert ["5", "3.2500", "25.79", "it was a cat"] in page.rows
+    assert ["10", "3.5000", "33.12", "it was a dog"] in page.rows
+    assert ["7", "the loss is nan"] in page.rows
+    assert page.marked == [["batch_size", "7", "default 64"], ["seed", "3", "default 0"]]
+    assert ["n_embd", "768", ""] in page.rows
+    for row in (["gpt1", "9.8.7"], ["threads", "4"], ["fingerprint of data", "d" * 64]):
+        assert row in page.rows
+
+
+def test_the_page_asks_for_nothing_and_runs_nothing(tmp_path: Path) -> None:
+    text, page = report(make_run(tmp_path / "run"))
+    assert not page.elements & {"script", "link", "iframe", "img", "object", "image", "metadata"}
+    assert all(link.startswith("#") for link in page.links)
+    assert not re.search(r"https?:|url\((?!#)|@import", text)
+    assert "default-src 'none'" in text
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert set(re.findall(r"url\(#(\w+)\)", text)) <= set(page.ids)
+
+
+def test_texts_are_never_markup(tmp_path: Path) -> None:
+    bad = "</td><script>alert('x')</script>&amp;<img src=x onerror=y>"
+    lines = [*LINES, {"step": 10, "sample": bad}, {"step": 11, "skipped": bad}]
+    run = make_run(
+        tmp_path / "<b>bold & $title",
+        lines,
+        settings={"train": {"sample_prompt": bad}},
+        machine={"<i>torch": bad},
+        facts={bad: bad},
+    )
+    _, page = report(run)
+    assert page.elements.isdisjoint({"script", "img", "b", "i"})
+    assert page.headings[0] == "<b>bold & $title"
+    shown = [cell for row in page.rows for cell in row]
+    assert shown.count(bad) == 5
+    other = make_run(tmp_path / "other", lines, machine={"torch": bad})
+    runs = {bad: History.read(run), "other": History.read(other)}
+    write_comparison(tmp_path / "both.html", runs, [(bad, ["", bad], [[bad, "1"]])])
+    both = Page((tmp_path / "both.html").read_text("utf-8"))
+    assert both.elements.isdisjoint({"script", "img", "b", "i"})
+    assert both.rows == [["", bad], [bad, "1"]]
+
+
+def test_odd_names_and_texts_are_shown_as_they_are(tmp_path: Path) -> None:
+    lines = [*LINES, {"step": 10, "sample": "half \ud800 a pair, \u4e00 \x01"}]
+    run = History.read(make_run(tmp_path / "run", lines))
+    write_report(run.path)
+    assert "half ? a pair, \u4e00" in (run.path / "report.html").read_text("utf-8")
+    names = ["_hidden", "$x_{$ \u4e00 \udcff"]
+    write_comparison(tmp_path / "both.html", dict.fromkeys(names, run), [])
+    text = (tmp_path / "both.html").read_text("utf-8")
+    for name in (" _hidden", "$x_{$ \u4e00 ?"):
+        assert len(re.findall(rf"<text[^>]*>{re.escape(name)}(, smoothed)?</text>", text)) == 8
+
+
+def test_the_page_of_a_long_run_is_small_and_keeps_its_spikes(tmp_path: Path) -> None:
+    lines = [update(step, 3 + math.sin(step * step)) for step in range(1, 8001)]
+    lines[4321]["grad_norm"] = 77.0
+    text, page = report(make_run(tmp_path / "long", lines))
+    assert len(text) < 400_000
+    lines[4321]["grad_norm"] = 0.5
+    plain, _ = report(make_run(tmp_path / "plain", lines))
+    chart = {name: part.partition("</figure>")[0] for name, part in
+             ((h, text.partition(f"<figcaption>{h}<")[2]) for h in page.headings)}  # fmt: skip
+    same = plain.partition("<figcaption>Gradient norm<")[2].partition("</figure>")[0]
+    assert re.search(r"<text[^>]*>50</text>", chart["Gradient norm"])
+    assert not re.search(r"<text[^>]*>50</text>", same)
+
+
+@pytest.mark.parametrize(
+    "lines", [[], [{"step": 0, "valid_loss": 5.0}], [{"step": 1, "skipped": ""}]]
+)
+def test_a_run_without_updates_has_a_page(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
+    _, page = report(make_run(tmp_path / "run", lines))
+    assert page.facts["ended"] == "not finished"
+    assert "svg" not in page.elements
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_of_few_updates_has_curves(tmp_path: Path, count: int) -> None:
+    text, _ = report(make_run(tmp_path / "run", LINES[1 : 1 + count]))
+    assert text.count("<svg") == 6
+
+
+def test_losses_that_are_no_numbers_or_too_large_are_drawn_around(tmp_path: Path) -> None:
+    lines = [update(1, 800.0), update(2, math.nan), update(3, 2.0, grad_norm=0.0)]
+    _, page = report(make_run(tmp_path / "run", lines))
+    assert page.facts["training loss, last 50 updates"] == "401.0000"
+
+
+def test_runs_of_other_versions_have_a_page(tmp_path: Path) -> None:
+    lines = [{k: v for k, v in line.items() if k != "loader_share"} for line in LINES]
+    config = {"model": {"n_embd": 64, "n_new": 1}, "future": {"x": [1, 2]}}
+    _, page = report(make_run(tmp_path / "run", lines, config=config))
+    assert "waiting for data" not in page.facts
+    assert "parameters" not in page.facts
+    assert page.marked == [
+        ["n_embd", "64", "default 768"], ["n_new", "1", ""], ["x", "1, 2", ""]
+    ]  # fmt: skip
+
+
+def test_many_samples_are_thinned_out_evenly(tmp_path: Path) -> None:
+    lines = [line for step in range(1, 101)
+             for line in (update(step, 3.0), {"step": step, "sample": f"text {step}"})]  # fmt: skip
+    text, page = report(make_run(tmp_path / "run", lines))
+    shown = [row[-1] for row in page.rows if row[-1].startswith("text ")]
+    assert (len(shown), shown[0], shown[-1]) == (24, "text 1", "text 100")
+    assert "24 of 100." in text
+
+
+def test_the_report_is_the_same_each_time(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    assert report(run)[0] == report(run)[0]
+
+
+# A folder that is none, or damaged
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none"):
+        with pytest.raises(DataError, match=r"is no run: it has no run\.json. Give the folder"):
+            write_report(place)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"config": 1}', '{"gpt1": "1", "config": {"a": 1}}', "[" * 9999],
+)
+def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "run.json").write_text(text)
+    with pytest.raises(CorruptError, match=r"run\.json is damaged"):
+        write_report(run)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1", "null", "[]", '"step"', "{}", '{"step": "1"}', '{"step": 1, "loss": 2.0}',
+        '{"step": 1, "valid_loss": "x"}', '{"step": 1, "sample": 3}', '{"step": 1, "skipped": []}',
+        json.dumps(update(1, 1.0, lr="fast")),
+    ],
+)  # fmt: skip
+def test_a_line_that_no_run_wrote_is_refused(tmp_path: Path, line: str) -> None:
+    run = make_run(tmp_path / "run")
+    with (run / "metrics.jsonl").open("a") as log:
+        log.write(f"{line}\n")
+    with pytest.raises(CorruptError, match=rf"metrics\.jsonl line {len(LINES) + 1} is no record"):
+        write_report(run)
+
+
+def test_a_last_line_cut_off_is_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    with (run / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 11, "loss')
+    assert report(run)[1].facts["updates"] == "10"
+    (run / "metrics.jsonl").write_text("not json\n")
+    with pytest.raises(CorruptError, match="damaged line"):
+        write_report(run)
+
+
+def test_a_run_of_ours_is_read_whole(
+    tmp_path: Path, stories: list[str], tokenizer: Tokenizer
+) -> None:
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": s}) + "\n" for s in stories))
+    (tmp_path / "size.toml").write_text(
+        "[model]\nvocab_size = 55\nn_ctx = 16\nn_embd = 16\nn_layer = 1\nn_head = 2\n"
+    )
+    write_shards(tmp_path / "data", open_texts(tmp_path / "texts.jsonl"), tokenizer, workers=1)
+    trained = gpt1.pretrain(
+        tmp_path / "data",
+        valid=tmp_path / "data",
+        size=str(tmp_path / "size.toml"),
+        out=tmp_path / "run",
+        overrides=["train.steps=4", "train.batch_size=4", "train.eval_every=2"],
+    )
+    results = History.read(tmp_path / "run").results
+    assert (results.updates, results.tokens, results.finished) == (
+        4,
+        4 * 4 * 16,
+        "all updates done",
+    )
+    assert results.parameters == trained.num_parameters()
+    assert results.final_loss == pytest.approx(results.valid_loss, abs=0.1)
+    _, page = report(tmp_path / "run")
+    assert "not finished" not in page.facts.values()

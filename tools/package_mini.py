@@ -1,0 +1,194 @@
+"""Make the packaged model of a finished pre-training run: float16 weights, vocabulary, card.
+
+    python tools/package_mini.py RUN VALID.jsonl.gz
+
+The weights are the run's, rounded to 16 bits; what the card says is measured on the rounded ones.
+The run may have trained without dropout; the packaged settings have the paper's 0.1 again, for
+fine-tuning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import shlex
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import torch
+
+from gpt1 import storage
+from gpt1.checkpoint import folder
+from gpt1.config import SamplingConfig
+from gpt1.data.tables import open_texts
+from gpt1.evaluation.perplexity import Perplexity, measure
+from gpt1.generation import engine
+from gpt1.model.losses import perplexity
+from gpt1.pipeline import GPT1
+from gpt1.text.tokenizer import Tokenizer
+
+PROMPT = "It was a dark and"
+SAMPLES, TEMPERATURE = 10, 0.8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("valid", type=Path)
+    options = parser.parse_args()
+    out = Path(str(resources.files("gpt1"))) / "assets" / "mini"
+
+    loaded = folder.load(options.run / "model")
+    loaded.state.update({k: v.half().float() for k, v in loaded.state.items()})
+    model = folder.build(loaded)
+    dropout = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.1)
+    model.config = model.config.model_copy(update=dropout)
+    assert loaded.tokenizer is not None
+    tokenizer = loaded.tokenizer
+
+    found = measure(model, tokenizer, open_texts(options.valid))
+    sampling = SamplingConfig(temperature=TEMPERATURE, seed=0, max_new_tokens=60)
+    samples = engine.generate(model, tokenizer, [PROMPT] * SAMPLES, sampling)
+    lines = storage.Log(options.run / "metrics.jsonl").read()
+    record = json.loads((options.run / "run.json").read_bytes())
+
+    files = folder.files(model, tokenizer, {"training": loaded.extra["training"]}, torch.float16)
+    digest = hashlib.sha256(files[folder.WEIGHTS]).hexdigest()
+    texts = [sample.text for sample in samples]
+    card = write_card(GPT1(model, tokenizer), found, texts, lines, record, digest)
+    files["README.md"] = card.encode()
+    files["curve.png"] = draw(lines)
+    storage.write_folder(out, files, replace=True)
+    print(card)
+    print(f"{sum(map(len, files.values())) / 1e6:.1f} MB -> {out}")
+
+
+def settings_of(config: dict[str, Any]) -> list[str]:
+    """Return the --set words of a run, where it differs from its size and recipe."""
+    from gpt1.config import load_run
+
+    base = load_run(size="mini", recipe="pretrain").model_dump(mode="json")
+    settled = {"train": {"device", "dtype", "micro_batch_size"}, "model": {"vocab_size"}}
+    return [
+        f"{section}.{name}={value}".replace(" ", "")
+        for section, fields in config.items()
+        for name, value in fields.items()
+        if value != base[section][name] and name not in settled.get(section, ())
+    ]
+
+
+def draw(lines: list[dict[str, Any]]) -> bytes:
+    """Return the curve of the loss as a PNG."""
+    figure = matplotlib.figure.Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    updates = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    checks = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
+    axes.plot(*zip(*updates, strict=True), alpha=0.4, linewidth=0.8, label="training, each update")
+    axes.plot(*zip(*checks, strict=True), marker="o", markersize=3, label="validation, 64 windows")
+    axes.set_xlabel("update")
+    axes.set_ylabel("loss, nats a token")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100)
+    return picture.getvalue()
+
+
+def write_card(
+    gpt: GPT1,
+    found: Perplexity,
+    samples: list[str],
+    lines: list[dict[str, Any]],
+    record: dict[str, Any],
+    digest: str,
+) -> str:
+    """Return the model card."""
+    updates = [line for line in lines if "loss" in line]
+    checks = [line for line in lines if "valid_loss" in line]
+    last, config = updates[-1], record["config"]
+    words = " ".join(f"--set {shlex.quote(word)}" for word in settings_of(config))
+    curve = "\n".join(
+        f"| {line['step']:,} | {line['valid_loss']:.3f} | {perplexity(line['valid_loss']):,.1f} |"
+        for line in checks
+    )
+    texts = "\n".join(f"{i}. {text!r}" for i, text in enumerate(samples, start=1))
+    machine = record["machine"]
+    tokenizer: Tokenizer = gpt.tokenizer
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+language: en
+license: mit
+tags: [gpt1, openai-gpt]
+---
+# mini
+
+A GPT-1 small enough for a laptop, pre-trained from a random start with this project's own commands.
+{gpt.config.n_layer} layers, {gpt.config.n_head} heads, width {gpt.config.n_embd}, \
+{gpt.config.n_ctx} positions, {gpt.config.vocab_size:,} tokens of its own vocabulary, \
+{gpt.num_parameters():,} parameters (GPT-1 has 116,534,784).
+
+![loss over the updates](curve.png)
+
+| | |
+| --- | --- |
+| held-out text | three whole novels, {found.bytes:,} bytes, {found.targets:,} targets |
+| loss | {found.loss:.4f} nats a token |
+| perplexity | {found.perplexity:.2f} a token of this vocabulary |
+| bits per byte | {found.bits_per_byte:.4f} |
+| updates | {last["step"]:,} of {config["train"]["batch_size"]} x {gpt.config.n_ctx} tokens |
+| tokens read | {last["tokens"]:,}: {config["train"]["epochs"]:g} epoch |
+| time | {last["seconds"] / 3600:.1f} h on two processor cores, other work on them |
+| made with | gpt1 {record["gpt1"]}, torch {machine["torch"]}, {config["train"]["dtype"]} |
+| weights | float16, SHA-256 `{digest}` |
+| vocabulary | fingerprint `{tokenizer.fingerprint}` |
+
+The measures are taken on the shipped weights, in float32, as `gpt1 evaluate` does it.
+
+## Data
+
+73 English novels of 1839 to 1927, all in the public domain, 10.7 million words (58 MB), from the
+collection *100 English Novels* of the Computational Stylistics Group, cleaned: lines joined into
+paragraphs, curly quotes made straight. Validation: *The Secret Garden*, *The Man Who Was Thursday*
+and *Basil*, none of them read in training.
+
+## Exact commands
+
+    gpt1 learn-bpe train.jsonl.gz --vocab-size {gpt.config.vocab_size} --out vocab
+    gpt1 prepare train.jsonl.gz --tokenizer vocab --out train
+    gpt1 prepare valid.jsonl.gz --tokenizer vocab --out valid
+    gpt1 pretrain train --valid valid --size mini --out run {words}
+    python tools/package_mini.py run valid.jsonl.gz
+    gpt1 evaluate mini valid.jsonl.gz
+
+Dropout was off, since within an epoch no text is seen twice; the packaged settings have the paper's
+0.1 again, for fine-tuning. The run was interrupted and resumed.
+
+## What it is not good for
+
+It has read a few dozen old novels once. It writes English of their kind for a sentence or two, in
+lower case, and keeps no thread; it knows no facts, follows no instructions, and has had no safety
+training: it repeats the views of its books, which are of their time. Numbers, code, other languages
+and modern words are beyond it (unknown characters become `<unk>`). Use it to learn, to test, and to
+fine-tune on a small task of your own, and measure it there.
+
+## Loss along the way
+
+| update | validation loss | perplexity |
+| --- | --- | --- |
+{curve}
+
+## Ten samples, not selected
+
+Prompt `{PROMPT}`, temperature {TEMPERATURE}, no filter, seeds 0 to {SAMPLES - 1}, 60 new tokens:
+
+{texts}
+"""
+
+
+if __name__ == "__main__":
+    main()
