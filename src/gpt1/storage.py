@@ -120,7 +120,7 @@ class FolderWriter:
 
     def add(self, name: str, data: bytes | Iterable[bytes | memoryview]) -> None:
         """Write one file, flushed to disk."""
-        _check_name(name)
+        _check_name(name, self.path)
         digest, size = hashlib.sha256(), 0
         with refusals("write", self.path / name):
             fd = disk.create(self._folder / name)
@@ -399,7 +399,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _open(self, name: str) -> Iterator[int]:
-        _check_name(name)
+        _check_name(name, self.path)
         path = self.path / name
         if self.verified and name not in self._files and name != MANIFEST:
             raise CheckpointError(f"{self.path} has no file {name}; it holds {self._listing()}.")
@@ -448,10 +448,10 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, folder: Path) -> None:
     """Refuse names that lead out of the folder."""
     if name in ("", ".", "..") or any(c in name for c in "/\\\0:"):
-        raise CheckpointError(f"{name!r} is no plain file name.")
+        raise CheckpointError(f"{name!r} in {folder} is no plain file name.")
 
 
 def json_bytes(value: Any) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpt1.model import losses
 from gpt1.model.losses import linear_cross_entropy
@@ -94,3 +97,35 @@ def test_huge_logits_stay_finite() -> None:
     assert_close(total, plain(hidden, weight, labels), **FP64)
     assert hidden.grad is not None
     assert hidden.grad.isfinite().all()
+
+
+class _Largest(TorchDispatchMode):
+    """Notes the most numbers that any tensor held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, Tensor):
+                self.numbers = max(self.numbers, tensor.numel())
+        return out
+
+
+def test_no_tensor_grows_with_positions_times_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "CHUNK", 16)
+    V, C = 500, 8
+    largest = []
+    for positions in (64, 256):
+        with _Largest() as seen:
+            hidden = torch.randn(positions, C).requires_grad_()
+            weight = torch.randn(V, C).requires_grad_()
+            labels = torch.randint(V, (positions,))
+            linear_cross_entropy(hidden, weight, labels)[0].backward()
+        largest.append(seen.numbers)
+    assert largest == [16 * V, 16 * V]  # one chunk of logits, however many positions
+    with _Largest() as seen:
+        plain(torch.randn(256, C), torch.randn(V, C), torch.randint(V, (256,)))
+    assert seen.numbers == 256 * V  # what the plain way takes

@@ -1,0 +1,89 @@
+"""A run goes on only as what it was: what differs and is not free to change is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gpt1
+from gpt1.config import RunConfig
+from gpt1.errors import TrainingError
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training.run import _FREE, Run
+
+FACTS = {"data": "a" * 64, "validation": "b" * 64}
+FIELDS = [
+    (section, name)
+    for section, kind in RunConfig.model_fields.items()
+    for name in kind.annotation.model_fields  # type: ignore[union-attr]
+]
+
+
+def other(value: Any) -> Any:
+    """Return a value that differs from `value`, whatever it is."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return "another" if value != "another" else "one"
+
+
+def changed(section: str, name: str) -> RunConfig:
+    config = RunConfig()
+    part = getattr(config, section)
+    part = part.model_copy(update={name: other(getattr(part, name))})
+    return config.model_copy(update={section: part})
+
+
+def start(path: Path, tokenizer: Tokenizer) -> None:
+    with Run(path, RunConfig(), tokenizer, FACTS):
+        pass
+
+
+@pytest.mark.parametrize(("section", "name"), FIELDS, ids=[".".join(field) for field in FIELDS])
+def test_a_setting_that_differs_is_named_unless_it_is_free(
+    tmp_path: Path, tokenizer: Tokenizer, section: str, name: str
+) -> None:
+    start(tmp_path / "run", tokenizer)
+    again = Run(tmp_path / "run", changed(section, name), tokenizer, FACTS, resume=True)
+    if (section, name) in _FREE:
+        with again:
+            pass
+        return
+    with pytest.raises(TrainingError, match=rf"{section}\.{name} was .* and is "), again:
+        pass
+
+
+def test_what_is_free_does_not_change_what_is_learned() -> None:
+    assert set(FIELDS) >= _FREE
+    assert {name for section, name in _FREE if section in ("model", "optimizer", "data")} == set()
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_other_text_is_named(tmp_path: Path, tokenizer: Tokenizer, fact: str) -> None:
+    start(tmp_path / "run", tokenizer)
+    again = Run(tmp_path / "run", RunConfig(), tokenizer, {**FACTS, fact: "c" * 64}, resume=True)
+    with pytest.raises(TrainingError, match=f"the {fact} is another one"), again:
+        pass
+
+
+def test_another_vocabulary_is_named(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    start(tmp_path / "run", tokenizer)
+    another = gpt1.Tokenizer.train(["other words, other words"], vocab_size=25)
+    again = Run(tmp_path / "run", RunConfig(), another, FACTS, resume=True)
+    with pytest.raises(TrainingError, match="the tokenizer is another one"), again:
+        pass
+
+
+def test_all_differences_are_listed_at_once(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    start(tmp_path / "run", tokenizer)
+    config = RunConfig().model_copy(
+        update={"train": RunConfig().train.model_copy(update={"seed": 5, "batch_size": 3})}
+    )
+    again = Run(tmp_path / "run", config, tokenizer, {**FACTS, "data": "x"}, resume=True)
+    with pytest.raises(TrainingError) as said, again:
+        pass
+    for words in ("train.seed was 0 and is 5", "train.batch_size was 64 and is 3", "the data is"):
+        assert words in str(said.value)
