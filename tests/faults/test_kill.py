@@ -1,201 +1,164 @@
-"""SIGKILL at a persistence operation, clean or torn, then resume: the run never interrupted.
+"""SIGKILL at a call to the disk, clean or half done, and at random instants, then resume: the same.
 
-Each run is a fork of this process, so torch is loaded once. Counted too: how many updates are made
-again, since a saver that loses every checkpoint also ends with the right weights.
+Counted too: how many updates are made again. After every kill the checkpoints are compared with
+those of the run never interrupted, and at the end all that the run comes to.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import signal
-from collections.abc import Callable
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+import harness
 import pytest
+from harness import EVERY, SEED, STEPS, Known, Trainer, Whole
 
-import gpt1
 from gpt1 import storage
-from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
-from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import loop, start
+from gpt1.errors import CorruptError
+from gpt1.training import loop, run
 
-STEPS, EVERY = 6, 2
-SIZE = "[model]\nvocab_size = 80\nn_ctx = 8\nn_embd = 8\nn_layer = 1\nn_head = 2\n"
+PARTS = 8  # the long campaign, shared out over processes
+LONGEST = 8  # kills in a row
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("corpus")
-    texts = [f"the cat sat on mat {n} and the dog ran to {n + 1}" for n in range(40)]
-    tokenizer = Tokenizer.train(texts, vocab_size=50)
-    (place / "size.toml").write_text(SIZE)
-    (place / "text.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
-    write_shards(place / "shards", open_texts(place / "text.jsonl"), tokenizer, workers=1)
-    return place
+class Campaign:
+    """Trials in folders of one place; `tally` counts the kills by their kind."""
+
+    def __init__(self, trainer: Trainer, whole: Whole, known: Known, place: Path) -> None:
+        self.trainer, self.whole, self.known, self.place = trainer, whole, known, place
+        self.seconds = whole.seconds
+        self.tally: Counter[str] = Counter()
+        self.redone = 0
+
+    def kill(self, out: Path, kind: str, how: Callable[[], bool]) -> bool:
+        """Run and be killed; check what is left. Return whether it was killed."""
+        before, made = harness.newest_step(out), self.trainer.made
+        died = how()
+        after = harness.newest_step(out)
+        lost = before + self.trainer.made - made - after
+        assert 0 <= lost <= EVERY, f"{lost} updates are made again"
+        for checkpoint in harness.checkpoints(out)[-1:]:
+            assert harness.held(checkpoint) == self.known[after]
+        self.redone += lost
+        self.tally[kind] += died
+        return died
+
+    def at(self, out: Path, number: int, torn: bool) -> bool:
+        kind = "torn" if torn else "clean"
+        return self.kill(out, kind, lambda: self.trainer.killed_at(out, number, torn))
+
+    def after(self, out: Path, seconds: float) -> bool:
+        died = self.kill(out, "instant", lambda: self.trainer.killed_after(out, seconds))
+        self.seconds *= 1.015 if died else 0.9  # how long a run takes here changes with the load
+        return died
+
+    def finish(self, out: Path) -> None:
+        """Resume for the last time; compare all, and forget the folder."""
+        before, made = harness.newest_step(out), self.trainer.made
+        self.trainer.train(out)
+        assert self.trainer.made - made == STEPS - before
+        assert harness.digest(out) == self.whole.digest
+        shutil.rmtree(out)
+
+    def chain(self, numbers: random.Random) -> None:
+        """Kill one run up to LONGEST times in a row, each time in another way."""
+        out = self.place / "chain"
+        for n in range(numbers.randint(1, LONGEST)):
+            left = 1 - harness.newest_step(out) / STEPS  # of the run, about
+            if numbers.random() < 0.4:
+                died = self.after(out, numbers.uniform(0, self.seconds) * max(left, 0.2))
+            else:
+                last = max(12, round(self.whole.calls * left))
+                died = self.at(out, numbers.randint(1, last), numbers.random() < 0.5)
+            self.tally["while it resumes"] += died and n > 0
+            if not died:
+                break
+        self.finish(out)
+
+    @property
+    def kills(self) -> int:
+        return self.tally["clean"] + self.tally["torn"] + self.tally["instant"]
 
 
-def train(corpus: Path, out: Path, *, resume: bool) -> None:
-    gpt1.pretrain(
-        corpus / "shards", valid=corpus / "shards", size=str(corpus / "size.toml"), out=out,
-        resume=resume,
-        overrides=[f"train.steps={STEPS}", f"train.save_every={EVERY}", "train.batch_size=2",
-                   "train.dtype=float32", "train.eval_every=3"],
-    )  # fmt: skip
+@pytest.fixture
+def campaign(
+    trainer: Trainer, whole: Whole, known: Known, place: Path,
+    record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str],
+) -> Iterator[Campaign]:  # fmt: skip
+    campaign = Campaign(trainer, whole, known, place)
+    yield campaign
+    said = f"{campaign.kills} kills {dict(campaign.tally)}, {campaign.redone} updates made again"
+    record_property("kills", said)
+    with capsys.disabled():
+        print(f"\n{said}, seed {SEED}")
 
 
-def in_a_child(work: Callable[[], None]) -> int:
-    """Run `work` in a fork; return the signal that ended it, 0 if it came to its end."""
-    child = os.fork()
-    if child == 0:
-        try:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 2)
-            start.write_curves = lambda run: None  # a picture takes longer than the run
-            work()
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return os.WTERMSIG(status)
-    assert os.WEXITSTATUS(status) == 0, "the run failed"
-    return 0
-
-
-def killing(at: int, torn: bool) -> type[storage.Disk]:
-    """Return a disk whose operation number `at` is the process's last, half done if `torn`."""
-
-    class Dying(storage.Disk):
-        done = 0
-
-        def _count(self) -> None:
-            Dying.done += 1
-            if Dying.done == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        def write(self, fd: int, data: bytes | memoryview) -> int:
-            if torn and Dying.done + 1 == at:
-                os.write(fd, memoryview(data)[: len(data) // 2])
-            self._count()
-            return super().write(fd, data)
-
-    for name in ("make_folder", "create", "open_append", "flush", "rename", "truncate", "remove",
-                 "flush_folder"):  # fmt: skip
-
-        def method(self: Dying, *arguments: object, name: str = name) -> object:
-            self._count()
-            return getattr(storage.Disk, name)(self, *arguments)
-
-        setattr(Dying, name, method)
-    return Dying
-
-
-def killed(corpus: Path, out: Path, at: int, torn: bool, *, resume: bool = False) -> int:
-    def work() -> None:
-        storage.disk = killing(at, torn)()
-        train(corpus, out, resume=resume)
-
-    return in_a_child(work)
-
-
-def resumed(corpus: Path, out: Path) -> int:
-    """Go on with a run, or start it if it never began; return how many updates were made."""
-    made, made_by_child = os.pipe()
-
-    def work() -> None:
-        update, count = loop._update, 0
-
-        def counting(*arguments: object) -> object:
-            nonlocal count
-            count += 1
-            return update(*arguments)  # type: ignore[arg-type]
-
-        loop._update = counting  # type: ignore[assignment]
-        train(corpus, out, resume=(out / "run.json").is_file())
-        os.write(made_by_child, str(count).encode())
-
-    assert in_a_child(work) == 0
-    os.close(made_by_child)
-    with os.fdopen(made) as pipe:
-        return int(pipe.read())
-
-
-def digest(out: Path) -> str:
-    """Hash what a run comes to: weights, optimizer, log without its times, best, result."""
-    found = hashlib.sha256()
-    newest = max((out / "checkpoints").glob("step-*"))
-    for path in (newest / "model.safetensors", newest / "optimizer.safetensors",
-                 out / "model" / "model.safetensors"):  # fmt: skip
-        found.update(path.read_bytes())
-    for line in storage.Log(out / "metrics.jsonl").read():
-        kept = {k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")}
-        found.update(json.dumps(kept, sort_keys=True).encode())
-    return found.hexdigest()
-
-
-def newest_step(out: Path) -> int:
-    steps = [int(path.name.removeprefix("step-")) for path in (out / "checkpoints").glob("step-*")]
-    return max(steps, default=0)
-
-
-@pytest.fixture(scope="module")
-def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    out = tmp_path_factory.mktemp("whole") / "run"
-    assert in_a_child(lambda: train(corpus, out, resume=False)) == 0
-    return digest(out)
-
-
-@pytest.fixture(scope="module")
-def last(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How many operations a run makes."""
-    place = tmp_path_factory.mktemp("count")
-
-    def work() -> None:
-        disk = killing(0, False)
-        storage.disk = disk()
-        train(corpus, place / "run", resume=False)
-        (place / "count").write_text(str(disk.done))  # type: ignore[attr-defined]
-
-    assert in_a_child(work) == 0
-    return int((place / "count").read_text())
-
-
-def check(corpus: Path, out: Path, at: int, torn: bool, whole: str) -> None:
-    assert killed(corpus, out, at, torn) == signal.SIGKILL
-    before = newest_step(out)
-    assert resumed(corpus, out) == STEPS - before  # nothing that was saved is made again
-    assert digest(out) == whole
+def sweep(campaign: Campaign, torn: bool, count: int) -> None:
+    """Kill new runs at `count` of their calls, evenly; which, depends on the seed."""
+    last = campaign.whole.calls
+    count = min(count, last)
+    shift = harness.generator("sweep", torn).random()
+    for n in range(count):
+        out = campaign.place / "swept"
+        assert campaign.at(out, 1 + int((n + shift) * last / count), torn)
+        campaign.finish(out)
 
 
 @pytest.mark.parametrize("torn", [False, True], ids=["clean", "torn"])
-def test_killed_at_some_operations_the_run_is_the_same(
-    corpus: Path, whole: str, last: int, tmp_path: Path, torn: bool
-) -> None:
-    for at in range(1 + torn, last + 1, max(1, last // 6)):
-        check(corpus, tmp_path / f"at{at}", at, torn, whole)
+def test_killed_at_some_calls_the_run_is_the_same(campaign: Campaign, torn: bool) -> None:
+    sweep(campaign, torn, harness.trials(260) // 8)
+
+
+def test_killed_in_a_row_the_run_is_the_same(campaign: Campaign) -> None:
+    numbers = harness.generator("some")
+    while campaign.kills < harness.trials(260) * 3 // 4:
+        campaign.chain(numbers)
+    assert campaign.tally["while it resumes"] > campaign.kills / 4
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("torn", [False, True], ids=["clean", "torn"])
-def test_killed_at_any_operation_the_run_is_the_same(
-    corpus: Path, whole: str, last: int, tmp_path: Path, torn: bool
-) -> None:
-    for at in range(1, last + 1):
-        check(corpus, tmp_path / f"at{at}", at, torn, whole)
+def test_killed_at_every_call_the_run_is_the_same(campaign: Campaign, torn: bool) -> None:
+    sweep(campaign, torn, campaign.whole.calls)
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(1800)
-def test_killed_again_while_it_resumes_the_run_is_the_same(
-    corpus: Path, whole: str, last: int, tmp_path: Path
-) -> None:
-    for at in range(1, last + 1, 3):
-        out = tmp_path / f"at{at}"
-        assert killed(corpus, out, at, False) == signal.SIGKILL
-        killed(corpus, out, at // 2 + 1, True, resume=(out / "run.json").is_file())
-        resumed(corpus, out)
-        assert digest(out) == whole
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_ten_thousand_times_the_run_is_the_same(campaign: Campaign, part: int) -> None:
+    """10,000 together with the kills at every call, of which there are more than 500."""
+    numbers = harness.generator("part", part)
+    while campaign.kills < harness.trials(9500) / PARTS:
+        campaign.chain(numbers)
+
+
+# Broken on purpose
+
+
+BROKEN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "nothing is saved": lambda: mock.patch.object(run.Run, "save", return_value=None),
+    "the optimizer begins anew": lambda: mock.patch.object(
+        loop.optimizers, "restore", return_value=None
+    ),
+    "the log is not cut": lambda: mock.patch.object(storage.Log, "keep", return_value=None),
+    "written in place": harness.in_place,
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_saver_is_noticed(campaign: Campaign, fault: str) -> None:
+    with BROKEN[fault]():
+        out = campaign.place / "unharmed"
+        campaign.trainer.train(out)
+        assert harness.held(out / "model") == harness.held(
+            campaign.whole.out / "model"
+        )  # nothing shows so far
+        with pytest.raises((AssertionError, CorruptError)):
+            sweep(campaign, False, 20)

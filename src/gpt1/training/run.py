@@ -60,6 +60,7 @@ class Checkpoint:
         files = storage.Folder(path)
         if not files.verified:
             raise CorruptError(f"{path} has no manifest.")
+        files.verify()
         moments = {
             name: stored.tensor()
             for name, stored in tensors.read(files.read(_MOMENTS), str(path / _MOMENTS)).items()
@@ -93,29 +94,33 @@ class Run:
         self.log = storage.Log(self.path / "metrics.jsonl")
 
     def __enter__(self) -> Self:
-        record = self.record
-        if self._resume and not record.is_file():
-            raise TrainingError(
-                f"there is no run to resume in {self.path}. Leave out --resume to start one."
-            )
-        if not self._resume and _is_taken(self.path):
-            there = "a run is already" if record.is_file() else "something is already"
-            raise TrainingError(
-                f"{there} in {self.path}. Use --resume to continue a run, or choose another --out."
-            )
+        self._check_start()
         storage.make_folder(self.path)
         self._lock = _lock(self.path / _LOCK)
-        for place in (self.path, self.path / "checkpoints"):
-            storage.remove_leftovers(place)
         try:
+            self._check_start()  # another run may have come and gone in between
+            for place in (self.path, self.path / "checkpoints"):
+                storage.remove_leftovers(place)
             if self._resume:
-                self._compare(record)
+                self._compare(self.record)
             else:
-                storage.write_file(record, storage.json_bytes(self._record()))
+                storage.write_file(self.record, storage.json_bytes(self._record()))
         except BaseException:
             os.close(self._lock)
             raise
         return self
+
+    def _check_start(self) -> None:
+        """Raise if there is nothing to resume, or something in the way of a new run."""
+        if self._resume and not self.record.is_file():
+            raise TrainingError(
+                f"there is no run to resume in {self.path}. Leave out --resume to start one."
+            )
+        if not self._resume and _is_taken(self.path):
+            there = "a run is already" if self.record.is_file() else "something is already"
+            raise TrainingError(
+                f"{there} in {self.path}. Use --resume to continue a run, or choose another --out."
+            )
 
     def __exit__(
         self,
@@ -219,7 +224,7 @@ class Run:
         for place in self.checkpoints():
             try:
                 found = Checkpoint.read(place)
-            except CheckpointError as error:
+            except (CheckpointError, StorageError) as error:
                 warnings.append(str(error))
                 damaged.append(place)
                 continue
@@ -253,9 +258,13 @@ class Run:
     def finish(self, model: Transformer, extra: Mapping[str, Any]) -> Path:
         """Write the result to RUN/model; return its path."""
         folder.save(self.path / "model", model, self.tokenizer, extra)
+        self.tidy()
+        return self.path / "model"
+
+    def tidy(self) -> None:
+        """Remove what a finished run no longer needs."""
         if (self.path / "best").exists():
             storage.remove(self.path / "best")
-        return self.path / "model"
 
 
 def _is_taken(path: Path) -> bool:

@@ -88,6 +88,9 @@ def run_training(
             stack.enter_context(run)
         if ranks.agree(resume and (run.path / "model").is_dir()):
             progress.note(f"the run in {run.path} is already finished")
+            if ranks.first and not (run.path / "report.html").is_file():  # it was cut off there
+                run.tidy()
+                write_report(run.path)
             return folder.build(folder.load(run.path / "model")).to(device)
         if not run.record.is_file():
             raise TrainingError(
