@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 .PHONY: help demo test test-all test-faults check bench clean
 
 help:
-	@echo "make demo        watch a small GPT-1 learn from text, be fine-tuned on jokes, and write"
+	@echo "make demo        watch the packaged model be fine-tuned on jokes, and write"
 	@echo "make test        the tests (two cores: under three minutes)"
 	@echo "make check       lint, format, types, layers"
 	@echo "make test-all    and the slow tests: full-size models, big counts"

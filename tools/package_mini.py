@@ -1,6 +1,6 @@
 """Make the packaged model of a finished pre-training run: float16 weights, vocabulary, card.
 
-    python tools/package_mini.py RUN VALID.jsonl.gz
+    python tools/package_mini.py RUN VALID.jsonl.gz --note "how the run went"
 
 The weights are the run's, rounded to 16 bits; what the card says is measured on the rounded ones.
 The run may have trained without dropout; the packaged settings have the paper's 0.1 again, for
@@ -33,20 +33,23 @@ from gpt1.text.tokenizer import Tokenizer
 
 PROMPT = "It was a dark and"
 SAMPLES, TEMPERATURE = 10, 0.8
+DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("valid", type=Path)
+    parser.add_argument("--note", default="", help="a sentence for the card")
     options = parser.parse_args()
     out = Path(str(resources.files("gpt1"))) / "assets" / "mini"
 
     loaded = folder.load(options.run / "model")
+    if "reason" not in loaded.extra.get("training", {}):
+        parser.error(f"{options.run} is not finished")
     loaded.state.update({k: v.half().float() for k, v in loaded.state.items()})
     model = folder.build(loaded)
-    dropout = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.1)
-    model.config = model.config.model_copy(update=dropout)
+    model.config = model.config.model_copy(update=dict.fromkeys(DROPOUTS, 0.1))
     assert loaded.tokenizer is not None
     tokenizer = loaded.tokenizer
 
@@ -59,7 +62,7 @@ def main() -> None:
     files = folder.files(model, tokenizer, {"training": loaded.extra["training"]}, torch.float16)
     digest = hashlib.sha256(files[folder.WEIGHTS]).hexdigest()
     texts = [sample.text for sample in samples]
-    card = write_card(GPT1(model, tokenizer), found, texts, lines, record, digest)
+    card = write_card(GPT1(model, tokenizer), found, texts, lines, record, digest, options.note)
     files["README.md"] = card.encode()
     files["curve.png"] = draw(lines)
     storage.write_folder(out, files, replace=True)
@@ -74,7 +77,7 @@ def settings_of(config: dict[str, Any]) -> list[str]:
     base = load_run(size="mini", recipe="pretrain").model_dump(mode="json")
     settled = {"train": {"device", "dtype", "micro_batch_size"}, "model": {"vocab_size"}}
     return [
-        f"{section}.{name}={value}".replace(" ", "")
+        f"{section}.{name}={json.dumps(value, separators=(',', ':'))}"
         for section, fields in config.items()
         for name, value in fields.items()
         if value != base[section][name] and name not in settled.get(section, ())
@@ -105,6 +108,7 @@ def write_card(
     lines: list[dict[str, Any]],
     record: dict[str, Any],
     digest: str,
+    note: str,
 ) -> str:
     """Return the model card."""
     updates = [line for line in lines if "loss" in line]
@@ -117,6 +121,12 @@ def write_card(
     )
     texts = "\n".join(f"{i}. {text!r}" for i, text in enumerate(samples, start=1))
     machine = record["machine"]
+    dropout = ""
+    if not any(config["model"][name] for name in DROPOUTS):
+        dropout = (
+            "Dropout was off, since within an epoch no text is seen twice; the packaged settings\n"
+            "have the paper's 0.1 again, for fine-tuning. "
+        )
     tokenizer: Tokenizer = gpt.tokenizer
     return f"""---
 library_name: transformers
@@ -142,7 +152,7 @@ A GPT-1 small enough for a laptop, pre-trained from a random start with this pro
 | bits per byte | {found.bits_per_byte:.4f} |
 | updates | {last["step"]:,} of {config["train"]["batch_size"]} x {gpt.config.n_ctx} tokens |
 | tokens read | {last["tokens"]:,}: {config["train"]["epochs"]:g} epoch |
-| time | {last["seconds"] / 3600:.1f} h on two processor cores, other work on them |
+| time | {last["seconds"] / 3600:.1f} h on {machine["threads"]} threads of a CPU |
 | made with | gpt1 {record["gpt1"]}, torch {machine["torch"]}, {config["train"]["dtype"]} |
 | weights | float16, SHA-256 `{digest}` |
 | vocabulary | fingerprint `{tokenizer.fingerprint}` |
@@ -165,8 +175,7 @@ and *Basil*, none of them read in training.
     python tools/package_mini.py run valid.jsonl.gz
     gpt1 evaluate mini valid.jsonl.gz
 
-Dropout was off, since within an epoch no text is seen twice; the packaged settings have the paper's
-0.1 again, for fine-tuning. The run was interrupted and resumed.
+{dropout}{note}
 
 ## What it is not good for
 

@@ -250,8 +250,8 @@ def write_file(path: Path | str, data: bytes) -> None:
 
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, if they are not there, to stay. Raises StorageError."""
-    missing = [place for place in (path, *path.parents) if not place.is_dir()]
     with refusals("create", path):
+        missing = [place for place in (path, *path.parents) if not place.is_dir()]
         for place in reversed(missing):
             try:
                 disk.make_folder(place)

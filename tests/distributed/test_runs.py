@@ -1,4 +1,4 @@
-"""Ranks that die, hang, are told to stop, or come back in another number."""
+"""Ranks that die, freeze, are told to stop, or come back in another number."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def strike(
     said = launch.finish(launcher, timeout=60)
     assert launcher.returncode != 0
     assert f"rank {victim} (process {processes[victim]} on " in said, said
-    assert "died or hangs" in said
+    assert "died or is frozen" in said
     for pid in processes.values():
         assert not Path(f"/proc/{pid}").exists(), "an orphan"
     return said
@@ -77,7 +77,7 @@ def test_a_rank_that_is_killed_is_named_and_one_process_takes_up_the_run(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_rank_that_hangs_is_named_and_killed(
+def test_a_rank_that_is_frozen_is_named_and_killed(
     corpus: Path, tmp_path: Path, victim: int, strategy: str
 ) -> None:
     strike(corpus, tmp_path / "run", 2, victim, signal.SIGSTOP, f"distributed.strategy={strategy}")
@@ -97,10 +97,10 @@ def test_a_run_goes_on_with_any_number_of_ranks(
         words = launch.arguments(corpus, run, *settings)
         launcher = launch.torchrun(ranks, words + ["--resume"] * (ranks > 1))
         launch.wait_for_updates(run, updates, launcher)
-        for pid in launch.pids(launcher).values():
+        for pid in (launcher.pid, *launch.pids(launcher).values()):  # the launcher hands it on, too
             os.kill(pid, signal.SIGTERM)
         said = launch.finish(launcher)
-        assert launcher.returncode == 0, said
+        assert "All is saved in" in said, said
         assert updates <= len(launch.losses(run)) < 80
     resumed = launch.alone(corpus, run, *settings, resume=True)
     check_same_run(whole[1], run)

@@ -15,7 +15,7 @@ from gpt1._version import __version__
 from gpt1.errors import GPT1Error, InputError
 
 COMMANDS = {
-    "demo": "Pre-train a tiny GPT-1, fine-tune it on jokes, and let it write.",
+    "demo": "Fine-tune the packaged model on jokes, and let it write.",
     "generate": "Continue a prompt.",
     "explain": "Walk through a prediction, step by step.",
     "tokenize": "Show a text's tokens, ids and offsets.",
@@ -34,6 +34,9 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command line; exit 0 when it worked, 1 when it failed, 2 when it was misused."""
+    # torch's threads would spin while they wait, and a training step take several times as long as
+    # soon as another program wants a core; read when torch is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         _app(sys.argv[1:])()
     except GPT1Error as error:

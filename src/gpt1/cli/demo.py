@@ -26,13 +26,15 @@ def demo(
 
     import gpt1
     from gpt1.data.tables import open_texts
-    from gpt1.errors import DataError
+    from gpt1.errors import ConfigError, DataError
     from gpt1.model.losses import perplexity
     from gpt1.storage import Log
 
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
-    place = out
+    place = out = out if out.name else out.resolve()
+    if not out.name:
+        raise ConfigError(f"--out is {out}; give a folder that can be made.")
     number = 1
     while place.exists():
         number += 1
@@ -55,8 +57,8 @@ def demo(
     texts = [text for text in texts if text.strip()]
     if len(set(texts)) < 2:
         raise DataError(
-            f"the jokes are {len(texts)} line; the demo trains on some and holds out others, so it "
-            f"needs at least two that differ. Give more."
+            f"there are {len(set(texts))} different jokes; the demo trains on some and holds out "
+            f"others, so it needs at least two. Give more."
         )
 
     heading("1. A small GPT-1, pre-trained on old novels")

@@ -39,7 +39,8 @@ def finetune(
 
     texts = open_texts(file, column, limit)
     rows = list(texts)
-    print(texts.accounting, file=sys.stderr)
+    if is_first():
+        print(texts.accounting, file=sys.stderr)
     gpt1.load(model).finetune(
         rows,
         recipe=recipe,

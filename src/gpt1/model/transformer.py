@@ -214,7 +214,8 @@ class Transformer(nn.Module):
         mask: Tensor | Packed | None = attention_mask
         if segments is not None:
             drops = self.training and self.config.attn_pdrop > 0
-            if ids.device.type == "cuda" and not drops:
+            narrow = self.config.n_embd // self.config.n_head < 16  # the kernel's least
+            if ids.device.type == "cuda" and not drops and not narrow:
                 mask = Packed(segments)
             else:
                 mask = (segments[:, :, None] == segments[:, None, :])[:, None]  # (B, 1, T, T)

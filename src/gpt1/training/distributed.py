@@ -2,7 +2,7 @@
 
 torchrun starts the processes and says who is who in RANK, LOCAL_RANK and WORLD_SIZE. What they send
 each other are tensors and JSON. Each rank beats once a second in torchrun's store and watches the
-next one, so that no rank waits for ever for one that died or hangs.
+next one, so that no rank waits for ever for one that died or is frozen.
 """
 
 from __future__ import annotations
@@ -120,14 +120,13 @@ class Ranks:
         return copy
 
     def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return tensors whole, on the CPU; sharded ones on rank 0 only. All ranks must call it."""
+        """Return tensors whole, on the CPU, on rank 0; all ranks must call it."""
         gathered = {}
         for name, value in tensors.items():
             if isinstance(value, DTensor):
                 value = value.full_tensor()  # a collective
-                if not self.first:
-                    continue
-            gathered[name] = value.detach().cpu()
+            if self.first:
+                gathered[name] = value.detach().cpu()
         return gathered
 
 
@@ -162,9 +161,26 @@ def unsynchronised(step: nn.Module, last: bool) -> contextlib.AbstractContextMan
     return contextlib.nullcontext()
 
 
+def _environment() -> tuple[int, int]:
+    """Return this process's rank and the number of ranks, as torchrun says. Raises ConfigError."""
+    said = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    try:
+        rank, count = map(int, said)
+    except ValueError:
+        rank, count = 0, 0
+    if count == 1:
+        return 0, 1
+    if not 0 <= rank < count:
+        raise ConfigError(
+            f"the variables RANK and WORLD_SIZE are {said[0]!r} and {said[1]!r}. Start several "
+            f"processes with torchrun, which sets them, or unset both for one."
+        )
+    return rank, count
+
+
 def is_first() -> bool:
     """Tell whether this process is the one that speaks to the person, before any has joined."""
-    return int(os.environ.get("RANK", 0)) == 0
+    return _environment()[0] == 0
 
 
 def console() -> Console:
@@ -173,15 +189,32 @@ def console() -> Console:
 
 
 def place(device: torch.device) -> torch.device:
-    """Return this process's own device among several of a kind."""
-    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return device
+    """Return this process's own device among several of a kind. Raises ConfigError."""
+    if _environment()[1] == 1:
+        return device
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"several processes cannot share {device}. Give --set train.device=cpu, or start one."
+        )
+    if device.type == "cpu" or device.index is not None:
+        return device
+    local, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if local >= there:
+        raise ConfigError(
+            f"this machine has {there} GPUs, and process {local + 1} of them wants one of its own. "
+            f"Start torchrun with --nproc-per-node {there}."
+        )
+    return torch.device("cuda", local)
 
 
 def check(config: DistributedConfig, batch_size: int) -> None:
     """Raise ConfigError if an update of `batch_size` cannot be shared out as `config` says."""
-    count = int(os.environ.get("WORLD_SIZE", 1))
+    count = _environment()[1]
+    if batch_size < count:
+        raise ConfigError(
+            f"train.batch_size is {batch_size}; {count} processes need at least one sequence each. "
+            f"Set train.batch_size={count} or start fewer."
+        )
     if config.strategy == "fsdp" and batch_size % count:
         raise ConfigError(
             f"train.batch_size is {batch_size} and there are {count} processes; under "
@@ -194,14 +227,20 @@ def check(config: DistributedConfig, batch_size: int) -> None:
 def join(device: torch.device) -> Iterator[Ranks]:
     """Join the processes that torchrun has started; leave them at the end.
 
-    Raises TrainingError naming the rank if another one died, hangs, or stopped with an error.
+    Raises TrainingError naming the rank if another one died, is frozen, or stopped with an error.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if _environment()[1] == 1:
         yield Ranks(device=device)
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(
+            f"the processes did not find one another: {_first_line(error)}. Start all of them with "
+            f"torchrun, and see that each machine reaches the first one."
+        ) from error
     ranks = Ranks(dist.get_rank(), dist.get_world_size(), device)
     watch = _Watch(ranks)
     try:
@@ -211,15 +250,14 @@ def join(device: torch.device) -> Iterator[Ranks]:
         watch.leave("left")  # all ranks stop together
         raise
     except GPT1Error as error:
-        watch.leave(f"stopped: {str(error).splitlines()[0]}")
+        watch.leave(f"stopped: {_first_line(error)}")
         raise
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
         found = watch.verdict_after_alarm()
         if found is None:
-            watch.leave(f"stopped: {reason}")
+            watch.leave(f"stopped: {_first_line(error)}")
             raise
-        raise TrainingError(f"{found} --resume goes on from the last checkpoint.") from error
+        raise TrainingError(found) from error
     except BaseException as error:
         watch.leave(f"stopped: {error!r}")
         raise
@@ -227,6 +265,10 @@ def join(device: torch.device) -> Iterator[Ranks]:
         watch.stop()
         with contextlib.suppress(RuntimeError):  # the others may be gone
             dist.destroy_process_group()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 class _Watch:
@@ -244,7 +286,10 @@ class _Watch:
         self._store = store.clone()
         self._stopped = threading.Event()
         self._verdict: str | None = None
-        self._set(f"who/{ranks.rank}", f"{os.getpid()} {platform.node()}")
+        # torchrun's restarts share a store
+        self._prefix = f"gpt1/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/"
+        self._machine = f"{os.environ.get('GROUP_RANK', 0)} {platform.node()}"
+        self._set(f"who/{ranks.rank}", f"{os.getpid()} {self._machine}")
         self._thread = threading.Thread(target=self._run, name="gpt1-watch", daemon=True)
         self._thread.start()
 
@@ -283,18 +328,18 @@ class _Watch:
         beat, heard = -1, time.monotonic()
         try:
             while not self._stopped.wait(_BEAT):
-                self._store.add(f"gpt1/beat/{self._ranks.rank}", 1)
+                self._store.add(f"{self._prefix}beat/{self._ranks.rank}", 1)
                 if (verdict := self._get("verdict")) and not self._stopped.wait(2 * _BEAT):
                     self._die(verdict)  # the main thread had its time to say it better
-                found = self._store.add(f"gpt1/beat/{self._next}", 0)
+                found = self._store.add(f"{self._prefix}beat/{self._next}", 0)
                 if found != beat or self._get(f"end/{self._next}"):
                     beat, heard = found, time.monotonic()
                 silence = time.monotonic() - heard
                 if silence > (_ALARMED if self._get("alarm") else SILENCE):
                     self._set(
                         "verdict",
-                        f"rank {self._next} ({self._who(self._next)}) died or hangs: it has given "
-                        f"no sign for {silence:.0f} s.",
+                        f"rank {self._next} ({self._who(self._next)}) died or is frozen: it gave "
+                        f"no sign for {silence:.0f} s. --resume goes on from the last checkpoint.",
                     )
                     self._kill_next()
         except RuntimeError:  # the store is gone, and with it the launcher
@@ -304,25 +349,25 @@ class _Watch:
     def _die(self, verdict: str) -> None:
         """End this process, whatever its main thread waits for."""
         if self._verdict is None:
-            print(f"gpt1: {verdict} --resume goes on from the last checkpoint.", file=sys.stderr)
+            print(f"gpt1: {verdict}", file=sys.stderr)
             sys.stderr.flush()
         os._exit(1)
 
     def _kill_next(self) -> None:
         """Kill the silent rank if it is on this machine: a stopped one would be left over."""
-        pid, _, host = self._get(f"who/{self._next}").partition(" ")
-        if host == platform.node():
+        pid, _, machine = self._get(f"who/{self._next}").partition(" ")
+        if machine == self._machine:
             with contextlib.suppress(OSError):
                 os.kill(int(pid), signal.SIGKILL)
 
     def _who(self, rank: int) -> str:
-        pid, _, host = self._get(f"who/{rank}").partition(" ")
+        pid, _, host = (self._get(f"who/{rank}") or "? ? ?").split(" ", 2)
         return f"process {pid} on {host}"
 
     def _set(self, key: str, value: str) -> None:
-        self._store.set(f"gpt1/{key}", value)
+        self._store.set(self._prefix + key, value)
 
     def _get(self, key: str) -> str:
         """Return a value, "" if there is none yet, without waiting for it."""
-        key = f"gpt1/{key}"
+        key = self._prefix + key
         return bytes(self._store.get(key)).decode() if self._store.check([key]) else ""

@@ -45,6 +45,8 @@ class Result:
 
     steps: int
     reason: str
+    step: nn.Module
+    """The objective over the model, as all ranks share it."""
 
 
 def train(
@@ -118,11 +120,12 @@ def train(
     else:
         progress.note(f"resumed at update {state['step']}")
     every = settings.eval_every or max(1, steps // 10)
-    snapshots = {math.ceil(share * steps) for share in settings.snapshots}
+    # 0.07 * 100 is a little more than 7
+    snapshots = {max(1, math.ceil(share * steps - 1e-9)) for share in settings.snapshots}
     started = time.monotonic() - state["seconds"]
     progress.start(steps, state["step"])
     try:
-        with _stop_requests() as requests:
+        with _stop_requests(alone=ranks.count == 1) as requests:
             while state["step"] < steps and not _exhausted(state, settings):
                 update: int = state["step"]
                 began = time.monotonic()
@@ -174,11 +177,10 @@ def train(
                 if ended or made.stop or done % settings.save_every == 0:
                     _save(run, ranks, model, optimizer, state)
                 if made.stop and not ended:
-                    number = requests[0] if requests else signal.SIGTERM  # another rank was asked
                     raise Interrupted(
                         f"stopped after update {done} of {steps}, as asked. All is saved in "
                         f"{run.path}; --resume goes on from there.",
-                        exit_code=130 if number == signal.SIGINT else 0,
+                        exit_code=130 if made.stop == signal.SIGINT else 0,
                     )
     finally:
         progress.stop()
@@ -187,7 +189,7 @@ def train(
     reason = "all updates done"
     if _exhausted(state, settings):
         reason = f"no better validation loss in {state['worse']} evaluations"
-    return Result(state["step"], reason)
+    return Result(state["step"], reason, step)
 
 
 _START: dict[str, Any] = {
@@ -201,12 +203,12 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class _Made:
-    """What an update came to, over all ranks; `stop` if any of them is asked to stop."""
+    """What an update came to, over all ranks; `stop` is the signal if any is asked to stop."""
 
     loss: float
     norm: float
     tokens: int
-    stop: bool
+    stop: int
 
 
 def _update(
@@ -244,7 +246,8 @@ def _update(
             loss.backward()  # type: ignore[no-untyped-call]
         for name in names:
             sums[name] += terms[name].detach()
-    *losses, stopping = ranks.sum([*(float(sums[name]) for name in names), float(bool(requests))])
+    asked = [float(bool(requests)), float(signal.SIGINT in requests)]
+    *losses, stops, interrupts = ranks.sum([*(float(sums[name]) for name in names), *asked])
     value = sum(
         objective.weights[name] * loss / totals[name]
         for name, loss in zip(names, losses, strict=True)
@@ -254,7 +257,8 @@ def _update(
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
-    return _Made(value, norm, int(tokens), stopping > 0)
+    stop = signal.SIGINT if interrupts else signal.SIGTERM if stops else 0
+    return _Made(value, norm, int(tokens), stop)
 
 
 def _skip(
@@ -288,6 +292,7 @@ def _save(
     moments = ranks.gather(optimizers.state(model, optimizer))
     if ranks.first:
         run.save(whole, moments, state)
+    ranks.agree(None)  # nobody leaves before it is written
 
 
 def _exhausted(state: Mapping[str, Any], settings: TrainConfig) -> bool:
@@ -333,10 +338,11 @@ def autocast(step: nn.Module, dtype: torch.dtype) -> torch.autocast:
 
 
 @contextlib.contextmanager
-def _stop_requests() -> Iterator[list[int]]:
+def _stop_requests(*, alone: bool) -> Iterator[list[int]]:
     """Collect the first SIGINT or SIGTERM in a list, to be looked at between updates.
 
-    A second signal meets the handlers that were there before: it stops at once.
+    A second signal meets the handlers that were there before: it stops at once. Of several ranks
+    each gets SIGTERM twice, from the queue and from the launcher, so there only SIGINT does that.
     """
     requests: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -347,7 +353,8 @@ def _stop_requests() -> Iterator[list[int]]:
     def request(number: int, frame: FrameType | None) -> None:
         requests.append(number)
         for each, handler in before.items():
-            signal.signal(each, handler)
+            if alone or each == signal.SIGINT:
+                signal.signal(each, handler)
 
     for number in before:
         signal.signal(number, request)

@@ -99,7 +99,7 @@ class Run:
         self._lock = _lock(self.path / _LOCK)
         try:
             self._check_start()  # another run may have come and gone in between
-            for place in (self.path, self.path / "checkpoints"):
+            for place in (self.path, self.path / "checkpoints", self.path / "snapshots"):
                 storage.remove_leftovers(place)
             if self._resume:
                 self._compare(self.record)
@@ -112,12 +112,14 @@ class Run:
 
     def _check_start(self) -> None:
         """Raise if there is nothing to resume, or something in the way of a new run."""
-        if self._resume and not self.record.is_file():
+        with storage.reading(self.path):
+            begun, taken = self.record.is_file(), _is_taken(self.path)
+        if self._resume and not begun:
             raise TrainingError(
                 f"there is no run to resume in {self.path}. Leave out --resume to start one."
             )
-        if not self._resume and _is_taken(self.path):
-            there = "a run is already" if self.record.is_file() else "something is already"
+        if not self._resume and taken:
+            there = "a run is already" if begun else "something is already"
             raise TrainingError(
                 f"{there} in {self.path}. Use --resume to continue a run, or choose another --out."
             )

@@ -88,7 +88,7 @@ def run_training(
             stack.enter_context(run)
         if ranks.agree(resume and (run.path / "model").is_dir()):
             progress.note(f"the run in {run.path} is already finished")
-            if ranks.first and not (run.path / "report.html").is_file():  # it was cut off there
+            if ranks.first:  # it may have been cut off before this
                 run.tidy()
                 write_report(run.path)
             return folder.build(folder.load(run.path / "model")).to(device)
@@ -96,6 +96,12 @@ def run_training(
             raise TrainingError(
                 f"rank {ranks.rank} does not see {run.path}, which rank 0 has made. Keep the run "
                 f"on a file system that all machines share."
+            )
+        told = [facts, config.model_dump(mode="json")]
+        if ranks.agree(told) != told:
+            raise TrainingError(
+                f"rank {ranks.rank} has other text or settings than rank 0. Give all of them the "
+                f"same files and --set, and train.device and train.dtype where machines differ."
             )
         if ranks.first:
             run.check_room(model)
@@ -122,9 +128,24 @@ def run_training(
             if ranks.first:
                 write_report(run.path)
             raise
+        best = run.best()
+        if best is not None:
+            distributed.load_weights(model, best)
+        extra: dict[str, Any] = {"steps": result.steps, "reason": result.reason}
+        if validation is not None:
+            everything = _evaluator(objective, validation, None, torch.float32)
+            extra["validation"] = final = ranks.agree(everything(result.step))
+            progress.note(
+                f"validation, all of it in float32: loss {final['loss']:.4f}, "
+                f"perplexity {perplexity(final['loss'])}"
+            )
         model = ranks.whole(model)
         if ranks.first:
-            _finish(model, objective, validation, result, run, progress)
+            place = run.finish(model, {"training": extra})
+            write_report(run.path)
+            progress.note(
+                f"{result.reason}; the model is in {place}, the curves in report.html beside"
+            )
         ranks.agree(None)  # the result is written
         if not ranks.first:
             return folder.build(folder.load(run.path / "model")).to(device)
@@ -142,8 +163,11 @@ def _compile(model: Transformer, dtype: torch.dtype, progress: Progress) -> None
         try:
             off = float((model.hidden(ids) - plain).abs().max() / plain.abs().max())
             reason = f"the results differ by {off:.1%}" if not off < _COMPILED else ""
+            with torch.enable_grad():
+                model.train().hidden(ids).sum().backward()  # type: ignore[no-untyped-call]
         except Exception as error:  # a compiler has countless ways to fail
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    model.zero_grad()
     if reason:
         for block in model.blocks:
             block._compiled_call_impl = None
@@ -182,32 +206,6 @@ def _forecast(
             f"--set train.batch_size."
         )
     return "\n".join(lines)
-
-
-def _finish(
-    model: Transformer,
-    objective: objectives.Objective,
-    validation: WindowBatches | PackBatches | None,
-    result: loop.Result,
-    run: Run,
-    progress: Progress,
-) -> None:
-    """Write the result: the best model if one was kept, all of its validation loss, the report."""
-    best = run.best()
-    if best is not None:
-        model.load_state_dict(best)
-    extra: dict[str, Any] = {"steps": result.steps, "reason": result.reason}
-    if validation is not None:
-        everything = _evaluator(objective, validation, None, torch.float32)
-        final = everything(distributed.Step(model, objective))
-        extra |= {"validation": final}
-        progress.note(
-            f"validation, all of it in float32: loss {final['loss']:.4f}, "
-            f"perplexity {perplexity(final['loss'])}"
-        )
-    place = run.finish(model, {"training": extra})
-    write_report(run.path)
-    progress.note(f"{result.reason}; the model is in {place}, the curves in report.html beside")
 
 
 def _sampler(tokenizer: Tokenizer, prompt: str, seed: int) -> loop.Sampler | None:

@@ -27,6 +27,8 @@ def other(value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1
+    if isinstance(value, tuple):
+        return (*value, 0.5)
     return "another" if value != "another" else "one"
 
 
