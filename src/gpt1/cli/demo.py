@@ -72,7 +72,8 @@ def demo(
     heading("2. Jokes")
     console.print(str(rows.accounting))
     ids = gpt.tokenizer.encode(texts[0])
-    console.print("the first, as the model reads it:", gpt.tokenizer.tokens(ids), markup=False)
+    pieces = " ".join(gpt.tokenizer.tokens(ids))
+    console.print(f"the first, as the model reads it: {pieces}", markup=False)
 
     heading("3. Fine-tuning: predict the next token of each joke, and where it ends")
     writer = gpt.finetune(
