@@ -169,8 +169,13 @@ class Trainer:
         if os.getpid() == self._process:  # a fork has a copy anyhow
             arguments = [copy.deepcopy(a) if isinstance(a, Transformer) else a for a in arguments]
 
-        def count(*_: Any) -> None:
-            self._made[0] += 1
+        last = 0
+
+        def count(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            nonlocal last  # torch calls this twice a step once a plain AdamW was made anywhere
+            step = int(next(iter(optimizer.state.values()))["step"])
+            self._made[0] += step != last
+            last = step
 
         def note(_: Progress, text: str) -> None:
             self.notes.append(text)

@@ -178,6 +178,11 @@ def _environment() -> tuple[int, int]:
     return rank, count
 
 
+def launched() -> bool:
+    """Tell whether torchrun has started this process, be it the only one."""
+    return "WORLD_SIZE" in os.environ
+
+
 def is_first() -> bool:
     """Tell whether this process is the one that speaks to the person, before any has joined."""
     return _environment()[0] == 0

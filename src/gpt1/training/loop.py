@@ -28,7 +28,7 @@ from gpt1.data.batches import Batch, Batches
 from gpt1.errors import Interrupted, TrainingError
 from gpt1.model.transformer import Transformer
 from gpt1.training import optimizers, schedules
-from gpt1.training.distributed import Ranks, load_weights, reshard, unsynchronised
+from gpt1.training.distributed import Ranks, launched, load_weights, reshard, unsynchronised
 from gpt1.training.objectives import Objective
 from gpt1.training.progress import Progress
 from gpt1.training.run import Checkpoint, Run
@@ -125,7 +125,7 @@ def train(
     started = time.monotonic() - state["seconds"]
     progress.start(steps, state["step"])
     try:
-        with _stop_requests(alone=ranks.count == 1) as requests:
+        with _stop_requests(alone=not launched()) as requests:
             while state["step"] < steps and not _exhausted(state, settings):
                 update: int = state["step"]
                 began = time.monotonic()
@@ -341,8 +341,8 @@ def autocast(step: nn.Module, dtype: torch.dtype) -> torch.autocast:
 def _stop_requests(*, alone: bool) -> Iterator[list[int]]:
     """Collect the first SIGINT or SIGTERM in a list, to be looked at between updates.
 
-    A second signal meets the handlers that were there before: it stops at once. Of several ranks
-    each gets SIGTERM twice, from the queue and from the launcher, so there only SIGINT does that.
+    A second signal meets the handlers that were there before: it stops at once. Under
+    torchrun SIGTERM comes twice, from the queue and from the launcher, so there only SIGINT does.
     """
     requests: list[int] = []
     if threading.current_thread() is not threading.main_thread():
