@@ -169,13 +169,13 @@ class Trainer:
         if os.getpid() == self._process:  # a fork has a copy anyhow
             arguments = [copy.deepcopy(a) if isinstance(a, Transformer) else a for a in arguments]
 
-        last = 0
+        # torch hooks AdamW.step as soon as a plain AdamW is made anywhere in the process; the
+        # release's Adam calls it, so each update would count twice
+        if getattr(torch.optim.AdamW.step, "hooked", False):
+            torch.optim.AdamW.step = torch.optim.AdamW.step.__wrapped__  # type: ignore[method-assign]
 
-        def count(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            nonlocal last  # torch calls this twice a step once a plain AdamW was made anywhere
-            step = int(next(iter(optimizer.state.values()))["step"])
-            self._made[0] += step != last
-            last = step
+        def count(*_: Any) -> None:
+            self._made[0] += 1
 
         def note(_: Progress, text: str) -> None:
             self.notes.append(text)

@@ -174,7 +174,8 @@ def train(
                     if ranks.first:
                         run.save_snapshot(whole, done)
                 ended = ended or _exhausted(state, settings)
-                if ended or made.stop or done % settings.save_every == 0:
+                due = done % settings.save_every == 0 and finite  # else wait and see
+                if ended or made.stop or due:
                     _save(run, ranks, model, optimizer, state)
                 if made.stop and not ended:
                     raise Interrupted(

@@ -293,7 +293,7 @@ def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
     monkeypatch.setattr(loop, "_update", poisoned)
     said = r"at update 10 the loss is nan.*numbers 36 to 39.*3 before .* left out.*=float32"
     with pytest.raises(TrainingError, match=said):
-        train(corpus, tmp_path / "run")
+        train(corpus, tmp_path / "run", "train.eval_every=10")
     newest = max((tmp_path / "run" / "checkpoints").glob("step-*"))
     assert newest.name == "step-00000006"
     assert all(torch.isfinite(p).all() for p in gpt1.load(newest).model.parameters())
