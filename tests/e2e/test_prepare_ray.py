@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,7 @@ from gpt1.data.tables import open_texts
 from gpt1.errors import GPT1Error, InputError
 from gpt1.text.tokenizer import Tokenizer
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("ray") is None, reason="needs gpt1[ray]"),
-]
+pytestmark = [pytest.mark.slow]
 
 TEXTS = [f"It was dark and stormy, and the café's {i}th guest didn't come. " * i for i in range(90)]
 
