@@ -36,6 +36,8 @@ class ModelConfig(Settings):
     n_embd: int = Field(768, ge=1, le=2**14)
     n_layer: int = Field(12, ge=1, le=256)
     n_head: int = Field(12, ge=1, le=256)
+    n_hidden: int | None = Field(None, ge=1, le=2**15)
+    """Units of the LSTM baseline (paper, section 5); None is the Transformer."""
     afn: Literal["gelu", "relu", "swish"] = "gelu"
     embd_pdrop: Probability = 0.1
     attn_pdrop: Probability = 0.1
@@ -155,6 +157,26 @@ class TrainConfig(Settings):
     """Write RUN/tensorboard too (extra gpt1[track])."""
 
 
+class TaskConfig(Settings):
+    """Supervised fine-tuning (paper, section 3.2 and 4.1); "lm" is plain language modelling."""
+
+    kind: Literal["lm", "classification", "entailment", "similarity", "regression", "choice"] = "lm"
+    lm_coef: float = Field(0.5, ge=0, le=1e3)
+    """Weight of the auxiliary LM loss; 0 leaves it out."""
+    clf_pdrop: Probability = 0.1
+    """Dropout on the states that the head reads."""
+    n_transfer: int | None = Field(None, ge=-1, le=256)
+    """Pre-trained blocks that are kept, the rest is drawn anew; None: all; -1: embeddings too are
+    random."""
+    class_weight: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "none"
+    """What an example of each class counts; balanced: all classes the same in sum."""
+    embeddings: Literal["two", "one"] = "two"
+    """one: as released, tokens and positions are one matrix: dropout on it before the look-up,
+    and LM logits over the position rows too (spec 1.7.1, 4.4)."""
+    choice_mask: Literal["own", "shared"] = "own"
+    """shared: as released, all answers of an example have one dropout mask at the head."""
+
+
 class DistributedConfig(Settings):
     """Several processes, started by torchrun."""
 
@@ -170,6 +192,7 @@ class RunConfig(Settings):
     schedule: ScheduleConfig = ScheduleConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    task: TaskConfig = TaskConfig()
     distributed: DistributedConfig = DistributedConfig()
 
 

@@ -44,6 +44,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("model.n_embd", [12, 12 * 1365], [0, -12, 2**14 + 12]),
     ("model.n_layer", [1, 256], [0, -1, 257]),
     ("model.n_head", [1, 256], [0, -1, 257]),
+    ("model.n_hidden", [1, 2**15, None], [0, -1, 2**15 + 1]),
     ("model.embd_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
     ("model.attn_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
     ("model.resid_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
@@ -323,8 +324,8 @@ def test_a_settings_file_that_cannot_be_says_why(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"size": "mimi"}, r"size is 'mimi'; there are gpt1, mini, tiny. Did you mean 'mini'\?"),
-        ({"size": "jokes"}, r"size is 'jokes'; there are gpt1, mini, tiny. A path"),
+        ({"size": "mimi"}, r"size is 'mimi'; there are gpt1, lstm, lstm-mini, mini, tiny. Did you mean 'mini'\?"),
+        ({"size": "jokes"}, r"size is 'jokes'; there are gpt1, lstm, lstm-mini, mini, tiny. A path"),
         ({"recipe": "joke"}, r"recipe is 'joke'; there are .*pretrain. Did you mean 'jokes'\?"),
         ({"recipe": "gpt1"}, r"recipe is 'gpt1'; there are article, jokes"),
         ({"size": "../presets/tiny"}, "size is"),

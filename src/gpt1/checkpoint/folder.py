@@ -21,12 +21,14 @@ from gpt1.checkpoint import hub, huggingface, openai, tensors
 from gpt1.checkpoint.tensors import Stored
 from gpt1.config import ModelConfig
 from gpt1.errors import CheckpointError, TokenizerError
-from gpt1.model.transformer import Transformer
+from gpt1.model.build import Model, build_model
+from gpt1.model.heads import Head
 from gpt1.storage import MANIFEST, Folder, json_bytes, write_folder
 from gpt1.text.tokenizer import Tokenizer
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+HEAD = "head.safetensors"
 INDEX = "model.safetensors.index.json"
 OWN = "gpt1.json"
 FORMAT = 1
@@ -60,6 +62,8 @@ def load(path: Path | str) -> Loaded:
         state = openai.read_state(folder, config)
     else:
         state = huggingface.to_state(config, _stored(folder), str(folder.path))
+    if HEAD in folder:
+        state |= _head(folder, config)
     return Loaded(config, state, load_tokenizer(folder, config), _extra(folder))
 
 
@@ -68,16 +72,27 @@ def read_config(path: Path | str) -> ModelConfig:
     return _config(_open(path))
 
 
-def build(loaded: Loaded) -> Transformer:
+def build(loaded: Loaded) -> Model:
     """Return the model, in evaluation mode; it takes over the weights without a copy."""
+    weight = loaded.state.get("head.weight")
     with torch.device("meta"):
-        model = Transformer(loaded.config)
+        head = None if weight is None else Head(weight.shape[1], weight.shape[0])
+    model = blank(loaded.config, head)
     model.load_state_dict(loaded.state, assign=True)
     return model.eval()
 
 
+def blank(config: ModelConfig, head: Head | None) -> Model:
+    """Return a model without weights, with a head like `head`, for `load_state_dict(assign=True)`."""
+    with torch.device("meta"):
+        model = build_model(config)
+        if head is not None:
+            model.head = Head(head.weight.shape[1], head.weight.shape[0], pdrop=head.pdrop)
+    return model
+
+
 def files(
-    model: Transformer,
+    model: Model,
     tokenizer: Tokenizer | None,
     extra: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
@@ -98,10 +113,15 @@ def files(
         own["tokenizer"] = tokenizer.description()
         words = tokenizer.files()
     weights = huggingface.from_state(state, dtype)
+    head = {}
+    if model.head is not None:
+        parts = {name: value.detach().cpu() for name, value in model.head.state_dict().items()}
+        head[HEAD] = safetensors.torch.save(parts)
     return {
         CONFIG: json_bytes(huggingface.write_config(config, end)),
         "generation_config.json": json_bytes({} if end is None else {"eos_token_id": end}),
         WEIGHTS: safetensors.torch.save(weights, metadata={"format": "pt"}),
+        **head,
         **words,
         OWN: json_bytes({**own, **(extra or {})}),
         "README.md": _card(model, tokenizer).encode(),
@@ -110,7 +130,7 @@ def files(
 
 def save(
     path: Path | str,
-    model: Transformer,
+    model: Model,
     tokenizer: Tokenizer | None,
     extra: Mapping[str, Any] | None = None,
     *,
@@ -182,6 +202,22 @@ def load_tokenizer(folder: Folder, config: ModelConfig) -> Tokenizer | None:
     return tokenizer
 
 
+def _head(folder: Folder, config: ModelConfig) -> dict[str, Tensor]:
+    """Return the weights of the task head. Raises CheckpointError if they do not fit the model."""
+    where = str(folder.path / HEAD)
+    stored = tensors.read(folder.read(HEAD), where)
+    shapes = {name: tuple(item.shape) for name, item in stored.items()}
+    outputs = next(iter(shapes.get("bias", ())), 0)
+    if not outputs or shapes != {"weight": (outputs, config.n_embd), "bias": (outputs,)}:
+        raise CheckpointError(
+            f"{where} holds {shapes}; a head has weight (outputs, {config.n_embd}) and bias "
+            f"(outputs,). Restore the folder from a copy."
+        )
+    state = {f"head.{name}": item.tensor().to(torch.float32) for name, item in stored.items()}
+    huggingface.check_finite(state, where)
+    return state
+
+
 def _compare(tokenizer: Tokenizer | None, config: ModelConfig, where: str) -> None:
     if tokenizer is not None and len(tokenizer) != config.vocab_size:
         raise TokenizerError(
@@ -217,8 +253,21 @@ def _what_is_missing(folder: Folder) -> str:
     )
 
 
-def _card(model: Transformer, tokenizer: Tokenizer | None) -> str:
+def _card(model: Model, tokenizer: Tokenizer | None) -> str:
     config = model.config
+    if config.n_hidden is not None:
+        return f"""---
+library_name: gpt1
+---
+# The LSTM baseline of the GPT-1 paper
+
+One layer of {config.n_hidden:,} units, width {config.n_embd}, windows of {config.n_ctx} tokens, \
+{config.vocab_size:,} tokens, {model.num_parameters():,} parameters. Made with gpt1 {__version__}.
+
+    gpt1 evaluate THIS_FOLDER TEXT.txt
+
+transformers does not know this model.
+"""
     simpler = (
         " Its tokenizer cuts words in a simpler way than this model was made for."
         if tokenizer is not None and tokenizer.words != "fast"

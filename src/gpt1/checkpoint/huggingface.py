@@ -3,6 +3,8 @@
 Its matrices are [inputs, outputs] ("Conv1D"), ours are torch.nn.Linear's [outputs, inputs]. The
 public checkpoint was saved from the base model: no `transformer.` prefix, no head, and a causal
 mask in every block; fine-tuned ones have the prefix and often a copy of the tied head.
+
+The LSTM baseline has no layout but ours; it has a model_type that transformers does not know.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from gpt1.config import ModelConfig, check
 from gpt1.errors import CheckpointError, ConfigError
 
 MODEL_TYPE = "openai-gpt"
+RECURRENT = "gpt1-lstm"
 _PREFIX = "transformer."
 _HEAD = "lm_head.weight"
 _NO_WEIGHT = re.compile(r"h\.\d+\.attn\.(masked_)?bias|position_ids")
@@ -64,11 +67,30 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def recurrent_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the LSTM baseline's tensors, which are stored as they are: name -> shape."""
+    C, U = config.n_embd, config.n_hidden or 0
+    return {
+        "tokens.weight": (config.vocab_size, C),
+        "blocks.0.lstm.weight_ih_l0": (4 * U, C),
+        "blocks.0.lstm.weight_hh_l0": (4 * U, U),
+        "blocks.0.lstm.bias_ih_l0": (4 * U,),
+        "blocks.0.lstm.bias_hh_l0": (4 * U,),
+        "blocks.0.proj.weight": (C, U),
+        "blocks.0.proj.bias": (C,),
+    }
+
+
 def to_state(config: ModelConfig, stored: Mapping[str, Stored], where: str) -> dict[str, Tensor]:
     """Return the weights in our names and orientation, float32, each in memory of its own.
 
     Raises CheckpointError naming every missing, left-over, misshapen or non-finite tensor.
     """
+    if config.n_hidden is not None:
+        _fit(recurrent_shapes(config), stored, [], where)
+        state = {name: item.tensor().to(torch.float32) for name, item in stored.items()}
+        check_finite(state, where)
+        return state
     weights, head, twice = {}, None, []
     for name, item in stored.items():
         bare = name.removeprefix(_PREFIX)
@@ -95,6 +117,12 @@ def to_state(config: ModelConfig, stored: Mapping[str, Stored], where: str) -> d
 
 def from_state(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the weights in Hugging Face's names and orientation, the tied head left out."""
+    if "positions.weight" not in state:  # the LSTM baseline
+        return {
+            name: tensor.detach().to("cpu", dtype).contiguous()
+            for name, tensor in state.items()
+            if not name.startswith("head.")
+        }
     n_layer = sum(name.endswith(".ln_1.weight") for name in state)
     stored = {}
     for ours, theirs in names(n_layer).items():
@@ -112,24 +140,35 @@ def read_config(values: Any, where: str) -> ModelConfig:
     if not isinstance(values, dict):
         raise CheckpointError(f"{where} is no JSON object. It should be a model's config.json.")
     kind = values.get("model_type", MODEL_TYPE)
-    if kind != MODEL_TYPE:
+    if kind not in (MODEL_TYPE, RECURRENT):
         raise CheckpointError(
             f"{where} describes a model of type {kind!r}; gpt1 loads {MODEL_TYPE!r} only."
         )
     shaping = {name: values[name] for name in ModelConfig.model_fields if name in values}
+    if kind == MODEL_TYPE:
+        shaping.pop("n_hidden", None)
     if "n_positions" in values:
         shaping["n_ctx"] = values["n_positions"]  # n_ctx has no effect there
     if shaping.get("afn") == "silu":
         shaping["afn"] = "swish"  # the same function
     try:
-        return check(ModelConfig, shaping)
+        config = check(ModelConfig, shaping)
     except ConfigError as error:
         raise CheckpointError(f"{where} does not describe a GPT-1: {error}") from None
+    if kind == RECURRENT and (config.n_hidden is None or config.n_layer != 1):
+        raise CheckpointError(
+            f"{where} does not describe an LSTM baseline: n_hidden is {config.n_hidden} and "
+            f"n_layer {config.n_layer}. Restore it from a copy."
+        )
+    return config
 
 
 def write_config(config: ModelConfig, eos_token_id: int | None) -> dict[str, Any]:
     """Return the value of config.json, with the keys of the public checkpoint (spec 1.1.4)."""
     own = config.model_dump()
+    if config.n_hidden is not None:
+        return {"model_type": RECURRENT, **own}
+    del own["n_hidden"]
     values = {
         "architectures": ["OpenAIGPTLMHeadModel"],
         "model_type": MODEL_TYPE,

@@ -50,6 +50,11 @@ class Batch:
         """How many positions have something to predict."""
         return int((self.labels != NO_TARGET).sum())
 
+    @property
+    def samples(self) -> int:
+        """How many samples of the stream it holds."""
+        return len(self.ids)
+
 
 class Batches(Protocol):
     """The batches of a run."""
@@ -58,6 +63,8 @@ class Batches(Protocol):
     """Samples an update, over all ranks."""
     micro_batch_size: int | None
     """Samples in one forward pass; None: a rank's whole share. Changes the cut, not the samples."""
+    tokens_per_sample: float
+    """On average."""
 
     @property
     def fingerprint(self) -> str:
@@ -74,8 +81,14 @@ class Batches(Protocol):
         """Return the micro-batches of update `step` for one rank. Raises ConfigError."""
 
 
-class _SameEpochs:
+class SampleBatches:
     """Batches whose every epoch holds the same samples, in another order."""
+
+    tokens_per_sample: float
+
+    @property
+    def fingerprint(self) -> str:
+        raise NotImplementedError
 
     def __init__(
         self, samples: int, batch_size: int, micro_batch_size: int | None, seed: int, shuffle: bool
@@ -110,7 +123,7 @@ class _SameEpochs:
         raise NotImplementedError
 
 
-class WindowBatches(_SameEpochs):
+class WindowBatches(SampleBatches):
     """Windows of n_ctx + 1 ids over contiguous text: pre-training (paper, section 4.1).
 
     Raises DataError when the text does not fill one window.
@@ -134,6 +147,7 @@ class WindowBatches(_SameEpochs):
                 f"Give more text or a model of smaller n_ctx."
             )
         super().__init__(len(self._windows), batch_size, micro_batch_size, seed, shuffle)
+        self.tokens_per_sample = float(n_ctx)
         self._source = source
         self.left_out = tokens - int(self._windows[-1, 1])
         """Tokens at the end that fill no window."""
@@ -141,7 +155,7 @@ class WindowBatches(_SameEpochs):
     @cached_property
     def fingerprint(self) -> str:
         source = self._source
-        return source.fingerprint if isinstance(source, Shards) else _fingerprint([source])
+        return source.fingerprint if isinstance(source, Shards) else fingerprint([source])
 
     def once(self, limit: int | None = None) -> Iterator[Batch]:
         """Yield every target of the text once, in order; the last window may be short.
@@ -164,7 +178,7 @@ class WindowBatches(_SameEpochs):
         return source.read(start, stop) if isinstance(source, Shards) else source[start:stop]
 
 
-class PackBatches(_SameEpochs):
+class PackBatches(SampleBatches):
     """Whole documents, several to a row, that do not see each other: fine-tuning.
 
     Raises DataError when no document has a target.
@@ -190,11 +204,13 @@ class PackBatches(_SameEpochs):
         super().__init__(len(self._packs), batch_size, micro_batch_size, seed, shuffle)
         self._ids = np.concatenate(docs)
         self._offsets = np.cumsum([0, *lengths])
-        self._length = max(sum(p.stop - p.start - 1 for p in pack) for pack in self._packs)
+        sizes = [sum(p.stop - p.start - 1 for p in pack) for pack in self._packs]
+        self._length = max(sizes)
+        self.tokens_per_sample = sum(sizes) / len(sizes)
 
     @cached_property
     def fingerprint(self) -> str:
-        return _fingerprint([self._ids, self._offsets])
+        return fingerprint([self._ids, self._offsets])
 
     def _batch(self, chosen: Sequence[int]) -> Batch:
         packs = [self._packs[i] for i in chosen]
@@ -226,6 +242,7 @@ class ArticleBatches:
         self._carries: list[list[int]] = [[]]
         self._epoch = lru_cache(maxsize=2)(self._pack)
         self._epoch(0), self._epoch(1)
+        self.tokens_per_sample = float(max_len)
         if not self._starts[2]:
             raise DataError(
                 f"the {len(docs):,} documents do not fill one pack of {max_len} tokens in two "
@@ -234,7 +251,7 @@ class ArticleBatches:
 
     @cached_property
     def fingerprint(self) -> str:
-        return _fingerprint([*self._docs, np.array(self._lengths)])
+        return fingerprint([*self._docs, np.array(self._lengths)])
 
     @property
     def steps_per_epoch(self) -> float:
@@ -370,7 +387,8 @@ def _cut(samples: list[T], size: int | None) -> list[list[T]]:
     return [samples[i : i + size] for i in range(0, len(samples), size)]
 
 
-def _fingerprint(arrays: Sequence[Ids]) -> str:
+def fingerprint(arrays: Sequence[Ids]) -> str:
+    """Return the SHA-256 of arrays of whole numbers, one after the other."""
     digest = hashlib.sha256()
     for array in arrays:
         for start in range(0, len(array), 1 << 20):  # in parts: a corpus would take 8 bytes an id

@@ -13,7 +13,10 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +31,33 @@ Choose = Callable[[str, Sequence[str]], Sequence[str] | None]
 """(file or file:line, the columns there) -> those to read, None being all; raises DataError."""
 Read = Iterator[tuple[int, Row | None]]
 """(line, row) of a file; None is a blank line."""
+MISFIT: Row = {}
+"""Stands for a row with another number of fields, in a file read with `Names` (`row is MISFIT`)."""
 
 
-def reader(path: Path) -> Callable[[Path, Choose], Read]:
-    """Return the reader of a file, by its ending. Raises DataError; also for a missing file."""
+@dataclass(frozen=True)
+class Headless:
+    """The names of a table's columns that has no header; wider: rows may have more than these."""
+
+    names: tuple[str, ...]
+    wider: bool = False
+
+
+Names = Callable[[str, Sequence[str]], Headless | None]
+"""(file, its first row) -> the names of its columns, None if that row is the header."""
+
+
+def reader(
+    path: Path, *, ending: str | None = None, names: Names | None = None
+) -> Callable[[Path, Choose], Read]:
+    """Return the reader of a file, by its ending. Raises DataError; also for a missing file.
+
+    For the files of published data sets: `ending` is the one to read it by instead of its own,
+    also ".json" (the whole file is one row); with `names` a csv or tsv may lack a header, and a row
+    with another number of fields comes as MISFIT instead of stopping.
+    """
     zipped = path.suffix.lower() == ".gz"
-    ending = (path.with_suffix("") if zipped else path).suffix.lower()
+    ending = ending or (path.with_suffix("") if zipped else path).suffix.lower()
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:
@@ -42,11 +66,15 @@ def reader(path: Path) -> Callable[[Path, Choose], Read]:
         raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
     if not is_there:
         raise DataError(f"there is no file {path}. Check the path.")
+    if ending == ".json":
+        return _read_json
     if ending not in _READERS or (zipped and ending == ".parquet"):
-        names = ", ".join(_READERS)
+        known = ", ".join(_READERS)
         raise DataError(
-            f"{path} is of no known kind; gpt1 reads {names}, all but the last also .gz."
+            f"{path} is of no known kind; gpt1 reads {known}, all but the last also .gz."
         )
+    if names and ending in (".csv", ".tsv"):
+        return partial(_read_csv if ending == ".csv" else _read_tsv, names=names)
     return _READERS[ending]
 
 
@@ -157,7 +185,19 @@ def _read_jsonl(path: Path, choose: Choose) -> Read:
         lines.end_row()
 
 
-def _read_csv(path: Path, choose: Choose) -> Read:
+def _read_json(path: Path, choose: Choose) -> Read:
+    lines = _Lines(path)
+    try:
+        row = json.loads("".join(lines))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}). The file must be one JSON object.") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{path} holds a JSON {type(row).__name__}; it must be one JSON object.")
+    wanted = choose(str(path), list(row))
+    yield 1, {name: row[name] for name in wanted} if wanted else row
+
+
+def _read_csv(path: Path, choose: Choose, names: Names | None = None) -> Read:
     csv.field_size_limit(max(MAX_ROW, csv.field_size_limit()))
     lines = _Lines(path)
     reader = csv.reader(iter(lines), strict=True)
@@ -176,10 +216,10 @@ def _read_csv(path: Path, choose: Choose) -> Read:
             yield lines.row, record
             lines.end_row()
 
-    return _read_records(path, records(), choose)
+    return _read_records(path, records(), choose, names)
 
 
-def _read_tsv(path: Path, choose: Choose) -> Read:
+def _read_tsv(path: Path, choose: Choose, names: Names | None = None) -> Read:
     lines = _Lines(path)
 
     def records() -> Iterator[tuple[int, list[str]]]:
@@ -188,12 +228,18 @@ def _read_tsv(path: Path, choose: Choose) -> Read:
             yield lines.row, text.split("\t") if text else []
             lines.end_row()
 
-    return _read_records(path, records(), choose)
+    return _read_records(path, records(), choose, names)
 
 
-def _read_records(path: Path, records: Iterator[tuple[int, list[str]]], choose: Choose) -> Read:
-    """Give the records under a header their names; [] is a blank line."""
-    header = next((record for _, record in records if record), [])
+def _read_records(
+    path: Path, records: Iterator[tuple[int, list[str]]], choose: Choose, names: Names | None
+) -> Read:
+    """Give the records their names, the header's or those of `names`; [] is a blank line."""
+    first = next((record for record in records if record[1]), (0, []))
+    header, wider = first[1], False
+    if names and (headless := names(str(path), header)):
+        header, wider = list(headless.names), headless.wider
+        records = chain([first], records)
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise DataError(f"{path} has two columns named {twice[0]!r}. Rename one of them.")
@@ -201,13 +247,15 @@ def _read_records(path: Path, records: Iterator[tuple[int, list[str]]], choose: 
     for line, record in records:
         if not record:
             yield line, None
-        elif len(record) != len(header):
+        elif len(record) == len(header) or (wider and len(record) > len(header)):
+            yield line, {name: record[i] for name, i in wanted}
+        elif names:
+            yield line, MISFIT
+        else:
             raise DataError(
                 f"{path}:{line}: the row has {len(record)} fields; the header has {len(header)} "
                 f"({', '.join(header)}). Correct the row."
             )
-        else:
-            yield line, {name: record[i] for name, i in wanted}
 
 
 def _read_parquet(path: Path, choose: Choose) -> Read:

@@ -19,10 +19,11 @@ All but parquet may end in .gz. Text is UTF-8, with or without a byte order mark
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from gpt1.data.formats import Choose, Row, no_column, reader
+from gpt1.data.formats import MISFIT, Choose, Read, Row, no_column, reader
 from gpt1.data.sources import Sources, find_files
 from gpt1.errors import DataError
 
@@ -57,14 +58,21 @@ class Rows:
     `reject(reason)` says that the row at hand is not used after all.
     """
 
-    def __init__(self, sources: Sources, choose: Choose, limit: int | None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        choose: Choose,
+        limit: int | None = None,
+        read: Callable[[Path], Callable[[Path, Choose], Read]] = reader,
+    ) -> None:
         self.files = find_files(sources)
+        self._read = read
         self.accounting = Accounting()
         self.place = ""
         self._choose = choose
         self._limit = limit
         for path in self.files:
-            reader(path)
+            read(path)
 
     def reject(self, reason: str) -> None:
         self.accounting.reject(reason)
@@ -75,12 +83,14 @@ class Rows:
             if account.rows == self._limit:
                 break
             account.files += 1
-            for line, row in reader(path)(path, self._choose):
+            for line, row in self._read(path)(path, self._choose):
                 self.place = f"{path}:{line}"
                 account.rows += 1
                 account.used += 1
                 if row is None:
                     self.reject("blank line")
+                elif row is MISFIT:
+                    self.reject("wrong number of fields")
                 else:
                     yield row
                 if account.rows == self._limit:

@@ -12,8 +12,8 @@ import torch
 from gpt1.data.batches import WindowBatches
 from gpt1.data.packing import Ids
 from gpt1.errors import DataError
+from gpt1.model.build import Model
 from gpt1.model.losses import linear_cross_entropy, perplexity
-from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
 _ROWS = 8  # windows in one forward pass
@@ -31,7 +31,7 @@ class Perplexity:
 
 
 def measure(
-    model: Transformer,
+    model: Model,
     tokenizer: Tokenizer,
     texts: Iterable[str],
     *,

@@ -30,23 +30,30 @@ def perplexity(loss: float) -> float:
     return math.exp(loss) if loss < 709 else math.inf
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, int]:
     """Return the summed cross-entropy of `hidden @ weight.T` against `labels`, and their count.
 
     hidden (N, C), weight (V, C), labels int64 (N,): the id each position must predict, -100 where
-    there is none. Computes in autocast's dtype where it is on; the sum is float32, or float64 for
+    there is none; weights (N,): what each counts in the sum, None being 1. Computes in autocast's dtype where it is on; the sum is float32, or float64 for
     float64 input.
     """
     kept = (labels != IGNORED).nonzero().squeeze(1)
     if len(kept) < len(labels):
         hidden, labels = hidden[kept], labels[kept]
-    total: Tensor = _LinearCrossEntropy.apply(hidden, weight, labels)  # type: ignore[no-untyped-call]
+        weights = None if weights is None else weights[kept]
+    total: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, labels, weights
+    )
     return total, len(kept)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor | None
+    ) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         if hidden.dtype == torch.float64:
@@ -58,15 +65,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wanted = any(ctx.needs_input_grad[:2])
         grad_hidden = torch.empty_like(hidden) if wanted else None
         grad_weight = torch.zeros_like(weight) if wanted else None
+        weights = hidden.new_ones(1) if weights is None else weights
+        weights = weights.to(exact).expand(len(labels))[:, None]
         with torch.autocast(device, enabled=False):
             for start in range(0, len(labels), CHUNK):
                 h, y = h_all[start : start + CHUNK], labels[start : start + CHUNK]
                 logits = h @ w.T  # (n, V)
                 rows = max(1, CACHED // logits.shape[1]) if device == "cpu" else CHUNK
-                for part, targets in zip(
-                    torch.split(logits, rows), torch.split(y, rows), strict=True
+                for part, targets, share in zip(
+                    torch.split(logits, rows),
+                    torch.split(y, rows),
+                    torch.split(weights[start : start + CHUNK], rows),
+                    strict=True,
                 ):
-                    total += _nll_and_error(part, targets[:, None], exact)
+                    total += _nll_and_error(part, targets[:, None], share)
                 if grad_hidden is None or grad_weight is None:
                     continue
                 grad_hidden[start : start + CHUNK] = logits @ w
@@ -75,20 +87,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grads[0]
-        return grad_hidden * scale.to(grad_hidden.dtype), grad_weight * scale, None
+        return grad_hidden * scale.to(grad_hidden.dtype), grad_weight * scale, None, None
 
 
-def _nll_and_error(logits: Tensor, labels: Tensor, exact: torch.dtype) -> Tensor:
-    """Return the summed negative log-likelihood; put softmax - one-hot in the place of `logits`.
+def _nll_and_error(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sum of negative log-likelihoods; put its gradient in place of `logits`.
 
     One exponential a logit: the log of the sum is the largest logit less the log of its share.
     """
-    scores = logits.to(exact)
+    scores = logits.to(weights.dtype)
     shares = scores.softmax(1)
     log_sum = scores.amax(1, keepdim=True) - shares.amax(1, keepdim=True).log()
-    total = (log_sum - scores.gather(1, labels)).sum()
-    logits.copy_(shares.scatter_add_(1, labels, shares.new_full((1, 1), -1).expand_as(labels)))
+    total = ((log_sum - scores.gather(1, labels)) * weights).sum()
+    shares.scatter_add_(1, labels, shares.new_full((1, 1), -1).expand_as(labels))
+    logits.copy_(shares.mul_(weights))
     return total

@@ -21,6 +21,7 @@ from gpt1.errors import ContextError, InputError
 from gpt1.model.attention import Packed, block_attention, causal, weigh
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
+from gpt1.model.heads import Head
 from gpt1.model.losses import linear_cross_entropy
 
 
@@ -137,6 +138,7 @@ class Transformer(nn.Module):
         self.positions = _embedding(torch.empty(config.n_ctx, config.n_embd))
         self.embd_drop = Dropout(config.embd_pdrop)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.head: Head | None = None  # of a task, after supervised fine-tuning
         for name, parameter in self.named_parameters():  # spec 1.8
             if parameter.is_meta or ".ln_" in name:
                 continue
@@ -205,11 +207,13 @@ class Transformer(nn.Module):
         position_ids: Tensor | None = None,
         segments: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        embeddings: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Return the last block's states (B, T, C), before the head: what the objectives read.
 
         segments (B, T): positions see only their own one (documents packed into a row), 0 is
-        padding; instead of attention_mask.
+        padding; instead of attention_mask. embeddings: token and position rows to be looked up
+        instead of the model's own, dropout already done (the release's way, spec 1.7.1).
         """
         mask: Tensor | Packed | None = attention_mask
         if segments is not None:
@@ -219,7 +223,7 @@ class Transformer(nn.Module):
                 mask = Packed(segments)
             else:
                 mask = (segments[:, :, None] == segments[:, None, :])[:, None]  # (B, 1, T, T)
-        return self._encode(ids, mask, position_ids, None, cache, False, False)[0]
+        return self._encode(ids, mask, position_ids, None, cache, False, False, embeddings)[0]
 
     def num_parameters(self) -> int:
         """Return the number of weights, the tied head counted once (spec 1.9.1)."""
@@ -234,6 +238,7 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None,
         states_wanted: bool,
         weights_wanted: bool,
+        embeddings: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         self._check_ids(ids, "ids")
         if position_ids is not None:
@@ -260,14 +265,17 @@ class Transformer(nn.Module):
             mask = cache.visible(T)
             if position_ids is None:
                 position_ids = cache.positions(T).clamp_max(self.config.n_ctx - 1)
+        tokens, positions = embeddings or (self.tokens.weight, self.positions.weight)
+        h = F.embedding(ids, tokens)  # (B, T, C)
         if position_ids is None:
-            h = self.tokens(ids) + self.positions.weight[:T]
+            h = h + positions[:T]
         else:
-            h = self.tokens(ids) + self.positions(position_ids)  # (B, T, C)
+            h = h + F.embedding(position_ids, positions)
         if token_type_ids is not None:
             self._check_ids(token_type_ids, "token_type_ids", like=ids)
-            h = h + self.tokens(token_type_ids)
-        h = self.embd_drop(h)
+            h = h + F.embedding(token_type_ids, tokens)
+        if embeddings is None:
+            h = self.embd_drop(h)
         states, attentions = [h], []
         for layer, block in enumerate(self.blocks):
             h, weights = block(h, mask, cache, layer, weights_wanted)

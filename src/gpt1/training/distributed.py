@@ -27,10 +27,11 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from gpt1.checkpoint import folder
 from gpt1.config import DistributedConfig
 from gpt1.data.batches import Batch
 from gpt1.errors import ConfigError, GPT1Error, Interrupted, TrainingError
-from gpt1.model.transformer import Transformer
+from gpt1.model.build import Model
 from gpt1.training.objectives import Objective
 
 SILENCE = 20.0
@@ -42,7 +43,7 @@ _BEAT = 1.0
 class Step(nn.Module):
     """The objective as a module, since DDP and FSDP act where a module is called."""
 
-    def __init__(self, model: Transformer, objective: Objective) -> None:
+    def __init__(self, model: Model, objective: Objective) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
@@ -88,7 +89,7 @@ class Ranks:
         return json.loads(bytes(sent.cpu().tolist()))
 
     def wrap(
-        self, model: Transformer, objective: Objective, config: DistributedConfig
+        self, model: Model, objective: Objective, config: DistributedConfig
     ) -> nn.Module:
         """Return the objective over `model` as a module whose gradients are shared by all ranks.
 
@@ -104,7 +105,7 @@ class Ranks:
             fully_shard(part, mesh=mesh)
         return step
 
-    def whole(self, model: Transformer) -> Transformer:
+    def whole(self, model: Model) -> Model:
         """Return `model` with all its weights: itself, or on rank 0 a gathered copy under FSDP.
 
         On the other ranks the copy has no weights. All ranks must call it.
@@ -113,8 +114,7 @@ class Ranks:
         if not any(isinstance(value, DTensor) for value in state.values()):
             return model
         gathered = self.gather(state)
-        with torch.device("meta"):
-            copy = Transformer(model.config)
+        copy = folder.blank(model.config, model.head)
         if self.first:
             copy.load_state_dict(gathered, assign=True)
         return copy
@@ -130,7 +130,7 @@ class Ranks:
         return gathered
 
 
-def load_weights(model: Transformer, state: dict[str, Tensor]) -> None:
+def load_weights(model: Model, state: dict[str, Tensor]) -> None:
     """Put whole weights into `model`, of which each rank may hold a part."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -188,9 +188,9 @@ def is_first() -> bool:
     return _environment()[0] == 0
 
 
-def console() -> Console:
-    """Return stderr for notes, silent on all ranks but the first."""
-    return Console(stderr=True, highlight=False, quiet=not is_first())
+def console(quiet: bool = False) -> Console:
+    """Return stderr for notes, silent on all ranks but the first, or on all."""
+    return Console(stderr=True, highlight=False, quiet=quiet or not is_first())
 
 
 def place(device: torch.device) -> torch.device:

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from gpt1.config import ModelConfig
+from gpt1.model.build import build_model
 from gpt1.model.losses import CHUNK, linear_cross_entropy
-from gpt1.model.transformer import Block, Transformer
+from gpt1.model.lstm import Recurrent
+from gpt1.model.transformer import Block
 from gpt1.training.progress import duration
 
 LIBRARIES = 340 << 20
@@ -45,7 +48,7 @@ def count_parameters(config: ModelConfig) -> int:
     116534784
     """
     with torch.device("meta"):
-        return Transformer(config).num_parameters()
+        return build_model(config).num_parameters()
 
 
 def estimate(
@@ -67,7 +70,10 @@ def estimate(
     attention = 0  # on a GPU no weights of attention are kept
     if device.type == "cpu":
         attention = config.n_head * config.n_ctx * (2 if config.attn_pdrop else 1)
-    activations = micro_tokens * config.n_layer * (34 * config.n_embd + attention) * width
+    kept = config.n_layer * (34 * config.n_embd + attention)
+    if config.n_hidden is not None:
+        kept = 10 * config.n_embd + 16 * config.n_hidden
+    activations = micro_tokens * kept * width
     logits = min(CHUNK, micro_tokens) * config.vocab_size * (8 + width)
     fixed = parameters * (16 + (2 if width == 2 else 0))
     memory = fixed + max(activations + logits, 12 * parameters)
@@ -80,17 +86,20 @@ def _seconds_per_token(
 ) -> float:
     """Time a block and the head on a few rows, and add up what the whole model would take."""
     C, T = config.n_embd, config.n_ctx
-    rows = max(1, min(micro_tokens, _PROBED.get(device.type, _PROBED_ELSEWHERE)) // T)
+    probed = min(micro_tokens, _PROBED.get(device.type, _PROBED_ELSEWHERE))
+    rows = max(1, probed // T)
+    if config.n_hidden is not None:  # its speed depends on the rows, and not on their length
+        rows = max(1, micro_tokens // T)
+        T = max(1, probed // rows)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), device:
-        block = Block(config).train()
+        read = _layer(config)
         h = torch.randn(rows, T, C, requires_grad=True)
         hidden = torch.randn(min(CHUNK, rows * T), C, requires_grad=True)
         tokens = torch.randn(config.vocab_size, C).mul_(config.initializer_range).requires_grad_()
         labels = torch.randint(config.vocab_size, (len(hidden),))
 
         def through_block() -> torch.Tensor:
-            out: torch.Tensor = block(h, None, None, 0, False)[0]
-            return out.sum()
+            return read(h).sum()
 
         def through_head() -> torch.Tensor:
             return linear_cross_entropy(hidden, tokens, labels)[0]
@@ -99,6 +108,15 @@ def _seconds_per_token(
             block_seconds = _median_seconds(through_block)
             head_seconds = _median_seconds(through_head)
     return config.n_layer * block_seconds / (rows * T) + head_seconds / len(hidden)
+
+
+def _layer(config: ModelConfig) -> Callable[[Tensor], Tensor]:
+    """Return one layer of the model, in training mode, as a function of its input."""
+    if config.n_hidden is not None:
+        recurrent = Recurrent(config, config.n_hidden).train()
+        return lambda h: recurrent(h, None)
+    block = Block(config).train()
+    return lambda h: block(h, None, None, 0, False)[0]
 
 
 def _median_seconds(loss: Callable[[], torch.Tensor]) -> float:

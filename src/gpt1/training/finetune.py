@@ -24,7 +24,7 @@ from gpt1.generation import engine, quantize
 from gpt1.model.transformer import Transformer, grow_vocabulary
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.text.vocabulary import END_OF_TEXT
-from gpt1.training import distributed
+from gpt1.training import distributed, objectives
 from gpt1.training.copying import copied
 from gpt1.training.progress import Progress
 from gpt1.training.start import EVALUATION_ROWS, run_training, settle
@@ -67,6 +67,7 @@ def finetune(
     if config.data.end == "token" and tokenizer.eos_id is None:
         tokenizer.add_tokens([END_OF_TEXT])
     generator = torch.Generator().manual_seed(seed)
+    model.head = None  # of a task; it would not be trained
     grow_vocabulary(model, len(tokenizer), generator=generator)
     config = settle(config, tokenizer)
     split = split_texts(list(texts), config.data.valid_share, seed)
@@ -98,6 +99,7 @@ def finetune(
         config,
         batches,
         validation,
+        objectives.BY_NAME[config.train.loss],
         out=out,
         resume=resume,
     )

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gpt1.config import RunConfig, TrainConfig
 from gpt1.data.batches import Batch, Batches
 from gpt1.errors import Interrupted, TrainingError
-from gpt1.model.transformer import Transformer
+from gpt1.model.build import Model
 from gpt1.training import optimizers, schedules
 from gpt1.training.distributed import Ranks, launched, load_weights, reshard, unsynchronised
 from gpt1.training.objectives import Objective
@@ -36,7 +36,9 @@ from gpt1.training.tracking import Tensorboard
 
 Evaluator = Callable[[nn.Module], dict[str, float]]
 """From the objective as a module (`distributed.Step`) to figures, {"loss": ...} at least."""
-Sampler = Callable[[Transformer], str]
+Sampler = Callable[[Model], str]
+Judge = Callable[[list[tuple[Batch, Tensor]]], dict[str, float]]
+"""From batches and their scores to figures, e.g. {"accuracy": 0.9}."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Result:
 
 
 def train(
-    model: Transformer,
+    model: Model,
     batches: Batches,
     objective: Objective,
     evaluate: Evaluator | None,
@@ -107,10 +109,12 @@ def train(
                 f"The last checkpoint is untouched. {_ADVICE}"
             )
         record({"step": at, **{f"valid_{name}": value for name, value in figures.items()}})
-        if state["best"] is not None and figures["loss"] >= state["best"]:
+        found = [-figures[objective.metric]] if objective.metric else []
+        found.append(figures["loss"])  # of two equal ones, the one of lower loss
+        if state["best"] is not None and found >= state["best"]:
             state["worse"] += 1
         elif at:
-            state["best"], state["worse"] = figures["loss"], 0
+            state["best"], state["worse"] = found, 0
             if settings.keep_best and ranks.first:
                 run.save_best(whole, {"training": {"step": at, **figures}})
 
@@ -237,7 +241,7 @@ def _update(
     sample = ranks.rank * config.train.batch_size // ranks.count  # its number within the update
     for i, batch in enumerate(batches):
         torch.manual_seed(_seed(config.train.seed, update, sample))  # dropout's masks
-        sample += len(batch.ids)
+        sample += batch.samples
         with unsynchronised(step, last=i + 1 == len(batches)):
             with autocast(step, dtype):
                 terms = step(batch)
@@ -285,7 +289,7 @@ def _skip(
 def _save(
     run: Run,
     ranks: Ranks,
-    model: Transformer,
+    model: Model,
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
 ) -> None:
@@ -312,22 +316,31 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def evaluator(
-    objective: Objective, batches: Callable[[], Iterable[Batch]], dtype: torch.dtype
+    objective: Objective,
+    batches: Callable[[], Iterable[Batch]],
+    dtype: torch.dtype,
+    judge: Judge | None = None,
 ) -> Evaluator:
-    """Return a function that gives the objective's loss over `batches`, without dropout."""
+    """Return a function that gives the objective's loss over `batches`, without dropout.
+
+    `judge` adds figures made of the batches' scores.
+    """
 
     def evaluate(step: nn.Module) -> dict[str, float]:
         step.eval()
         sums, counts = dict.fromkeys(objective.weights, 0.0), dict.fromkeys(objective.weights, 0.0)
+        judged: list[tuple[Batch, Tensor]] = []
         with torch.no_grad(), autocast(step, dtype):
             for batch in batches():
-                for name, term in step(batch).items():
-                    sums[name] += float(term)
-                for name, count in objective.counts(batch).items():
-                    counts[name] += count
+                terms, counted = step(batch), objective.counts(batch)
+                for name in objective.weights:
+                    sums[name] += float(terms[name])
+                    counts[name] += counted[name]
+                if judge is not None:
+                    judged.append((batch, terms["scores"].cpu()))
         reshard(step)
         loss = sum(objective.weights[name] * sums[name] / counts[name] for name in sums)
-        return {"loss": loss}
+        return {"loss": loss, **(judge(judged) if judge is not None else {})}
 
     return evaluate
 

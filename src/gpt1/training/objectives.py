@@ -15,24 +15,32 @@ from torch import Tensor
 
 from gpt1.data.batches import Batch
 from gpt1.model.losses import linear_cross_entropy
+from gpt1.config import TaskConfig
+from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
+from gpt1.tasks import network
+from gpt1.tasks.collate import TaskBatch
+from gpt1.tasks.spec import Task
 
 
 @dataclass(frozen=True)
 class Objective:
     """A loss by its terms.
 
-    `sums` gives each term's sum over a batch; `counts` its count; `weights` the factor of each
-    term. With `averaged` off the gradient is that of the plain sums, as in the article.
+    `sums` gives each term's sum over a batch, and "scores" where there is a task; `counts` each
+    term's count; `weights` the factor of each term. With `averaged` off the gradient is that of the
+    plain sums, as in the article. `metric` is the figure of an evaluation that should be high; None
+    is the loss, which should be low.
     """
 
-    sums: Callable[[Transformer, Batch], dict[str, Tensor]]
+    sums: Callable[[Model, Batch], dict[str, Tensor]]
     counts: Callable[[Batch], dict[str, float]]
     weights: Mapping[str, float]
     averaged: bool = True
+    metric: str | None = None
 
 
-def _hidden(model: Transformer, batch: Batch) -> Tensor:
+def _hidden(model: Model, batch: Batch) -> Tensor:
     """Return states (B, T, C); documents packed into one row do not see one another."""
     device = model.tokens.weight.device
     ids = torch.from_numpy(batch.ids).to(device)
@@ -44,14 +52,14 @@ def _hidden(model: Transformer, batch: Batch) -> Tensor:
     return model.hidden(ids, position_ids=positions, segments=segments)
 
 
-def _token_sums(model: Transformer, batch: Batch) -> dict[str, Tensor]:
+def _token_sums(model: Model, batch: Batch) -> dict[str, Tensor]:
     hidden = _hidden(model, batch)
     labels = torch.from_numpy(batch.labels).to(hidden.device)
     total, _ = linear_cross_entropy(hidden.flatten(0, 1), model.tokens.weight, labels.flatten())
     return {"lm": total}
 
 
-def _pack_means(model: Transformer, batch: Batch) -> dict[str, Tensor]:
+def _pack_means(model: Model, batch: Batch) -> dict[str, Tensor]:
     hidden = _hidden(model, batch)
     labels = torch.from_numpy(batch.labels).to(hidden.device)
     means = []
@@ -75,3 +83,41 @@ pack_sum = Objective(
 """The article's: each pack's mean, summed over the packs of an update (spec 9.8.5)."""
 
 BY_NAME = {"token_mean": token_mean, "pack_sum": pack_sum}
+
+
+def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
+    """Return the paper's L3: the task's cross-entropy + lm_coef * LM (equation 5, spec 4.4).
+
+    The task is averaged over the examples' weights, the LM term within each sequence and then over
+    sequences. `longest` is the longest sequence of the data: the positions that the release's
+    single matrix has (spec 4.5.4).
+    """
+
+    def sums(model: Model, batch: Batch) -> dict[str, Tensor]:
+        assert isinstance(batch, TaskBatch)
+        table, embeddings = model.tokens.weight, None
+        if config.embeddings == "one":
+            assert isinstance(model, Transformer)
+            rows = torch.cat([table, model.positions.weight[:longest]])
+            table = model.embd_drop(rows)
+            embeddings = table[: model.config.vocab_size], table[model.config.vocab_size :]
+        states = network.hidden(model, batch, embeddings)
+        logits = network.scores(model, states, batch, task, shared=config.choice_mask == "shared")
+        targets = torch.from_numpy(batch.targets_of_task).to(logits)
+        weights = torch.from_numpy(batch.weights).to(logits)
+        nll = -(targets * logits.log_softmax(1)).sum(1)
+        terms = {"task": (nll * weights).sum(), "scores": logits.detach()}
+        if config.lm_coef:
+            labels = torch.from_numpy(batch.labels).to(logits.device)
+            lm_weights = torch.from_numpy(batch.lm_weights).to(logits.device)
+            terms["lm"], _ = linear_cross_entropy(
+                states.flatten(0, 1), table, labels.flatten(), lm_weights.flatten()
+            )
+        return terms
+
+    def counts(batch: Batch) -> dict[str, float]:
+        assert isinstance(batch, TaskBatch)
+        return {"task": float(batch.weights.sum()), "lm": float(batch.extract.size)}
+
+    weights = {"task": 1.0} | ({"lm": config.lm_coef} if config.lm_coef else {})
+    return Objective(sums, counts, weights, metric=task.metric)

@@ -11,8 +11,9 @@ from gpt1.config import load_run
 from gpt1.data.batches import WindowBatches
 from gpt1.data.shards import Shards
 from gpt1.errors import ConfigError
-from gpt1.model.transformer import Transformer
+from gpt1.model.build import Model, build_model
 from gpt1.text.tokenizer import Tokenizer
+from gpt1.training import objectives
 from gpt1.training.start import EVALUATION_ROWS, run_training, settle
 
 
@@ -26,7 +27,7 @@ def pretrain(
     resume: bool = False,
     file: Path | str | None = None,
     overrides: Sequence[str] = (),
-) -> tuple[Transformer, Tokenizer]:
+) -> tuple[Model, Tokenizer]:
     """Train a model from a random start; see gpt1.pretrain."""
     shards = Shards(data)
     tokenizer = Tokenizer.load(data)
@@ -46,6 +47,9 @@ def pretrain(
             f"train on packed documents."
         )
     config = settle(config, tokenizer)
+    if config.model.n_hidden is not None:  # the LSTM baseline writes nothing along the way
+        silent = config.train.model_copy(update={"sample_prompt": ""})
+        config = config.model_copy(update={"train": silent})
     train = config.train
     batches = WindowBatches(
         shards,
@@ -59,13 +63,14 @@ def pretrain(
     if held_out is not None:
         validation = WindowBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
     generator = torch.Generator().manual_seed(train.seed)
-    model = Transformer(config.model, generator=generator)
+    model = build_model(config.model, generator=generator)
     model = run_training(
         model,
         tokenizer,
         config,
         batches,
         validation,
+        objectives.BY_NAME[config.train.loss],
         out=out,
         resume=resume,
     )

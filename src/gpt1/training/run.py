@@ -31,7 +31,7 @@ from gpt1._version import __version__
 from gpt1.checkpoint import folder, tensors
 from gpt1.config import RunConfig
 from gpt1.errors import CheckpointError, CorruptError, StorageError, TrainingError
-from gpt1.model.transformer import Transformer
+from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
 
 # Settings that may change when a run is continued: they do not change what is learned.
@@ -71,7 +71,8 @@ class Checkpoint:
 class Run:
     """A run's folder, held by this process alone while the block lasts.
 
-    `facts` are the fingerprints that a continued run must share. Raises TrainingError if another
+    `facts` are the fingerprints that a continued run must share; `about` is what gpt1.json says of
+    every model of the run. Raises TrainingError if another
     process trains in the folder, if it already holds a run and `resume` is off, or if `resume` is
     on and the run there differs, naming every difference.
     """
@@ -84,6 +85,7 @@ class Run:
         facts: Mapping[str, Any],
         *,
         resume: bool = False,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self.record = self.path / "run.json"
@@ -91,6 +93,7 @@ class Run:
         self.tokenizer = tokenizer
         self._facts = {"tokenizer": tokenizer.fingerprint, **facts}
         self._resume = resume
+        self._about = about or {}
         self.log = storage.Log(self.path / "metrics.jsonl")
 
     def __enter__(self) -> Self:
@@ -173,7 +176,7 @@ class Run:
                 f"run in another folder."
             )
 
-    def check_room(self, model: Transformer) -> None:
+    def check_room(self, model: Model) -> None:
         """Raise StorageError if the disk has no room for the checkpoints that will be kept."""
         weights = 4 * model.num_parameters()
         copies = 3 * (self.config.train.keep_checkpoints + 1)  # Adam's two moments; one is written
@@ -194,7 +197,7 @@ class Run:
         return sorted((self.path / "checkpoints").glob("step-*"), reverse=True)
 
     def save(
-        self, model: Transformer, moments: Mapping[str, Tensor], state: Mapping[str, Any]
+        self, model: Model, moments: Mapping[str, Tensor], state: Mapping[str, Any]
     ) -> None:
         """Write a checkpoint that `restore` continues from exactly, and drop those too old.
 
@@ -207,7 +210,7 @@ class Run:
             )
         self.log.flush()
         place = self.path / "checkpoints" / f"step-{state['step']:08d}"
-        files = folder.files(model, self.tokenizer)
+        files = folder.files(model, self.tokenizer, self._about)
         files[_MOMENTS] = safetensors.torch.save(dict(moments))
         files[_STATE] = storage.json_bytes(dict(state))
         storage.write_folder(place, files)
@@ -243,23 +246,23 @@ class Run:
 
     # Models
 
-    def save_snapshot(self, model: Transformer, step: int) -> None:
+    def save_snapshot(self, model: Model, step: int) -> None:
         """Keep the weights after `step` updates for good."""
         place = self.path / "snapshots" / f"step-{step:08d}"
-        folder.save(place, model, self.tokenizer, {"training": {"step": step}})
+        folder.save(place, model, self.tokenizer, {**self._about, "training": {"step": step}})
 
-    def save_best(self, model: Transformer, extra: Mapping[str, Any]) -> None:
+    def save_best(self, model: Model, extra: Mapping[str, Any]) -> None:
         """Keep this model as the best so far."""
-        folder.save(self.path / "best", model, self.tokenizer, extra)
+        folder.save(self.path / "best", model, self.tokenizer, {**self._about, **extra})
 
     def best(self) -> dict[str, Tensor] | None:
         """Return the best weights so far, None if none were kept."""
         place = self.path / "best"
         return folder.load(place).state if place.is_dir() else None
 
-    def finish(self, model: Transformer, extra: Mapping[str, Any]) -> Path:
+    def finish(self, model: Model, extra: Mapping[str, Any]) -> Path:
         """Write the result to RUN/model; return its path."""
-        folder.save(self.path / "model", model, self.tokenizer, extra)
+        folder.save(self.path / "model", model, self.tokenizer, {**self._about, **extra})
         self.tidy()
         return self.path / "model"
 

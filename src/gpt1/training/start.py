@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import torch
 
 from gpt1.checkpoint import folder
 from gpt1.config import RunConfig, SamplingConfig
-from gpt1.data.batches import Batch, Batches, PackBatches, WindowBatches
+from gpt1.data.batches import Batch, Batches, SampleBatches
 from gpt1.errors import DataError, Interrupted, TrainingError
 from gpt1.generation import engine, quantize
 from gpt1.model.allocator import keep_freed_memory
 from gpt1.model.device import choose_device, choose_dtype
-from gpt1.model.transformer import Transformer
+from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, loop, objectives
 from gpt1.training.estimate import estimate
@@ -24,7 +24,7 @@ from gpt1.training.progress import Progress, perplexity
 from gpt1.training.report import write_report
 from gpt1.training.run import Run
 
-_MICRO_TOKENS = 8192  # in one forward pass, where no micro_batch_size is set
+MICRO_TOKENS = 8192  # in one forward pass, where no micro_batch_size is set
 _FEW_UPDATES = 50
 _COMPILED = 2e-2  # how far a compiled model may be from the plain one, bf16 as it is
 _SAMPLE = 48  # tokens of a sample along the way
@@ -35,7 +35,7 @@ def settle(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
     """Fill in what `config` leaves open, by the tokenizer and this machine."""
     device = choose_device(config.train.device)
     dtype = choose_dtype(config.train.dtype, device)
-    rows = min(config.train.batch_size, max(1, _MICRO_TOKENS // config.model.n_ctx))
+    rows = min(config.train.batch_size, max(1, MICRO_TOKENS // config.model.n_ctx))
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"vocab_size": len(tokenizer)}),
@@ -51,18 +51,23 @@ def settle(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
 
 
 def run_training(
-    model: Transformer,
+    model: Model,
     tokenizer: Tokenizer,
     config: RunConfig,
     batches: Batches,
-    validation: WindowBatches | PackBatches | None,
+    validation: SampleBatches | None,
+    objective: objectives.Objective,
     *,
     out: Path | str,
     resume: bool,
-) -> Transformer:
+    judge: loop.Judge | None = None,
+    about: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Model:
     """Train `model`, leave the result in OUT/model and return it: the part all training shares.
 
-    `config` is settled; torchrun may have started several processes, each of which calls this.
+    `config` is settled; `judge` makes figures of a validation's scores, `about` is what gpt1.json
+    says of the run's models. torchrun may have started several processes, each of which calls this.
     Raises TrainingError, StorageError if the disk has too little room, DataError if there is not
     one update to make.
     """
@@ -70,7 +75,6 @@ def run_training(
     train = config.train
     device, dtype = distributed.place(choose_device(train.device)), getattr(torch, train.dtype)
     distributed.check(config.distributed, train.batch_size)
-    objective = objectives.BY_NAME[train.loss]
     steps = train.steps or batches.steps(train.epochs)
     if not steps:
         raise DataError(
@@ -82,8 +86,8 @@ def run_training(
     }
     model.to(device)
     with distributed.join(device) as ranks, contextlib.ExitStack() as stack:
-        progress = Progress(train.log_every, distributed.console())
-        run = Run(out, config, tokenizer, facts, resume=resume)
+        progress = Progress(train.log_every, distributed.console(quiet))
+        run = Run(out, config, tokenizer, facts, resume=resume, about=about)
         if ranks.first:
             stack.enter_context(run)
         if ranks.agree(resume and (run.path / "model").is_dir()):
@@ -108,16 +112,19 @@ def run_training(
         progress.note(_forecast(config, batches, steps, device, dtype, ranks))
         if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
             _compile(model, dtype, progress)
-        along = None
+        along = sampler = None
+        if config.task.kind == "lm":
+            prompt = config.data.prefix or train.sample_prompt
+            sampler = _sampler(tokenizer, prompt, train.seed)
         if validation is not None:
-            along = _evaluator(objective, validation, train.eval_windows, dtype)
+            along = _evaluator(objective, validation, train.eval_windows, dtype, judge)
         try:
             result = loop.train(
                 model,
                 batches,
                 objective,
                 along,
-                _sampler(tokenizer, config.data.prefix or train.sample_prompt, train.seed),
+                sampler,
                 run=run,
                 ranks=ranks,
                 steps=steps,
@@ -133,11 +140,12 @@ def run_training(
             distributed.load_weights(model, best)
         extra: dict[str, Any] = {"steps": result.steps, "reason": result.reason}
         if validation is not None:
-            everything = _evaluator(objective, validation, None, torch.float32)
+            everything = _evaluator(objective, validation, None, torch.float32, judge)
             extra["validation"] = final = ranks.agree(everything(result.step))
+            others = "".join(f", {n} {value:.4f}" for n, value in final.items() if n != "loss")
             progress.note(
-                f"validation, all of it in float32: loss {final['loss']:.4f}, "
-                f"perplexity {perplexity(final['loss'])}"
+                f"validation, all of it in float32: loss {final['loss']:.4f}"
+                + (others or f", perplexity {perplexity(final['loss'])}")
             )
         model = ranks.whole(model)
         if ranks.first:
@@ -152,7 +160,7 @@ def run_training(
         return model.eval()
 
 
-def _compile(model: Transformer, dtype: torch.dtype, progress: Progress) -> None:
+def _compile(model: Model, dtype: torch.dtype, progress: Progress) -> None:
     """Compile each block; leave it if that fails here or gives other numbers."""
     ids = torch.zeros(1, model.config.n_ctx, dtype=torch.int64, device=model.tokens.weight.device)
     model.eval()  # without dropout both ways give the same
@@ -183,20 +191,20 @@ def _forecast(
     ranks: distributed.Ranks,
 ) -> str:
     """Return what a person should know before the first update."""
-    train, n_ctx = config.train, config.model.n_ctx
+    train, tokens = config.train, batches.tokens_per_sample
     micro = min(train.micro_batch_size or train.batch_size, -(-train.batch_size // ranks.count))
     expected = estimate(
         config.model,
-        tokens=steps * train.batch_size * n_ctx // ranks.count,
-        micro_tokens=micro * n_ctx,
+        tokens=round(steps * train.batch_size * tokens / ranks.count),
+        micro_tokens=round(micro * tokens),
         device=device,
         dtype=dtype,
     )
     lines = [
-        f"{steps:,} updates of {train.batch_size} x {n_ctx} tokens "
+        f"{steps:,} updates of {train.batch_size} x {tokens:,.0f} tokens "
         f"({steps / batches.steps_per_epoch:.2f} epochs), in {train.dtype} on {train.device}"
         + (f", {ranks.count} processes ({config.distributed.strategy})" if ranks.count > 1 else "")
-        + f", {micro} sequences a forward pass",
+        + f", {micro} of them in a forward pass",
         str(expected),
     ]
     if steps < _FEW_UPDATES:
@@ -215,7 +223,7 @@ def _sampler(tokenizer: Tokenizer, prompt: str, seed: int) -> loop.Sampler | Non
         return None
     sampling = SamplingConfig(temperature=0.8, top_k=40, seed=seed, max_new_tokens=_SAMPLE)
 
-    def sample(model: Transformer) -> str:
+    def sample(model: Model) -> str:
         model.eval()
         start = ids[: model.config.n_ctx - 1]
         return engine.generate(quantize.decoder(model), tokenizer, [start], sampling)[0].text
@@ -225,11 +233,12 @@ def _sampler(tokenizer: Tokenizer, prompt: str, seed: int) -> loop.Sampler | Non
 
 def _evaluator(
     objective: objectives.Objective,
-    validation: WindowBatches | PackBatches,
+    validation: SampleBatches,
     limit: int | None,
     dtype: torch.dtype,
+    judge: loop.Judge | None,
 ) -> loop.Evaluator:
     def batches() -> Iterable[Batch]:
         return validation.once(limit)
 
-    return loop.evaluator(objective, batches, dtype)
+    return loop.evaluator(objective, batches, dtype, judge)

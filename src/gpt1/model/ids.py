@@ -1,0 +1,47 @@
+"""What a model accepts as ids, whichever model it is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gpt1.errors import ContextError, InputError
+
+
+def check_ids(
+    ids: Tensor, name: str, limit: int, *, like: Tensor | None = None, ignored: int = 0
+) -> None:
+    """Refuse anything but whole numbers (B, T) below `limit`, and as many as `like` has.
+
+    `name` says what they are; position_ids count positions, all others tokens. `ignored` is let
+    through. Raises InputError.
+    """
+    if ids.dim() != 2 or ids.dtype not in (torch.int64, torch.int32) or not ids.numel():
+        raise InputError(
+            f"{name} is a {ids.dtype} tensor of shape {tuple(ids.shape)}; the model reads "
+            f"whole numbers of shape (B, T) with B and T at least 1."
+        )
+    if like is not None and ids.shape != like.shape:
+        raise InputError(
+            f"{name} has shape {tuple(ids.shape)} and ids have {tuple(like.shape)}; "
+            f"give one number for every id."
+        )
+    wrong = (ids >= limit) | ((ids < 0) & (ids != ignored))
+    if wrong.any():
+        what, remedy = "ids", "Use the tokenizer that belongs to the model."
+        if name == "position_ids":
+            what = "positions"
+            remedy = "Count positions from 0, and shorten or split what is longer."
+        raise InputError(
+            f"{name} hold {int(ids[wrong][0])}; the model knows {what} from 0 to {limit - 1}. "
+            f"{remedy}"
+        )
+
+
+def check_length(length: int, n_ctx: int) -> None:
+    """Raise ContextError for more ids than the model has positions."""
+    if length > n_ctx:
+        raise ContextError(
+            f"the input is {length} ids long; the model has {n_ctx} positions. "
+            f"Shorten it, or split it into windows."
+        )

@@ -1,0 +1,178 @@
+"""The paper's recurrent baseline: one LSTM layer in the Transformer's place (section 5; spec 8.3).
+
+    x = dropout(tokens[ids]);  h = LSTM(x);  logits = dropout(h @ P + b) @ tokens^T
+
+The paper states 2,048 units and one layer; all else here is the specification's proposal. There are
+no positions, and the state begins at zero in every window. Shapes as in `transformer`; U is the
+number of units, n_hidden.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from gpt1.config import ModelConfig
+from gpt1.errors import ConfigError, InputError
+from gpt1.model.cache import KeyValueCache
+from gpt1.model.dropout import Dropout
+from gpt1.model.heads import Head
+from gpt1.model.ids import check_ids, check_length
+from gpt1.model.losses import linear_cross_entropy
+from gpt1.model.transformer import Output
+
+
+class Recurrent(nn.Module):
+    """An LSTM layer of n_hidden units, and the affine map back to n_embd."""
+
+    def __init__(self, config: ModelConfig, units: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(config.n_embd, units, batch_first=True)
+        self.proj = nn.Linear(units, config.n_embd)
+
+    def forward(self, x: Tensor, segments: Tensor | None) -> Tensor:
+        B, T, C = x.shape
+        if segments is None:
+            return self._read(x).to(x.dtype)
+        flat = x.flatten(0, 1)
+        out = torch.zeros_like(flat)  # what belongs to no sequence stays 0
+        for places in _sequences(segments):  # (n, L), -1 is padding
+            real = places >= 0
+            h = self._read(flat[places.clamp_min(0)])
+            out = out.index_copy(0, places[real], h[real].to(x.dtype))
+        return out.view(B, T, C)
+
+    def _read(self, x: Tensor) -> Tensor:
+        h: Tensor = self.proj(self.lstm(x)[0])
+        return h
+
+
+class LSTM(nn.Module):
+    """The recurrent baseline, with the Transformer's interface: one layer, a tied output matrix.
+
+    Of `config` it reads vocab_size, n_ctx (the longest input), n_embd, n_hidden, embd_pdrop (at the
+    input), resid_pdrop (at the output) and initializer_range. `head` reads the states of width
+    n_embd, as it does the Transformer's (spec 8.4). Raises ConfigError for more than one layer.
+
+    >>> import torch
+    >>> from gpt1.config import ModelConfig
+    >>> shape = ModelConfig(vocab_size=50, n_ctx=8, n_embd=12, n_hidden=20, n_layer=1)
+    >>> LSTM(shape).eval()(torch.tensor([[3, 14, 15]])).logits.shape
+    torch.Size([1, 3, 50])
+    """
+
+    def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        if config.n_hidden is None or config.n_layer != 1:
+            raise ConfigError(
+                f"model.n_hidden is {config.n_hidden} and model.n_layer {config.n_layer}; the LSTM "
+                f"baseline has n_hidden units in one layer. Set model.n_layer=1, or leave n_hidden "
+                f"out for a Transformer."
+            )
+        self.config = config
+        # torch's own random start takes seconds on "meta"
+        start = torch.empty(config.vocab_size, config.n_embd)
+        self.tokens = nn.Embedding(config.vocab_size, config.n_embd, _weight=start)
+        self.embd_drop = Dropout(config.embd_pdrop)
+        self.blocks = nn.ModuleList([Recurrent(config, config.n_hidden)])
+        self.resid_drop = Dropout(config.resid_pdrop)
+        self.head: Head | None = None
+        for parameter in self.parameters():  # spec 1.8; the forget gates' biases are 0 too
+            if parameter.is_meta:
+                continue
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, std=config.initializer_range, generator=generator)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        labels: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Output:
+        """Return the logits of every position, and the loss if `labels` are given.
+
+        As `Transformer.forward`, whose other arguments this model does not have. Ids that
+        attention_mask (B, T) hides are passed over: the state is what it was before them.
+
+        Raises InputError (an id out of range, nothing to read), ContextError (over n_ctx).
+        """
+        hidden = self.hidden(ids, attention_mask=attention_mask, position_ids=position_ids)
+        logits = F.linear(hidden, self.tokens.weight)  # (B, T, V)
+        if labels is None:
+            return Output(logits)
+        check_ids(labels, "labels", self.config.vocab_size, like=ids, ignored=-100)
+        total, count = linear_cross_entropy(
+            hidden[:, :-1].flatten(0, 1), self.tokens.weight, labels[:, 1:].flatten()
+        )
+        if not count:
+            raise InputError(
+                "labels hold no target; a loss needs at least two ids in a row, and labels "
+                "that are not all -100 after the first. Give a longer text."
+            )
+        return Output(logits, total / count)
+
+    def hidden(
+        self,
+        ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segments: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Return the states (B, T, C) before the output matrix: what the objectives read.
+
+        segments (B, T): the ids of one segment of a row are read as if alone, 0 is padding (and its
+        states are 0); instead of attention_mask (B, T). position_ids are checked and change
+        nothing. Raises InputError, also for a cache, which is for generation; ContextError.
+        """
+        if cache is not None:
+            raise InputError(
+                "the LSTM baseline is for the paper's comparison; it has no generation. Use a "
+                "Transformer to write text."
+            )
+        check_ids(ids, "ids", self.config.vocab_size)
+        check_length(ids.shape[1], self.config.n_ctx)
+        if position_ids is not None:
+            rows = ids[:1] if len(position_ids) == 1 else ids
+            check_ids(position_ids, "position_ids", self.config.n_ctx, like=rows)
+        if segments is None and attention_mask is not None:
+            if attention_mask.shape != ids.shape:
+                raise InputError(
+                    f"attention_mask has shape {tuple(attention_mask.shape)}; for this model and "
+                    f"these ids it is {tuple(ids.shape)}."
+                )
+            segments = None if attention_mask.all() else attention_mask.bool().long()
+        h = self.embd_drop(self.tokens(ids))  # (B, T, C)
+        for block in self.blocks:
+            h = block(h, segments)
+        out: Tensor = self.resid_drop(h)
+        return out
+
+    def num_parameters(self) -> int:
+        """Return the number of weights, the tied output matrix counted once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _sequences(segments: Tensor) -> list[Tensor]:
+    """Return where the ids of each sequence are, in groups of sequences alike in length.
+
+    segments (B, T), 0 is none. Each group is int64 (n, L): places in the flat (B * T), in order,
+    padded with -1. The longest of a group is less than twice its shortest: all padded to one length
+    would cost up to T times the work, and torch's PackedSequence is slower still on a CPU.
+    """
+    rows = torch.arange(len(segments), device=segments.device)[:, None]
+    owners = (rows * (segments.max() + 1) + segments).flatten()  # one number a sequence
+    kept = (segments.flatten() != 0).nonzero().squeeze(1)
+    order = kept[owners[kept].argsort(stable=True)]
+    counts: Tensor = torch.unique_consecutive(owners[order], return_counts=True)[1]
+    groups: dict[int, list[Tensor]] = {}
+    for places in torch.split(order, counts.tolist()):
+        groups.setdefault(len(places).bit_length(), []).append(places)
+    return [pad_sequence(g, batch_first=True, padding_value=-1) for g in groups.values()]

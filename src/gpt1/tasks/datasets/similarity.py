@@ -1,0 +1,79 @@
+"""Do two texts say the same, and how nearly: MRPC, QQP, STS-B."""
+
+from __future__ import annotations
+
+from gpt1.data.formats import Headless
+from gpt1.tasks.datasets.entry import Cut, DataSet, Layout
+from gpt1.tasks.datasets.files import Files, hub_files
+from gpt1.tasks.spec import Task
+
+MRPC = DataSet(
+    name="mrpc",
+    title="MRPC",
+    task=Task("similarity", ("not_equivalent", "equivalent"), metric="f1"),
+    metrics=("f1", "accuracy"),
+    layouts=(
+        Layout(("#1 String", "#2 String"), label="Quality"),
+        Layout(("sentence1", "sentence2")),  # the hub
+    ),
+    labels=(("0",), ("1",)),
+    files=Files(
+        folders=("mrpc", "MRPC", "MSRParaphraseCorpus"),
+        splits={
+            "train": (("msr_paraphrase_train.txt",), ("train.tsv",)),
+            "dev": (("dev.tsv",),),
+            "test": (("msr_paraphrase_test.txt",), ("test.tsv",)),
+        },
+        hub="nyu-mll/glue",
+        hub_files=hub_files("mrpc"),
+    ),
+    cut=Cut("train", dev=408),
+)
+
+QQP = DataSet(
+    name="qqp",
+    title="QQP",
+    task=Task("similarity", ("not_duplicate", "duplicate"), metric="f1"),
+    metrics=("f1", "accuracy"),
+    layouts=(
+        Layout(("question1", "question2"), label="is_duplicate"),
+        Layout(("question1", "question2")),
+    ),
+    labels=(("0",), ("1",)),
+    files=Files(
+        folders=("qqp", "QQP"),
+        splits={
+            "train": (("train.tsv",),),
+            "dev": (("dev.tsv",),),
+            "test": (("test_balanced.tsv",), ("test.tsv",)),
+        },
+        hub="nyu-mll/glue",
+        hub_files=hub_files("qqp"),
+    ),
+)
+
+STSB = DataSet(
+    name="stsb",
+    title="STS-B",
+    task=Task("regression", scale=(0.0, 5.0), metric="pearson"),
+    metrics=("pearson", "spearman"),
+    layouts=(
+        Layout(("sentence1", "sentence2"), label="score"),
+        Layout(("sentence1", "sentence2")),  # the hub
+    ),
+    headless=(
+        # Some rows go on with where the sentences are from.
+        Headless(("genre", "file", "year", "id", "score", "sentence1", "sentence2"), wider=True),
+    ),
+    files=Files(
+        folders=("stsb", "STS-B", "stsbenchmark"),
+        splits={
+            split: ((f"sts-{split}.csv",), (f"{split}.tsv",)) for split in ("train", "dev", "test")
+        },
+        hub="nyu-mll/glue",
+        hub_files=hub_files("stsb"),
+    ),
+    endings={".csv": ".tsv"},
+)
+
+ENTRIES = (MRPC, QQP, STSB)

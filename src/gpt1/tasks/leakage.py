@@ -1,0 +1,132 @@
+"""How much of a test set a training set already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt1.tasks.spec import Example, Kind
+
+GRAM = 13
+"""Words in a run that counts as overlap, as is usual for language models."""
+LISTED = 10
+_BLOCK = 4_096  # examples hashed at a time: bounds the memory
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """Test rows found in training: `exact` as a whole, `overlapping` with a run of 13 words.
+
+    rows: how many test rows there are; listing: the indices of the first ten that are either.
+    """
+
+    exact: int
+    overlapping: int
+    rows: int
+    listing: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        first = f" (first rows: {', '.join(map(str, self.listing))})" if self.listing else ""
+        return (
+            f"of {self.rows:,} test rows {self.exact:,} occur in training and "
+            f"{self.overlapping:,} share a run of {GRAM} words with it{first}"
+        )
+
+
+def leakage(
+    train: Sequence[Example], test: Sequence[Example], kind: Kind = "classification"
+) -> Leakage:
+    """Return how many test examples occur in training; case, white space and labels do not count.
+
+    The two texts of a similarity or regression are the same in either order.
+
+    >>> print(leakage([Example(("One  day", "A night"))], [Example(("a night", "one day"))],
+    ...     "similarity"))
+    of 1 test rows 1 occur in training and 0 share a run of 13 words with it (first rows: 0)
+    """
+    either_order = kind in ("similarity", "regression")
+    known = {_key(example, either_order) for example in train}
+    exact = np.array([_key(example, either_order) in known for example in test], bool)
+    numbers = _Numbers()
+    tested = list(_grams(test, numbers))
+    hashes = np.concatenate([h for h, _ in tested] or [np.zeros(0, np.uint64)])
+    rows = np.concatenate([r for _, r in tested] or [np.zeros(0, np.int64)])
+    order = np.argsort(hashes)
+    hashes, rows = hashes[order], rows[order]
+    overlapping = np.zeros(len(test), bool)
+    for held, _ in _grams(train, numbers):
+        held.sort()  # sorted look-ups in a sorted list: ten times faster than np.unique and isin
+        found = np.minimum(np.searchsorted(held, hashes), len(held) - 1)
+        overlapping[rows[held[found] == hashes]] = True
+    listing = np.flatnonzero(exact | overlapping)[:LISTED].tolist()
+    return Leakage(int(exact.sum()), int(overlapping.sum()), len(test), tuple(listing))
+
+
+def _key(example: Example, either_order: bool) -> tuple[str, ...]:
+    texts = [" ".join(text.casefold().split()) for text in example.texts]
+    question = " ".join(example.question.casefold().split())
+    return (question, *(sorted(texts) if either_order else texts))
+
+
+class _Numbers:
+    """Gives each word a number; keeps the last passage's, since its questions stand together."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._passage: tuple[str, list[int]] = ("", [])
+
+    def of(self, example: Example) -> list[int]:
+        """Return the words of an example in the order in which the model reads them."""
+        context, *rest = example.texts
+        if context != self._passage[0]:
+            self._passage = (context, self._of(context))
+        return self._passage[1] + self._of(" ".join([example.question, *rest]))
+
+    def _of(self, text: str) -> list[int]:
+        known = self._numbers
+        return [known.setdefault(word, len(known) + 1) for word in text.casefold().split()]
+
+
+def _grams(
+    examples: Sequence[Example], numbers: _Numbers
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:
+    """Yield a hash of each run of words, and the index of the example it is in."""
+    # 64 bits: among ten million runs a false match has odds of 1 in 100,000.
+    powers = _powers()
+    for start in range(0, len(examples), _BLOCK):
+        ids: list[int] = []
+        lengths: list[int] = []
+        for example in examples[start : start + _BLOCK]:
+            words = numbers.of(example)
+            ids += words
+            lengths.append(len(words))
+        count = len(ids) - GRAM + 1
+        if count < 1:
+            continue
+        # Small numbers are spread over 64 bits first, so that sums of a few do not meet.
+        spread = _spread(np.array(ids, np.uint64))
+        rows = np.repeat(np.arange(start, start + len(lengths)), lengths)
+        hashes = np.zeros(count, np.uint64)
+        for i, power in enumerate(powers):
+            hashes += spread[i : i + count] * power
+        inside = rows[:count] == rows[GRAM - 1 :]
+        if inside.any():
+            yield hashes[inside], rows[:count][inside]
+
+
+def _powers() -> NDArray[np.uint64]:
+    drawn = np.random.default_rng(13).integers(0, 1 << 63, GRAM, np.int64)
+    return (drawn.astype(np.uint64) << np.uint64(1)) | np.uint64(1)
+
+
+def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return well mixed 64-bit numbers for small ones (the finisher of splitmix64)."""
+    mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

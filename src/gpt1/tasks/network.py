@@ -1,0 +1,88 @@
+"""A language model made ready for a task: special rows, transferred layers, head, and its scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gpt1.errors import ConfigError
+from gpt1.model.build import Model, build_model
+from gpt1.model.heads import Head
+from gpt1.model.transformer import Transformer, grow_vocabulary
+from gpt1.tasks.collate import TaskBatch
+from gpt1.tasks.spec import SPECIAL, Task
+from gpt1.text.tokenizer import Tokenizer
+
+
+def add_special_rows(
+    model: Model, tokenizer: Tokenizer, *, generator: torch.Generator | None = None
+) -> None:
+    """Give tokenizer and model the start, delimiter and extract tokens (spec 2.7).
+
+    New rows are normal(0, 0.02) behind the old ones; old rows and their logits stay as they are.
+    """
+    tokenizer.add_tokens(SPECIAL)
+    grow_vocabulary(model, len(tokenizer), generator=generator)
+
+
+def transfer(model: Model, n: int | None, *, generator: torch.Generator | None = None) -> None:
+    """Keep the embeddings and the first n blocks; draw the rest anew (spec 4.5.9, 7.1).
+
+    None keeps all, -1 nothing. Raises ConfigError for more blocks than there are.
+    """
+    if n is None:
+        return
+    most = len(model.blocks) if isinstance(model, Transformer) else 0
+    if n > most:
+        raise ConfigError(
+            f"task.n_transfer is {n}; this model has {most} blocks to transfer. Use none for all."
+        )
+    fresh = build_model(model.config, generator=generator).state_dict()
+    kept = ("tokens.", "positions.", *(f"blocks.{i}." for i in range(n))) if n >= 0 else ()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith(kept) and name in fresh:
+                parameter.copy_(fresh[name])
+
+
+def add_head(
+    model: Model, task: Task, *, pdrop: float = 0.1, generator: torch.Generator | None = None
+) -> None:
+    """Put a new head for `task` on the model."""
+    config = model.config
+    model.head = Head(
+        config.n_embd, task.outputs, pdrop=pdrop, std=config.initializer_range, generator=generator
+    ).to(model.tokens.weight.device, model.tokens.weight.dtype)
+
+
+def hidden(
+    model: Model, batch: TaskBatch, embeddings: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """Return the states (B, T, C) of a batch; its sequences do not see one another."""
+    device = model.tokens.weight.device
+    ids = torch.from_numpy(batch.ids).to(device)
+    positions = segments = None
+    if batch.positions is not None and batch.segments is not None:
+        positions = torch.from_numpy(batch.positions).to(device)
+        segments = torch.from_numpy(batch.segments).to(device)
+    if embeddings is None:
+        return model.hidden(ids, position_ids=positions, segments=segments)
+    assert isinstance(model, Transformer)
+    return model.hidden(ids, position_ids=positions, segments=segments, embeddings=embeddings)
+
+
+def scores(
+    model: Model, states: Tensor, batch: TaskBatch, task: Task, *, shared: bool = False
+) -> Tensor:
+    """Return the logits (n, columns) of a batch from its states (B, T, C) (spec 5).
+
+    `shared`: the answers of a choice share a dropout mask (spec 4.3.2).
+    """
+    assert model.head is not None
+    extract = torch.from_numpy(batch.extract).to(states.device)
+    found = states.flatten(0, 1)[extract]  # (n, S, C)
+    if task.kind == "choice":
+        logits: Tensor = model.head(found, shared=shared).squeeze(-1)
+    else:
+        logits = model.head(found.sum(1))  # one sequence, or the sum of both orders
+    return logits.double() if logits.dtype == torch.float64 else logits.float()

@@ -1,0 +1,175 @@
+"""Supervised fine-tuning on a task, with the auxiliary LM loss (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gpt1.config import RunConfig, load_run
+from gpt1.data.batches import Batch, split_validation
+from gpt1.errors import ConfigError, DataError
+from gpt1.model.build import Model
+from gpt1.model.transformer import Transformer
+from gpt1.tasks import network
+from gpt1.tasks.collate import Encoded, TaskBatch, TaskBatches, encode
+from gpt1.tasks.spec import Example, Task
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training import distributed, objectives
+from gpt1.training.progress import Progress
+from gpt1.training.start import MICRO_TOKENS, run_training, settle
+
+Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+"""(gold, predicted) -> a figure that should be high."""
+
+
+def finetune(
+    model: Model,
+    tokenizer: Tokenizer,
+    task: Task,
+    examples: Sequence[Example],
+    validation: Sequence[Example] | None,
+    *,
+    metric: Metric,
+    out: Path | str,
+    recipe: str = "supervised",
+    resume: bool = False,
+    file: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    quiet: bool = False,
+    **settings: Mapping[str, Any],
+) -> tuple[Model, Tokenizer]:
+    """Train `model` in place on a task, with the special rows and a head of its own.
+
+    Without `validation`, data.valid_share of the examples is held out. The best model by `metric`
+    on it is kept, or the last where there is none. Raises DataError, TrainingError.
+    """
+    config = load_run(
+        size=None, recipe=recipe, file=file, overrides=overrides, **settings
+    )
+    config = _check(config, model, task)
+    seed = config.train.seed
+    tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
+    generator = torch.Generator().manual_seed(seed)
+    network.transfer(model, config.task.n_transfer, generator=generator)
+    network.add_special_rows(model, tokenizer, generator=generator)
+    network.add_head(model, task, pdrop=config.task.clf_pdrop, generator=generator)
+    if validation is None:
+        chosen, held = split_validation(len(examples), config.data.valid_share, seed)
+        validation = [examples[i] for i in held]
+        examples = [examples[i] for i in chosen]
+    if not examples:
+        raise DataError("there is no example to train on. Give some.")
+    encoded = encode(examples, task, tokenizer, model.config.n_ctx)
+    held_out = encode(validation, task, tokenizer, model.config.n_ctx) if validation else None
+    config = _settle(config, tokenizer, encoded, held_out)
+    progress = Progress(config.train.log_every, distributed.console(quiet))
+    progress.note(_account(task, encoded, held_out))
+    train = config.train
+    batches = TaskBatches(
+        encoded,
+        train.batch_size,
+        seed=seed,
+        micro_batch_size=train.micro_batch_size,
+        weights=_class_weights(config, task, encoded),
+    )
+    longest = max(int(e.lengths.max()) for e in (encoded, held_out) if e is not None)
+    model = run_training(
+        model,
+        tokenizer,
+        config,
+        batches,
+        None if held_out is None else TaskBatches(held_out, train.micro_batch_size or 1),
+        objectives.supervised(task, config.task, longest),
+        out=out,
+        resume=resume,
+        judge=_judge(task, metric),
+        about={"task": task.to_json()},
+        quiet=quiet,
+    )
+    return model, tokenizer
+
+
+def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
+    if "model" in config.model_fields_set:
+        raise ConfigError(
+            "a setting of model.* is given; fine-tuning keeps the model's shape. Leave it out."
+        )
+    unused = config.data.model_fields_set - {"valid_share", "shuffle", "words"}
+    if unused:
+        raise ConfigError(
+            f"data.{sorted(unused)[0]} is set; it is for plain texts and would change nothing in "
+            f"a task. Leave it out."
+        )
+    if config.task.embeddings == "one" and not isinstance(model, Transformer):
+        raise ConfigError(
+            'task.embeddings is "one"; the LSTM baseline has no positions. Use --recipe supervised.'
+        )
+    config = config.model_copy(
+        update={"task": config.task.model_copy(update={"kind": task.kind}), "model": model.config}
+    )
+    return config
+
+
+def _settle(
+    config: RunConfig, tokenizer: Tokenizer, encoded: Encoded, held_out: Encoded | None
+) -> RunConfig:
+    """Fill in what is open; as many examples in a forward pass as the longest ones allow."""
+    if config.train.micro_batch_size is None:
+        sizes = [int(e.lengths.sum(1).max()) for e in (encoded, held_out) if e is not None]
+        rows = min(config.train.batch_size, max(1, MICRO_TOKENS // max(sizes)))
+        train = config.train.model_copy(update={"micro_batch_size": rows})
+        config = config.model_copy(update={"train": train})
+    return settle(config, tokenizer)
+
+
+def _class_weights(config: RunConfig, task: Task, encoded: Encoded) -> dict[int, float] | None:
+    wanted = config.task.class_weight
+    if wanted == "none":
+        return None
+    if task.kind not in ("classification", "entailment", "similarity"):
+        raise ConfigError(
+            f"task.class_weight is {wanted!r}; a {task.kind} has no classes. Leave it out."
+        )
+    if isinstance(wanted, dict):
+        unknown = sorted(wanted.keys() - set(task.classes))
+        if unknown:
+            raise ConfigError(
+                f"task.class_weight names {unknown[0]!r}; the classes are "
+                f"{', '.join(task.classes)}."
+            )
+        return {i: wanted.get(name, 1.0) for i, name in enumerate(task.classes)}
+    counts = np.bincount(encoded.targets.argmax(1), minlength=len(task.classes))
+    return {i: len(encoded) / (len(counts) * max(1, n)) for i, n in enumerate(counts.tolist())}
+
+
+def _judge(task: Task, metric: Metric) -> Callable[[list[tuple[Batch, Tensor]]], dict[str, float]]:
+    """Return a function from batches and their scores to the task's metric."""
+
+    def judge(judged: list[tuple[Batch, Tensor]]) -> dict[str, float]:
+        logits = torch.cat([scores for _, scores in judged]).double()
+        targets = np.concatenate(
+            [batch.targets_of_task for batch, _ in judged if isinstance(batch, TaskBatch)]
+        )
+        if task.kind == "regression":
+            anchors = np.array(task.anchors)
+            return {task.metric: metric(targets @ anchors, logits.softmax(1).numpy() @ anchors)}
+        gold, predicted = targets.argmax(1), logits.numpy().argmax(1)
+        return {task.metric: metric(gold.astype(float), predicted.astype(float))}
+
+    return judge
+
+
+def _account(task: Task, encoded: Encoded, held_out: Encoded | None) -> str:
+    lines = f"{len(encoded):,} examples to train on"
+    if held_out is not None:
+        lines += f", {len(held_out):,} to validate, chosen by {task.metric}"
+    cut = encoded.cut + (held_out.cut if held_out is not None else 0)
+    if cut:
+        lines += f"; {cut:,} are longer than the window and are cut (docs/tasks.md says how)"
+    return lines
