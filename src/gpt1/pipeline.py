@@ -19,8 +19,8 @@ from gpt1.generation import engine, quantize
 from gpt1.generation import explain as explaining
 from gpt1.generation.engine import Generation
 from gpt1.generation.explain import Explanation, NextToken, Score
-from gpt1.model.device import choose_device
 from gpt1.model.build import Model
+from gpt1.model.device import choose_device
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import Encoded, by_length, encode
@@ -35,7 +35,7 @@ class GPT1:
     "auto" (16 bits where that is fast) or "float32". Everything else computes in float32.
     """
 
-    def __init__(self, model: Transformer, tokenizer: Tokenizer, *, dtype: str = "auto") -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer, *, dtype: str = "auto") -> None:
         if len(tokenizer) != model.config.vocab_size:
             raise TokenizerError(
                 f"the tokenizer has {len(tokenizer):,} pieces and the model "
@@ -96,15 +96,15 @@ class GPT1:
 
     def next_tokens(self, text: str, k: int = 10) -> list[NextToken]:
         """Return the k likeliest next tokens: id, text, probability, logit."""
-        return explaining.next_tokens(self.model, self.tokenizer, text, k)
+        return explaining.next_tokens(self.transformer(), self.tokenizer, text, k)
 
     def score(self, text: str) -> Score:
         """Return the text's mean loss, perplexity, and the log-probability of every token."""
-        return explaining.score(self.model, self.tokenizer, text)
+        return explaining.score(self.transformer(), self.tokenizer, text)
 
     def explain(self, text: str) -> Explanation:
         """Return every step of the article's walk from text to prediction, as data."""
-        return explaining.explain(self.model, self.tokenizer, text)
+        return explaining.explain(self.transformer(), self.tokenizer, text)
 
     def save(self, path: Path | str) -> None:
         """Write a model folder (Hugging Face layout and gpt1.json) that transformers can load."""
@@ -127,7 +127,7 @@ class GPT1:
         """
         from gpt1.training.finetune import finetune
 
-        model = copy.deepcopy(self.model)
+        model = copy.deepcopy(self.transformer())
         model, tokenizer = finetune(
             model,
             self.tokenizer,
@@ -143,8 +143,17 @@ class GPT1:
 
     def _decode_with(self) -> quantize.Decoder:
         if self._decoder is None or not self._decoder.is_current():
-            self._decoder = quantize.decoder(self.model, self._dtype)
+            self._decoder = quantize.decoder(self.transformer(), self._dtype)
         return self._decoder
+
+    def transformer(self) -> Transformer:
+        """Return the model. Raises InputError if it is the LSTM baseline."""
+        if not isinstance(self.model, Transformer):
+            raise InputError(
+                "this model is the paper's LSTM baseline; it is for comparison and neither writes "
+                "nor explains. Load a Transformer, e.g. mini."
+            )
+        return self.model
 
     def _ids(self, text: str) -> list[int]:
         ids = self.tokenizer.encode(text)
@@ -232,8 +241,8 @@ class Predictor:
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the likeliest class or answer as an index, or the expected score, (n,)."""
         if self.task.kind == "regression":
-            return probabilities @ np.array(self.task.anchors)
-        return probabilities.argmax(1).astype(np.float64)
+            return np.asarray(probabilities @ np.array(self.task.anchors), np.float64)
+        return np.asarray(probabilities.argmax(1), np.float64)
 
 
 def load(

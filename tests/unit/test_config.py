@@ -324,9 +324,9 @@ def test_a_settings_file_that_cannot_be_says_why(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"size": "mimi"}, r"size is 'mimi'; there are gpt1, lstm, lstm-mini, mini, tiny. Did you mean 'mini'\?"),
-        ({"size": "jokes"}, r"size is 'jokes'; there are gpt1, lstm, lstm-mini, mini, tiny. A path"),
-        ({"recipe": "joke"}, r"recipe is 'joke'; there are .*pretrain. Did you mean 'jokes'\?"),
+        ({"size": "mimi"}, r"size is 'mimi'; there are .*mini, tiny. Did you mean 'mini'\?"),
+        ({"size": "jokes"}, r"there are gpt1, lstm, lstm-mini, mini, tiny. A path"),
+        ({"recipe": "joke"}, r"recipe is 'joke'; there are .*pretrain.* Did you mean 'jokes'\?"),
         ({"recipe": "gpt1"}, r"recipe is 'gpt1'; there are article, jokes"),
         ({"size": "../presets/tiny"}, "size is"),
         ({"size": ""}, "size is ''"),

@@ -89,10 +89,10 @@ def parameters(config: ModelConfig) -> dict[str, int]:
     """
     import torch
 
-    from gpt1.model.transformer import Transformer
+    from gpt1.model.build import build_model
 
     with torch.device("meta"):
-        model = Transformer(config)
+        model = build_model(config)
 
     def count(part: str) -> int:
         return sum(p.numel() for name, p in model.named_parameters() if part in name)

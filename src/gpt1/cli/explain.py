@@ -41,7 +41,7 @@ def explain(
 
     gpt = gpt1.load(model)
     text = text_given(prompt)
-    walk = explaining.explain(gpt.model, gpt.tokenizer, text, steps=steps)
+    walk = explaining.explain(gpt.transformer(), gpt.tokenizer, text, steps=steps)
     if json:
         print(json_bytes(asdict(walk)).decode(), end="")
     else:

@@ -106,7 +106,9 @@ def run_checks(gpt: GPT1, values: dict[str, Any]) -> Iterator[Check]:
     """Compare a model with published values, in the order of the article (spec 9.2-9.5, 10.2)."""
     from gpt1.generation.explain import explain
 
-    walk = explain(gpt.model, gpt.tokenizer, values["prompt"], steps=values["text_loop"]["steps"])
+    walk = explain(
+        gpt.transformer(), gpt.tokenizer, values["prompt"], steps=values["text_loop"]["steps"]
+    )
     yield Check("parameters", values["parameters"], walk.parameters)
     yield Check("ids of the prompt", values["ids"], walk.ids)
     logits = values["logits"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +46,13 @@ def zero_shot(
     import gpt1
     from gpt1.cli.progress import Progress
     from gpt1.errors import ConfigError
-    from gpt1.evaluation.zero_shot_curves import as_json, check_picture, measure_run, write_curves
+    from gpt1.evaluation.zero_shot_curves import (
+        as_json,
+        check_picture,
+        measure_run,
+        models_of_run,
+        write_curves,
+    )
     from gpt1.evaluation.zero_shot_sets import check_sets, load_sets, measure
     from gpt1.storage import json_bytes
 
@@ -61,6 +67,8 @@ def zero_shot(
         )
     if out is not None:
         check_picture(out)
+    for run in checkpoints or []:
+        models_of_run(run)  # before the data is read
     questions = load_sets(data, names, limit)
     for one in questions.values():
         print("\n".join(one.account), file=sys.stderr)
@@ -102,7 +110,8 @@ def zero_shot(
         print(json_bytes(as_json(curves)).decode(), end="")
     else:
         for name, points in curves.items():
-            _print(console, *_many(name, names, points))
+            for table in _many(name, names, points):
+                _print(console, *table)
     print(f"wrote {out} and {numbers}", file=sys.stderr)
 
 
@@ -124,14 +133,18 @@ def _one(model: str, found: Sequence[Result]) -> tuple[str, list[str], list[list
 
 
 def _many(
-    name: str, sets: Iterable[str], points: Sequence[Point]
-) -> tuple[str, list[str], list[list[str]]]:
-    rows = []
+    name: str, sets: Sequence[str], points: Sequence[Point]
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    values, relative = [], []
     for point in points:
-        values: Mapping[str, Result] = {result.data: result for result in point.results}
-        cells = [f"{100 * values[s].value:.1f} ({values[s].normalised:.2f})" for s in sets]
-        rows.append([f"{point.step:,}", *cells])
-    return f"Zero-shot: {name}, value (relative)", ["updates", *sets], rows
+        found = {result.data: result for result in point.results}
+        values.append([f"{point.step:,}", *(f"{100 * found[one].value:.1f}" for one in sets)])
+        relative.append([f"{point.step:,}", *(f"{found[one].normalised:.2f}" for one in sets)])
+    head = ["updates", *sets]
+    return [
+        (f"Zero-shot: {name}", head, values),
+        (f"The same, relative (0 guessing, 1 state of the art): {name}", head, relative),
+    ]
 
 
 def _names(runs: Sequence[Path]) -> dict[Path, str]:
@@ -151,7 +164,7 @@ def _print(console: Any, title: str, head: Sequence[str], rows: Sequence[Sequenc
 
     table = Table(title=escape(title), title_justify="left")
     for number, name in enumerate(head):
-        table.add_column(escape(name), justify="right" if number > 1 else "left", overflow="fold")
+        table.add_column(escape(name), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)

@@ -235,11 +235,16 @@ def _read_records(
     path: Path, records: Iterator[tuple[int, list[str]]], choose: Choose, names: Names | None
 ) -> Read:
     """Give the records their names, the header's or those of `names`; [] is a blank line."""
-    first = next((record for record in records if record[1]), (0, []))
+    blanks = []
+    first: tuple[int, list[str]] = (0, [])
+    for first in records:
+        if first[1]:
+            break
+        blanks.append(first)
     header, wider = first[1], False
     if names and (headless := names(str(path), header)):
         header, wider = list(headless.names), headless.wider
-        records = chain([first], records)
+        records = chain(blanks, [first], records)
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise DataError(f"{path} has two columns named {twice[0]!r}. Rename one of them.")

@@ -13,7 +13,7 @@ from gpt1.checkpoint import folder
 from gpt1.errors import CheckpointError, ConfigError
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, Result, measure
 from gpt1.model.device import choose_device
-from gpt1.storage import json_bytes, reading, write_file
+from gpt1.storage import Folder, json_bytes, reading, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,8 +53,7 @@ def models_of_run(run: Path | str) -> dict[int, Path]:
         found = _numbered(run / "checkpoints")
         final = run / "model"
         if final.is_dir():
-            step = folder.load(final).extra.get("training", {}).get("step")
-            found.setdefault(step if isinstance(step, int) else max(found, default=1), final)
+            found.setdefault(_step(final, max(found, default=1)), final)
     if not found:
         raise CheckpointError(
             f"{run} has neither snapshots nor checkpoints nor a model. Give a run's folder, the "
@@ -135,6 +134,15 @@ def _numbered(place: Path) -> dict[int, Path]:
     return {int(match[1]): one for match, one in names if match}
 
 
+def _step(place: Path, otherwise: int) -> int:
+    """Return how many updates made the model in a folder, as far as it says so."""
+    held = Folder(place)
+    own = held.json(folder.OWN) if folder.OWN in held else {}
+    training = own.get("training") if isinstance(own, dict) else None
+    step = training.get("steps") if isinstance(training, dict) else None
+    return step if isinstance(step, int) else otherwise
+
+
 def _of_model(
     number: int, models: int, progress: Progress | None
 ) -> Callable[[str, int, int], None] | None:
@@ -147,6 +155,7 @@ def _picture(curves: Mapping[str, Sequence[Point]]) -> bytes:
     """Return figure 2, right, as PNG."""
     import matplotlib  # slow to import, and needed only here
     import matplotlib.figure
+    from matplotlib.ticker import FuncFormatter
 
     with matplotlib.rc_context({"font.size": 10, "text.parse_math": False}):
         figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained", dpi=150)
@@ -159,19 +168,21 @@ def _picture(curves: Mapping[str, Sequence[Point]]) -> bytes:
             axes.set_xscale("log")
         else:  # a model before its first update has no place on a logarithmic axis
             axes.set_xscale("symlog", linthresh=max(1, min([s for s in steps if s > 0] or [1])))
-        axes.axhline(0, color="#8a8f98", linewidth=0.8)
-        axes.annotate(
-            "guessing", (1, 0), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-            textcoords="offset points", ha="right", fontsize=8, color="#6a6f78",
-        )  # fmt: skip
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        for height, text in ((0, "guessing"), (1, "state of the art, 2018")):
+            axes.axhline(height, color="#8a8f98", linewidth=0.8)
+            axes.annotate(
+                text, (1, height), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+                textcoords="offset points", ha="right", fontsize=8, color="#6a6f78",
+            )  # fmt: skip
         axes.set_xlabel("updates of pre-training")
-        axes.set_ylabel("relative score: 0 guessing, 1 state of the art in 2018")
+        axes.set_ylabel("relative score")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         handles, _ = axes.get_legend_handles_labels()
         figure.legend(
             handles=handles, loc="outside lower center", ncols=min(2, len(curves)) or 1,
-            fontsize=8, frameon=False,
+            fontsize=8, frameon=False, handlelength=3.5,
         )  # fmt: skip
         out = io.BytesIO()
         figure.savefig(out, format="png")
@@ -191,12 +202,13 @@ def _lines(axes: Axes, points: Sequence[Point], style: str, prefix: str) -> None
             linestyle=style,
             marker="o",
             markersize=3.5,
+            markerfacecolor=colour if style == _STYLES[0] else "white",
             label=f"{prefix}{_NAMES.get(name, name)}",
         )
         if not prefix:  # intervals of two runs over one another could not be read
             ends = [[SETTINGS[name].normalised(end) for end in (r.low, r.high)] for _, r in found]
             low, high = zip(*ends, strict=True)
-            axes.fill_between(steps, low, high, color=colour, alpha=0.08, linewidth=0)
+            axes.fill_between(steps, low, high, color=colour, alpha=0.06, linewidth=0)
 
 
 def _printable(name: str) -> str:

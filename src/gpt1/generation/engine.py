@@ -125,7 +125,7 @@ def stream_events(
     """
     if isinstance(prompts, str):
         raise InputError(f"prompts is the text {prompts[:40]!r}; it is a list. Put it in brackets.")
-    ready = decoder(model, "float32") if isinstance(model, Transformer) else model
+    ready = model if isinstance(model, Decoder) else decoder(model, "float32")
     seed = sampling.seed
     if seed is None:
         seed = int(torch.randint(2**63 - 1, ())) if sampling.temperature >= GREEDY_BELOW else 0

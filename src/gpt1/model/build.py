@@ -1,12 +1,14 @@
-"""Which model a configuration describes."""
+"""Which model a configuration describes, and giving either kind more tokens."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from gpt1.config import ModelConfig
+from gpt1.errors import InputError
 from gpt1.model.lstm import LSTM
-from gpt1.model.transformer import Transformer
+from gpt1.model.transformer import Transformer, embedding
 
 Model = Transformer | LSTM
 
@@ -16,3 +18,18 @@ def build_model(config: ModelConfig, *, generator: torch.Generator | None = None
     if config.n_hidden is None:
         return Transformer(config, generator=generator)
     return LSTM(config, generator=generator)
+
+
+def grow_vocabulary(model: Model, size: int, *, generator: torch.Generator | None = None) -> None:
+    """Give the model `size` rows of tokens: old rows stay, new ones are normal(0, 0.02) (spec 2.7).
+
+    Logits of the old tokens do not change. Raises InputError for fewer rows than it has.
+    """
+    old = model.tokens.weight.detach()
+    if size < len(old):
+        raise InputError(f"the model has {len(old):,} tokens; it cannot shrink to {size:,}.")
+    new = torch.empty(size - len(old), old.shape[1], dtype=old.dtype)
+    nn.init.normal_(new, std=model.config.initializer_range, generator=generator)
+    weight = torch.cat([old, new.to(old.device)])
+    model.tokens = embedding(weight)
+    model.config = model.config.model_copy(update={"vocab_size": size})

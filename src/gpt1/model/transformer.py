@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt1.config import ModelConfig
-from gpt1.errors import ContextError, InputError
+from gpt1.errors import InputError
 from gpt1.model.attention import Packed, block_attention, causal, weigh
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
 from gpt1.model.heads import Head
+from gpt1.model.ids import check_ids, check_length
 from gpt1.model.losses import linear_cross_entropy
 
 
@@ -134,8 +135,8 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.tokens = _embedding(torch.empty(config.vocab_size, config.n_embd))
-        self.positions = _embedding(torch.empty(config.n_ctx, config.n_embd))
+        self.tokens = embedding(torch.empty(config.vocab_size, config.n_embd))
+        self.positions = embedding(torch.empty(config.n_ctx, config.n_embd))
         self.embd_drop = Dropout(config.embd_pdrop)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.head: Head | None = None  # of a task, after supervised fine-tuning
@@ -182,7 +183,7 @@ class Transformer(nn.Module):
         logits = F.linear(hidden, self.tokens.weight)  # (B, T, V)
         loss = None
         if labels is not None:
-            self._check_ids(labels, "labels", like=ids, ignored=-100)
+            check_ids(labels, "labels", self.config.vocab_size, like=ids, ignored=-100)
             total, count = linear_cross_entropy(
                 hidden[:, :-1].flatten(0, 1), self.tokens.weight, labels[:, 1:].flatten()
             )
@@ -240,17 +241,13 @@ class Transformer(nn.Module):
         weights_wanted: bool,
         embeddings: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        self._check_ids(ids, "ids")
+        check_ids(ids, "ids", self.config.vocab_size)
         if position_ids is not None:
             rows = ids[:1] if len(position_ids) == 1 else ids  # one row serves all
-            self._check_ids(position_ids, "position_ids", like=rows, limit=self.config.n_ctx)
+            check_ids(position_ids, "position_ids", self.config.n_ctx, like=rows)
         T = ids.shape[1]
         past = 0 if cache is None else cache.longest
-        if past + T > self.config.n_ctx:
-            raise ContextError(
-                f"the input is {past + T} ids long; the model has {self.config.n_ctx} positions. "
-                f"Shorten it, or split it into windows."
-            )
+        check_length(past + T, self.config.n_ctx)
         mask: Tensor | Packed | None
         if isinstance(attention_mask, Packed):
             mask = attention_mask
@@ -272,7 +269,7 @@ class Transformer(nn.Module):
         else:
             h = h + F.embedding(position_ids, positions)
         if token_type_ids is not None:
-            self._check_ids(token_type_ids, "token_type_ids", like=ids)
+            check_ids(token_type_ids, "token_type_ids", self.config.vocab_size, like=ids)
             h = h + F.embedding(token_type_ids, tokens)
         if embeddings is None:
             h = self.embd_drop(h)
@@ -285,57 +282,8 @@ class Transformer(nn.Module):
                 attentions.append(weights)
         return h, tuple(states), tuple(attentions)
 
-    def _check_ids(
-        self,
-        ids: Tensor,
-        name: str,
-        *,
-        like: Tensor | None = None,
-        limit: int | None = None,
-        ignored: int = 0,
-    ) -> None:
-        """Refuse anything but whole numbers (B, T) below `limit`, and as many as `like` has."""
-        if ids.dim() != 2 or ids.dtype not in (torch.int64, torch.int32) or not ids.numel():
-            raise InputError(
-                f"{name} is a {ids.dtype} tensor of shape {tuple(ids.shape)}; the model reads "
-                f"whole numbers of shape (B, T) with B and T at least 1."
-            )
-        if like is not None and ids.shape != like.shape:
-            raise InputError(
-                f"{name} has shape {tuple(ids.shape)} and ids have {tuple(like.shape)}; "
-                f"give one number for every id."
-            )
-        if limit is None:
-            limit, remedy = self.config.vocab_size, "Use the tokenizer that belongs to the model."
-        else:
-            remedy = "Count positions from 0, and shorten or split what is longer."
-        wrong = (ids >= limit) | ((ids < 0) & (ids != ignored))
-        if wrong.any():
-            what = "positions" if name == "position_ids" else "ids"
-            raise InputError(
-                f"{name} hold {int(ids[wrong][0])}; the model knows {what} from 0 to {limit - 1}. "
-                f"{remedy}"
-            )
 
-
-def grow_vocabulary(
-    model: Transformer, size: int, *, generator: torch.Generator | None = None
-) -> None:
-    """Give the model `size` rows of tokens: old rows stay, new ones are normal(0, 0.02) (spec 2.7).
-
-    Logits of the old tokens do not change. Raises InputError for fewer rows than it has.
-    """
-    old = model.tokens.weight.detach()
-    if size < len(old):
-        raise InputError(f"the model has {len(old):,} tokens; it cannot shrink to {size:,}.")
-    new = torch.empty(size - len(old), old.shape[1], dtype=old.dtype)
-    nn.init.normal_(new, std=model.config.initializer_range, generator=generator)
-    weight = torch.cat([old, new.to(old.device)])
-    model.tokens = _embedding(weight)
-    model.config = model.config.model_copy(update={"vocab_size": size})
-
-
-def _embedding(weight: Tensor) -> nn.Embedding:
+def embedding(weight: Tensor) -> nn.Embedding:
     """Return an embedding with these rows: torch's own random start takes seconds on "meta"."""
     return nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
 

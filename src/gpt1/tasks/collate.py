@@ -66,9 +66,7 @@ class Encoded:
         return (np.diff(self.offsets) - 1).reshape(len(self), self.task.sequences)
 
 
-def encode(
-    examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx: int
-) -> Encoded:
+def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx: int) -> Encoded:
     """Turn examples into sequences of ids, and their labels into distributions.
 
     Raises InputError for a text without tokens or an example that does not fit the task.

@@ -31,8 +31,8 @@ class Leakage:
     def __str__(self) -> str:
         first = f" (first rows: {', '.join(map(str, self.listing))})" if self.listing else ""
         return (
-            f"of {self.rows:,} test rows {self.exact:,} occur in training and "
-            f"{self.overlapping:,} share a run of {GRAM} words with it{first}"
+            f"of {self.rows:,} test row{'s' * (self.rows != 1)} {self.exact:,} occur in training "
+            f"and {self.overlapping:,} share a run of {GRAM} words with it{first}"
         )
 
 
@@ -45,7 +45,7 @@ def leakage(
 
     >>> print(leakage([Example(("One  day", "A night"))], [Example(("a night", "one day"))],
     ...     "similarity"))
-    of 1 test rows 1 occur in training and 0 share a run of 13 words with it (first rows: 0)
+    of 1 test row 1 occur in training and 0 share a run of 13 words with it (first rows: 0)
     """
     either_order = kind in ("similarity", "regression")
     known = {_key(example, either_order) for example in train}

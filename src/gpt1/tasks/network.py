@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from gpt1.errors import ConfigError
-from gpt1.model.build import Model, build_model
+from gpt1.model.build import Model, build_model, grow_vocabulary
 from gpt1.model.heads import Head
-from gpt1.model.transformer import Transformer, grow_vocabulary
+from gpt1.model.transformer import Transformer
 from gpt1.tasks.collate import TaskBatch
 from gpt1.tasks.spec import SPECIAL, Task
 from gpt1.text.tokenizer import Tokenizer

@@ -88,9 +88,7 @@ class Ranks:
         dist.broadcast(sent, 0)
         return json.loads(bytes(sent.cpu().tolist()))
 
-    def wrap(
-        self, model: Model, objective: Objective, config: DistributedConfig
-    ) -> nn.Module:
+    def wrap(self, model: Model, objective: Objective, config: DistributedConfig) -> nn.Module:
         """Return the objective over `model` as a module whose gradients are shared by all ranks.
 
         FSDP replaces the model's parameters, so the optimizer is built afterwards.

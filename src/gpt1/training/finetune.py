@@ -21,7 +21,8 @@ from gpt1.data.batches import (
 from gpt1.data.packing import Ids
 from gpt1.errors import ConfigError, DataError
 from gpt1.generation import engine, quantize
-from gpt1.model.transformer import Transformer, grow_vocabulary
+from gpt1.model.build import grow_vocabulary
+from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.text.vocabulary import END_OF_TEXT
 from gpt1.training import distributed, objectives
@@ -93,7 +94,7 @@ def finetune(
     validation = None
     if held_out:
         validation = PackBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
-    model = run_training(
+    trained = run_training(
         model,
         tokenizer,
         config,
@@ -103,11 +104,12 @@ def finetune(
         out=out,
         resume=resume,
     )
+    assert isinstance(trained, Transformer)
     if distributed.is_first():
         length = min(1 + len(tokenizer.encode(config.data.prefix)), model.config.n_ctx - 1)
         starts = [doc[:length].tolist() for doc in (held_out or training)]
-        progress.note(_copying(model, tokenizer, split.training, starts, config.train.seed))
-    return model, tokenizer
+        progress.note(_copying(trained, tokenizer, split.training, starts, config.train.seed))
+    return trained, tokenizer
 
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str], data: DataConfig) -> list[Ids]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gpt1.data.batches import Batch
-from gpt1.model.losses import linear_cross_entropy
 from gpt1.config import TaskConfig
+from gpt1.data.batches import Batch
 from gpt1.model.build import Model
+from gpt1.model.losses import linear_cross_entropy
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import TaskBatch

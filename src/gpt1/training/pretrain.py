@@ -47,9 +47,6 @@ def pretrain(
             f"train on packed documents."
         )
     config = settle(config, tokenizer)
-    if config.model.n_hidden is not None:  # the LSTM baseline writes nothing along the way
-        silent = config.train.model_copy(update={"sample_prompt": ""})
-        config = config.model_copy(update={"train": silent})
     train = config.train
     batches = WindowBatches(
         shards,

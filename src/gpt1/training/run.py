@@ -196,9 +196,7 @@ class Run:
         """Return the checkpoints' folders, newest first."""
         return sorted((self.path / "checkpoints").glob("step-*"), reverse=True)
 
-    def save(
-        self, model: Model, moments: Mapping[str, Tensor], state: Mapping[str, Any]
-    ) -> None:
+    def save(self, model: Model, moments: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write a checkpoint that `restore` continues from exactly, and drop those too old.
 
         `moments` are the optimizer's tensors. Raises TrainingError if one is not finite.

@@ -15,8 +15,9 @@ from gpt1.data.batches import Batch, Batches, SampleBatches
 from gpt1.errors import DataError, Interrupted, TrainingError
 from gpt1.generation import engine, quantize
 from gpt1.model.allocator import keep_freed_memory
-from gpt1.model.device import choose_device, choose_dtype
 from gpt1.model.build import Model
+from gpt1.model.device import choose_device, choose_dtype
+from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, loop, objectives
 from gpt1.training.estimate import estimate
@@ -113,7 +114,7 @@ def run_training(
         if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
             _compile(model, dtype, progress)
         along = sampler = None
-        if config.task.kind == "lm":
+        if config.task.kind == "lm" and isinstance(model, Transformer):
             prompt = config.data.prefix or train.sample_prompt
             sampler = _sampler(tokenizer, prompt, train.seed)
         if validation is not None:
@@ -225,6 +226,7 @@ def _sampler(tokenizer: Tokenizer, prompt: str, seed: int) -> loop.Sampler | Non
 
     def sample(model: Model) -> str:
         model.eval()
+        assert isinstance(model, Transformer)
         start = ids[: model.config.n_ctx - 1]
         return engine.generate(quantize.decoder(model), tokenizer, [start], sampling)[0].text
 

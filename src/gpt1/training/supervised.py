@@ -49,9 +49,7 @@ def finetune(
     Without `validation`, data.valid_share of the examples is held out. The best model by `metric`
     on it is kept, or the last where there is none. Raises DataError, TrainingError.
     """
-    config = load_run(
-        size=None, recipe=recipe, file=file, overrides=overrides, **settings
-    )
+    config = load_run(size=None, recipe=recipe, file=file, overrides=overrides, **settings)
     config = _check(config, model, task)
     seed = config.train.seed
     tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)

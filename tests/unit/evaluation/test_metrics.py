@@ -36,7 +36,7 @@ def columns(values: st.SearchStrategy[Any], least: int = 1) -> st.SearchStrategy
     )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(columns(st.integers(0, 3)))
 def test_labels_against_scikit_learn(both: tuple[Any, Any]) -> None:
     gold, predicted = both
@@ -51,7 +51,7 @@ def test_labels_against_scikit_learn(both: tuple[Any, Any]) -> None:
     assert np.array_equal(confusion(gold, predicted, 4), wanted_counts)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(columns(st.integers(-3, 3), least=2))
 def test_scores_with_ties_against_scipy(both: tuple[Any, Any]) -> None:
     gold, predicted = both

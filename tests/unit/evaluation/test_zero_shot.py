@@ -25,6 +25,7 @@ from gpt1.evaluation.zero_shot import (
     sentiment,
 )
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, measure
+from gpt1.model.build import Model, build_model
 from gpt1.model.transformer import Transformer
 from gpt1.tasks.datasets.winograd import Schema
 from gpt1.tasks.spec import Example
@@ -181,6 +182,13 @@ def model() -> Transformer:
     return tiny.model(n_ctx=24)
 
 
+@pytest.fixture(scope="module")
+def recurrent() -> Model:
+    """The baseline, which has no cache; its weights are large enough to tell texts apart."""
+    shape = tiny.config(n_ctx=24, n_layer=1, n_hidden=20, initializer_range=0.5)
+    return build_model(shape, generator=torch.Generator().manual_seed(1)).eval()
+
+
 def texts(count: int, longest: int, seed: int = 0) -> list[str]:
     random = np.random.default_rng(seed)
     pieces = ["the", "dog", "cat", "is", "and", "a", "be", "."]
@@ -188,7 +196,7 @@ def texts(count: int, longest: int, seed: int = 0) -> list[str]:
     return [" ".join(random.choice(pieces, size)) for size in sizes]
 
 
-def plain(model: Transformer, ids: list[int], start: int) -> float:
+def plain(model: Model, ids: list[int], start: int) -> float:
     """Return the mean log-probability of ids[start:], one forward pass for each."""
     found = []
     for end in range(start, len(ids)):
@@ -221,21 +229,27 @@ HEURISTICS: dict[str, Callable[[Any, Tokenizer, int], Any]] = {
 }
 
 
+@pytest.mark.parametrize("kind", ["model", "recurrent"])
 @pytest.mark.parametrize("name", HEURISTICS)
-def test_batches_change_nothing(name: str, model: Transformer, letters: Tokenizer) -> None:
+def test_batches_change_nothing(
+    name: str, kind: str, letters: Tokenizer, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(kind)
     one, three, sixteen = (HEURISTICS[name](model, letters, rows) for rows in (1, 3, 16))
     assert np.isfinite(one).all()
+    assert np.ptp(one) > 0.1
     assert one == pytest.approx(three, abs=1e-5)
     assert one == pytest.approx(sixteen, abs=1e-5)
     assert not model.training
 
 
-def test_acceptability_one_by_one(model: Transformer, letters: Tokenizer) -> None:
+def test_acceptability_one_by_one(model: Transformer, recurrent: Model, letters: Tokenizer) -> None:
     given = texts(10, 40)
     ids = [letters.encode(text)[:25] for text in given]
     assert max(map(len, ids)) == 25  # n_ctx + 1: the rest is left out
-    wanted = [plain(model, row, 1) for row in ids]
-    assert acceptability(model, letters, given) == pytest.approx(wanted, abs=1e-5)
+    for one in (model, recurrent):
+        wanted = [plain(one, row, 1) for row in ids]
+        assert acceptability(one, letters, given) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_sentiment_of_words_in_pieces(model: Transformer, letters: Tokenizer) -> None:
@@ -261,7 +275,11 @@ def test_sentiment_of_whole_words_is_the_models_logits(words: Tokenizer) -> None
         assert row == pytest.approx(wanted.detach().numpy(), abs=1e-5)
 
 
-def test_choices_one_by_one_with_and_without_reuse(model: Transformer, letters: Tokenizer) -> None:
+@pytest.mark.parametrize("kind", ["model", "recurrent"])
+def test_choices_one_by_one_with_and_without_reuse(
+    kind: str, letters: Tokenizer, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(kind)
     contexts, answers = asked()
     wanted = []
     cut = 0
@@ -396,13 +414,13 @@ def test_measure_by_hand(words: Tokenizer) -> None:
     )  # fmt: skip
     text = "the dog chased the cat because it was slow"
     schema = [Schema(text, "it", text.index("it "), ("the dog", "the cat"), x) for x in (0, 1, 1)]
-    answers = ("on", "a", "the", "is")
+    answers = ("a", "on", "the", "is")  # the question's last word tells them apart
     sentences = [Example(("the cat sat",), 1), Example(("the ran",), 0), Example(("the cat",), 1)]
     sets = {
         "dpr": Questions(schema),
         "cola": Questions([*sentences, Example(("the ran the ran",), 0)], tuning=sentences),
         "sst2": Questions([Example(("a good film",), 1), Example(("a bad film",), 1)]),
-        "race": Questions([Example(("a cat", *answers), i, "where") for i in (0, 0, 1, 0)]),
+        "race": Questions([Example(("a cat", *answers), i, "where") for i in (1, 1, 0, 1)]),
     }
     seen: list[tuple[str, int, int]] = []
     found = measure(model, words, sets, progress=lambda *state: seen.append(state))

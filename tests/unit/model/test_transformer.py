@@ -11,9 +11,10 @@ from torch.testing import assert_close
 
 from gpt1.config import ModelConfig, check, load_size
 from gpt1.errors import ConfigError, ContextError, InputError
+from gpt1.model.build import grow_vocabulary
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
-from gpt1.model.transformer import Transformer, grow_vocabulary
+from gpt1.model.transformer import Transformer
 from tolerances import EXACT, FP64
 
 CONFIG = ModelConfig(vocab_size=60, n_ctx=16, n_embd=24, n_layer=3, n_head=3, initializer_range=0.3)

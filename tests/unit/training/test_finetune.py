@@ -9,7 +9,8 @@ import torch
 
 import gpt1
 from gpt1.config import ModelConfig
-from gpt1.model.transformer import Transformer, grow_vocabulary
+from gpt1.model.build import grow_vocabulary
+from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.copying import copied
 

@@ -65,7 +65,7 @@ STORYCLOZE = DataSet(
     labels=(("1",), ("2",)),
     files=Files(
         folders=("storycloze",),
-        # The official names as they were given out, and as later copies spell them.
+        # As they were given out, and (from memory) as later copies are named.
         splits={
             split: (
                 (f"cloze_test_{split}__spring2016.csv",),

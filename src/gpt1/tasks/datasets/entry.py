@@ -8,7 +8,7 @@ reason and listed; a file whose rows are mostly wrong is not the one it was take
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpt1.data import tables
-from gpt1.data.formats import Headless, Row, reader
+from gpt1.data.formats import Choose, Headless, Names, Read, Row, reader
 from gpt1.data.tables import Accounting, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.files import Files, Source, find_split
@@ -280,8 +280,9 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows:
     return Rows(data.name, split, data.task, examples, account, tuple(listed))
 
 
-def _reader(endings: Mapping[str, str], names: Any, path: Path) -> Any:
-    return reader(path, ending=endings.get(path.suffix.lower()), names=names)
+def _reader(endings: Mapping[str, str], names: Names, path: Path) -> Callable[[Path, Choose], Read]:
+    unzipped = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return reader(path, ending=endings.get(unzipped.suffix.lower()), names=names)
 
 
 def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row] | str:

@@ -128,7 +128,7 @@ def test_micro_batches_change_nothing_but_rounding(
         train(corpus, tmp_path / str(rows), *settings, f"train.micro_batch_size={rows}")
         for rows in (1, 4)
     ]
-    limit = 1e-4 if dtype == "float32" else 0.2
+    limit = 1e-4 if dtype == "float32" else 2e-2
     assert len(history(tmp_path / "1")) == len(history(tmp_path / "4"))
     for one, four in zip(history(tmp_path / "1"), history(tmp_path / "4"), strict=True):
         for key in ("loss", "valid_loss"):
@@ -143,12 +143,10 @@ def test_it_is_evaluated_as_the_transformer_is(
     found = measure(gpt.model, gpt.tokenizer, stories[50:])
     last = [line["valid_loss"] for line in history(whole[1]) if "valid_loss" in line][-1]
     assert found.loss == pytest.approx(last, abs=0.5)
-    assert gpt.score(stories[50]).loss > 0
-    assert len(gpt.next_tokens("the cat", 5)) == 5
 
 
 def test_it_does_not_write_and_says_so(whole: tuple[gpt1.GPT1, Path]) -> None:
-    with pytest.raises(InputError, match="the LSTM baseline is for the paper's comparison"):
+    with pytest.raises(InputError, match="LSTM baseline"):
         whole[0].generate("the cat")
 
 

@@ -1,0 +1,265 @@
+"""gpt1 zero-shot: the table, the curves of a run's snapshots, and what it refuses."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import gpt1
+import tiny
+from gpt1.checkpoint import folder
+from gpt1.cli import progress
+from gpt1.cli.zero_shot import zero_shot
+from gpt1.errors import CheckpointError, ConfigError, DataError
+from gpt1.evaluation.zero_shot_curves import models_of_run, write_curves
+from gpt1.evaluation.zero_shot_sets import SETTINGS, load_sets, measure
+from gpt1.model.build import build_model
+from gpt1.text.tokenizer import Tokenizer
+
+SENTENCES = ["The dog sat.", "Dog the sat on.", "A cat ran and ran.", "Is the a?", "The cat is."]
+NAMES = list(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all five data sets, written for the tests, in their files' own forms."""
+    place = tmp_path_factory.mktemp("data")
+    for name in ("cola", "sst2", "race", "winograd"):
+        (place / name).mkdir()
+    for name, count in (("in_domain_train", 5), ("in_domain_dev", 4), ("out_of_domain_dev", 3)):
+        rows = [f"xx\t{i % 2}\t\t{SENTENCES[i]}" for i in range(count)]
+        (place / "cola" / f"{name}.tsv").write_text("\n".join(rows) + "\n")
+    rows = [f"{text.lower()}\t{i % 2}" for i, text in enumerate(SENTENCES)]
+    (place / "sst2" / "dev.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
+    options = ["the dog", "a cat and a dog", "it is", "the"]
+    passage = {
+        "article": " ".join(SENTENCES), "questions": ["Is it a dog?", "The cat is _ ."],
+        "options": [options, options[::-1]], "answers": ["A", "C"],
+    }  # fmt: skip
+    for name in ("dev_middle", "dev_high"):
+        line = json.dumps(passage) + "\n"
+        (place / "race" / f"{name}.jsonl.gz").write_bytes(gzip.compress(line.encode()))
+    text = "The dog saw the cat and it ran."
+    schema = {
+        "text": text, "pronoun": "it", "pronoun_loc": text.index("it ran"),
+        "options": ["The dog", "the cat"], "label": 0,
+    }  # fmt: skip
+    rows = [json.dumps(schema | {"label": label}) for label in (0, 1, 1)]
+    for name in ("wsc273", "dpr_train"):
+        (place / "winograd" / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+    return place
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    place = tmp_path_factory.mktemp("vocabulary")
+    tiny.write_vocabulary(place)
+    return Tokenizer.load(place)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> tuple[Path, Path]:
+    """A Transformer's run with snapshots, and an LSTM's with checkpoints and a model."""
+    place = tmp_path_factory.mktemp("runs")
+    one, two = place / "transformer", place / "lstm"
+    for step in (100, 3, 20):
+        folder.save(one / "snapshots" / f"step-{step:08d}", tiny.model(step), tokenizer)
+    (one / "checkpoints" / "step-00000099").mkdir(parents=True)  # not read: there are snapshots
+    shape = tiny.config(n_layer=1, n_hidden=16)
+    lstm = build_model(shape).eval()
+    folder.save(two / "checkpoints" / "step-00000010", lstm, tokenizer)
+    folder.save(two / "model", lstm, tokenizer, {"training": {"steps": 40}})
+    return one, two
+
+
+Run = Callable[..., tuple[Any, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call the command; returns what it raised or its exit code, stdout and stderr."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(zero_shot)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: object) -> tuple[Any, str, str]:
+        result = CliRunner().invoke(app, list(map(str, arguments)))
+        failed = result.exception if not isinstance(result.exception, SystemExit) else None
+        return failed or result.exit_code, result.stdout, result.stderr
+
+    return call
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the tables in a terminal's text."""
+    lines = [line.replace("┃", "│") for line in text.splitlines()]
+    return [[cell.strip() for cell in line[1:-1].split("│")] for line in lines if "│" in line]
+
+
+def test_a_table_of_all_sets(run: Run, data: Path, runs: tuple[Path, Path]) -> None:
+    model = runs[0] / "snapshots" / "step-00000003"
+    code, out, err = run("--model", model, "--data", data)
+    assert code == 0
+    head, *lines = rows(out)
+    assert head == ["", "metric", "value", "95% interval", "guessing", "relative", "rows"]
+    assert [line[0] for line in lines] == NAMES
+    assert [line[1] for line in lines] == ["Matthews", *["accuracy"] * 4]
+    assert [line[4] for line in lines] == ["0.0", "50.0", "25.0", "50.0", "50.0"]
+    assert [line[6] for line in lines] == ["7", "5", "4", "3", "3"]
+    assert "cola dev: 7 rows from 2 files: 7 used" in err
+    assert "cola train: 5 rows from 1 file: 5 used" in err
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_the_json_is_what_measure_gives(
+    kind: int, run: Run, data: Path, runs: tuple[Path, Path]
+) -> None:
+    """Of a Transformer, and of an LSTM, which has no cache."""
+    place = models_of_run(runs[kind])[100 if kind == 0 else 40]
+    code, out, _ = run("--model", place, "--data", data, "--sets", "race, cola,race", "--json")
+    assert code == 0
+    gpt = gpt1.load(place)
+    found = measure(gpt.model, gpt.tokenizer, load_sets(data, ["race", "cola"]))
+    assert json.loads(out) == [vars(result) for result in found]
+    assert [result.data for result in found] == ["race", "cola"]
+
+
+def test_limit(run: Run, data: Path, runs: tuple[Path, Path]) -> None:
+    _, out, _ = run("--model", runs[1] / "model", "--data", data, "--limit", 2, "--json")
+    assert [result["rows"] for result in json.loads(out)] == [2] * 5
+
+
+def test_curves_of_two_runs(
+    run: Run,
+    data: Path,
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    picture = tmp_path / "new" / "figure.png"
+    code, out, err = run(
+        "--checkpoints", runs[0], "--checkpoints", runs[1], "--data", data, "--out", picture
+    )
+    assert code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads(picture.with_suffix(".json").read_text())
+    assert list(numbers["settings"]) == NAMES
+    steps = {name: [point["step"] for point in points] for name, points in numbers["runs"].items()}
+    assert steps == {"transformer": [3, 20, 100], "lstm": [10, 40]}
+    for points in numbers["runs"].values():
+        for point in points:
+            assert [result["data"] for result in point["results"]] == NAMES
+    shown = rows(out)
+    heads = [number for number, row in enumerate(shown) if row == ["updates", *NAMES]]
+    assert heads == [0, 4, 8, 11]  # values and relative scores of both runs
+    assert [row[0] for row in shown[1:4]] == ["3", "20", "100"]
+    assert [row[0] for row in shown[9:11]] == ["10", "40"]
+    first = numbers["runs"]["transformer"][0]["results"]
+    assert shown[1][1:] == [f"{100 * result['value']:.1f}" for result in first]
+    assert shown[5][1:] == [f"{result['normalised']:.2f}" for result in first]
+    assert "measuring lstm, model 2 of 2: race: 4 of 4 rows" in err
+    assert f"wrote {picture} and {picture.with_suffix('.json')}" in err
+
+
+def test_the_same_curves_again(
+    run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shown = []
+    for name in ("a", "b"):
+        command = ("--checkpoints", runs[1], "--data", data, "--out", tmp_path / f"{name}.png")
+        code, out, _ = run(*command, "--json")
+        assert code == 0
+        shown.append(out)
+    assert shown[0] == shown[1] == (tmp_path / "a.json").read_text()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_runs_of_the_same_name(
+    run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(runs[1], tmp_path / "x" / "_run")
+    shutil.copytree(runs[1], tmp_path / "y" / "_run")
+    both = ["--checkpoints", tmp_path / "x" / "_run", "--checkpoints", tmp_path / "y" / "_run"]
+    with warnings.catch_warnings(action="error"):  # a label that begins with _ is not drawn
+        code, out, _ = run(*both, "--data", data, "--out", tmp_path / "f.png", "--sets", "dpr")
+    assert code == 0
+    assert "Zero-shot: x/_run" in out
+    assert "Zero-shot: y/_run" in out
+    assert list(json.loads((tmp_path / "f.json").read_text())["runs"]) == ["x/_run", "y/_run"]
+
+
+def test_models_of_run(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    assert list(models_of_run(runs[0])) == [3, 20, 100]
+    assert models_of_run(runs[1]) == {
+        10: runs[1] / "checkpoints" / "step-00000010", 40: runs[1] / "model",
+    }  # fmt: skip
+    with pytest.raises(CheckpointError, match="neither snapshots nor checkpoints nor a model"):
+        models_of_run(tmp_path)
+
+
+def test_a_picture_of_a_model_before_its_first_update(
+    data: Path, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from gpt1.evaluation.zero_shot_curves import Point, measure_run
+
+    points = measure_run(runs[1], load_sets(data, ["sst2"]))
+    moved = [Point(step, point.results) for step, point in zip((0, 50), points, strict=True)]
+    write_curves(tmp_path / "f.png", {"run": moved})
+    assert (tmp_path / "f.png").stat().st_size > 1000
+
+
+def test_what_is_refused(
+    run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    _, two = runs
+    picture = tmp_path / "f.png"
+    for arguments, kind, message in [
+        ((), ConfigError, "give --model M"),
+        (("--model", two, "--checkpoints", two, "--out", picture), ConfigError, "give --model M"),
+        (("--model", two, "--out", picture), ConfigError, "belong together"),
+        (("--checkpoints", two), ConfigError, "belong together"),
+        (("--checkpoints", two, "--out", tmp_path / "f.jpg"), ConfigError, "ends in .png"),
+        (("--model", two, "--sets", "cola,rte"), ConfigError, "'cola', 'rte'; there are cola"),
+        (("--model", two, "--sets", ","), ConfigError, "the data sets are none"),
+        (("--checkpoints", tmp_path, "--out", picture), CheckpointError, "neither snapshots"),
+    ]:
+        raised, out, _ = run("--data", data, *arguments)
+        assert isinstance(raised, kind), (arguments, raised)
+        assert message in str(raised)
+        assert not out
+    raised, *_ = run("--model", two, "--data", tmp_path / "nowhere")
+    assert isinstance(raised, DataError)
+    assert run("--model", two)[0] == 2  # --data is missing
+    folder.save(tmp_path / "run" / "snapshots" / "step-00000001", tiny.model(), None)
+    raised, *_ = run("--checkpoints", tmp_path / "run", "--data", data, "--out", picture)
+    assert isinstance(raised, CheckpointError)
+    assert "has no vocabulary" in str(raised)
+    assert not picture.exists()
+
+
+def test_real_schemas_are_cut_where_the_pronoun_is(
+    data_folder: Path, release_vocabulary: Path
+) -> None:
+    """Before and after are tokenized apart; together they are the sentence's tokens."""
+    tokenizer = Tokenizer.load(release_vocabulary)
+    assert [tokenizer.encode(word) for word in (" very", "negative", "positive")] == [
+        [963], [9503], [6353],
+    ]  # fmt: skip
+    sets = load_sets(data_folder, ["dpr", "wsc273"])
+    for questions in sets.values():
+        for one in questions.rows:
+            for option in one.options:
+                before = one.text[: one.start] + option
+                after = one.text[one.start + len(one.pronoun) :]
+                parts = tokenizer.encode(before) + tokenizer.encode(after)
+                assert tokenizer.encode(before + after) == parts

@@ -1,0 +1,102 @@
+"""What a training set already holds of a test set, against counting by hand and by brute force."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from gpt1.tasks.datasets import data_set
+from gpt1.tasks.leakage import GRAM, Leakage, leakage
+from gpt1.tasks.spec import Example, Kind
+
+
+def _brute(train: list[Example], test: list[Example], kind: Kind) -> Leakage:
+    def words(example: Example) -> list[str]:
+        context, *rest = example.texts
+        return " ".join([context, example.question, *rest]).lower().split()
+
+    def key(example: Example) -> object:
+        texts = [example.question, *example.texts]
+        folded = [" ".join(text.lower().split()) for text in texts]
+        return (
+            (folded[0], frozenset(folded[1:])) if kind in ("similarity", "regression") else folded
+        )
+
+    def runs(example: Example) -> list[str]:
+        found = words(example)
+        return [" ".join(found[i : i + GRAM]) for i in range(len(found) - GRAM + 1)]
+
+    exact = [any(key(t) == key(e) for t in train) for e in test]
+    over = [any(set(runs(t)) & set(runs(e)) for t in train) for e in test]
+    listing = [i for i in range(len(test)) if exact[i] or over[i]][:10]
+    return Leakage(sum(exact), sum(over), len(test), tuple(listing))
+
+
+@pytest.mark.parametrize("kind", ["classification", "entailment", "similarity", "choice"])
+def test_counts_are_those_of_brute_force(kind: Kind) -> None:
+    rng = random.Random(kind)
+
+    def text(most: int) -> str:
+        # Two words, one of them rare, make long shared runs likely, but not certain.
+        count = rng.randint(1, most)
+        return "".join(rng.choices(["a ", "A\n", "b  ", "B "], [6, 6, 1, 1], k=count))
+
+    def example() -> Example:
+        most = rng.choice([2, 2, 18])
+        count = {"classification": 1, "choice": 3}.get(kind, 2)
+        question = text(3) if kind == "choice" else ""
+        return Example(tuple(text(most) for _ in range(count)), rng.randint(0, 1), question)
+
+    found = []
+    for _ in range(60):
+        train = [example() for _ in range(rng.randint(0, 12))]
+        test = [example() for _ in range(rng.randint(0, 12))]
+        found.append(leakage(train, test, kind))
+        assert found[-1] == _brute(train, test, kind)
+    assert any(0 < one.overlapping < one.rows for one in found)
+    assert any(one.exact for one in found)
+
+
+def test_either_order_of_a_pair_is_the_same_only_where_order_means_nothing() -> None:
+    train, test = [Example(("One day", "a  night"), 1)], [Example(("A night", "one day"), 0)]
+    assert leakage(train, test, "similarity").exact == 1
+    assert leakage(train, test, "regression").exact == 1
+    assert leakage(train, test, "entailment").exact == 0
+
+
+def test_runs_do_not_go_on_from_one_example_into_the_next() -> None:
+    words = [str(i) for i in range(GRAM)]
+    halves = [Example((" ".join(words[:6]),)), Example((" ".join(words[6:]),))]
+    whole = [Example((" ".join(words),))]
+    assert leakage(halves, whole) == Leakage(0, 0, 1)
+    assert leakage(whole, [*halves, *whole]) == Leakage(1, 1, 3, (2,))
+    pair = Example((" ".join(words[:6]), " ".join(words[6:])))
+    assert leakage([pair], whole).overlapping == 1, "the texts of one example are one run"
+
+
+def test_it_is_told_in_one_line_with_the_first_ten() -> None:
+    rows = [Example((f"text {i}",)) for i in range(1_200)]
+    assert str(leakage(rows, rows)) == (
+        "of 1,200 test rows 1,200 occur in training and 0 share a run of 13 words with it "
+        "(first rows: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)"
+    )
+    assert str(leakage([], rows[:1])).endswith("of 13 words with it")
+
+
+def test_ten_thousand_rows_against_as_many_take_seconds() -> None:
+    rng = random.Random(0)
+    words = [f"w{i}" for i in range(5_000)]
+    rows = [Example((" ".join(rng.choices(words, k=60)),)) for _ in range(20_000)]
+    start = time.perf_counter()
+    assert leakage(rows[:10_000], rows[9_990:]).exact == 10
+    assert time.perf_counter() - start < 20, "a few seconds, with room for a busy machine"
+
+
+def test_real_splits_do_not_overlap_as_their_makers_say(data_folder: Path) -> None:
+    for name, train, test in (("qnli", "train", "dev"), ("snli", "train", "test")):
+        data = data_set(name)
+        rows = [data.load(data_folder, split).examples for split in (train, test)]
+        assert leakage(rows[0], rows[1], data.task.kind).exact == 0
