@@ -83,7 +83,7 @@ def build(loaded: Loaded) -> Model:
 
 
 def blank(config: ModelConfig, head: Head | None) -> Model:
-    """Return a model without weights, with a head like `head`, for `load_state_dict(assign=True)`."""
+    """Return a model without weights, with a head like `head`: state is assigned to it."""
     with torch.device("meta"):
         model = build_model(config)
         if head is not None:

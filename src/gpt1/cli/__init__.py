@@ -24,6 +24,7 @@ COMMANDS = {
     "pretrain": "Train a model on shards from a random start.",
     "finetune": "Train a model further on one's own texts.",
     "evaluate": "Measure perplexity and bits per byte on a text.",
+    "zero-shot": "Measure the paper's zero-shot heuristics.",
     "compare": "Put two runs side by side.",
     "pull": "Fetch a model from the hub.",
     "convert": "Convert a foreign .bin file safely.",

@@ -36,8 +36,8 @@ def linear_cross_entropy(
     """Return the summed cross-entropy of `hidden @ weight.T` against `labels`, and their count.
 
     hidden (N, C), weight (V, C), labels int64 (N,): the id each position must predict, -100 where
-    there is none; weights (N,): what each counts in the sum, None being 1. Computes in autocast's dtype where it is on; the sum is float32, or float64 for
-    float64 input.
+    there is none; weights (N,): what each counts in the sum, None being 1. Computes in autocast's
+    dtype where it is on; the sum is float32, or float64 for float64 input.
     """
     kept = (labels != IGNORED).nonzero().squeeze(1)
     if len(kept) < len(labels):

@@ -263,11 +263,8 @@ class Transformer(nn.Module):
             if position_ids is None:
                 position_ids = cache.positions(T).clamp_max(self.config.n_ctx - 1)
         tokens, positions = embeddings or (self.tokens.weight, self.positions.weight)
-        h = F.embedding(ids, tokens)  # (B, T, C)
-        if position_ids is None:
-            h = h + positions[:T]
-        else:
-            h = h + F.embedding(position_ids, positions)
+        places = positions[:T] if position_ids is None else F.embedding(position_ids, positions)
+        h = F.embedding(ids, tokens) + places  # (B, T, C)
         if token_type_ids is not None:
             check_ids(token_type_ids, "token_type_ids", self.config.vocab_size, like=ids)
             h = h + F.embedding(token_type_ids, tokens)

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1 import storage
+from gpt1.checkpoint import hub
+from gpt1.checkpoint.folder import read_config
 from gpt1.config import load_run
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.metrics import METRICS, Interval, bootstrap
@@ -28,6 +30,7 @@ from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.entry import Rows
 from gpt1.tasks.spec import Example
 from gpt1.training import supervised
+from gpt1.training.supervised import default_recipe
 
 FULL, NO_AUX, NO_PRETRAINING, LSTM = "full", "no auxiliary LM", "no pre-training", "LSTM"
 VARIANTS = (FULL, NO_PRETRAINING, NO_AUX, LSTM)
@@ -90,9 +93,10 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
-            **{
-                name: getattr(self, name) for name in ("split", "train_rows", "seconds", "settings")
-            },
+            "split": self.split,
+            "train_rows": self.train_rows,
+            "seconds": self.seconds,
+            "settings": self.settings,
             "cell": asdict(self.cell),
             "gold": self.gold.tolist(),
             "predicted": self.predicted.tolist(),
@@ -241,6 +245,7 @@ class Grid:
             "model": Path(self._name(cell)).name,
             "train": self.budget.of(cell.data, self.budget.train),
             "test": self.budget.of(cell.data, self.budget.test),
+            "recipe": default_recipe(read_config(hub.resolve(self._name(cell)))),
             "overrides": list(self.budget.overrides),
         }
 

@@ -1,4 +1,4 @@
-"""A language model made ready for a task: special rows, transferred layers, head, and its scores."""
+"""A language model made ready for a task: special rows, transferred layers, head, scores."""
 
 from __future__ import annotations
 

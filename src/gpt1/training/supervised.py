@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpt1.config import RunConfig, load_run
+from gpt1.config import ModelConfig, RunConfig, load_run
 from gpt1.data.batches import Batch, split_validation
 from gpt1.errors import ConfigError, DataError
 from gpt1.model.build import Model
@@ -23,6 +23,8 @@ from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, objectives
 from gpt1.training.progress import Progress
 from gpt1.training.start import MICRO_TOKENS, run_training, settle
+
+_WIDE = 512
 
 Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 """(gold, predicted) -> a figure that should be high."""
@@ -37,7 +39,7 @@ def finetune(
     *,
     metric: Metric,
     out: Path | str,
-    recipe: str = "supervised",
+    recipe: str | None = None,
     resume: bool = False,
     file: Path | str | None = None,
     overrides: Sequence[str] = (),
@@ -46,10 +48,17 @@ def finetune(
 ) -> tuple[Model, Tokenizer]:
     """Train `model` in place on a task, with the special rows and a head of its own.
 
+    `recipe`: None is the paper's "supervised", or "small" for a model of less than 512 width.
     Without `validation`, data.valid_share of the examples is held out. The best model by `metric`
     on it is kept, or the last where there is none. Raises DataError, TrainingError.
     """
-    config = load_run(size=None, recipe=recipe, file=file, overrides=overrides, **settings)
+    config = load_run(
+        size=None,
+        recipe=recipe or default_recipe(model.config),
+        file=file,
+        overrides=overrides,
+        **settings,
+    )
     config = _check(config, model, task)
     seed = config.train.seed
     tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
@@ -91,6 +100,11 @@ def finetune(
         quiet=quiet,
     )
     return model, tokenizer
+
+
+def default_recipe(config: ModelConfig) -> str:
+    """Return the recipe for a model's size: the paper's rate is for a width of 768."""
+    return "supervised" if config.n_embd >= _WIDE else "small"
 
 
 def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
