@@ -1,7 +1,7 @@
 """Examples -> ids -> the batches of a run: sequences packed into rows, no padding to speak of.
 
 The examples of a batch are a sample like any other. Their sequences are packed, longest first,
-into rows as long as the longest of them, where they do not see one another.
+into rows of 128 positions, or as long as the longest of them, where they do not see one another.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gpt1.tasks.spec import Example, Task
 from gpt1.tasks.transforms import Special, sequences
 from gpt1.text.tokenizer import Tokenizer
 
+_ROW = 128  # positions: as many as attention on a CPU looks at together; most rows are full then
 _TOKENS = 4096
 """In one forward pass of a prediction."""
 
@@ -160,12 +161,13 @@ def collate(
     examples = np.asarray(chosen, np.int64)
     numbers = (examples[:, None] * S + np.arange(S)).ravel()
     sizes = encoded.lengths[examples].ravel()
-    longest = int(sizes.max())
+    most = max(int(sizes.max()), _ROW)
     # A "document" is a sequence and the 0 behind it, so that the extract token has a position
     starts, ends = encoded.offsets[numbers], encoded.offsets[numbers + 1]
     ids = np.concatenate([encoded.ids[a:b] for a, b in zip(starts, ends, strict=True)])
     offsets = np.concatenate([[0], np.cumsum(sizes + 1)])
-    packs = pack_documents((sizes + 1).tolist(), longest)
+    packs = pack_documents((sizes + 1).tolist(), most)
+    longest = max(sum(int(sizes[piece.doc]) for piece in pack) for pack in packs)
     packed = fill_packs(ids, offsets, packs, longest)
     extract = np.empty(len(numbers), np.int64)
     lm_weights = np.zeros(packed.ids.shape)

@@ -1,0 +1,66 @@
+"""A tiny model, a tokenizer and invented examples of every kind of task."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import torch
+
+import tiny
+from gpt1.config import ModelConfig
+from gpt1.model.build import Model, build_model
+from gpt1.tasks import network
+from gpt1.tasks.spec import KINDS, Example, Kind, Task
+from gpt1.text.tokenizer import Tokenizer
+
+TASKS: dict[Kind, Task] = {
+    "classification": Task("classification", ("bad", "fine", "good")),
+    "entailment": Task("entailment", ("yes", "no")),
+    "similarity": Task("similarity", ("different", "same"), metric="f1"),
+    "regression": Task("regression", scale=(0.0, 5.0), metric="pearson"),
+    "choice": Task("choice", answers=3),
+}
+assert set(TASKS) == set(KINDS)
+
+
+def tokenizer(folder: Path) -> Tokenizer:
+    """Return the tokenizer of the tiny vocabulary."""
+    tiny.write_vocabulary(folder)
+    return Tokenizer.load(folder)
+
+
+def examples(kind: Kind, count: int, seed: int = 0) -> list[Example]:
+    """Return labelled examples of texts of 1 to 12 words."""
+    draw = random.Random(seed)
+
+    def text(most: int = 6) -> str:
+        return " ".join(draw.choice(["the", "dog", "cat", "is", "a", "and"]) for _ in range(
+            draw.randint(1, most)))  # fmt: skip
+
+    task = TASKS[kind]
+    found = []
+    for _ in range(count):
+        if kind == "classification":
+            texts: tuple[str, ...] = (text(12),)
+        elif kind == "choice":
+            texts = (text(), *(text(3) for _ in range(3)))
+        else:
+            texts = (text(), text())
+        label: int | float = draw.randrange(len(task.classes) or 3)
+        if kind == "regression":
+            label = round(draw.uniform(0, 5), 2)
+        found.append(Example(texts, label, text(2) if kind == "choice" else ""))
+    return found
+
+
+def model(task: Task, words: Tokenizer, *, seed: int = 0, **changes: object) -> Model:
+    """Return a tiny model ready for a task, float64, without dropout."""
+    generator = torch.Generator().manual_seed(seed)
+    if changes.get("n_hidden"):
+        changes = {"n_layer": 1, **changes}
+    shape = tiny.config(embd_pdrop=0, attn_pdrop=0, resid_pdrop=0, **changes)
+    made = build_model(ModelConfig(**shape.model_dump()), generator=generator)
+    network.add_special_rows(made, words, generator=generator)
+    network.add_head(made, task, pdrop=0, generator=generator)
+    return made.double().eval()
