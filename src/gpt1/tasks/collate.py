@@ -57,6 +57,8 @@ class Encoded:
     """(n, columns); zeros where there is no label."""
     cut: int
     """Examples longer than the window."""
+    n_ctx: int
+    """The window: what a row may hold."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -96,7 +98,7 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
     targets = np.zeros((len(examples), task.columns))
     for target, example in zip(targets, examples, strict=True):
         _set_target(target, example, task)
-    return Encoded(task, flat, np.concatenate([[0], np.cumsum(lengths)]), targets, cut)
+    return Encoded(task, flat, np.concatenate([[0], np.cumsum(lengths)]), targets, cut, n_ctx)
 
 
 def _check(example: Example, task: Task, number: int) -> None:
@@ -161,7 +163,7 @@ def collate(
     examples = np.asarray(chosen, np.int64)
     numbers = (examples[:, None] * S + np.arange(S)).ravel()
     sizes = encoded.lengths[examples].ravel()
-    most = max(int(sizes.max()), _ROW)
+    most = max(int(sizes.max()), min(_ROW, encoded.n_ctx))
     # A "document" is a sequence and the 0 behind it, so that the extract token has a position
     starts, ends = encoded.offsets[numbers], encoded.offsets[numbers + 1]
     ids = np.concatenate([encoded.ids[a:b] for a, b in zip(starts, ends, strict=True)])

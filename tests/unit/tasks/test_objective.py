@@ -107,7 +107,7 @@ def test_every_token_of_an_epoch_is_in_one_batch_and_hardly_any_place_is_empty(
     assert sum(batch.samples for batch in found) == 96
     assert sum(batch.targets for batch in found) == int((encoded.lengths - 1).sum())
     places = sum(batch.ids.size for batch in found)
-    assert encoded.lengths.sum() / places > 0.9
+    assert encoded.lengths.sum() / places > 0.85
 
 
 def test_class_weights_count_examples(tmp_path: Path) -> None:
@@ -116,7 +116,8 @@ def test_class_weights_count_examples(tmp_path: Path) -> None:
     examples = [Example(("the dog",), 0), Example(("a cat is",), 1)]
     encoded = encode(examples, task, words, 32)
     plain, weighted = (
-        TaskBatches(encoded, 2, shuffle=False, weights=w).update(0) for w in (None, {0: 1.0, 1: 3.0})
+        TaskBatches(encoded, 2, shuffle=False, weights=w).update(0)
+        for w in (None, {0: 1.0, 1: 3.0})
     )
     objective = objectives.supervised(task, TaskConfig(lm_coef=0), longest=32)
     assert objective.counts(weighted[0])["task"] == 4
