@@ -1,64 +1,38 @@
-"""The release's fine-tuning (spec 4.3 to 4.5) with our model and our Adam, against finetune_fp64.
+"""`--recipe release` (spec 4.3 to 4.5) by the training loop's own parts, against finetune_fp64.
 
-The release has one matrix for tokens, special tokens and positions. Here that is a vocabulary of
-all those rows: the position rows are added as token types, and our own positions stay zero.
+The release has one matrix for tokens, special tokens and positions, and pads what we pack.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 import hashed
 from gpt1.checkpoint import huggingface
-from gpt1.config import ModelConfig, OptimizerConfig, ScheduleConfig
+from gpt1.config import ModelConfig, RunConfig, load_run
+from gpt1.model.heads import Head
 from gpt1.model.transformer import Transformer
-from gpt1.training import optimizers, schedules
+from gpt1.tasks.collate import Encoded, TaskBatch, TaskBatches, collate
+from gpt1.tasks.spec import Task
+from gpt1.training import loop, objectives, optimizers, schedules
+from gpt1.training.distributed import Ranks, Step
 
-SHAPE = ModelConfig(vocab_size=65, n_ctx=12, n_embd=24, n_layer=2, n_head=3)
+SHAPE = ModelConfig(
+    vocab_size=53,
+    n_ctx=12,
+    n_embd=24,
+    n_layer=2,
+    n_head=3,
+    embd_pdrop=0,
+    attn_pdrop=0,
+    resid_pdrop=0,
+)
+TASK = Task("choice", answers=2)
 AMPLITUDE = 0.25
-CLASSIFY, FIRST_POSITION = 52, 53
-
-
-class Release(nn.Module):
-    """The model with the release's head: one number a choice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        state = {}
-        names = {theirs: ours for ours, theirs in huggingface.names(SHAPE.n_layer).items()}
-        shapes = huggingface.shapes(SHAPE)
-        shapes.pop("positions_embed.weight")
-        for t, (name, shape) in enumerate(shapes.items()):
-            value = hashed.tensor(t, name, shape, AMPLITUDE)
-            turned = name.startswith("h.") and value.dim() == 2
-            state[names[name]] = (value.t() if turned else value).contiguous()
-        state["positions.weight"] = torch.zeros(SHAPE.n_ctx, SHAPE.n_embd, dtype=torch.float64)
-        self.model = Transformer(SHAPE).double().eval()
-        self.model.load_state_dict(state)
-        self.model.positions.weight.requires_grad_(False)
-        count = len(shapes)
-        self.w = nn.Parameter(hashed.tensor(count, "clf.w", (SHAPE.n_embd, 1), AMPLITUDE))
-        self.b = nn.Parameter(hashed.tensor(count + 1, "clf.b", (1,), AMPLITUDE))
-
-    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the choices' logits (N, K) and the LM loss of each sequence (N * K,)."""
-        rows = ids.flatten(0, 1)  # (N * K, T)
-        positions = torch.arange(FIRST_POSITION, SHAPE.vocab_size).expand_as(rows)
-        out = self.model(rows, token_type_ids=positions, output_hidden_states=True)
-        assert out.hidden_states is not None
-        nll = F.cross_entropy(
-            out.logits[:, :-1].flatten(0, 1), rows[:, 1:].flatten(), reduction="none"
-        ).view(len(rows), -1)
-        weights = mask.flatten(0, 1)[:, 1:]
-        lm = (nll * weights).sum(1) / weights.sum(1)
-        extract = (rows == CLASSIFY).int().argmax(1)
-        states = out.hidden_states[-1][torch.arange(len(rows)), extract]
-        return (states @ self.w + self.b).view(ids.shape[:2]), lm
 
 
 @pytest.fixture
@@ -66,51 +40,128 @@ def vector(model_vectors: dict[str, Any]) -> dict[str, Any]:
     return model_vectors["finetune_fp64"]
 
 
-def total(release: Release, vector: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the loss with lambda 0.5, the logits, and the losses of both terms."""
-    ids = torch.tensor(vector["X_tokens"])
-    logits, lm = release(ids, torch.tensor(vector["mask"], dtype=torch.float64))
-    clf = F.cross_entropy(logits, torch.tensor(vector["labels"]), reduction="none")
-    return clf.mean() + 0.5 * lm.mean(), logits, clf, lm
+@pytest.fixture
+def config() -> RunConfig:
+    return load_run(recipe="release", overrides=["task.clf_pdrop=0"])
 
 
-def test_logits_and_both_losses_match(vector: dict[str, Any]) -> None:
-    loss, logits, clf, lm = total(Release(), vector)
-    for found, expected in zip(logits.tolist(), vector["clf_logits"], strict=True):
+def release() -> Transformer:
+    """Return the vector's model: the single matrix is rows of tokens, then rows of positions."""
+    state = {}
+    names = {theirs: ours for ours, theirs in huggingface.names(SHAPE.n_layer).items()}
+    shapes = {**huggingface.shapes(SHAPE), "tokens_embed.weight": (65, SHAPE.n_embd)}
+    shapes.pop("positions_embed.weight")
+    for t, (name, shape) in enumerate(shapes.items()):
+        value = hashed.tensor(t, name, shape, AMPLITUDE)
+        turned = name.startswith("h.") and value.dim() == 2
+        state[names[name]] = (value.t() if turned else value).contiguous()
+    matrix = state["tokens.weight"]
+    state["tokens.weight"], state["positions.weight"] = matrix[:53].clone(), matrix[53:].clone()
+    state["head.weight"] = hashed.tensor(len(shapes), "clf.w", (SHAPE.n_embd, 1), AMPLITUDE).t()
+    state["head.bias"] = hashed.tensor(len(shapes) + 1, "clf.b", (1,), AMPLITUDE)
+    model = Transformer(SHAPE)
+    model.head = Head(SHAPE.n_embd, 1, pdrop=0)
+    model.double().load_state_dict(state)
+    return model.eval()
+
+
+def encoded(vector: dict[str, Any]) -> Encoded:
+    """Return the vector's two examples of two choices, without their padding."""
+    rows = [
+        [id for id, real in zip(ids, mask, strict=True) if real]
+        for example, masks in zip(vector["X_tokens"], vector["mask"], strict=True)
+        for ids, mask in zip(example, masks, strict=True)
+    ]
+    flat = np.array([id for row in rows for id in (*row, 0)], np.uint32)
+    offsets = np.cumsum([0, *(len(row) + 1 for row in rows)])
+    return Encoded(TASK, flat, offsets, np.eye(2)[vector["labels"]], 0, SHAPE.n_ctx)
+
+
+def terms(model: Transformer, batch: TaskBatch, config: RunConfig) -> dict[str, torch.Tensor]:
+    with torch.no_grad():
+        return objectives.supervised(TASK, config.task, SHAPE.n_ctx).sums(model, batch)
+
+
+def test_logits_and_both_losses_match(vector: dict[str, Any], config: RunConfig) -> None:
+    model, data = release(), encoded(vector)
+    whole = terms(model, collate(data, [0, 1]), config)
+    for found, expected in zip(whole["scores"].tolist(), vector["clf_logits"], strict=True):
         assert found == pytest.approx(expected, rel=1e-9)
-    assert clf.tolist() == pytest.approx(vector["clf_losses"], rel=1e-9)
-    assert lm.tolist() == pytest.approx(vector["lm_losses"], rel=1e-9)
-    assert loss.item() == pytest.approx(vector["total_lambda_0.5"], rel=1e-9)
+    clf, lm = vector["clf_losses"], vector["lm_losses"]
+    for i in range(2):
+        alone = terms(model, collate(data, [i]), config)
+        assert float(alone["task"]) == pytest.approx(clf[i], rel=1e-9)
+        assert float(alone["lm"]) == pytest.approx(sum(lm[2 * i : 2 * i + 2]), rel=1e-9)
+    total = whole["task"] / 2 + config.task.lm_coef * whole["lm"] / 4
+    assert float(total) == pytest.approx(vector["total_lambda_0.5"], rel=1e-9)
 
 
-def test_four_updates_of_the_releases_adam_match(vector: dict[str, Any]) -> None:
-    release, begin = Release(), Release()
-    config = OptimizerConfig(lr=6.25e-5, weight_decay=0.01, max_grad_norm=1.0)
-    schedule = ScheduleConfig(name="warmup_linear", warmup_share=0.002, count_from=0)
-    optimizer = optimizers.build(release, config)
+def test_four_updates_of_the_recipe_match(vector: dict[str, Any], config: RunConfig) -> None:
+    model, begin, data = release(), release(), encoded(vector)
+    objective = objectives.supervised(TASK, config.task, SHAPE.n_ctx)
+    optimizer = optimizers.build(model, config.optimizer)
+    step = Step(model, objective)
+    batches = TaskBatches(data, 2, shuffle=False)
     for update, expected in enumerate(vector["adam_4_updates"]["log"]):
-        optimizer.zero_grad()
-        loss = total(release, vector)[0]
-        loss.backward()
-        norm = optimizers.clip(release.parameters(), config.max_grad_norm)
-        factor = schedules.factor(schedule, update, 138)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * factor
-        optimizer.step()
-        assert loss.item() == pytest.approx(expected["loss_before"], rel=1e-9)
-        assert norm == pytest.approx(expected["grad_norm"], rel=1e-9)
+        factor = schedules.factor(config.schedule, update, 138)
+        made = loop._update(
+            step, batches.update(update), objective, optimizer, config,
+            config.optimizer.lr * factor, torch.float32, update, Ranks(),
+        )  # fmt: skip
+        assert made.loss == pytest.approx(expected["loss_before"], rel=1e-9)
+        assert made.norm == pytest.approx(expected["grad_norm"], rel=1e-9)
         assert factor == pytest.approx(expected["schedule_factor"], abs=1e-11)
     after = vector["adam_4_updates"]
-    assert total(release, vector)[0].item() == pytest.approx(after["final_loss"], rel=1e-9)
-    moved = {
-        "we": release.model.tokens.weight - begin.model.tokens.weight,
-        "h0.attn.c_attn.weight": release.model.blocks[0].attention.qkv.weight
-        - begin.model.blocks[0].attention.qkv.weight,
-        "h1.mlp.c_proj.bias": release.model.blocks[1].mlp.proj.bias
-        - begin.model.blocks[1].mlp.proj.bias,
-        "h1.ln_2.weight": release.model.blocks[1].ln_2.weight - begin.model.blocks[1].ln_2.weight,
-        "clf.w": release.w - begin.w,
-        "clf.b": release.b - begin.b,
+    whole = terms(model.eval(), collate(data, [0, 1]), config)
+    total = float(whole["task"] / 2 + config.task.lm_coef * whole["lm"] / 4)
+    assert total == pytest.approx(after["final_loss"], rel=1e-9)
+
+    def moved(name: str) -> float:
+        return float((model.state_dict()[name] - begin.state_dict()[name]).sum())
+
+    found = {
+        "we": moved("tokens.weight") + moved("positions.weight"),
+        "h0.attn.c_attn.weight": moved("blocks.0.attention.qkv.weight"),
+        "h1.mlp.c_proj.bias": moved("blocks.1.mlp.proj.bias"),
+        "h1.ln_2.weight": moved("blocks.1.ln_2.weight"),
+        "clf.w": moved("head.weight"),
+        "clf.b": moved("head.bias"),
     }
+    assert found.keys() == after["param_delta_sum"].keys()
     for name, expected in after["param_delta_sum"].items():
-        assert moved[name].sum().item() == pytest.approx(expected, rel=1e-6, abs=1e-12), name
+        assert found[name] == pytest.approx(expected, rel=1e-6, abs=1e-12), name
+
+
+def test_dropout_is_on_the_matrix_and_its_mask_at_the_head_is_shared(
+    vector: dict[str, Any], config: RunConfig
+) -> None:
+    model, data = release(), encoded(vector)
+    model.embd_drop.p = 0.5
+    torch.manual_seed(0)
+    rows = torch.cat([model.tokens.weight, model.positions.weight])
+    dropped = model.train().embd_drop(rows)
+    expected = model.hidden(
+        torch.tensor(data.ids[:3].astype(np.int64))[None], embeddings=(dropped[:53], dropped[53:])
+    )
+    torch.manual_seed(0)
+    batch = collate(data, [0, 1])
+    seen = {}
+    original = Transformer.hidden
+
+    def watch(self: Transformer, *arguments: Any, **given: Any) -> torch.Tensor:
+        seen.update(given)
+        return original(self, *arguments, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Transformer, "hidden", watch)
+        terms(model, batch, config)
+    assert torch.equal(seen["embeddings"][0], dropped[:53])
+    assert torch.equal(seen["embeddings"][1], dropped[53:])
+    assert expected.shape == (1, 3, SHAPE.n_embd)
+    head = Head(8, 1, pdrop=0.5).train()
+    torch.manual_seed(1)
+    states = torch.ones(64, 2, 8)
+    with torch.no_grad():
+        shared, own = head(states, shared=True), head(states)
+    assert torch.equal(shared[:, 0], shared[:, 1])
+    assert not torch.equal(own[:, 0], own[:, 1])

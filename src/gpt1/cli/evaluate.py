@@ -1,21 +1,93 @@
-"""gpt1 evaluate: how well a model predicts a text."""
+"""gpt1 evaluate: how good a model is, at its task or at predicting a text."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gpt1.cli.task_files import COLUMNS
+
+if TYPE_CHECKING:
+    from gpt1.cli.task_files import Named
+    from gpt1.evaluation.tasks import TaskEvaluation
+    from gpt1.pipeline import Predictor
+    from gpt1.tasks.spec import Example
+
+_PAGE = "evaluation.html"
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A name, a folder or a repository.")],
     files: Annotated[list[str], typer.Argument(help="txt, jsonl, csv, tsv, parquet, hub:...")],
-    column: Annotated[str | None, typer.Option(help="The column with the text.")] = None,
+    column: Annotated[str | None, typer.Option(help="lm: the column with the text.")] = None,
+    columns: Annotated[str | None, typer.Option(help=f"Tasks: {COLUMNS.lower()}")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="A data set of the paper such as sst2: FILES is its folder, or hub. Or lm: "
+            "perplexity, whatever the model was taught.",
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of a data set: dev, test, ...")] = "dev",
     limit: Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Tasks: the page with the errors; else RUN/evaluation.html."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Measure perplexity and bits per byte: the texts one after the other, in float32."""
-    import sys
+    """Measure a model on labelled rows (a task), or on texts (perplexity).
+
+    A model that was fine-tuned on a task gives the task's metrics with 95 % bootstrap intervals,
+    and a page with its confusions, how sure it is, and its most confident errors. Any other gives
+    perplexity and bits per byte: the texts one after the other, in float32.
+    """
+    from gpt1.cli.task_files import task_named
+    from gpt1.errors import ConfigError
+
+    named = None if task is None else task_named(task)
+    if page is not None and page.suffix.lower() != ".html":
+        raise ConfigError(f"--page is {page}; the page's name ends in .html. Give such a name.")
+    taught = _has_task(model) and not (named is not None and named.kind is None)
+    if not taught:
+        wanted = {"--columns": columns, "--page": page, "--task": named and named.kind and task}
+        for flag, value in wanted.items():
+            if value:
+                raise ConfigError(
+                    f"{flag} is given; {model} "
+                    + ("is measured as lm" if task == "lm" else "was not fine-tuned on a task")
+                    + ", so it reads texts alone. Leave it out, or run gpt1 finetune --task first."
+                )
+        _perplexity(model, files, column, limit, json)
+        return
+    if column is not None:
+        raise ConfigError(
+            f"--column is for texts; {model} was fine-tuned on a task. Name its columns with "
+            f"--columns, e.g. --columns label=Stars, or add --task lm for perplexity."
+        )
+    _task(model, files, columns, named, split, limit, page, json)
+
+
+def _has_task(model: str) -> bool:
+    from gpt1.checkpoint import hub
+    from gpt1.checkpoint.folder import OWN
+    from gpt1.storage import Folder
+
+    place = hub.resolve(model)
+    if not place.is_dir():
+        return False
+    folder = Folder(place)
+    own = folder.json(OWN) if OWN in folder else {}
+    return isinstance(own, dict) and "task" in own
+
+
+def _perplexity(
+    model: str, files: list[str], column: str | None, limit: int | None, json: bool
+) -> None:
     from dataclasses import asdict
 
     import gpt1
@@ -42,3 +114,160 @@ def evaluate(
     print(f"loss           {found.loss:.4f} nats a token over {found.targets:,} tokens")
     print(f"perplexity     {found.perplexity:.2f}")
     print(f"bits per byte  {found.bits_per_byte:.4f} over {found.bytes:,} bytes")
+
+
+def _task(
+    model: str,
+    files: list[str],
+    columns: str | None,
+    named: Named | None,
+    split: str,
+    limit: int | None,
+    page: Path | None,
+    json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from gpt1.cli.progress import Progress
+    from gpt1.evaluation import tasks
+    from gpt1.pipeline import Predictor
+    from gpt1.storage import json_bytes
+
+    predictor = Predictor.load(model)
+    examples, places, account, metrics, of = _rows(predictor, files, columns, named, split, limit)
+    with Progress() as shown:
+        found = tasks.evaluate(
+            predictor,
+            examples,
+            places=places,
+            metrics=metrics,
+            progress=lambda done, total: shown.show(
+                "evaluating", f"{done:,} of {total:,} rows", done, total
+            ),
+        )
+    print(account, file=sys.stderr)
+    _notes(found)
+    title = f"{model} on {of}"
+    account_json = asdict(account)
+    if json:
+        values = {"model": model, "data": of, **found.to_json(), "accounting": account_json}
+        print(json_bytes(values).decode(), end="")
+    else:
+        _print(title, found)
+    _write_page(model, page, title, found, str(account))
+
+
+def _rows(
+    predictor: Predictor,
+    files: list[str],
+    columns: str | None,
+    named: Named | None,
+    split: str,
+    limit: int | None,
+) -> tuple[list[Example], list[str] | None, Any, tuple[str, ...], str]:
+    """Return labelled examples, their places, the account, the metrics to give first, a name."""
+    from gpt1.cli.task_files import columns_given, fit_labels, read_table
+    from gpt1.errors import ConfigError, DataError
+
+    task = predictor.task
+    data = None if named is None else named.data
+    if data is not None:
+        if columns is not None or len(files) > 1:
+            raise ConfigError(
+                f"--task {data.name} takes one folder and knows its columns; leave --columns and "
+                f"other files out."
+            )
+        rows = data.load(files[0], split, limit)
+        print("\n".join(str(rows).splitlines()[1:]) or "", end="", file=sys.stderr)
+        if any(example.label is None for example in rows.examples):
+            raise DataError(
+                f"{data.title} {split} has no labels, so nothing can be measured on it. Take "
+                f"--split dev, or label it with gpt1 predict."
+            )
+        examples = fit_labels(rows.examples, data, task)
+        return examples, None, rows.accounting, data.metrics, f"{data.title} {split}"
+    if named is not None and named.kind != task.kind:
+        raise ConfigError(
+            f"the task is {named.kind}; the model was fine-tuned on {task.kind}. Leave --task out."
+        )
+    # scores beyond the training rows' can be measured as well
+    fixed = None if task.kind == "regression" else task
+    table = read_table(
+        task.kind,
+        files,
+        predictor.tokenizer,
+        columns=columns_given(columns),
+        task=fixed,
+        limit=limit,
+    )
+    if table.conflicts.conflicts or table.conflicts.duplicates:
+        print(table.conflicts, file=sys.stderr)
+    name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+    return table.usable, table.places, table.accounting, (task.metric,), name
+
+
+def _notes(found: TaskEvaluation) -> None:
+    if found.cut:
+        print(
+            f"{found.cut:,} are longer than the model's window and were cut "
+            f"(docs/tasks.md says how)",
+            file=sys.stderr,
+        )
+    print(
+        "whether training held some of these rows is not known here; gpt1 finetune --valid checks",
+        file=sys.stderr,
+    )
+
+
+def _print(title: str, found: TaskEvaluation) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    table = Table(title=escape(title), title_justify="left")
+    for name in ("metric", "value", "95% interval"):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for label, value, interval in found.figures():
+        table.add_row(escape(label), value, interval)
+    console.print(table)
+    console.print(f"{found.rows:,} rows")
+    if not found.classes:
+        return
+    table = Table(title="Per class", title_justify="left")
+    for number, name in enumerate(("", "rows", "predicted", "precision", "recall")):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for one in found.classes:
+        table.add_row(
+            escape(one.name),
+            f"{one.rows:,}",
+            f"{one.predicted:,}",
+            "-" if one.precision is None else f"{one.precision:.3f}",
+            "-" if one.recall is None else f"{one.recall:.3f}",
+        )
+    console.print(table)
+
+
+def _write_page(
+    model: str, page: Path | None, title: str, found: TaskEvaluation, account: str
+) -> None:
+    """Write the page where --page says, else into the run around the model, and say where."""
+    from gpt1.checkpoint import hub
+    from gpt1.errors import StorageError
+    from gpt1.evaluation.task_page import write_page
+
+    place = page
+    if place is None:
+        folder = hub.resolve(model)
+        if folder.name != "model" or not (folder.parent / "run.json").is_file():
+            print("--page FILE.html writes a page with the errors", file=sys.stderr)
+            return
+        place = folder.parent / _PAGE
+    try:
+        write_page(place, title, found, account)
+    except StorageError as error:
+        if page is not None:
+            raise
+        print(f"no page: {error} Or give --page FILE.html.", file=sys.stderr)
+        return
+    print(f"confusions and the most confident errors: {place}", file=sys.stderr)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,23 +22,31 @@ from numpy.typing import NDArray
 from gpt1 import storage
 from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
-from gpt1.config import load_run
-from gpt1.errors import ConfigError, DataError
+from gpt1.config import RunConfig, load_run
+from gpt1.errors import CheckpointError, ConfigError, DataError
 from gpt1.evaluation.metrics import METRICS, Interval, bootstrap
 from gpt1.pipeline import Predictor, load
+from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, VARIANTS
 from gpt1.tasks.datasets import data_set
-from gpt1.tasks.datasets.entry import Rows
-from gpt1.tasks.spec import Example
+from gpt1.tasks.datasets.entry import Rows, sample
+from gpt1.tasks.datasets.files import find_split
+from gpt1.tasks.spec import Example, Task
 from gpt1.training import supervised
 from gpt1.training.supervised import default_recipe
 
-FULL, NO_AUX, NO_PRETRAINING, LSTM = "full", "no auxiliary LM", "no pre-training", "LSTM"
-VARIANTS = (FULL, NO_PRETRAINING, NO_AUX, LSTM)
+__all__ = [
+    "FULL", "LSTM", "NO_AUX", "NO_PRETRAINING", "VARIANTS",
+    "Budget", "Cell", "Grid", "Result", "read_results",
+]  # fmt: skip
+
 _RESULT = "result.json"
-_RECIPE = "supervised"
 _TOKENS_A_WORD = 1.35  # with punctuation, pieces and special tokens
+_FORWARD = 1 / 3
+"""What reading a token costs, against learning from it."""
 _SMALLER = {"race": 4}
 """Data sets of which only a part of the rows is taken: a question of RACE is four long texts."""
+_PARTS = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}
+"""The parts that a split's files are read in, one after the other; the paper reports each."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,8 @@ class Result:
     settings: dict[str, Any] = field(repr=False)
     train_figures: dict[str, float] = field(default_factory=dict)
     """The metrics on as many of the training rows."""
+    parts: dict[str, list[int]] = field(default_factory=dict, repr=False)
+    """Which of the measured rows are of a part of the split that the paper reports: matched, ..."""
 
     def interval(self, metric: str) -> Interval:
         """Return a metric with its 95 % bootstrap interval, over the measured rows."""
@@ -101,19 +111,46 @@ class Result:
             "gold": self.gold.tolist(),
             "predicted": self.predicted.tolist(),
             "train_figures": self.train_figures,
+            "parts": self.parts,
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Result:
-        """Return the result whose `to_json` this is."""
-        return cls(
-            **{
-                **values,
-                "cell": Cell(**values["cell"]),
-                "gold": np.array(values["gold"], float),
-                "predicted": np.array(values["predicted"], float),
-            }
-        )
+        """Return the result whose `to_json` this is. Raises CheckpointError if it is none."""
+        try:
+            found = cls(
+                **{
+                    **values,
+                    "cell": Cell(**values["cell"]),
+                    "gold": np.array(values["gold"], float),
+                    "predicted": np.array(values["predicted"], float),
+                }
+            )
+            sound = found.gold.ndim == 1 and found.gold.shape == found.predicted.shape != (0,)
+            if not sound or not isinstance(found.settings, dict):
+                raise ValueError("its columns do not fit each other")
+        except (TypeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"it is no result that gpt1 writes ({error})") from None
+        return found
+
+
+def read_results(out: Path | str) -> list[Result]:
+    """Return all finished results in a grid's folder. Raises CheckpointError for a damaged one."""
+    cells = Path(out) / "cells"
+    if not cells.is_dir():
+        return []
+    return [_read(place) for place in sorted(cells.iterdir()) if not place.name.startswith(".")]
+
+
+def _read(place: Path) -> Result:
+    """Return the result in a cell's folder. Raises CheckpointError, CorruptError."""
+    values = storage.Folder(place).json(_RESULT)
+    try:
+        return Result.from_json(values)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{place / _RESULT} is damaged: {error}. Remove that folder to measure it anew."
+        ) from None
 
 
 class Grid:
@@ -137,25 +174,28 @@ class Grid:
 
     def result(self, cell: Cell) -> Result | None:
         """Return a cell's result if it is there. Raises ConfigError if its settings were others."""
-        place = self.out / "cells" / cell.name
+        place = self._place(cell)
         if not place.is_dir():
             return None
-        found = Result.from_json(storage.Folder(place).json(_RESULT))
-        if found.settings != self._settings(cell):
+        found = _read(place)
+        settings = self._settings(cell)
+        # results of earlier versions say less of their settings
+        if any(settings.get(name) != value for name, value in found.settings.items()):
             raise ConfigError(
                 f"{place} holds a result of other settings ({found.settings}, not "
-                f"{self._settings(cell)}). Choose another --out, or remove that folder."
+                f"{settings}). Choose another --out, or remove that folder."
             )
         return found
 
     def run(self, cell: Cell) -> Result:
         """Return a cell's result, training and measuring it unless that is done."""
+        run = self.out / "runs" / cell.name
         found = self.result(cell)
         if found is not None:
+            shutil.rmtree(run, ignore_errors=True)  # it was cut off just before this
             return found
         train, test = self.rows(cell.data)
-        gpt = load(self._name(cell))
-        run = self.out / "runs" / cell.name
+        gpt = load(self.model(cell.variant))
         began = time.monotonic()
         model, tokenizer = supervised.finetune(
             gpt.model,
@@ -183,26 +223,67 @@ class Grid:
             round(time.monotonic() - began, 1),
             self._settings(cell),
             {m: METRICS[m](_gold(seen), fitted) for m in data_set(cell.data).metrics},
+            self.parts(cell.data, test.split),
         )
-        place = self.out / "cells" / cell.name
-        storage.write_folder(place, {_RESULT: storage.json_bytes(result.to_json())})
+        storage.write_folder(self._place(cell), {_RESULT: storage.json_bytes(result.to_json())})
         shutil.rmtree(run)  # a model for every cell would fill the disk
         return result
 
+    def model(self, variant: str) -> str:
+        """Return what a variant starts from. Raises ConfigError if there is no LSTM."""
+        name = self._models.get(variant, self._model)
+        if name is None:
+            raise ConfigError(
+                "the LSTM column needs a pre-trained LSTM; give its folder with --lstm, or leave "
+                "the column out. To make one: gpt1 pretrain SHARDS --size lstm-mini --out RUN"
+            )
+        return name
+
+    def config(self, cell: Cell) -> RunConfig:
+        """Return the settings that a cell is trained with. Raises ConfigError."""
+        model = read_config(hub.resolve(self.model(cell.variant)))
+        recipe = default_recipe(model)
+        config = load_run(recipe=recipe, overrides=self._overrides(cell))
+        return config.model_copy(update={"model": model})
+
+    def holds(self, data: str) -> bool:
+        """Return whether the data folder has any split of a data set."""
+        found = data_set(data)
+        return any(find_split(found.files, self.data, s, missing_ok=True) for s in found.splits)
+
     def tokens(self, cell: Cell) -> int:
-        """Return about how many tokens the cell reads in training, for an estimate of its time."""
-        train, _ = self.rows(cell.data)
-        sample = train.examples[:200]
-        words = sum(
-            len(text.split()) * (1 if i else train.task.sequences if train.task.answers else 1)
-            for example in sample
-            for i, text in enumerate((f"{example.texts[0]} {example.question}", *example.texts[1:]))
+        """Return about how many tokens the cell reads, for an estimate of its time.
+
+        Those of every epoch, and a part of those that are only measured.
+        """
+        train, test = self.rows(cell.data)
+        config = self.config(cell)
+        window = config.model.n_ctx
+        learnt, measured = (
+            _words(part.examples, part.task, window / _TOKENS_A_WORD) for part in (train, test)
         )
-        if train.task.kind in ("similarity", "regression"):
-            words *= 2
-        config = load_run(recipe=_RECIPE, overrides=self._overrides(cell))
-        share = len(train.examples) / max(1, len(sample))
-        return round(words * _TOKENS_A_WORD * share * config.train.epochs)
+        seen = learnt * min(1, len(test.examples) / len(train.examples))
+        share = config.train.epochs
+        if config.train.steps is not None:
+            share = config.train.steps * config.train.batch_size / len(train.examples)
+        return round(_TOKENS_A_WORD * (learnt * share + _FORWARD * (measured + seen)))
+
+    def parts(self, data: str, split: str) -> dict[str, list[int]]:
+        """Return which of a split's measured rows are of which part; empty without parts."""
+        names = _PARTS.get(data, ())
+        entry = data_set(data)
+        if not names or any(f"{split}_{name}" not in entry.splits for name in names):
+            return {}
+        try:
+            counts = [len(entry.load(self.data, f"{split}_{name}").examples) for name in names]
+        except DataError:
+            return {}
+        rows = sample(sum(counts), self.budget.of(data, self.budget.test))
+        ends = np.cumsum([0, *counts])
+        return {
+            name: [i for i, row in enumerate(rows) if start <= row < end]
+            for name, start, end in zip(names, ends[:-1], ends[1:], strict=True)
+        }
 
     def _rows(self, data: str) -> tuple[Rows, Rows]:
         """Return the training and the test rows of a data set, within the budget."""
@@ -220,15 +301,6 @@ class Grid:
                 break
         return train, test
 
-    def _name(self, cell: Cell) -> str:
-        name = self._models.get(cell.variant, self._model)
-        if name is None:
-            raise ConfigError(
-                "the LSTM column needs a pre-trained LSTM; give its folder with --lstm, or leave "
-                "the column out. To make one: gpt1 pretrain SHARDS --size lstm-mini --out RUN"
-            )
-        return name
-
     def _overrides(self, cell: Cell) -> list[str]:
         layers = {NO_PRETRAINING: -1}.get(cell.variant, cell.layers)
         return [
@@ -241,14 +313,39 @@ class Grid:
 
     def _settings(self, cell: Cell) -> dict[str, Any]:
         """Return what makes a result: another value of any of it is another result."""
+        place = hub.resolve(self.model(cell.variant))
         return {
-            "model": Path(self._name(cell)).name,
+            "model": Path(self.model(cell.variant)).name,
             "train": self.budget.of(cell.data, self.budget.train),
             "test": self.budget.of(cell.data, self.budget.test),
-            "recipe": default_recipe(read_config(hub.resolve(self._name(cell)))),
+            "recipe": default_recipe(read_config(place)),
             "overrides": list(self.budget.overrides),
+            "weights": _weights(place),
         }
+
+    def _place(self, cell: Cell) -> Path:
+        return self.out / "cells" / cell.name
 
 
 def _gold(examples: Sequence[Example]) -> NDArray[np.float64]:
     return np.array([example.label for example in examples], float)
+
+
+def _weights(place: Path) -> str | None:
+    """Return the hash of a model's weights, where its folder has one."""
+    held = storage.Folder(place)
+    names = [n for n in held.names() if n.endswith(".safetensors")] if held.verified else []
+    return " ".join(held.sha256(name)[:16] for name in names) or None
+
+
+def _words(examples: Iterable[Example], task: Task, window: float) -> float:
+    """Return about how many words the examples' sequences have, none longer than `window`."""
+    words = 0.0
+    for example in examples:
+        first, *others = [len(text.split()) for text in example.texts]
+        if task.kind == "choice":
+            first += len(example.question.split())
+            words += sum(min(window, first + other) for other in others)
+        else:
+            words += task.sequences * min(window, first + sum(others))
+    return words

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpt1.data import tables
+from gpt1.data.batches import split_validation
 from gpt1.data.formats import Row, no_column
 from gpt1.data.sources import Sources
 from gpt1.data.tables import Accounting, text_fault
@@ -377,3 +378,34 @@ def _count(task: Task, examples: Sequence[Example | None]) -> dict[str, int]:
     names = task.classes or tuple(str(i) for i in range(task.answers or 0))
     counts = Counter(example.label for example in examples if example is not None)
     return {name: counts[i] for i, name in enumerate(names)}
+
+def hold_out(
+    examples: Sequence[Example], share: float, seed: int, kind: Kind = "classification"
+) -> tuple[list[Example], list[Example]]:
+    """Split examples into (training, validation); equal texts never come to stand in both.
+
+    `share` is that of the different texts. Case, white space and, for similarity and regression,
+    the order of the two texts do not count. Raises DataError when there are too few of them.
+
+    >>> examples = [Example((text,), 0) for text in ("one", "One ", "two", "three", "two")]
+    >>> training, validation = hold_out(examples, 0.3, seed=0)
+    >>> len(training) + len(validation), {e.texts[0] for e in validation}
+    (5, {'three'})
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, example in enumerate(examples):
+        groups.setdefault(identity(example, kind), []).append(i)
+    members = list(groups.values())
+    chosen, held = split_validation(len(members), share, seed)
+    training, validation = (
+        [examples[i] for i in sorted(i for group in part for i in members[group])]
+        for part in (chosen, held)
+    )
+    return training, validation
+
+
+def identity(example: Example, kind: Kind) -> tuple[str, ...]:
+    """Return what two examples have in common if the model should take them for the same."""
+    texts = [" ".join(text.casefold().split()) for text in example.texts]
+    question = " ".join(example.question.casefold().split())
+    return (question, *(sorted(texts) if kind in ("similarity", "regression") else texts))

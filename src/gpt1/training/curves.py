@@ -70,7 +70,7 @@ def charts(runs: Mapping[str, History]) -> str:
             _chart("Loss by time", "nats a token", losses_by("hours"), x="hours"),
         ]
     found += [
-        _chart("Perplexity", "perplexity", perplexities, log=True),
+        *_quality(coloured, alone, perplexities),
         _chart("Learning rate", "learning rate", plain("lr")),
         _chart("Gradient norm", "before clipping", plain("grad_norm", smoothed=True), log=True),
         _chart("Speed", "tokens a second", plain("tokens_per_second", smoothed=True), zero=True),
@@ -85,6 +85,27 @@ def charts(runs: Mapping[str, History]) -> str:
             )
         )
     return f'<div class="charts">{"".join(found)}</div>'
+
+
+def _quality(
+    coloured: Sequence[tuple[tuple[str, History], str]],
+    alone: bool,
+    perplexities: Callable[[Axes], None],
+) -> list[str]:
+    """Return the chart of a task's metric, or of the perplexity where the runs have none."""
+    metrics = {run.metric for (_, run), _ in coloured}
+    metric = metrics.pop() if len(metrics) == 1 else None
+    if metric is None:
+        return [_chart("Perplexity", "perplexity", perplexities, log=True)]
+
+    def draw(axes: Axes) -> None:
+        for (name, run), colour in coloured:
+            steps = [line["step"] for line in run.checks]
+            values = [line[f"valid_{metric}"] for line in run.checks]
+            label = "validation" if alone else f"{name}, validation"
+            axes.plot(steps, values, color=colour, marker="o", markersize=3, label=label)
+
+    return [_chart(metric.capitalize(), f"validation {metric}", draw)]
 
 
 def _label(name: str) -> str:

@@ -45,12 +45,19 @@ class Results:
     valid_loss: float | None
     valid_step: int | None
     """The best validation loss along the way, and the updates before it."""
+    metric: str | None
+    """What a task's model is chosen by; None is the loss."""
+    valid_metric: float | None
+    metric_step: int | None
+    """The best of it along the way, and the updates before it."""
     final_loss: float | None
     """The result's loss over all of the validation texts, in float32."""
+    final_metric: float | None
     parameters: int | None
 
     def labelled(self) -> dict[str, str | None]:
         """Return the figures for people, label -> text."""
+        language = self.metric is None
         return {
             "ended": self.finished or "not finished",
             "updates": f"{self.updates:,}",
@@ -61,10 +68,13 @@ class Results:
             "waiting for data": _text(self.loader_share, ".2%"),
             f"training loss, last {LAST} updates": _text(self.train_loss, ".4f"),
             "best validation loss": _text(self.valid_loss, ".4f"),
-            "best validation perplexity": _perplexity(self.valid_loss),
+            "best validation perplexity": _perplexity(self.valid_loss) if language else None,
             "best at update": _text(self.valid_step, ",d"),
+            f"best validation {self.metric}": _text(self.valid_metric, ".4f"),
+            f"best {self.metric} at update": _text(self.metric_step, ",d"),
             "validation loss, all of it": _text(self.final_loss, ".4f"),
-            "validation perplexity, all of it": _perplexity(self.final_loss),
+            "validation perplexity, all of it": _perplexity(self.final_loss) if language else None,
+            f"validation {self.metric}, all of it": _text(self.final_metric, ".4f"),
             "parameters": _text(self.parameters, ",d"),
         }
 
@@ -114,6 +124,8 @@ class History:
         shares = [line["loader_share"] for line in self.updates if "loader_share" in line]
         best = min(self.checks, key=lambda line: line["valid_loss"], default={})
         last = self.updates[-1] if self.updates else {}
+        top = max(self.checks, key=lambda line: line.get(f"valid_{self.metric}", 0), default={})
+        ended = self.ended.get("validation", {})
         return Results(
             finished=self.ended.get("reason"),
             updates=max((line["step"] for line in self.updates + self.skipped), default=0),
@@ -125,9 +137,19 @@ class History:
             train_loss=_mean(line["loss"] for line in self.updates[-LAST:]),
             valid_loss=best.get("valid_loss"),
             valid_step=best.get("step"),
-            final_loss=self.ended.get("validation", {}).get("loss"),
+            metric=self.metric,
+            valid_metric=top.get(f"valid_{self.metric}"),
+            metric_step=top.get("step") if self.metric else None,
+            final_loss=ended.get("loss"),
+            final_metric=ended.get(self.metric),
             parameters=self._parameters(),
         )
+
+    @property
+    def metric(self) -> str | None:
+        """What a task's model is chosen by; None for language models."""
+        names = [n for line in self.checks[:1] for n in line if n.startswith("valid_")]
+        return next((n.removeprefix("valid_") for n in names if n != "valid_loss"), None)
 
     def settings(self) -> dict[str, Any]:
         """Return the resolved configuration, "section.field" -> value."""

@@ -25,9 +25,15 @@ _PAUSE = 0.5  # seconds between two drawings of the panel
 
 
 class Progress:
-    """Shows a run on stderr; `every` updates a line where there is no terminal."""
+    """Shows a run on stderr; `every` updates a line where there is no terminal.
 
-    def __init__(self, every: int, console: Console | None = None) -> None:
+    With `language` a loss is also shown as a perplexity.
+    """
+
+    def __init__(
+        self, every: int, console: Console | None = None, *, language: bool = True
+    ) -> None:
+        self._language = language
         self.console = console or Console(stderr=True, highlight=False)
         self._every = every
         self._live: Live | None = None
@@ -85,9 +91,7 @@ class Progress:
             for name, value in record.items()
             if name not in ("step", "valid_loss")
         )
-        self.note(
-            f"update {step}: validation loss {loss:.4f}, perplexity {perplexity(loss)}{others}"
-        )
+        self.note(f"update {step}: validation loss {loss:.4f}{self._perplexity(loss)}{others}")
 
     def _show_update(self, record: Mapping[str, Any]) -> None:
         self._step, self._last = record["step"], record
@@ -100,10 +104,13 @@ class Progress:
                 self._live.refresh()
         elif self._step % self._every == 0 or self._step == self._total:
             self.note(
-                f"update {self._step}/{self._total}  loss {record['loss']:.3f}  "
-                f"perplexity {perplexity(record['loss'])}  lr {record['lr']:.2e}  "
+                f"update {self._step}/{self._total}  loss {record['loss']:.3f}"
+                f"{self._perplexity(record['loss'])}  lr {record['lr']:.2e}  "
                 f"{record['tokens_per_second']:,.0f} tokens/s  {self._left()} left"
             )
+
+    def _perplexity(self, loss: float) -> str:
+        return f", perplexity {perplexity(loss)}" if self._language else ""
 
     def _left(self) -> str:
         done = self._step - self._first
@@ -150,12 +157,12 @@ class Progress:
             loss.append(sparkline(list(self._losses)[-room:]), style="cyan")
         yield "loss", loss
         smoothed = self._smoothed.value
-        yield "smoothed", Text(f"{smoothed:.3f}, perplexity {perplexity(smoothed)}")
+        yield "smoothed", Text(f"{smoothed:.3f}{self._perplexity(smoothed)}")
         if self._checks:
             value, step = self._checks[-1]
             best, at = min(self._checks)
             ending = "the best" if at == step else f"the best {best:.4f} at {at}"
-            text = f"{value:.4f}, perplexity {perplexity(value)} at update {step}, "
+            text = f"{value:.4f}{self._perplexity(value)} at update {step}, "
             yield "validation", Text(text).append(ending, "green" if at == step else "yellow")
         rest = [f"lr {last['lr']:.2e}"]
         if "grad_norm" in last:

@@ -43,10 +43,10 @@ def write_comparison(
     """
     parts = [f"<h1>{escape(' and '.join(runs))}</h1>"]
     for title, head, rows in tables:
-        table = _table(head, rows, "figures")
-        parts += [f"<h2>{escape(title)}</h2>", f'<div class="scroll">{table}</div>']
+        shown = table(head, rows, "figures")
+        parts += [f"<h2>{escape(title)}</h2>", f'<div class="scroll">{shown}</div>']
     parts += ["<h2>Curves</h2>", charts(runs)]
-    storage.write_file(out, _page(f"gpt1: {' and '.join(runs)}", parts))
+    storage.write_file(out, page(f"gpt1: {' and '.join(runs)}", parts))
 
 
 # The page
@@ -70,12 +70,13 @@ def _report(history: History) -> bytes:
         "<p>As resolved; what is not the default is marked.</p>",
         f'<div class="sections">{"".join(_sections(history))}</div>',
         "<h2>Machine and data</h2>",
-        _table((), _about(history), "settings"),
+        table((), _about(history), "settings"),
     ]
-    return _page(f"gpt1: {name}", parts)
+    return page(f"gpt1: {name}", parts)
 
 
-def _page(title: str, parts: Iterable[str]) -> bytes:
+def page(title: str, parts: Iterable[str]) -> bytes:
+    """Return a page in the look of the reports; `parts` are HTML, below one another."""
     template = resources.files("gpt1.training") / "report_template.html"
     text = Template(template.read_text("utf-8")).substitute(
         title=escape(title), body="\n".join(parts)
@@ -87,7 +88,7 @@ def _left_out(history: History) -> list[str]:
     if not history.skipped:
         return []
     rows = [(f"{line['step']:,}", line["skipped"]) for line in history.skipped[:_SAMPLES]]
-    return ["<h2>Updates left out</h2>", _table(("update", "reason"), rows, "numbers")]
+    return ["<h2>Updates left out</h2>", table(("update", "reason"), rows, "numbers")]
 
 
 def _samples(history: History) -> list[str]:
@@ -103,8 +104,8 @@ def _samples(history: History) -> list[str]:
         rows.append((f"{line['step']:,}", *figures, line["sample"]))
     head = ("update", "validation loss", "perplexity", "text")
     note = f"<p>{len(shown)} of {len(history.samples)}.</p>" * (len(shown) < len(history.samples))
-    table = _table(head, rows, "numbers")
-    return ["<h2>Samples along the way</h2>", note, f'<div class="scroll">{table}</div>']
+    texts = table(head, rows, "numbers")
+    return ["<h2>Samples along the way</h2>", note, f'<div class="scroll">{texts}</div>']
 
 
 def _sections(history: History) -> Iterable[str]:
@@ -118,7 +119,7 @@ def _sections(history: History) -> Iterable[str]:
             default = f"default {value_text(usual[name])}" if differs and name in usual else ""
             rows.append((name, value_text(value), default))
             changed.append(differs)
-        yield f"<div><h3>{escape(section)}</h3>{_table((), rows, 'settings', changed)}</div>"
+        yield f"<div><h3>{escape(section)}</h3>{table((), rows, 'settings', changed)}</div>"
 
 
 def _about(history: History) -> list[tuple[str, str]]:
@@ -144,7 +145,7 @@ def value_text(value: Any) -> str:
     return str(value)
 
 
-def _table(
+def table(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
     kind: str = "",

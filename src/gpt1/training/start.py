@@ -87,7 +87,8 @@ def run_training(
     }
     model.to(device)
     with distributed.join(device) as ranks, contextlib.ExitStack() as stack:
-        progress = Progress(train.log_every, distributed.console(quiet))
+        console = distributed.console(quiet)
+        progress = Progress(train.log_every, console, language=config.task.kind == "lm")
         run = Run(out, config, tokenizer, facts, resume=resume, about=about)
         if ranks.first:
             stack.enter_context(run)

@@ -62,7 +62,7 @@ def test_every_kind_of_record_is_a_line_without_a_terminal() -> None:
         "update 4/8",
     ]
     assert re.fullmatch(
-        r"update 2/8  loss 2\.000  perplexity 7\.39  lr 1\.00e-03  1,234 tokens/s  \S+ s left",
+        r"update 2/8  loss 2\.000, perplexity 7\.39  lr 1\.00e-03  1,234 tokens/s  \S+ s left",
         lines[0],
     )
 

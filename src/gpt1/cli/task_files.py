@@ -1,0 +1,144 @@
+"""What the commands that work on a task share: its name, the columns, and reading the rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gpt1.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from gpt1.tasks.datasets import DataSet
+    from gpt1.tasks.spec import Example, Kind, Task
+    from gpt1.tasks.tables import Table
+    from gpt1.text.tokenizer import Tokenizer
+
+LM = "lm"
+COLUMNS = "Which column is which, e.g. text=Review,label=Stars."
+
+
+@dataclass(frozen=True)
+class Named:
+    """What --task names: neither a kind nor a data set is "lm"; a data set has its kind."""
+
+    kind: Kind | None = None
+    data: DataSet | None = None
+
+
+def task_named(name: str) -> Named:
+    """Return the task type, or the paper's data set, of that name. Raises ConfigError."""
+    from gpt1.tasks.datasets import DATA_SETS, data_set
+    from gpt1.tasks.spec import KINDS
+
+    if name == LM:
+        return Named()
+    for kind in KINDS:
+        if name == kind:
+            return Named(kind)
+    try:
+        data = data_set(name)
+    except ConfigError as error:
+        nearest = str(error).rpartition(".")[0].partition(" Did you mean ")[2]
+        raise ConfigError(
+            f"the task {name!r} is not one of {LM}, {', '.join(KINDS)}, nor a data set of the "
+            f"paper ({', '.join(DATA_SETS)})." + (f" Did you mean {nearest}?" if nearest else "")
+        ) from None
+    return Named(data.task.kind, data)
+
+
+def columns_given(text: str | None) -> dict[str, str]:
+    """Return what --columns says, standard name -> the file's. Raises ConfigError.
+
+    >>> columns_given("text=Review, label=Stars")
+    {'text': 'Review', 'label': 'Stars'}
+    """
+    found: dict[str, str] = {}
+    for part in (text or "").split(",") if text is not None else ():
+        name, equals, column = (piece.strip() for piece in part.partition("="))
+        if not name or not equals or not column:
+            raise ConfigError(
+                f"--columns is {text!r}; it takes pairs with commas between, the standard name "
+                f"first, e.g. --columns text=Review,label=Stars."
+            )
+        if name in found:
+            raise ConfigError(f"--columns names {name!r} twice; name each once.")
+        found[name] = column
+    return found
+
+
+def read_table(
+    kind: Kind,
+    sources: str | Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    columns: Mapping[str, str],
+    task: Task | None = None,
+    labelled: bool = True,
+    limit: int | None = None,
+) -> Table:
+    """Return the rows of files; those of which the tokenizer leaves nothing are rejected as well.
+
+    Raises ConfigError, DataError, HubError.
+    """
+    from gpt1.tasks.tables import read_examples
+
+    table = read_examples(kind, sources, columns=columns, task=task, labelled=labelled, limit=limit)
+    wordless = _wordless(table.usable, tokenizer)
+    bad = [
+        i
+        for i, example in enumerate(table.examples)
+        if example is not None and not wordless.isdisjoint(example.texts)
+    ]
+    if not bad:
+        return table
+    table.accounting.reject("no words", len(bad))
+    gone = set(bad)
+    if not labelled:
+        examples = [None if i in gone else e for i, e in enumerate(table.examples)]
+        return replace(table, examples=examples)
+    kept = [i for i in range(len(table.examples)) if i not in gone]
+    if not kept:
+        raise DataError(f"{table.places[0]}: nothing to use; {table.accounting}.")
+    lost = Counter(example.label for i in bad if (example := table.examples[i]) is not None)
+    return replace(
+        table,
+        examples=[table.examples[i] for i in kept],
+        places=[table.places[i] for i in kept],
+        labels={name: n - lost[i] for i, (name, n) in enumerate(table.labels.items())},
+    )
+
+
+def _wordless(examples: Sequence[Example], tokenizer: Tokenizer) -> set[str]:
+    """Return the texts of which no token is left, e.g. a control character alone."""
+    texts = {text for example in examples for text in example.texts}
+    odd = [text for text in texts if not any(map(str.isalnum, text))]  # letters leave tokens
+    return {text for text, ids in zip(odd, tokenizer.encode_batch(odd), strict=True) if not ids}
+
+
+def fit_labels(examples: Sequence[Example], data: DataSet, task: Task) -> list[Example]:
+    """Give a data set's examples the labels of a model's task. Raises ConfigError if none fit."""
+    own = data.task
+    if (
+        own.kind != task.kind
+        or set(own.classes) != set(task.classes)
+        or own.answers != task.answers
+    ):
+        raise ConfigError(
+            f"{data.title} is {_described(own)}; the model was taught {_described(task)}. Take a "
+            f"model that was fine-tuned with --task {data.name}."
+        )
+    if own.classes == task.classes:
+        return list(examples)
+    index = {i: task.classes.index(name) for i, name in enumerate(own.classes)}
+    return [e if e.label is None else replace(e, label=index[int(e.label)]) for e in examples]
+
+
+def _described(task: Task) -> str:
+    if task.kind == "choice":
+        return f"a choice between {task.answers} answers"
+    if task.kind == "regression":
+        return "a regression"
+    names = ", ".join(task.classes[:8]) + (", ..." if len(task.classes) > 8 else "")
+    return f"{task.kind} with the classes {names}"
