@@ -31,6 +31,13 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
+    from gpt1.estimators import (
+        EntailmentClassifier,
+        MultipleChoiceClassifier,
+        SimilarityClassifier,
+        SimilarityRegressor,
+        TextClassifier,
+    )
     from gpt1.model.transformer import Transformer
     from gpt1.pipeline import GPT1, load, pretrain
     from gpt1.text.tokenizer import Tokenizer
@@ -43,6 +50,16 @@ _HOME = {
     "load": "gpt1.pipeline",
     "pretrain": "gpt1.pipeline",
     "read_texts": "gpt1.data.tables",
+    **dict.fromkeys(
+        (
+            "EntailmentClassifier",
+            "MultipleChoiceClassifier",
+            "SimilarityClassifier",
+            "SimilarityRegressor",
+            "TextClassifier",
+        ),
+        "gpt1.estimators",
+    ),
     **dict.fromkeys(
         (
             "CheckpointError",
@@ -64,6 +81,8 @@ _HOME = {
 
 __all__ = [  # noqa: RUF022 - the names people use first come first
     "load", "pretrain", "read_texts", "GPT1", "ModelConfig", "Tokenizer", "Transformer",
+    "TextClassifier", "EntailmentClassifier", "SimilarityClassifier", "SimilarityRegressor",
+    "MultipleChoiceClassifier",
     "CheckpointError", "ConfigError", "ContextError", "CorruptError", "DataError", "GPT1Error",
     "HubError", "InputError", "StorageError", "TokenizerError", "TrainingError", "UsageError",
     "__version__",

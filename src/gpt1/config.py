@@ -168,7 +168,7 @@ class TaskConfig(Settings):
     n_transfer: int | None = Field(None, ge=-1, le=256)
     """Pre-trained blocks that are kept, the rest is drawn anew; None: all; -1: embeddings too are
     random."""
-    class_weight: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "none"
+    class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = None
     """What an example of each class counts; balanced: all classes the same in sum."""
     embeddings: Literal["two", "one"] = "two"
     """one: as released, tokens and positions are one matrix: dropout on it before the look-up,

@@ -32,7 +32,9 @@ def evaluate(
             "perplexity, whatever the model was taught.",
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Of a data set: dev, test, ...")] = "dev",
+    split: Annotated[
+        str | None, typer.Option(help="Of a data set: dev (the default), test, ...")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")] = None,
     page: Annotated[
         Path | None,
@@ -52,6 +54,11 @@ def evaluate(
     named = None if task is None else task_named(task)
     if page is not None and page.suffix.lower() != ".html":
         raise ConfigError(f"--page is {page}; the page's name ends in .html. Give such a name.")
+    if split is not None and (named is None or named.data is None):
+        raise ConfigError(
+            f"--split is {split}; it is of a data set that --task names, e.g. --task sst2. Leave "
+            f"it out."
+        )
     taught = _has_task(model) and not (named is not None and named.kind is None)
     if not taught:
         wanted = {"--columns": columns, "--page": page, "--task": named and named.kind and task}
@@ -69,7 +76,7 @@ def evaluate(
             f"--column is for texts; {model} was fine-tuned on a task. Name its columns with "
             f"--columns, e.g. --columns label=Stars, or add --task lm for perplexity."
         )
-    _task(model, files, columns, named, split, limit, page, json)
+    _task(model, files, columns, named, split or "dev", limit, page, json)
 
 
 def _has_task(model: str) -> bool:
@@ -129,6 +136,7 @@ def _task(
     from dataclasses import asdict
 
     from gpt1.cli.progress import Progress
+    from gpt1.cli.task_files import cut_note
     from gpt1.evaluation import tasks
     from gpt1.pipeline import Predictor
     from gpt1.storage import json_bytes
@@ -145,12 +153,15 @@ def _task(
                 "evaluating", f"{done:,} of {total:,} rows", done, total
             ),
         )
-    print(account, file=sys.stderr)
-    _notes(found)
+    if found.cut:
+        print(cut_note(found.cut), file=sys.stderr)
+    print(
+        "whether training held some of these rows is not known here; gpt1 finetune --valid checks",
+        file=sys.stderr,
+    )
     title = f"{model} on {of}"
-    account_json = asdict(account)
     if json:
-        values = {"model": model, "data": of, **found.to_json(), "accounting": account_json}
+        values = {"model": model, "data": of, **found.to_json(), "accounting": asdict(account)}
         print(json_bytes(values).decode(), end="")
     else:
         _print(title, found)
@@ -178,7 +189,7 @@ def _rows(
                 f"other files out."
             )
         rows = data.load(files[0], split, limit)
-        print("\n".join(str(rows).splitlines()[1:]) or "", end="", file=sys.stderr)
+        print(rows, file=sys.stderr)
         if any(example.label is None for example in rows.examples):
             raise DataError(
                 f"{data.title} {split} has no labels, so nothing can be measured on it. Take "
@@ -200,23 +211,9 @@ def _rows(
         task=fixed,
         limit=limit,
     )
-    if table.conflicts.conflicts or table.conflicts.duplicates:
-        print(table.conflicts, file=sys.stderr)
+    print(table, file=sys.stderr)
     name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
     return table.usable, table.places, table.accounting, (task.metric,), name
-
-
-def _notes(found: TaskEvaluation) -> None:
-    if found.cut:
-        print(
-            f"{found.cut:,} are longer than the model's window and were cut "
-            f"(docs/tasks.md says how)",
-            file=sys.stderr,
-        )
-    print(
-        "whether training held some of these rows is not known here; gpt1 finetune --valid checks",
-        file=sys.stderr,
-    )
 
 
 def _print(title: str, found: TaskEvaluation) -> None:

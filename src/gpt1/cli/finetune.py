@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,11 +94,12 @@ def finetune(
     if is_first():  # under torchrun each process comes here
         print(out / "model")
         if named.kind is not None:
-            again = f" --task {named.data.name}" if named.data else ""
+            run, rows = shlex.quote(str(out)), "TEST.csv"
+            if named.data:
+                rows = f"FOLDER --task {named.data.name} --split test"
             print(
-                f"next: gpt1 predict {out} NEW.csv    labels for new rows\n"
-                f"      gpt1 evaluate {out} {'FOLDER' if again else 'TEST.csv'}{again}    figures, "
-                f"and a page with the errors",
+                f"next: gpt1 predict {run} NEW.csv    labels for new rows\n"
+                f"      gpt1 evaluate {run} {rows}    figures, and a page with the errors",
                 file=sys.stderr,
             )
 
@@ -218,6 +220,7 @@ def _learn_task(
 ) -> None:
     import gpt1
     from gpt1.config import load_run
+    from gpt1.errors import ConfigError
     from gpt1.evaluation.metrics import METRICS
     from gpt1.tasks.tables import hold_out
     from gpt1.training import supervised
@@ -229,6 +232,12 @@ def _learn_task(
         file=config,
         overrides=common["overrides"],
     )
+    own_rows = data is not None or given.valid is not None
+    if own_rows and any(o.startswith("data.valid_share") for o in common["overrides"]):
+        raise ConfigError(
+            f"data.valid_share is set, and {'the dev split' if data else '--valid'} is what "
+            f"validates. Leave one of them out."
+        )
     validation: list[Example] | None
     if data is not None:
         task, rows, validation = given.data_set(data)

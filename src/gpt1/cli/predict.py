@@ -33,7 +33,7 @@ def predict(
 
     from gpt1 import storage
     from gpt1.cli.progress import Progress
-    from gpt1.cli.task_files import columns_given, read_table
+    from gpt1.cli.task_files import columns_given, cut_note, read_table
     from gpt1.errors import ConfigError
     from gpt1.pipeline import Predictor
 
@@ -48,6 +48,7 @@ def predict(
     table = read_table(
         task.kind, file, predictor.tokenizer, columns=named, task=task, labelled=False
     )
+    print(table.accounting, file=sys.stderr)
     encoded = predictor.encode(table.usable)
     with Progress() as shown:
         probabilities = predictor.score(
@@ -58,15 +59,11 @@ def predict(
         )
     usable = [example is not None for example in table.examples]
     rows = list(_rows(task, usable, probabilities, predictor.decide(probabilities)))
-    print(table.accounting, file=sys.stderr)
     if encoded.cut:
-        print(
-            f"{encoded.cut:,} are longer than the model's window and were cut "
-            f"(docs/tasks.md says how)",
-            file=sys.stderr,
-        )
+        print(cut_note(encoded.cut), file=sys.stderr)
     if missing := usable.count(False):
-        print(f"{missing:,} rows could not be used; their label is empty", file=sys.stderr)
+        what = "row" if missing == 1 else "rows"
+        print(f"{missing:,} {what} could not be used and got no label", file=sys.stderr)
     if out is not None:
         storage.write_file(out, _csv(task, rows).encode(errors="replace"))
     if json:

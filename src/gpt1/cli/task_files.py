@@ -117,6 +117,12 @@ def _wordless(examples: Sequence[Example], tokenizer: Tokenizer) -> set[str]:
     return {text for text, ids in zip(odd, tokenizer.encode_batch(odd), strict=True) if not ids}
 
 
+def cut_note(cut: int) -> str:
+    """Return what to say of rows longer than the window."""
+    what = "row is" if cut == 1 else "rows are"
+    return f"{cut:,} {what} longer than the model's window and cut (docs/tasks.md says how)"
+
+
 def fit_labels(examples: Sequence[Example], data: DataSet, task: Task) -> list[Example]:
     """Give a data set's examples the labels of a model's task. Raises ConfigError if none fit."""
     own = data.task

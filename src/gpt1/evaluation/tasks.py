@@ -34,7 +34,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class (or answer): precision is None if it is never predicted, recall if it has no row."""
+    """One class or answer: precision is None if never predicted, recall if there is no row."""
 
     name: str
     rows: int
@@ -103,10 +103,11 @@ class TaskEvaluation:
                 label += f" of {self.task.classes[1]}"
             found.append((label, f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}"))
         if self.task.kind == "regression":
-            found.append(("... of the mean score", f"{self.baseline:.4f}", ""))
+            found.append(("the same, always saying the mean", f"{self.baseline:.4f}", ""))
         else:
             what = "answer" if self.task.kind == "choice" else "class"
-            found.append((f"accuracy of the most frequent {what}", f"{self.baseline:.4f}", ""))
+            label = f"accuracy, always saying the most frequent {what}"
+            found.append((label, f"{self.baseline:.4f}", ""))
         if self.calibration_error is not None:
             found.append(("calibration error", f"{self.calibration_error:.4f}", ""))
         return found
@@ -210,7 +211,7 @@ def class_names(task: Task) -> tuple[str, ...]:
     return task.classes or tuple(f"answer_{i}" for i in range(task.answers or 0))
 
 
-def mean_absolute_mistake(gold: ArrayLike, predicted: ArrayLike) -> float:
+def mean_absolute_error(gold: ArrayLike, predicted: ArrayLike) -> float:
     """Return how far off a score is, on average."""
     return float(np.abs(np.asarray(gold) - np.asarray(predicted)).mean())
 

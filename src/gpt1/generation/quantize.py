@@ -129,6 +129,8 @@ def _has_half_linear() -> bool:
 
 def _twin(module: Any, *, half: bool) -> Any:
     """Return a copy of the module tree that shares all tensors, in evaluation mode."""
+    if module is None:  # a model whose task head was taken off
+        return None
     if half and isinstance(module, nn.Linear):
         return _HalfLinear(module.weight, module.bias)
     twin = copy.copy(module)

@@ -6,20 +6,16 @@ so the columns are never to be read as one competition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import Any
-from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gpt1.evaluation.metrics import Interval
 from gpt1.reproduction import intervals, paper
 from gpt1.reproduction.document import ABSENT, Document, Table
 from gpt1.reproduction.grid import Result
-from gpt1.reproduction.paper import FULL, FURTHER, LSTM, NO_AUX, NO_PRETRAINING, SETS, TITLES
+from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, SETS
+from gpt1.reproduction.results import About, Figure, Figures, percent, seed_of, shown, title_of
 from gpt1.tasks.datasets import data_set
 
 ROWS = {
@@ -28,118 +24,6 @@ ROWS = {
     NO_AUX: "without auxiliary LM",
     LSTM: "LSTM, auxiliary LM",
 }
-
-
-@dataclass(frozen=True)
-class About:
-    """The models that were fine-tuned: their names, and how many weights they have."""
-
-    model: str
-    parameters: int
-    lstm: str = ""
-    lstm_parameters: int = 0
-
-    def of(self, variant: str) -> str:
-        """Return the name and the size of a variant's model."""
-        if variant == LSTM:
-            return f"{self.lstm}, {_millions(self.lstm_parameters)}"
-        return f"{self.model}, {_millions(self.parameters)}"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure: a data set or a part of it, a variant, all seeds."""
-
-    data: str
-    variant: str
-    results: tuple[Result, ...]
-    part: str = ""
-
-    @property
-    def name(self) -> str:
-        """The data set, or the part of it, as in paper.TITLES."""
-        return f"{self.data}_{self.part}" if self.part else self.data
-
-    @property
-    def metric(self) -> str:
-        """The paper's metric for it."""
-        return data_set(self.data).task.metric
-
-    @cached_property
-    def rows(self) -> NDArray[np.int64]:
-        """The indices of the rows it is about."""
-        result = self.results[0]
-        if self.part:
-            return np.array(result.parts[self.part], np.int64)
-        return np.arange(len(result.gold))
-
-    @property
-    def gold(self) -> NDArray[np.float64]:
-        """The right answers."""
-        return self.results[0].gold[self.rows]
-
-    @property
-    def predictions(self) -> list[NDArray[np.float64]]:
-        """What was predicted, of each seed."""
-        return [result.predicted[self.rows] for result in self.results]
-
-    def interval(self, metric: str | None = None) -> Interval:
-        """Return the seeds' mean with its bootstrap interval."""
-        chosen = metric or self.metric
-        return intervals.interval(chosen, self.gold, self.predictions, seed=_seed(self.data))
-
-    @property
-    def seeds(self) -> dict[int, float]:
-        """The metric of each seed."""
-        pairs = zip(self.results, self.predictions, strict=True)
-        return {r.cell.seed: intervals.value(self.metric, self.gold, [p]) for r, p in pairs}
-
-    @cached_property
-    def text(self) -> str:
-        """The figure for people: value (interval), and the seeds' range if there are several."""
-        seeds = ""
-        if len(self.results) > 1:
-            values = self.seeds.values()
-            seeds = f"; {len(values)} seeds {_pc(min(values))} to {_pc(max(values))}"
-        return _shown(self.interval(), seeds)
-
-
-class Figures:
-    """All results of whole models, found by data set and variant."""
-
-    def __init__(self, results: Iterable[Result]) -> None:
-        found: dict[tuple[str, str], list[Result]] = {}
-        for result in results:
-            if result.cell.layers is None:
-                found.setdefault((result.cell.data, result.cell.variant), []).append(result)
-        self.all = {
-            (data, variant): Figure(
-                data, variant, tuple(sorted(some, key=lambda result: result.cell.seed))
-            )
-            for (data, variant), some in found.items()
-        }
-
-    @property
-    def variants(self) -> list[str]:
-        """The variants that have a figure, in the paper's order."""
-        return [v for v in paper.VARIANTS if any(variant == v for _, variant in self.all)]
-
-    @property
-    def sets(self) -> list[str]:
-        """The data sets that have a figure, in the paper's order."""
-        known = {data for data, _ in self.all}
-        order = [*SETS, *FURTHER]
-        return [d for d in order if d in known] + sorted(known - set(order))
-
-    def get(self, column: str, variant: str = FULL) -> Figure | None:
-        """Return the figure of a data set, or of a part such as mnli_matched; None without one."""
-        data, _, part = column.partition("_")
-        found = self.all.get((data, variant))
-        if found is None or not part:
-            return found
-        if not all(result.parts.get(part) for result in found.results):
-            return None
-        return Figure(data, variant, found.results, part)
 
 
 def table5(results: Sequence[Result], about: About, lost: Sequence[str] = ()) -> Document:
@@ -223,7 +107,7 @@ def _ablations(
     head = [_head(figures, data) for data in sets]
     note = ""
     if averages:
-        names = "all eight" if len(shared) == len(SETS) else ", ".join(map(_title, shared))
+        names = "all eight" if len(shared) == len(SETS) else ", ".join(map(title_of, shared))
         head.insert(0, "avg")
         note = f"avg: over the data sets that every line of ours has ({names or 'none'})."
     return Table(title, ("", *head), tuple(rows), note)
@@ -233,11 +117,11 @@ def _average(figures: Sequence[Figure]) -> str:
     if not figures:
         return ABSENT
     drawn = [
-        intervals.draws(one.metric, one.gold, one.predictions, seed=_seed(one.data))
+        intervals.draws(one.metric, one.gold, one.predictions, seed=seed_of(one.data))
         for one in figures
     ]
     values = [intervals.value(one.metric, one.gold, one.predictions) for one in figures]
-    return _shown(intervals.between(float(np.mean(values)), np.mean(drawn, axis=0)))
+    return shown(intervals.between(float(np.mean(values)), np.mean(drawn, axis=0)))
 
 
 def _difference(figures: Figures, data: str, other: str) -> dict[str, Any] | None:
@@ -251,7 +135,7 @@ def _difference(figures: Figures, data: str, other: str) -> dict[str, Any] | Non
     sides = [
         [r.predicted for r in figure.results if r.cell.seed in seeds] for figure in (ones, others)
     ]
-    found = intervals.difference(ones.metric, ones.gold, *sides, seed=_seed(data))
+    found = intervals.difference(ones.metric, ones.gold, *sides, seed=seed_of(data))
     printed = [paper.figure(data), paper.figure(data, other)]
     known = [value for value in printed if value is not None]
     return {
@@ -276,7 +160,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> Table:
         head += [f"{minus}: ours", "interval outside 0", "the paper"]
     rows = []
     for data in dict.fromkeys(one["data"] for one in found):
-        cells = [f"{_title(data)} ({paper.METRICS[data_set(data).task.metric]})"]
+        cells = [f"{title_of(data)} ({paper.METRICS[data_set(data).task.metric]})"]
         for other in others:
             one = next((o for o in found if (o["data"], o["without"]) == (data, other)), None)
             if one is None:
@@ -284,7 +168,9 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> Table:
                 continue
             ends = f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f}"
             value = 100 * one["difference"]
-            outside = ("yes, better" if value > 0 else "yes, worse") if one["outside_zero"] else "no"
+            outside = "no"
+            if one["outside_zero"]:
+                outside = "yes, better" if value > 0 else "yes, worse"
             printed = ABSENT if one["paper"] is None else f"{100 * one['paper']:+.1f}"
             cells += [f"{value:+.1f} ({ends})", outside, printed]
         rows.append(tuple(cells))
@@ -305,14 +191,14 @@ def _facts(figures: Figures) -> Table:
         fitted = result.train_figures.get(figure.metric)
         rows.append(
             (
-                _title(data),
+                title_of(data),
                 figure.metric,
                 f"{result.train_rows:,}",
                 f"{paper.TRAIN_ROWS[data]:,}" if data in paper.TRAIN_ROWS else ABSENT,
                 f"{len(figure.gold):,}",
                 result.split,
-                _pc(intervals.baseline(figure.metric, figure.gold)),
-                ABSENT if fitted is None else f"{_pc(fitted)} ({ROWS[figure.variant]})",
+                percent(intervals.baseline(figure.metric, figure.gold)),
+                ABSENT if fitted is None else f"{percent(fitted)} ({ROWS[figure.variant]})",
             )
         )
     head = (
@@ -337,10 +223,10 @@ def _published(one: paper.Published, figures: Figures, about: About) -> Table:
     ]
     found = [figures.get(column) for column in one.columns]
     rows.append((f"ours ({about.of(FULL)})", *(f.text if f else ABSENT for f in found)))
-    head = [column.upper() if column == "glue" else _head(figures, column) for column in one.columns]
-    note = "" if "glue" not in one.columns else (
-        "GLUE is the benchmark server's score over nine data sets; ours has none."
-    )  # fmt: skip
+    head = ["GLUE" if column == "glue" else _head(figures, column) for column in one.columns]
+    note = ""
+    if "glue" in one.columns:
+        note = "GLUE is the benchmark server's score over nine data sets; ours has none."
     return Table(f"Table {one.number}: {one.title}", ("", *head), tuple(rows), note)
 
 
@@ -350,13 +236,11 @@ def _head(figures: Figures, column: str) -> str:
     metric = paper.METRICS[data_set(data).task.metric]
     known = [one for v in figures.variants if (one := figures.get(column, v))]
     if not known:
-        return f"{_title(column)} ({metric})"
+        return f"{title_of(column)} ({metric})"
     result = known[0].results[0]
     against = f" of {paper.TRAIN_ROWS[data]:,}" if data in paper.TRAIN_ROWS else ""
-    return (
-        f"{_title(column)} ({metric}; ours: {result.train_rows:,}{against} training rows, "
-        f"{len(known[0].rows):,} of {result.split})"
-    )
+    rows = f"{result.train_rows:,}{against} rows"
+    return f"{title_of(column)} ({metric}; ours: {rows}, {result.split})"
 
 
 def _values(figures: Figures, about: About, lost: Sequence[str]) -> dict[str, Any]:
@@ -392,31 +276,5 @@ def _values(figures: Figures, about: About, lost: Sequence[str]) -> dict[str, An
     }
 
 
-def _seed(data: str) -> int:
-    """Return the bootstrap's seed: one's own for each data set, the same for all its variants."""
-    return crc32(data.encode())
-
-
-def _title(column: str) -> str:
-    return TITLES.get(column, column)
-
-
-def _pc(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def _shown(found: Interval, more: str = "") -> str:
-    return f"{_pc(found.value)} ({_pc(found.low)} to {_pc(found.high)}{more})"
-
-
 def _printed(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.1f}"
-
-
-def _millions(count: int) -> str:
-    """Write a number of weights.
-
-    >>> _millions(13_989_120), _millions(40_000)
-    ('14.0 M', '0.04 M')
-    """
-    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e6:.2g} M"

@@ -379,6 +379,7 @@ def _count(task: Task, examples: Sequence[Example | None]) -> dict[str, int]:
     counts = Counter(example.label for example in examples if example is not None)
     return {name: counts[i] for i, name in enumerate(names)}
 
+
 def hold_out(
     examples: Sequence[Example], share: float, seed: int, kind: Kind = "classification"
 ) -> tuple[list[Example], list[Example]]:

@@ -142,7 +142,7 @@ def _settle(
 
 def _class_weights(config: RunConfig, task: Task, encoded: Encoded) -> dict[int, float] | None:
     wanted = config.task.class_weight
-    if wanted == "none":
+    if wanted is None:
         return None
     if task.kind not in ("classification", "entailment", "similarity"):
         raise ConfigError(

@@ -77,9 +77,8 @@ def test_one_step_moves_every_part_and_the_folder_gives_the_same_scores(
     np.testing.assert_allclose(scores[None].sum(1), 1, atol=1e-6)
     for found in scores.values():
         np.testing.assert_allclose(found, scores[1], atol=1e-5)
-        assert np.array_equal(
-            predictor.decide(found).round(5), predictor.decide(scores[1]).round(5)
-        )
+        decided = predictor.decide(found), predictor.decide(scores[1])
+        np.testing.assert_allclose(*decided, atol=0 if kind != "regression" else 1e-5)
     other = Predictor(before, predictor.tokenizer, predictor.task).probabilities(data)
     assert np.array_equal(other, scores[None])
 
@@ -98,9 +97,9 @@ def test_the_head_moves_in_one_step(kind: Kind, tmp_path: Path) -> None:
         patch.setattr(loop, "train", keep)
         model, _ = fit(kind, tmp_path, "train.steps=1", "train.keep_best=false")
     assert model.head is not None
-    for start, now in zip(starts, model.head.parameters(), strict=True):
-        # the bias of a choice is the same for every answer: it cancels (spec 4.3.3)
-        assert torch.equal(start, now) == (kind == "choice" and start.dim() == 1)
+    assert not torch.equal(starts[0], model.head.weight)
+    if kind != "choice":  # there the bias is the same for every answer and cancels (spec 4.3.3)
+        assert not torch.equal(starts[1], model.head.bias)
 
 
 @pytest.mark.parametrize("kind", ["similarity", "regression"])
@@ -180,7 +179,7 @@ def test_training_stops_early(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("n", "kept"), [(None, 2), (1, 1), (0, 0), (-1, -1)])
 def test_transfer_keeps_so_many_blocks(n: int | None, kept: int, tmp_path: Path) -> None:
-    overrides = ["train.steps=1", "optimizer.lr=1e-30"]
+    overrides = ["train.steps=1", "optimizer.lr=1e-30", "train.seed=5"]
     if n is not None:
         overrides.append(f"task.n_transfer={n}")
     model, _ = fit("classification", tmp_path, *overrides)
@@ -235,7 +234,7 @@ def test_balanced_classes_weigh_the_same(tmp_path: Path) -> None:
     data = [Example(("the", "dog"), label) for label in (0, 0, 0, 1)]
     encoded = encode(data, worlds.TASKS["entailment"], words, 32)
     for wanted, expected in (
-        ("balanced", {0: 4 / 6, 1: 2.0}), ({"no": 5.0}, {0: 1.0, 1: 5.0}), ("none", None),
+        ("balanced", {0: 4 / 6, 1: 2.0}), ({"no": 5.0}, {0: 1.0, 1: 5.0}), (None, None),
     ):  # fmt: skip
         config = RunConfig.model_validate({"task": {"class_weight": wanted}})
         found = supervised._class_weights(config, worlds.TASKS["entailment"], encoded)

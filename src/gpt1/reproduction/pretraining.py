@@ -1,0 +1,148 @@
+"""Zero-shot scores over pre-training (figure 2, right), with a tiny model pre-trained for it.
+
+Real text, the one training loop, some minutes: enough to see scores leave chance, or stay there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gpt1.data.shards import write_shards
+from gpt1.data.tables import open_texts
+from gpt1.errors import DataError
+from gpt1.evaluation import zero_shot_curves
+from gpt1.evaluation.zero_shot_curves import Point
+from gpt1.evaluation.zero_shot_sets import SETTINGS
+from gpt1.reproduction import paper
+from gpt1.reproduction.document import ABSENT, Document, Table
+from gpt1.reproduction.plan import Report, silent
+from gpt1.storage import MANIFEST
+from gpt1.text.english import without_torch
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training.pretrain import pretrain
+
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""When a model is kept, as shares of the run."""
+SETTINGS_OF_TINY = (
+    f"train.snapshots={list(SHARES)}",
+    "train.batch_size=32",
+    "train.epochs=1",
+    "train.keep_checkpoints=1",
+    "optimizer.lr=1e-3",  # 2.5e-4 is for a width of 768
+)
+TEXTS = 12
+"""Novels that are read: about 1.8 M words."""
+_VOCABULARY = 1024
+
+
+def pretrain_tiny(
+    out: Path | str,
+    data: Path | str,
+    *,
+    texts: int = TEXTS,
+    overrides: Sequence[str] = (),
+    report: Report = silent,
+) -> Path:
+    """Pre-train a tiny model on the first novels of a data folder, and return its run.
+
+    The run is OUT/runs/tiny, its vocabulary and shards OUT/runs/tiny-text; what is there is gone
+    on with. Raises DataError if there are no novels.
+    """
+    place = Path(out) / "runs"
+    shards, run = place / "tiny-text", place / "tiny"
+    if not (shards / MANIFEST).is_file():
+        files = novels(data)
+        report("learning a vocabulary", f"{_VOCABULARY:,} tokens", 0, None)
+        with without_torch(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a small text gives a small vocabulary
+            read = islice(open_texts(files, None, texts), texts)
+            tokenizer = Tokenizer.train(read, _VOCABULARY)
+        report("preparing the text", f"{texts:,} novels", 0, None)
+        write_shards(shards, open_texts(files, None, texts), tokenizer, workers=1)
+    pretrain(
+        shards,
+        valid=None,
+        size="tiny",
+        recipe="pretrain",
+        out=run,
+        resume=(run / "run.json").is_file(),
+        overrides=[*SETTINGS_OF_TINY, *overrides],
+    )
+    return run
+
+
+def novels(data: Path | str) -> list[str]:
+    """Return the files of text to pre-train on. Raises DataError if there are none."""
+    folder = Path(data) / "novels"
+    for pattern in ("train.jsonl*", "train*.txt*", "*.txt"):
+        found = sorted(str(path) for path in folder.glob(pattern))
+        if found:
+            return found
+    raise DataError(
+        f"{folder} has no train.jsonl.gz and no .txt files, and no run is named. Put text there, "
+        f"or give a run with snapshots: --checkpoints RUN."
+    )
+
+
+def figure2_right(curves: Mapping[str, Sequence[Point]], lost: Sequence[str] = ()) -> Document:
+    """Return figure 2, right, of runs (name -> points): picture, tables of values and of scores."""
+    name = "figure2-right"
+    tables = [table for run, points in curves.items() for table in _tables(run, points)]
+    notes = (
+        "Zero-shot scores of models along their pre-training, nothing fine-tuned. The paper's are "
+        f"of {paper.PARAMETERS:,} parameters and 100 epochs of BooksCorpus; ours are of the runs "
+        "named below, another model size and another text, on the sets' dev rows.",
+        "Relative score: 0 is guessing, 1 the best single model of 2018. The paper names no values "
+        "for it; ours are " + "; ".join(
+            f"{data} {100 * one.reference:.1f} ({one.source})" for data, one in SETTINGS.items()
+        ) + ". In brackets: 95 % bootstrap intervals over rows. Read off the paper's chart by a "
+        "third party, its relative scores end at 0.68 (sentiment), 0.55 (Winograd), 0.43 "
+        "(acceptability), 0.25 (question answering).",
+    )  # fmt: skip
+    values: dict[str, Any] = zero_shot_curves.as_json(curves)
+    return Document(
+        name,
+        "Figure 2, right, anew: zero-shot scores over pre-training",
+        (*notes, *lost),
+        tuple(tables),
+        {f"{name}.png": _picture(curves)} if any(curves.values()) else {},
+        {"lost": list(lost), **values},
+    )
+
+
+def _picture(curves: Mapping[str, Sequence[Point]]) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "curves.png"
+        zero_shot_curves.write_curves(path, curves)
+        return path.read_bytes()
+
+
+def _tables(run: str, points: Sequence[Point]) -> list[Table]:
+    names = list(dict.fromkeys(result.data for point in points for result in point.results))
+    values, relative = [], []
+    for point in points:
+        found = {result.data: result for result in point.results}
+        values.append((f"{point.step:,}", *(_value(found.get(name)) for name in names)))
+        relative.append(
+            (
+                f"{point.step:,}",
+                *(f"{found[n].normalised:.2f}" if n in found else ABSENT for n in names),
+            )
+        )
+    head = ("updates", *(f"{n} ({paper.METRICS[SETTINGS[n].metric]}, %)" for n in names))
+    guessing = ("guessing", *(f"{100 * SETTINGS[name].random:.1f}" for name in names))
+    return [
+        Table(f"{run}: values", head, (*values, guessing)),
+        Table(f"{run}: relative scores", ("updates", *names), tuple(relative)),
+    ]
+
+
+def _value(result: Any) -> str:
+    if result is None:
+        return ABSENT
+    return f"{100 * result.value:.1f} ({100 * result.low:.1f} to {100 * result.high:.1f})"
