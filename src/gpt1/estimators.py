@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import math
 import numbers
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -82,11 +84,19 @@ _SETTINGS = {
     "lm_coef": "task.lm_coef",
     "n_iter_no_change": "train.patience",
     "random_state": "train.seed",
-    "class_weight": "task.class_weight",
     "device": "train.device",
 }
 """What parameters set in a run's configuration."""
 _NEVER = 10**9
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Parameters as settings of a run; `task` is a list of overrides."""
+
+    train: dict[str, Any]
+    optimizer: dict[str, Any]
+    task: list[str]
 
 
 class _Estimator(BaseEstimator):  # type: ignore[misc]
@@ -144,8 +154,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         with contextlib.ExitStack() as stack:
             stack.enter_context(_own_generators())
             model, tokenizer = self._start()
-            sections = self._sections(task)
-            config = self._resolve(model, sections)
+            given = self._given(task)
+            config = self._resolve(model, given)
             seed = config.train.seed
             words = tokenizer.with_words(config.data.words or tokenizer.words)
             words.add_tokens(SPECIAL)
@@ -166,9 +176,10 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                     metric=METRICS[task.metric],
                     out=out,
                     recipe=self.recipe,
-                    overrides=self.settings,
+                    overrides=[*given.task, *self.settings],
                     quiet=not self.verbose,
-                    **sections,
+                    train=given.train,
+                    optimizer=given.optimizer,
                 )
             history = [
                 {name.removeprefix("valid_"): value for name, value in line.items()}
@@ -307,25 +318,29 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         gpt = load(self.model, device="cpu", dtype="float32")
         return gpt.model, gpt.tokenizer
 
-    def _sections(self, task: Task) -> dict[str, dict[str, Any]]:
-        """Return what the parameters say, as sections of the configuration."""
-        values = {name: _item(getattr(self, name, None)) for name in _SETTINGS}
-        values["random_state"] = _draw_seed(self.random_state)
-        values["class_weight"] = self._class_weight(task)
-        if not self.early_stopping:
-            values["n_iter_no_change"] = None
-        sections: dict[str, dict[str, Any]] = {}
-        for name, value in values.items():
-            section, _, field = _SETTINGS[name].partition(".")
-            sections.setdefault(section, {})[field] = value
+    def _given(self, task: Task) -> _Given:
+        """Return what the parameters say, in the words of the configuration."""
+        train = {
+            "epochs": _item(self.epochs),
+            "batch_size": _item(self.batch_size),
+            "seed": _draw_seed(self.random_state),
+            "device": self.device,
+            "patience": _item(self.n_iter_no_change) if self.early_stopping else None,
+        }
         if self.run is None:  # nobody will resume it
-            sections["train"] |= {"save_every": _NEVER, "keep_checkpoints": 1}
-        return sections
+            train |= {"save_every": _NEVER, "keep_checkpoints": 1}
+        lines = [] if self.lm_coef is None else [f"task.lm_coef={_item(self.lm_coef)}"]
+        weight = self._class_weight(task)
+        if isinstance(weight, dict):
+            weight = "{" + ", ".join(f"{_toml(name)} = {w}" for name, w in weight.items()) + "}"
+        if weight is not None:
+            lines.append(f"task.class_weight={weight}")
+        return _Given(train, {"lr": _item(self.learning_rate)}, lines)
 
     def _class_weight(self, task: Task) -> Any:
         return None
 
-    def _resolve(self, model: Model, sections: Mapping[str, dict[str, Any]]) -> RunConfig:
+    def _resolve(self, model: Model, given: _Given) -> RunConfig:
         """Return the configuration of the run. Raises ConfigError in the parameters' names."""
         if isinstance(self.settings, str) or not all(isinstance(s, str) for s in self.settings):
             raise ConfigError(
@@ -351,8 +366,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         try:
             return load_run(
                 recipe=self.recipe or supervised.default_recipe(model.config),
-                overrides=self.settings,
-                **sections,
+                overrides=[*given.task, *self.settings],
+                train=given.train,
+                optimizer=given.optimizer,
             )
         except ConfigError as error:
             message = str(error)
@@ -438,7 +454,8 @@ class _Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return chosen
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
@@ -451,8 +468,8 @@ class _Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         classes, codes = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise InputError(
-                f"all {len(rows):,} labels of y are {classes[0]!s}; a classifier needs at least two "
-                f"classes. Give rows of another one too."
+                f"all {len(rows):,} labels of y are {classes[0]!s}; a classifier needs at least "
+                f"two classes. Give rows of another one too."
             )
         task = Task(self._kind, tuple(map(_name, classes.tolist())))
         return task, codes.tolist(), {"classes_": classes}
@@ -558,7 +575,8 @@ class MultipleChoiceClassifier(ClassifierMixin, _Estimator):  # type: ignore[mis
         Raises InputError for a row that cannot be used or has another number of answers than those
         of fit, NotFittedError before fit.
         """
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return chosen
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each answer, (n, answers)."""
@@ -592,8 +610,8 @@ class MultipleChoiceClassifier(ClassifierMixin, _Estimator):  # type: ignore[mis
         rows, answers = self._read(X), len(self.classes_)
         if len(rows[0]) != answers + 1:
             raise InputError(
-                f"X[0] has {len(rows[0]) - 1} answers; this estimator was fitted to {answers}. Give "
-                f"rows of {answers} answers, or fit another one."
+                f"X[0] has {len(rows[0]) - 1} answers; this estimator was fitted to {answers}. "
+                f"Give rows of {answers} answers, or fit another one."
             )
         return rows
 
@@ -781,11 +799,13 @@ def _labels(y: Any, n: int) -> NDArray[Any]:
     if hasattr(y, "to_numpy"):
         y = y.to_numpy()
     dtype = np.asarray(y).dtype if hasattr(y, "__array__") else None
-    if sorts[0] is str and dtype is not None and dtype.kind in "OT":
+    if dtype is not None and dtype.kind in "OT":
+        dtype = np.dtype(object) if sorts[0] is str else None
+    if dtype == np.dtype(object):
         found = np.empty(n, object)
         found[:] = [str(value) for value in values]
         return found
-    return np.asarray([_item(value) for value in values], None if dtype == object else dtype)
+    return np.asarray([_item(value) for value in values], dtype)
 
 
 def _sort(value: Any, place: str) -> type:
@@ -799,8 +819,8 @@ def _sort(value: Any, place: str) -> type:
     if value is None or value == "" or (isinstance(value, str | float) and value != value):
         raise InputError(f"y[{place[2:-1]}] is {value!r}; every row needs a label. Leave it out.")
     raise InputError(
-        f"{place} is {_short(value)}; a label is a text, a whole number or a bool. For scores, take "
-        f"SimilarityRegressor."
+        f"{place} is {_short(value)}; a label is a text, a whole number or a bool. For scores, "
+        f"take SimilarityRegressor."
     )
 
 
@@ -828,6 +848,11 @@ def _name(label: Any) -> str:
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
     return str(label)
+
+
+def _toml(text: str) -> str:
+    """Return a quoted string of TOML."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _short(value: Any) -> str:

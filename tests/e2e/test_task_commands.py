@@ -1,0 +1,421 @@
+"""gpt1 finetune --task, predict and evaluate: every kind of task, what is told, what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import random
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tiny
+from gpt1 import cli
+from gpt1.checkpoint import folder
+from gpt1.pipeline import Predictor
+from gpt1.tasks.spec import KINDS, Example, Kind
+from gpt1.tasks.tables import hold_out, read_examples
+from gpt1.text.tokenizer import Tokenizer
+
+ROOT = Path(__file__).parents[2]
+FAST = "--model tiny --steps 2 --set train.batch_size=8"
+HEADS: dict[Kind, list[str]] = {
+    "classification": ["text", "label"],
+    "entailment": ["text_a", "text_b", "label"],
+    "similarity": ["text_a", "text_b", "label"],
+    "regression": ["text_a", "text_b", "label"],
+    "choice": ["context", "question", "answer_0", "answer_1", "answer_2", "label"],
+}
+LABELS: dict[Kind, list[str]] = {
+    "classification": ['a, "b"', "naïve", "z"],
+    "entailment": ["yes", "no"],
+    "similarity": ["same", "other"],
+    "regression": [],
+    "choice": ["0", "1", "2"],
+}
+
+
+def gpt1(command: str | Sequence[str]) -> tuple[int, str, str]:
+    """Run a command in this process; return its exit code, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    arguments = shlex.split(command) if isinstance(command, str) else list(command)
+    before, sys.argv = sys.argv, ["gpt1", *arguments]
+    code: Any = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            cli.main()
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        sys.argv = before
+    assert "Traceback" not in err.getvalue()
+    return code, out.getvalue(), err.getvalue()
+
+
+def works(command: str) -> tuple[str, str]:
+    """Run a command that must work; return stdout and stderr."""
+    code, out, err = gpt1(command)
+    assert code == 0, err
+    return out, err
+
+
+def write(path: str | Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+
+
+def invented(kind: Kind, count: int, seed: int) -> list[list[object]]:
+    draw = random.Random(seed)
+
+    def text(most: int) -> str:
+        return " ".join(draw.choice(["the", "dog", "cat", "is", "a", "and"]) for _ in range(
+            draw.randint(2, most)))  # fmt: skip
+
+    rows = []
+    for number in range(count):
+        row: list[object] = [f"{text(9)} {seed} {number}"]
+        row += [text(5) for _ in HEADS[kind][1:-1]]
+        row.append(round(draw.uniform(0, 5), 1) if kind == "regression" else LABELS[kind][
+            number % len(LABELS[kind])])  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a tiny model, files of every kind of task, and a run of each."""
+    place = tmp_path_factory.mktemp("tasks")
+    tiny.write_vocabulary(place / "vocabulary")
+    folder.save(place / "tiny", tiny.model(), Tokenizer.load(place / "vocabulary"))
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        for kind in KINDS:
+            write(f"{kind}.csv", HEADS[kind], invented(kind, 40, 1))
+            write(f"{kind}-test.csv", HEADS[kind], invented(kind, 24, 2))
+            out, err = works(f"finetune {kind}.csv --task {kind} --out {kind} {FAST}")
+            assert out == f"{kind}/model\n"
+            assert "40 rows from 1 file: 40 used, 0 rejected" in err
+            assert "36 examples to train on, 4 to validate, chosen by " in err
+            assert f"gpt1 predict {kind} NEW.csv" in err
+            assert f"gpt1 evaluate {kind} TEST.csv" in err
+        yield place
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def _here(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+# Predicting
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_row_in_gives_one_out_in_order(kind: Kind) -> None:
+    rows = invented(kind, 9, 3)
+    rows[2][0], rows[5][0] = "", "\x01"  # nothing, and nothing that is a word
+    write("new.csv", HEADS[kind][:-1], [row[:-1] for row in rows])
+    out, err = works(f"predict {kind} new.csv")
+    assert "9 rows from 1 file: 7 used, 2 rejected (empty 1, no words 1)" in err
+    assert "2 rows could not be used and got no label" in err
+    assert works(f"predict {kind} new.csv")[0] == out  # to the byte
+    head, *found = csv.reader(io.StringIO(out))
+    predictor = Predictor.load(kind)
+    names = predictor.task.classes or tuple(f"answer_{i}" for i in range(3))
+    if kind == "regression":
+        assert head == ["score"]
+    else:
+        assert head == ["label", *(f"p_{name}" for name in names)]
+    assert len(found) == 9
+    assert [i for i, row in enumerate(found) if not any(row)] == [2, 5]
+    assert all(len(row) == len(head) for row in found)
+    table = read_examples(kind, "new.csv", task=predictor.task, labelled=False)
+    kept = [i for i in range(9) if i not in (2, 5)]
+    wanted = predictor.probabilities([e for i in kept if (e := table.examples[i]) is not None])
+    numbers = np.array([[float(x) for x in found[i][kind != "regression" :]] for i in kept])
+    if kind == "regression":
+        np.testing.assert_allclose(numbers[:, 0], predictor.decide(wanted), atol=1e-5)
+    else:
+        np.testing.assert_allclose(numbers, wanted, atol=1e-5)
+        best = [names[i] if kind != "choice" else str(i) for i in wanted.argmax(1)]
+        assert [found[i][0] for i in kept] == best
+
+    records = json.loads(works(f"predict {kind} new.csv --json")[0])
+    assert len(records) == 9
+    key = head[0]
+    assert [str(r[key]) for r in records if r[key] is not None] == [
+        str(float(found[i][0])) if kind == "regression" else found[i][0] for i in kept
+    ]
+    assert records[2][key] is None
+    if kind != "regression":
+        assert records[2]["probabilities"] is None
+        assert list(records[0]["probabilities"]) == list(names)
+
+
+def test_predictions_go_into_a_file_and_never_over_the_one_that_is_read() -> None:
+    out, _ = works("predict entailment entailment-test.csv --out deep/labels.csv")
+    assert out == "deep/labels.csv\n"
+    written = Path("deep/labels.csv").read_bytes()
+    assert written.decode() == works("predict entailment entailment-test.csv")[0]
+    before = Path("entailment-test.csv").read_bytes()
+    code, out, err = gpt1("predict entailment entailment-test.csv --out ./entailment-test.csv")
+    assert (code, out) == (2, "")
+    assert "which is the file to read" in err
+    assert Path("entailment-test.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("ending", ["tsv", "jsonl"])
+def test_other_forms_of_table_and_other_columns(ending: str) -> None:
+    rows = [["the dog", "a cat"], ["a cat and a dog", "the cat"]]
+    write("plain.csv", ["text_a", "text_b"], rows)
+    if ending == "tsv":
+        lines = ["\t".join(row) for row in [["One", "Two"], *rows]]
+    else:
+        lines = [json.dumps({"One": a, "Two": b, "more": 3}) for a, b in rows]
+    Path(f"named.{ending}").write_text("\n".join(lines) + "\n")
+    out, _ = works(f"predict similarity named.{ending} --columns text_a=One,text_b=Two")
+    assert out == works("predict similarity plain.csv")[0]
+
+
+def test_a_reader_that_has_had_enough_ends_it_quietly() -> None:
+    write("long.csv", ["text"], [["the dog"]] * 3000)
+    done = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m gpt1 predict classification long.csv | head -n 1",
+        shell=True, capture_output=True, timeout=100,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    assert done.stdout.decode() == 'label,"p_a, ""b""",p_naïve,p_z\n'
+    assert b"Traceback" not in done.stderr
+    assert b"Broken pipe" not in done.stderr
+
+
+# Measuring
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evaluation_gives_figures_and_a_page_in_the_run(kind: Kind) -> None:
+    out, err = works(f"evaluate {kind} {kind}-test.csv --json")
+    found = json.loads(out)
+    assert (found["rows"], found["data"], found["task"]["kind"]) == (24, f"{kind}-test.csv", kind)
+    assert found["accounting"] == {"rows": 24, "used": 24, "rejected": {}, "files": 1}
+    first = {"regression": "pearson"}.get(kind, "accuracy")
+    assert next(iter(found["metrics"])) == first
+    interval = found["metrics"][first]
+    assert interval["low"] <= interval["value"] <= interval["high"]
+    assert f"the most confident errors: {kind}/evaluation.html" in err
+    assert "is not known here" in err
+    text = Path(kind, "evaluation.html").read_text("utf-8")
+    assert f"{kind} on {kind}-test.csv" in text
+    shown, _ = works(f"evaluate {kind}/model {kind}-test.csv --page elsewhere.html")
+    assert f"{interval['value']:.4f}" in shown
+    assert "24 rows" in shown
+    assert Path("elsewhere.html").read_text("utf-8").count("<svg") == 1
+    if kind != "regression":
+        predicted = csv.DictReader(io.StringIO(works(f"predict {kind} {kind}-test.csv")[0]))
+        gold = csv.DictReader(open(f"{kind}-test.csv", encoding="utf-8"))  # noqa: SIM115
+        right = [a["label"] == b["label"] for a, b in zip(predicted, gold, strict=True)]
+        assert interval["value"] == sum(right) / 24
+        assert f"{LABELS[kind][0]}" in shown or kind == "choice"
+
+
+def test_a_model_outside_a_run_gets_a_page_only_when_asked() -> None:
+    Predictor.load("entailment").save("alone")
+    _, err = works("evaluate alone entailment-test.csv entailment.csv --limit 30")
+    assert "--page FILE.html writes a page" in err
+    assert "64 rows from 2 files: 30 used, 34 rejected (outside the sample of 30 34)" in err
+    assert not list(Path("alone").glob("*.html"))
+
+
+def test_perplexity_is_still_what_a_language_model_gives() -> None:
+    plain, err = works("evaluate tiny classification.csv --column text --json")
+    assert err == "40 rows from 1 file: 40 used, 0 rejected\n"
+    assert set(json.loads(plain)) >= {"loss", "perplexity", "bits_per_byte"}
+    out, _ = works("evaluate classification classification.csv --column text --task lm")
+    assert re.fullmatch(r"loss .*\nperplexity .*\nbits per byte .*\n", out)
+
+
+def test_a_regression_is_measured_beyond_the_scores_it_was_taught() -> None:
+    write("wide.csv", HEADS["regression"], [["the dog", "a cat", 90], ["the", "dog and", -3.5]])
+    found = json.loads(works("evaluate regression wide.csv --json")[0])
+    assert found["metrics"]["mean_absolute_error"]["value"] > 40
+
+
+# Training
+
+
+def test_conflicts_duplicates_and_classes_are_told() -> None:
+    rows = [["the dog", "x"], ["the dog", "y"], ["a cat", "x"], ["a cat", "x"], ["", "x"],
+            ["and", ""], ["\x01", "y"], ["is it", "y"]]  # fmt: skip
+    write("odd.csv", ["Text", "Label"], rows)
+    _, err = works(
+        f"finetune odd.csv --task classification --columns text=Text,label=Label --out odd {FAST}"
+    )
+    assert "8 rows from 1 file: 5 used, 3 rejected (empty 1, no label 1, no words 1)" in err
+    assert "x 3, y 2" in err
+    assert "1 row repeat an earlier one, 1 with another label (all are kept)" in err
+    assert "odd.csv:3 says 'y', odd.csv:2 'x': 'the dog'" in err
+
+
+def test_equal_texts_are_never_on_both_sides_of_the_split() -> None:
+    draw = random.Random(0)
+    texts = [f"text {draw.randrange(30)}" for _ in range(200)]
+    examples = [Example((text.upper() if draw.random() < 0.5 else f" {text}",)) for text in texts]
+    pairs = [Example(tuple(draw.sample(["a", "b", "c", "d", "e"], 2))) for _ in range(200)]
+    for kind, rows in (("classification", examples), ("similarity", pairs)):
+        training, validation = hold_out(rows, 0.2, 0, kind)  # type: ignore[arg-type]
+        assert len(training) + len(validation) == 200
+
+        def keys(part: list[Example]) -> set[frozenset[str]]:
+            return {frozenset(text.strip().lower() for text in e.texts) for e in part}
+
+        assert not keys(training) & keys(validation)
+        assert validation
+        assert hold_out(rows, 0.2, 0, kind) == (training, validation)  # type: ignore[arg-type]
+        assert hold_out(rows, 0.2, 1, kind)[1] != validation  # type: ignore[arg-type]
+    assert hold_out(examples, 0.0, 0) == (examples, [])
+
+
+def test_rows_of_training_among_those_to_validate_are_refused_unless_allowed() -> None:
+    rows = invented("similarity", 6, 5)
+    rows[1] = [*reversed(invented("similarity", 40, 1)[7][:2]), "same"]
+    rows[1][0] = str(rows[1][0]).upper()  # the other way round, in capitals: the same
+    write("leaking.csv", HEADS["similarity"], rows)
+    train = f"finetune similarity.csv --task similarity --valid leaking.csv {FAST}"
+    code, out, err = gpt1(f"{train} --out refused")
+    assert (code, out) == (2, "")
+    assert "1 of 6 rows of leaking.csv are in similarity.csv too (leaking.csv:3)" in err
+    assert not Path("refused").exists()
+    _, err = works(f"{train} --out allowed --allow-leakage")
+    assert "leaking.csv against similarity.csv: of 6 test rows 1 occur in training" in err
+    assert "40 examples to train on, 6 to validate" in err
+
+
+def test_scores_to_validate_may_lie_beyond_those_to_train_on() -> None:
+    write("wider.csv", HEADS["regression"], [["the dog", "a cat", 7], ["the", "dog and", -1]])
+    works(f"finetune regression.csv --task regression --valid wider.csv --out wider {FAST}")
+    assert Predictor.load("wider").task.scale == (-1.0, 7.0)
+
+
+def test_a_finished_run_can_be_resumed_and_a_new_one_not_put_over_it() -> None:
+    command = f"finetune choice.csv --task choice --out choice {FAST}"
+    code, _, err = gpt1(command)
+    assert (code, "already in choice" in err) == (1, True)
+    out, err = works(f"{command} --resume")
+    assert out == "choice/model\n"
+    assert "already finished" in err
+
+
+def test_a_data_set_of_the_paper_by_its_name() -> None:
+    place = Path("glue/sst2")
+    place.mkdir(parents=True)
+    texts = ["the dog is a dog", "a cat and a cat", "it is the cat", "and the dog"]
+    for split, count in (("train", 20), ("dev", 8)):
+        lines = [f"{texts[i % 4]} {split} {i}\t{i % 2}" for i in range(count)]
+        (place / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
+    (place / "test.tsv").write_text("index\tsentence\n0\tthe dog\n1\ta cat\n")
+    _, err = works(f"finetune glue --task SST-2 --out sst2 --limit 16 {FAST}")
+    assert "16 examples to train on, 8 to validate, chosen by accuracy" in err
+    assert "dev against train: of 8 test rows 0 occur in training" in err
+    assert "--task sst2 --split test" in err
+    found = json.loads(works("evaluate sst2 glue --task sst2 --json")[0])
+    assert (found["rows"], found["data"]) == (8, "SST-2 dev")
+    for command, words in [
+        ("evaluate sst2 glue --task sst2 --split test", "SST-2 test has no labels"),
+        ("evaluate sst2 glue --task sst2 --split middle", "no split 'middle'"),
+        ("evaluate classification glue --task sst2", "the classes negative, positive"),
+        ("evaluate sst2 glue --task sst2 --columns text=x", "leave --columns"),
+        (f"finetune glue --task sst2 --valid x.csv --out n {FAST}", "has its own dev split"),
+        (f"finetune glue --task sst2 --set data.valid_share=0.3 --out n {FAST}", "the dev split"),
+    ]:
+        code, out, err = gpt1(command)
+        assert (code, out) == (2, ""), command
+        assert words in err
+
+
+CASES = [
+    ("finetune x.csv --out n --task poem", 2, "the task 'poem' is not one of lm, classification"),
+    ("finetune x.csv --out n --task classificaton", 2, "Did you mean classification?"),
+    ("finetune x.csv --out n --task sst22", 2, "Did you mean sst2?"),
+    ("finetune x.csv --out n --task choice --column text", 2, "--column is for --task lm"),
+    ("finetune x.csv --out n --task choice --prefix J", 2, "--prefix is for --task lm"),
+    ("finetune x.csv --out n --columns text=a", 2, "--columns is for --task classification"),
+    ("finetune x.csv --out n --valid y.csv", 2, "--valid is for --task classification"),
+    ("finetune x.csv --out n --allow-leakage", 2, "--allow-leakage is for --task"),
+    (f"finetune x.csv --out n --task choice {FAST}", 2, "no file x.csv"),
+    (f"finetune choice.csv --out n --task classification {FAST}", 2, "--columns text=context"),
+    (f"finetune choice.csv --out n --task choice --columns text {FAST}", 2, "pairs with commas"),
+    (f"finetune choice.csv --out n --task choice --columns a=b,a=c {FAST}", 2, "'a' twice"),
+    (f"finetune choice.csv --out n --task choice --columns text=x {FAST}", 2, "names 'text'"),
+    (f"finetune choice.csv --out n --task choice {FAST} --recipe smal", 2, "Did you mean 'small'"),
+    (f"finetune choice.csv --out n --task choice {FAST} --recipe jokes", 2, "data."),
+    (f"finetune choice.csv --out n --task choice {FAST} --valid choice.csv", 2, "40 of 40 rows"),
+    (f"finetune choice.csv --out n --task choice {FAST} --valid x.csv", 2, "no file x.csv"),
+    (
+        f"finetune entailment.csv --out n --task entailment {FAST} --valid entailment-test.csv "
+        "--set data.valid_share=0.2",
+        2, "data.valid_share is set, and --valid",
+    ),
+    ("predict tiny choice.csv", 1, "gpt1 finetune --task"),
+    ("predict choice x.csv", 2, "no file x.csv"),
+    ("predict choice entailment.csv", 2, "choice takes context"),
+    ("predict choice choice.csv --out labels.txt", 2, "ends in .csv"),
+    ("predict nowhere choice.csv", 1, "there is no such folder"),
+    ("evaluate choice choice.csv --page p.txt", 2, "ends in .html"),
+    ("evaluate choice choice.csv --column text", 2, "--columns label=Stars, or add --task lm"),
+    ("evaluate choice choice.csv --task entailment", 2, "the model was fine-tuned on choice"),
+    ("evaluate choice choice.csv --split dev", 2, "--split is dev"),
+    ("evaluate choice entailment.csv", 2, "choice takes context"),
+    ("evaluate entailment similarity.csv", 2, "the task's classes are no, yes"),
+    ("evaluate tiny choice.csv --columns text=context", 2, "was not fine-tuned on a task"),
+    ("evaluate tiny choice.csv --page p.html", 2, "was not fine-tuned on a task"),
+    ("evaluate choice choice.csv --task lm --columns text=context", 2, "is measured as lm"),
+    ("evaluate nowhere choice.csv", 1, "there is no such folder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "code", "words"), CASES, ids=[case[0] for case in CASES])
+def test_what_cannot_be_is_refused_in_words(command: str, code: int, words: str) -> None:
+    found, out, err = gpt1(command)
+    assert (found, out) == (code, ""), err
+    assert words in " ".join(err.split())
+    assert not Path("n").exists()
+
+
+# docs/tasks.md
+
+
+def test_the_commands_of_the_page_run_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/tasks.md").read_text("utf-8")
+    files = re.findall(r"`([\w.-]+)`[^\n`]*:\n\n```csv\n(.*?)^```$", page, re.M | re.S)
+    assert len(files) == page.count("```csv") >= 3
+    for name, text in files:
+        Path(name).write_text(text)
+    commands = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("gpt1 ")
+    ]
+    assert len(commands) >= 5
+    for command in commands:
+        arguments = shlex.split(command.removeprefix("gpt1 "), comments=True)
+        if arguments[0] == "finetune":  # the page's own length is minutes on a busy machine
+            arguments += ["--set", "train.epochs=1"]
+        code, _, err = gpt1(arguments)
+        assert code == 0, f"{command}\n{err}"
