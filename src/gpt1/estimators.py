@@ -57,7 +57,7 @@ from gpt1.training.history import History
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted
+    from sklearn.utils.validation import check_is_fitted, column_or_1d
 except ImportError as error:
 
     class MissingExtra(GPT1Error, ImportError):
@@ -250,8 +250,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = self._kind in ("entailment", "similarity", "regression")
+        tags.input_tags.two_d_array = False
         tags.target_tags.required = True
         return tags
 
@@ -775,11 +774,14 @@ def _parts(value: Any, place: str, wanted: str) -> tuple[Any, Any]:
 
 def _column(y: Any, n: int) -> list[Any]:
     """Return the labels, one for each of n rows. Raises InputError."""
+    if y is None:
+        raise InputError("fit requires y to be passed, but the target y is None. Give the labels.")
+    if len(getattr(y, "shape", ())) == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
     labels = _listed(y, "y")
     if isinstance(labels[0], list | tuple | np.ndarray):
         raise InputError(
-            f"y[0] is {_short(labels[0])}; it must be one label a row. A column of shape (n, 1) "
-            f"becomes one by y.ravel()."
+            f"y[0] is {_short(labels[0])}; it must be one label for each row, not several."
         )
     if len(labels) != n:
         raise InputError(f"X has {n:,} rows and y {len(labels):,}; give one label for each row.")
@@ -796,8 +798,6 @@ def _labels(y: Any, n: int) -> NDArray[Any]:
                 f"y[{i}] is {_short(values[i])}, y[0] is {_short(values[0])}; all labels must be "
                 f"of one type. Make them all str, for instance."
             )
-    if hasattr(y, "to_numpy"):
-        y = y.to_numpy()
     dtype = np.asarray(y).dtype if hasattr(y, "__array__") else None
     if dtype is not None and dtype.kind in "OT":
         dtype = np.dtype(object) if sorts[0] is str else None
@@ -817,7 +817,7 @@ def _sort(value: Any, place: str) -> type:
     if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
         return float
     if value is None or value == "" or (isinstance(value, str | float) and value != value):
-        raise InputError(f"y[{place[2:-1]}] is {value!r}; every row needs a label. Leave it out.")
+        raise InputError(f"{place} is {value!r}; every row needs a label. Leave it out.")
     raise InputError(
         f"{place} is {_short(value)}; a label is a text, a whole number or a bool. For scores, "
         f"take SimilarityRegressor."

@@ -225,8 +225,9 @@ def test_evaluation_gives_figures_and_a_page_in_the_run(kind: Kind) -> None:
     assert Path("elsewhere.html").read_text("utf-8").count("<svg") == 1
     if kind != "regression":
         predicted = csv.DictReader(io.StringIO(works(f"predict {kind} {kind}-test.csv")[0]))
-        gold = csv.DictReader(open(f"{kind}-test.csv", encoding="utf-8"))  # noqa: SIM115
-        right = [a["label"] == b["label"] for a, b in zip(predicted, gold, strict=True)]
+        with open(f"{kind}-test.csv", encoding="utf-8", newline="") as file:
+            gold = [row["label"] for row in csv.DictReader(file)]
+        right = [row["label"] == label for row, label in zip(predicted, gold, strict=True)]
         assert interval["value"] == sum(right) / 24
         assert f"{LABELS[kind][0]}" in shown or kind == "choice"
 

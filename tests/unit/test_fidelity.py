@@ -45,7 +45,7 @@ def test_every_setting_that_the_page_names_is_there() -> None:
     from gpt1.config import RunConfig
 
     fields = RunConfig.model_fields
-    named = re.findall(r"`((?:model|optimizer|schedule|data|train)\.\w+)[=` ]", FIDELITY)
+    named = re.findall(r"`((?:model|optimizer|schedule|data|train|task)\.\w+)[=` ]", FIDELITY)
     assert len(named) >= 10
     for setting in named:
         section, _, field = setting.partition(".")

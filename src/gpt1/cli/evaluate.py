@@ -23,7 +23,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A name, a folder or a repository.")],
     files: Annotated[list[str], typer.Argument(help="txt, jsonl, csv, tsv, parquet, hub:...")],
     column: Annotated[str | None, typer.Option(help="lm: the column with the text.")] = None,
-    columns: Annotated[str | None, typer.Option(help=f"Tasks: {COLUMNS.lower()}")] = None,
+    columns: Annotated[str | None, typer.Option(help=f"Tasks: {COLUMNS}")] = None,
     task: Annotated[
         str | None,
         typer.Option(

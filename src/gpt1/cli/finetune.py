@@ -36,7 +36,7 @@ def finetune(
     ] = "lm",
     column: Annotated[str | None, typer.Option(help="lm: the column of the texts.")] = None,
     prefix: Annotated[str | None, typer.Option(help="lm: put before every text.")] = None,
-    columns: Annotated[str | None, typer.Option(help=f"Tasks: {COLUMNS.lower()}")] = None,
+    columns: Annotated[str | None, typer.Option(help=f"Tasks: {COLUMNS}")] = None,
     valid: Annotated[
         str | None, typer.Option(help="Tasks: rows to validate on; else some are held out.")
     ] = None,

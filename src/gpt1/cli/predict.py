@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def predict(
     model: Annotated[str, typer.Argument(help="A run of gpt1 finetune --task, or its model.")],
     file: Annotated[str, typer.Argument(help="csv, tsv, jsonl, parquet (.gz too), or hub:...")],
-    columns: Annotated[str | None, typer.Option(help=COLUMNS)] = None,
+    columns: Annotated[str | None, typer.Option(help=f"Tells {COLUMNS}")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the csv into this file; else to stdout.")
     ] = None,

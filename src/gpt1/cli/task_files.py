@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from gpt1.text.tokenizer import Tokenizer
 
 LM = "lm"
-COLUMNS = "Which column is which, e.g. text=Review,label=Stars."
+COLUMNS = "which column is which, e.g. text=Review,label=Stars."
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ def task_named(name: str) -> Named:
             return Named(kind)
     try:
         data = data_set(name)
-    except ConfigError as error:
-        nearest = str(error).rpartition(".")[0].partition(" Did you mean ")[2]
+    except ConfigError:
+        close = difflib.get_close_matches(name.lower(), [LM, *KINDS, *DATA_SETS], n=1)
         raise ConfigError(
             f"the task {name!r} is not one of {LM}, {', '.join(KINDS)}, nor a data set of the "
-            f"paper ({', '.join(DATA_SETS)})." + (f" Did you mean {nearest}?" if nearest else "")
+            f"paper ({', '.join(DATA_SETS)})." + (f" Did you mean {close[0]}?" if close else "")
         ) from None
     return Named(data.task.kind, data)
 
