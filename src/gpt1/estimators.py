@@ -150,7 +150,10 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         examples = [Example(row, label) for row, label in zip(rows, gold, strict=True)]
         conflicts = _conflicts(examples, self._kind)
         if conflicts and self.verbose:
-            _note(f"{conflicts:,} texts occur with different labels; all are kept")
+            _note(
+                f"{conflicts:,} text{'s occur' if conflicts > 1 else ' occurs'} with different "
+                f"labels; all are kept"
+            )
         with contextlib.ExitStack() as stack:
             stack.enter_context(_own_generators())
             model, tokenizer = self._start()
@@ -453,7 +456,8 @@ class _Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        decided = self.predict_proba(X).argmax(1)
+        chosen: NDArray[Any] = self.classes_[decided]
         return chosen
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -467,8 +471,8 @@ class _Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         classes, codes = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise InputError(
-                f"all {len(rows):,} labels of y are {classes[0]!s}; a classifier needs at least "
-                f"two classes. Give rows of another one too."
+                f"y has one class, {classes[0]!s}, in all {len(rows):,} rows; a classifier needs "
+                f"at least two. Give rows of another one too."
             )
         task = Task(self._kind, tuple(map(_name, classes.tolist())))
         return task, codes.tolist(), {"classes_": classes}
@@ -574,7 +578,8 @@ class MultipleChoiceClassifier(ClassifierMixin, _Estimator):  # type: ignore[mis
         Raises InputError for a row that cannot be used or has another number of answers than those
         of fit, NotFittedError before fit.
         """
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        decided = self.predict_proba(X).argmax(1)
+        chosen: NDArray[Any] = self.classes_[decided]
         return chosen
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -699,9 +704,11 @@ class SimilarityRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
         scores = [_score(value, f"y[{i}]") for i, value in enumerate(_column(y, len(rows)))]
         if min(scores) == max(scores):
+            count = (
+                "y has one sample" if len(scores) == 1 else f"y has {len(scores):,} equal scores"
+            )
             raise InputError(
-                f"all {len(scores):,} scores of y are {scores[0]:g}; a regression needs scores "
-                f"that differ."
+                f"{count}, {scores[0]:g}; a regression needs scores that differ. Give others too."
             )
         low = min(scores) if self.low is None else _score(self.low, "low")
         high = max(scores) if self.high is None else _score(self.high, "high")
@@ -816,10 +823,12 @@ def _sort(value: Any, place: str) -> type:
         return bool
     if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
         return float
-    if value is None or value == "" or (isinstance(value, str | float) and value != value):
+    missing = value is None or repr(value) in ("''", "nan", "<NA>", "NaT")
+    if missing:
         raise InputError(f"{place} is {value!r}; every row needs a label. Leave it out.")
+    what = f"{_short(value)}, a continuous value" if isinstance(value, float) else _short(value)
     raise InputError(
-        f"{place} is {_short(value)}; a label is a text, a whole number or a bool. For scores, "
+        f"{place} is {what}; a label is a text, a whole number or a bool. For scores, "
         f"take SimilarityRegressor."
     )
 

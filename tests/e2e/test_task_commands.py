@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,12 @@ def invented(kind: Kind, count: int, seed: int) -> list[list[object]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny model, files of every kind of task, and a run of each."""
     place = tmp_path_factory.mktemp("tasks")
     tiny.write_vocabulary(place / "vocabulary")
     folder.save(place / "tiny", tiny.model(), Tokenizer.load(place / "vocabulary"))
-    before = Path.cwd()
-    os.chdir(place)
-    try:
+    with contextlib.chdir(place):
         for kind in KINDS:
             write(f"{kind}.csv", HEADS[kind], invented(kind, 40, 1))
             write(f"{kind}-test.csv", HEADS[kind], invented(kind, 24, 2))
@@ -109,9 +107,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             assert "36 examples to train on, 4 to validate, chosen by " in err
             assert f"gpt1 predict {kind} NEW.csv" in err
             assert f"gpt1 evaluate {kind} TEST.csv" in err
-        yield place
-    finally:
-        os.chdir(before)
+    return place
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": "Label new rows with a fine-tuned model.",
     "evaluate": "Measure a model: a task's metrics, or perplexity on a text.",
     "zero-shot": "Measure the paper's zero-shot heuristics.",
+    "reproduce": "Run the paper's tables and figures anew.",
     "compare": "Put two runs side by side.",
     "pull": "Fetch a model from the hub.",
     "convert": "Convert a foreign .bin file safely.",

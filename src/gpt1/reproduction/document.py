@@ -13,6 +13,7 @@ from gpt1 import storage
 from gpt1.training import report
 
 ABSENT = "-"
+_MANY = 4  # columns that fit the width of a text
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def page(document: Document) -> bytes:
         parts.append(f"<h2>{escape(table.title)}</h2>")
         if table.note:
             parts.append(f"<p>{escape(table.note)}</p>")
-        body = report.table(table.head, table.rows, "figures")
+        kind = "figures wide" if len(table.head) > _MANY else "figures"
+        body = report.table(table.head, table.rows, kind)
         parts.append(f'<div class="scroll">{body}</div>')
     return report.page(document.title, parts)
 

@@ -140,7 +140,7 @@ def _panel(axes: Axes, data: str, points: Sequence[Point], layers: int) -> None:
     )  # fmt: skip
     axes.plot(
         blocks, [100 * point.test.value for point in points], color=_COLOURS["test"],
-        label=f"{first.split} rows ({first.test_rows:,})", **style,
+        label=f"{first.split} rows ({first.test_rows:,}; 95 % interval)", **style,
     )  # fmt: skip
     low, high = ([100 * end for end in ends] for ends in zip(
         *((point.test.low, point.test.high) for point in points), strict=True

@@ -103,7 +103,8 @@ def _ablations(
             ours.insert(0, _average([figures.all[data, variant] for data in shared]))
             theirs.insert(0, _printed(paper.average(variant, shared)))
         rows.append((f"{ROWS[variant]}: ours ({about.of(variant)})", *ours))
-        rows.append((f"{ROWS[variant]}: the paper (116.5 M)", *theirs))
+        if set(theirs) != {ABSENT}:
+            rows.append((f"{ROWS[variant]}: the paper (116.5 M)", *theirs))
     head = [_head(figures, data) for data in sets]
     note = ""
     if averages:

@@ -30,6 +30,11 @@ from gpt1.tasks.spec import KINDS, Example, Kind, Task
 
 LISTED = 10
 """How many conflicts are named."""
+MOST_CLASSES = 1_000
+"""More different labels than this are no classes."""
+MOST_SCORE = 1e30
+"""A score's bound, either way: its square still is a number."""
+_TELLING = 20  # rows: so many with a label each of its own are no accident
 _SINGLE = {"classification": ("text",), "choice": ("context",)}
 _PAIR = ("text_a", "text_b")
 
@@ -235,6 +240,8 @@ class _Reading:
                 return answers
             texts += answers
             question = row.get(self._column("question")) or ""
+            if isinstance(question, str) and question.isspace():
+                question = ""
         for text in texts:
             if fault := text_fault(text):
                 return fault
@@ -291,6 +298,11 @@ def _find_task(kind: Kind, raw: list[str], places: list[str], answers: int | Non
             f"{places[0]}: all {len(raw):,} rows have the label {raw[0]!r}; a task needs at least "
             f"two classes."
         )
+    if fault := classes_fault(len(classes), len(raw)):
+        raise DataError(
+            f"{places[0]}: the label is {raw[0][:40]!r}, and {fault}. Name the right column, "
+            f"--columns label=NAME (Python: columns={{'label': NAME}})."
+        )
     try:
         ordered = sorted(classes, key=lambda text: (_finite(text), text))
     except ValueError:
@@ -298,9 +310,28 @@ def _find_task(kind: Kind, raw: list[str], places: list[str], answers: int | Non
     return Task(kind, tuple(ordered))
 
 
+def classes_fault(classes: int, rows: int) -> str:
+    """Return why labels look like another column's, such as one of free text; "" if they do not.
+
+    >>> classes_fault(2, 40), classes_fault(30, 40), classes_fault(5, 5)
+    ('', '', '')
+    >>> classes_fault(40, 40)
+    'all 40 rows have different labels: that looks like free text, or numbers, and not like classes'
+    """
+    looks = "that looks like free text, or numbers, and not like classes"
+    if classes == rows >= _TELLING:
+        return f"all {rows:,} rows have different labels: {looks}"
+    if classes > MOST_CLASSES:
+        return (
+            f"{rows:,} rows have {classes:,} different labels, {MOST_CLASSES:,} are the most: "
+            f"{looks}"
+        )
+    return ""
+
+
 def _finite(text: str) -> float:
     number = float(text)
-    if not math.isfinite(number):
+    if not math.isfinite(number) or "_" in text:  # Python's own 1_000 is nobody's number
         raise ValueError(text)
     return number
 
@@ -310,6 +341,11 @@ def _score(text: str, place: str, scale: tuple[float, float] | None = None) -> f
         score = _finite(text)
     except ValueError:
         raise DataError(f"{place}: the label is {text[:40]!r}; it must be a number.") from None
+    if abs(score) > MOST_SCORE:
+        raise DataError(
+            f"{place}: the score is {score:g}; it must be between {-MOST_SCORE:g} and "
+            f"{MOST_SCORE:g}. Correct the row."
+        )
     if scale and not scale[0] <= score <= scale[1]:
         raise DataError(
             f"{place}: the score is {score:g}; the task's scale goes from {scale[0]:g} to "

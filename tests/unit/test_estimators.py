@@ -1,0 +1,741 @@
+"""The estimators: what they learn, keep and refuse. scikit-learn's own rules: the file beside."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+import gpt1
+import tiny
+from gpt1 import estimators
+from gpt1.checkpoint import folder
+from gpt1.errors import (
+    CheckpointError,
+    ConfigError,
+    GPT1Error,
+    InputError,
+    Interrupted,
+    TrainingError,
+    UsageError,
+)
+from gpt1.model.build import Model
+from gpt1.pipeline import Predictor
+from gpt1.storage import disk
+from gpt1.tasks.spec import Example
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training import loop, optimizers, start
+
+CLASSES: dict[str, Any] = {
+    "classification": gpt1.TextClassifier,
+    "entailment": gpt1.EntailmentClassifier,
+    "similarity": gpt1.SimilarityClassifier,
+    "regression": gpt1.SimilarityRegressor,
+    "choice": gpt1.MultipleChoiceClassifier,
+}
+PAIRS = ("entailment", "similarity", "regression")
+WORDS = [["dog", "the"], ["cat", "and"]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """Runs without a report, and files that are not flushed: nobody pulls the plug here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start, "write_report", lambda path: None)
+        patch.setattr(disk, "flush", lambda fd: None)
+        patch.setattr(disk, "flush_folder", lambda path: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny model with random weights."""
+    place = tmp_path_factory.mktemp("estimators")
+    tiny.write_vocabulary(place / "words")
+    words = Tokenizer.load(place / "words", words="fast")
+    folder.save(place / "model", tiny.model(initializer_range=0.1), words)
+    return str(place / "model")
+
+
+def rows(kind: str, count: int, seed: int = 0) -> tuple[list[Any], list[Any]]:
+    """Return invented rows whose label a single word of one of two groups gives away."""
+    draw = random.Random(seed)
+
+    def text(group: int) -> str:
+        filling = draw.choices(["is", "a"], k=draw.randint(0, 3))
+        filling.insert(draw.randint(0, len(filling)), draw.choice(WORDS[group]))
+        return " ".join(filling)
+
+    X: list[Any] = []
+    y: list[Any] = []
+    for _ in range(count):
+        g, h, right = draw.randrange(2), draw.randrange(2), draw.randrange(3)
+        pair = (text(g), text(h))
+        X.append(pair[0] if kind == "classification" else pair)
+        if kind == "choice":
+            X[-1] = (pair[0], [text(int(i == right)) for i in range(3)])
+        y.append(
+            {
+                "classification": ["neg", "pos"][g],
+                "entailment": h,  # the order matters
+                "similarity": bool(g or h),  # and here it does not
+                "regression": 2.5 * (g + h),
+                "choice": right,
+            }[kind]
+        )
+    return X, y
+
+
+def make(kind: str, model: Any, *settings: str, **params: Any) -> Any:
+    """Return an estimator that learns quickly."""
+    given = {"batch_size": 8, "learning_rate": 1e-2, "lm_coef": 0, "random_state": 0, **params}
+    return CLASSES[kind](
+        model,
+        **{"verbose": False, "early_stopping": False, "device": "cpu", **given},
+        settings=("task.clf_pdrop=0", "train.dtype=float32", *settings),
+    )
+
+
+def one_step(kind: str, model: Any, *settings: str, **params: Any) -> Any:
+    return make(kind, model, "train.steps=1", *settings, **params)
+
+
+@pytest.fixture(scope="module")
+def learned(model: str) -> Callable[[str], Any]:
+    """A function that gives the fitted estimator of a kind."""
+    known: dict[str, Any] = {}
+
+    def fitted(kind: str) -> Any:
+        if kind not in known:
+            known[kind] = make(kind, model, epochs=12).fit(*rows(kind, 80))
+        return known[kind]
+
+    return fitted
+
+
+# What they learn
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_it_learns(kind: str, learned: Callable[[str], Any]) -> None:
+    estimator = learned(kind)
+    X, y = rows(kind, 100, seed=1)
+    assert estimator.score(X, y) >= 0.95
+    predicted = estimator.predict(X)
+    if kind == "regression":
+        assert predicted.dtype == np.float64
+        assert predicted.min() >= 0
+        assert predicted.max() <= 5
+        return
+    probabilities = estimator.predict_proba(X)
+    assert probabilities.shape == (100, 3 if kind == "choice" else 2)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-12)
+    assert np.array_equal(predicted, estimator.classes_[probabilities.argmax(1)])
+    assert predicted.dtype == estimator.classes_.dtype
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_one_step_moves_every_part(kind: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before: dict[str, torch.Tensor] = {}
+    train = loop.train
+
+    def keep(model: Model, *given: Any, **more: Any) -> Any:
+        before.update((name, p.detach().clone()) for name, p in model.named_parameters())
+        return train(model, *given, **more)
+
+    monkeypatch.setattr(loop, "train", keep)
+    estimator = one_step(kind, model, lm_coef=0.5).fit(*rows(kind, 12))
+    assert {"head.weight", "head.bias"} < before.keys()
+    for name, parameter in estimator.model_.named_parameters():
+        if kind == "choice" and name == "head.bias":
+            continue  # it is the same for every answer and cancels (spec 4.3.3), but for rounding
+        assert not torch.equal(parameter, before[name]), name
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_scores_do_not_depend_on_the_batch(kind: str, learned: Callable[[str], Any]) -> None:
+    estimator = learned(kind)
+    X, _ = rows(kind, 23, seed=2)
+    examples = [Example(row) for row in estimator._read(X)]
+    predictor = estimator.predictor_
+    scores = {n: predictor.probabilities(examples, batch_size=n) for n in (1, 3, 16, None)}
+    for found in scores.values():
+        np.testing.assert_allclose(found, scores[1], rtol=0, atol=1e-5)
+        if kind != "regression":
+            assert np.array_equal(found.argmax(1), scores[1].argmax(1))
+    singly = np.concatenate([estimator.predict([row]) for row in X])
+    if kind == "regression":
+        np.testing.assert_allclose(estimator.predict(X), singly, rtol=0, atol=1e-5)
+    else:
+        assert np.array_equal(estimator.predict(X), singly)
+
+
+@pytest.mark.parametrize("kind", ["similarity", "regression"])
+def test_the_order_of_a_pair_does_not_matter(kind: str, learned: Callable[[str], Any]) -> None:
+    estimator = learned(kind)
+    score = estimator.predict if kind == "regression" else estimator.predict_proba
+    X, _ = rows(kind, 20, seed=3)
+    turned = [(b, a) for a, b in X]
+    for pair, other in zip(X, turned, strict=True):
+        assert np.array_equal(score([pair]), score([other]))
+    np.testing.assert_allclose(score(X), score(turned), rtol=0, atol=1e-7)
+    mixed = np.random.default_rng(0).permutation(20)
+    np.testing.assert_allclose(
+        score([turned[i] for i in mixed]), score(X)[mixed], rtol=0, atol=1e-5
+    )
+
+
+def test_the_order_of_premise_and_hypothesis_does(learned: Callable[[str], Any]) -> None:
+    pairs = [("a dog", "a cat"), ("a cat", "a dog")]
+    assert learned("entailment").predict(pairs).tolist() == [1, 0]
+
+
+# What is the same again
+
+
+def test_the_same_seed_gives_the_same_and_leaves_the_world_as_it_was(model: str) -> None:
+    X, y = rows("classification", 16)
+    before = list(X), list(y)
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002 - the generator that must not move
+    random.seed(7)
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    estimator = make("classification", model, epochs=1)
+    first = estimator.fit(X, y).predict_proba(X)
+    again = estimator.fit(X, y).predict_proba(X)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1][1])  # noqa: NPY002
+    assert random.getstate() == states[2]
+    assert np.array_equal(first, again)
+    assert (X, y) == before
+    assert estimator.seed_ == 0
+    other = estimator.set_params(random_state=1).fit(X, y)
+    assert not np.array_equal(other.predict_proba(X), first)
+
+
+def test_random_states_of_every_sort(model: str) -> None:
+    X, y = rows("classification", 8)
+
+    def seed(state: Any) -> int:
+        return int(one_step("classification", model, random_state=state).fit(X, y).seed_)
+
+    assert seed(np.int64(5)) == 5
+    assert seed(None) != seed(None)
+    old = np.random.RandomState(3)
+    assert seed(old) != seed(old)  # it goes on, as in scikit-learn
+    assert seed(np.random.RandomState(3)) == seed(np.random.RandomState(3))
+    assert seed(np.random.default_rng(3)) == seed(np.random.default_rng(3))
+
+
+def test_a_loaded_model_is_copied(model: str) -> None:
+    gpt = gpt1.load(model, dtype="float32")
+    before = {name: value.clone() for name, value in gpt.model.state_dict().items()}
+    tokens = len(gpt.tokenizer)
+    X, y = rows("classification", 8)
+    estimator = one_step("classification", gpt).fit(X, y)
+    assert gpt.model.head is None
+    assert len(gpt.tokenizer) == tokens
+    assert before.keys() == gpt.model.state_dict().keys()
+    for name, value in gpt.model.state_dict().items():
+        assert torch.equal(value, before[name])
+    named = one_step("classification", model).fit(X, y)
+    assert np.array_equal(estimator.predict_proba(X), named.predict_proba(X))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_save_and_load(kind: str, learned: Callable[[str], Any], tmp_path: Path) -> None:
+    estimator = learned(kind)
+    X, y = rows(kind, 30, seed=4)
+    estimator.save(tmp_path / "model")
+    loaded = CLASSES[kind].load(tmp_path / "model", device="cpu")
+    assert np.array_equal(loaded.predict(X), estimator.predict(X))
+    if kind != "regression":
+        assert np.array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
+        assert loaded.classes_.dtype == estimator.classes_.dtype
+    assert loaded.get_params() == estimator.get_params()
+    for name in ("seed_", "n_cut_", "conflicts_", "history_"):
+        assert getattr(loaded, name) == getattr(estimator, name)
+    assert vars(loaded).keys() == vars(estimator).keys()
+    loaded.save(tmp_path / "again")
+    for file in (tmp_path / "model").iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+    assert not [f for f in (tmp_path / "model").iterdir() if f.suffix in (".pkl", ".joblib")]
+    refitted = loaded.set_params(settings=("train.steps=1",)).fit(X, y)
+    assert np.isfinite(refitted.score(X, y))
+    for other in CLASSES:
+        if other != kind:
+            with pytest.raises(CheckpointError, match=rf"{kind}.* gpt1\.{CLASSES[kind].__name__}"):
+                CLASSES[other].load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        (["b", "a"], "<U1"),
+        ([1, -10], int),
+        ([True, False], bool),
+        ([2.0, 0.0], float),
+        (np.array(["no", "yes"], object), object),
+        (np.array([3, 4], object), int),
+        (np.array([3, 4], np.uint8), np.uint8),
+        (("a \"quoted\" = 'label'", "ünïcode\n"), "<U20"),
+    ],
+)
+def test_labels_keep_their_type(labels: Any, dtype: Any, model: str, tmp_path: Path) -> None:
+    X = ["the dog", "a cat", "the dog is", "cat"]
+    y = [*labels, *labels] if isinstance(labels, list | tuple) else np.concatenate([labels] * 2)
+    weights = {labels[0]: 2.0}
+    estimator = one_step("classification", model, class_weight=weights).fit(X, y)
+    assert estimator.classes_.dtype == dtype
+    assert estimator.classes_.tolist() == sorted(labels)
+    assert set(estimator.predict(X)) <= set(labels)
+    estimator.save(tmp_path / "model")
+    loaded = gpt1.TextClassifier.load(tmp_path / "model")
+    assert loaded.classes_.dtype == dtype
+    assert np.array_equal(loaded.classes_, estimator.classes_)
+    assert loaded.class_weight == weights
+    assert [type(label) for label in loaded.predict(X)] == [
+        type(label) for label in estimator.predict(X)
+    ]
+    assert np.isfinite(loaded.fit(X, y).predict_proba(X)).all()
+
+
+def test_what_json_cannot_hold(model: str, tmp_path: Path) -> None:
+    X, y = rows("classification", 8)
+    gpt = gpt1.load(model, dtype="float32")
+    given = {
+        "learning_rate": np.float64(1e-3),
+        "batch_size": np.int64(4),
+        "random_state": np.random.RandomState(0),
+        "run": tmp_path / "run",
+    }
+    estimator = one_step("classification", gpt, **given).fit(X, y)
+    estimator.save(tmp_path / "model")
+    loaded = gpt1.TextClassifier.load(tmp_path / "model")
+    assert (loaded.learning_rate, loaded.batch_size) == (1e-3, 4)
+    assert loaded.random_state == estimator.seed_
+    assert loaded.run == str(tmp_path / "run")
+    with pytest.raises(ConfigError, match="model is None"):
+        loaded.fit(X, y)
+    loaded.set_params(model=model, run=None).fit(X, y)
+    assert np.array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
+
+
+def test_a_folder_of_the_command_line_can_be_loaded(
+    learned: Callable[[str], Any], tmp_path: Path
+) -> None:
+    estimator = learned("entailment")
+    estimator.predictor_.save(tmp_path / "model")  # what gpt1 finetune leaves
+    loaded = gpt1.EntailmentClassifier.load(tmp_path / "model")
+    X, _ = rows("entailment", 5)
+    assert np.array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
+    assert loaded.classes_.tolist() == ["0", "1"]
+    estimator.save(tmp_path / "own")
+    predictor = Predictor.load(tmp_path / "own")  # and the command line takes ours
+    assert predictor.task == estimator.predictor_.task
+
+
+def test_a_folder_that_is_none(model: str, tmp_path: Path, learned: Callable[[str], Any]) -> None:
+    with pytest.raises(CheckpointError, match="has no task"):
+        gpt1.TextClassifier.load(model)
+    predictor = learned("classification").predictor_
+    sound = {"params": {"settings": []}, "fitted": {}, "classes": ["a", "b"], "dtype": "<U1"}
+    for broken in (
+        {},
+        {**sound, "params": {"settings": [], "depth": 3}},
+        sound,  # the classes are others
+        {**sound, "classes": ["neg", "pos"], "dtype": "no"},
+    ):
+        extra = {"task": predictor.task.to_json(), "estimator": broken}
+        folder.save(tmp_path / "model", predictor.model, predictor.tokenizer, extra)
+        with pytest.raises(CheckpointError, match="section estimator"):
+            gpt1.TextClassifier.load(tmp_path / "model")
+
+
+# What is kept of a run
+
+
+def test_parameters_reach_the_run(model: str, tmp_path: Path) -> None:
+    X, y = rows("classification", 20)
+    estimator = gpt1.TextClassifier(
+        model,
+        recipe="release",
+        epochs=0.5,
+        learning_rate=0.01,
+        batch_size=4,
+        lm_coef=0.25,
+        class_weight="balanced",
+        n_iter_no_change=7,
+        random_state=11,
+        device="cpu",
+        verbose=False,
+        run=tmp_path / "run",
+        settings=["task.clf_pdrop=0.3", "train.log_every=3"],
+    ).fit(X, y)
+    config = json.loads((tmp_path / "run/run.json").read_text("utf-8"))["config"]
+    train, task = config["train"], config["task"]
+    assert (train["epochs"], train["batch_size"], train["patience"]) == (0.5, 4, 7)
+    assert (train["seed"], train["log_every"], train["save_every"]) == (11, 3, 1000)
+    assert config["optimizer"]["lr"] == 0.01
+    assert (task["lm_coef"], task["clf_pdrop"], task["class_weight"]) == (0.25, 0.3, "balanced")
+    assert task["embeddings"] == "one"
+    assert (tmp_path / "run/model").is_dir()
+    assert estimator.seed_ == 11
+    with pytest.raises(TrainingError, match="there is a run already"):
+        estimator.fit(X, y)
+
+
+def test_none_is_what_the_recipe_says(model: str, tmp_path: Path) -> None:
+    X, y = rows("choice", 6)
+    gpt1.MultipleChoiceClassifier(
+        model, run=tmp_path / "run", verbose=False, random_state=0, settings=("train.steps=1",)
+    ).fit(X, y)
+    config = json.loads((tmp_path / "run/run.json").read_text("utf-8"))["config"]
+    assert config["optimizer"]["lr"] == 5e-4  # small: the model is
+    assert (config["train"]["batch_size"], config["train"]["epochs"]) == (32, 3)
+    assert (config["task"]["lm_coef"], config["task"]["class_weight"]) == (0.5, None)
+
+
+def test_class_weights_are_those_of_the_labels(model: str) -> None:
+    X = ["the dog"] * 6 + ["a cat"] * 2
+    y = [1] * 6 + [0] * 2
+
+    def probabilities(weight: Any) -> Any:
+        estimator = make("classification", model, "train.steps=3", class_weight=weight)
+        return estimator.fit(X, y).predict_proba(X)
+
+    balanced = probabilities("balanced")
+    # 8 / (2 * 6) and 8 / (2 * 2)
+    np.testing.assert_allclose(balanced, probabilities({1: 2 / 3, 0: 2.0}), rtol=0, atol=1e-5)
+    assert (probabilities({0: 50})[:, 0] > probabilities(None)[:, 0]).all()
+
+
+def test_early_stopping(model: str) -> None:
+    X, y = rows("similarity", 40)
+    estimator = make(
+        "similarity",
+        model,
+        "train.eval_every=1",
+        epochs=50,
+        learning_rate=1e-9,
+        early_stopping=True,
+        n_iter_no_change=2,
+        validation_fraction=0.25,
+    ).fit(X, y)
+    # the first is the best of what does not change; two more, and it stops
+    assert [line["step"] for line in estimator.history_] == [0, 1, 2, 3]
+    assert all(line.keys() == {"step", "loss", "accuracy"} for line in estimator.history_)
+    assert estimator.set_params(early_stopping=False, epochs=1).fit(X, y).history_ == []
+
+
+def test_the_part_held_out(model: str) -> None:
+    estimator = make("classification", model, early_stopping=True, validation_fraction=0.5)
+    texts = ["the dog", "a cat", "is a dog", "cat and dog", "the  DOG"]
+    examples = [Example((text,), label) for text, label in zip(texts, [0, 1, 0, 2, 0], strict=True)]
+    for seed in range(20):
+        training, held = estimator._split(examples, seed)
+        assert sorted(e.texts for e in training + held) == sorted(e.texts for e in examples)
+        assert {e.label for e in training} == {0, 1, 2}  # every class is learned
+        # equal texts stay together
+        assert (examples[0] in training) == (examples[4] in training)
+    same = [Example(("dog",), 0), Example(("dog",), 1)]
+    assert estimator._split(same, 0) == (same, [])
+
+
+def test_what_is_counted_and_said(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    X = ["the dog", "The  dog", "a cat", "is a cat", "dog " * 40, "cat " * 50]
+    y = ["yes", "no", "no", "no", "yes", "no"]
+    estimator = one_step("classification", model, verbose=True).fit(X, y)
+    assert (estimator.conflicts_, estimator.n_cut_) == (1, 2)
+    out, error = capfd.readouterr()
+    assert out == ""
+    assert "1 text occurs with different labels; all are kept" in error
+    assert "2 are longer than the window" in error
+    assert "update 1/1" in error
+    assert list(tmp_path.iterdir()) == []  # the run is gone
+    estimator.predict(X)
+    assert "2 of 6 rows are longer than the model's window" in capfd.readouterr()[1]
+    estimator.set_params(verbose=False).fit(X, y).predict(X)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_scale_may_be_wider_than_the_scores(model: str) -> None:
+    X, y = rows("regression", 10)
+    estimator = one_step("regression", model).fit(X, y)
+    assert estimator.predictor_.task.scale == (min(y), max(y))
+    estimator.set_params(low=-5, high=10).fit(X, y)
+    assert estimator.predictor_.task.scale == (-5, 10)
+    predicted = estimator.predict(X)
+    assert ((predicted >= -5) & (predicted <= 10)).all()
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Interrupted)],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_an_interrupt(
+    number: int,
+    expected: type[BaseException],
+    model: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clip = optimizers.clip
+
+    def interrupted(*given: Any) -> float:
+        signal.raise_signal(number)
+        return clip(*given)
+
+    monkeypatch.setattr(optimizers, "clip", interrupted)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    estimator = make("classification", model, epochs=3)
+    with pytest.raises(expected):
+        estimator.fit(*rows("classification", 20))
+    assert "predictor_" not in vars(estimator)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_fit_leaves_the_fitted_model(learned: Callable[[str], Any]) -> None:
+    estimator = learned("choice")
+    before = dict(vars(estimator))
+    with pytest.raises(InputError):
+        estimator.fit([("the dog", ["a", "cat"])], [2])
+    assert vars(estimator) == before
+
+
+def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "gpt1.estimators")
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    with pytest.raises(GPT1Error, match=r'pip install "gpt1\[sklearn\]"') as caught:
+        importlib.import_module("gpt1.estimators")
+    assert isinstance(caught.value, ImportError)
+    assert "\n" not in str(caught.value)
+
+
+# Inputs of every sort
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_lists_tuples_arrays_and_columns(kind: str, learned: Callable[[str], Any]) -> None:
+    estimator = learned(kind)
+    X, y = rows(kind, 6, seed=5)
+    array = np.empty(len(X), object)
+    array[:] = X
+    forms = [tuple(X), array, pandas.Series(X, index=range(9, 15))]
+    if kind == "classification":
+        forms += [np.array(X), pandas.Series(X, dtype="string"), [np.str_(text) for text in X]]
+    else:
+        forms += [[list(row) for row in X]]
+    if kind in PAIRS:
+        forms += [np.array(X), np.array(X, object), pandas.DataFrame(X, columns=["a", "b"])]
+    if kind == "choice":
+        forms += [[(context, tuple(answers)) for context, answers in X]]
+        forms += [[(context, np.array(answers)) for context, answers in X]]
+    for form in forms:
+        assert np.array_equal(estimator.predict(form), estimator.predict(X)), type(form)
+    expected = estimator._learn_labels(estimator._read(X), y)[:2]
+    for labels in (tuple(y), np.array(y), np.array(y, object), pandas.Series(y, index=range(6))):
+        assert estimator._learn_labels(estimator._read(X), labels)[:2] == expected
+
+
+NAN = float("nan")
+NA = pandas.NA
+TEXTS = ["the dog", "a cat", "the dog is", "cat"]
+COUPLES = [("the dog", "a cat"), ("a cat", "dog"), ("dog", "dog"), ("cat", "a cat")]
+CHOICES = [(text, ["a dog", "a cat"]) for text in TEXTS]
+
+
+def replaced(values: list[Any], at: int, value: Any) -> list[Any]:
+    return [value if i == at else kept for i, kept in enumerate(values)]
+
+
+BAD_TEXTS: list[tuple[str, Any, Any, str]] = [
+    ("number", replaced(TEXTS, 3, 7), None, r"X\[3\] is 7; it must be a text"),
+    ("None", replaced(TEXTS, 2, None), None, r"X\[2\] is None; it must be a text"),
+    ("nan", replaced(TEXTS, 1, NAN), None, r"X\[1\] is nan; it must be a text"),
+    ("bytes", replaced(TEXTS, 1, b"dog"), None, r"X\[1\] is b'dog'; it must be a text"),
+    ("empty", replaced(TEXTS, 1, ""), None, r"X\[1\] is '', without a word"),
+    ("blank", replaced(TEXTS, 1, " \n"), None, r"X\[1\] is ' \\n', without a word"),
+    ("no tokens", replaced(TEXTS, 1, "\u200b\x01"), None, r"example 1 .* has no words"),
+    ("NUL", replaced(TEXTS, 1, "a\0"), None, r"X\[1\] has a NUL character"),
+    ("surrogate", replaced(TEXTS, 1, "a\ud800"), None, r"X\[1\] has a lone surrogate"),
+    ("one text", "the dog", None, r"X is 'the dog'; it must be a list.* into a list"),
+    ("a set", set(TEXTS), None, r"X is .*; it must be a list"),
+    ("a dict", dict.fromkeys(TEXTS), None, r"X is .*; it must be a list"),
+    ("a generator", (text for text in TEXTS), None, r"X is <generator.* Make a list"),
+    ("X is None", None, None, r"X is None; it must be a list"),
+    ("no rows", [], [], r"X has no rows"),
+    ("numbers", np.ones((4, 2)), None, r"X\[0\] is \[1.0, 1.0\]; it must be a text"),
+    ("column", np.array(TEXTS)[:, None], None, r"X\[0\] is \['the dog'\]; it must be a text"),
+    ("pairs", COUPLES, None, r"X\[0\] is \('the dog', 'a cat'\); it must be a text"),
+    ("fewer labels", TEXTS, [0, 1, 0], r"X has 4 rows and y 3"),
+    ("more labels", TEXTS, [0, 1, 0, 1, 1], r"X has 4 rows and y 5"),
+    ("no labels", TEXTS, None.__class__, r"y is <class 'NoneType'>"),
+    ("one class", TEXTS, ["a"] * 4, r"y has one class, a, in all 4 rows"),
+    ("y has None", TEXTS, ["a", "b", None, "a"], r"y\[2\] is None; every row needs a label"),
+    ("y has nan", TEXTS, [1, 0, NAN, 1], r"y\[2\] is nan; every row needs a label"),
+    ("y has nan, array", TEXTS, np.array([1, 0, NAN, 1]), r"y\[2\] is nan; every row"),
+    ("y has nan, texts", TEXTS, ["a", "b", "a", NAN], r"y\[3\] is nan; every row needs a label"),
+    ("empty label", TEXTS, ["a", "b", "", "a"], r"y\[2\] is ''; every row needs a label"),
+    ("blank label", TEXTS, ["a", "b", " ", "a"], r"y\[2\] is ' '"),
+    ("y has NA", TEXTS, ["a", "b", NA, "a"], r"y\[2\] is <NA>; every row needs a label"),
+    ("infinite", TEXTS, [1, 0, float("inf"), 1], r"y\[2\] is inf"),
+    ("scores", TEXTS, [0.5, 1, 2, 3], r"y\[0\] is 0.5, a continuous value.*SimilarityRegressor"),
+    ("mixed labels", TEXTS, ["1", "0", 1, 0], r"y\[2\] is 1, y\[0\] is '1'; all .* one type"),
+    ("bool and number", TEXTS, [True, False, 1, 0], r"y\[2\] is 1, y\[0\] is True"),
+    ("several labels", TEXTS, [[0, 1]] * 4, r"y\[0\] is \[0, 1\]; it must be one label"),
+    ("several, array", TEXTS, np.eye(4, dtype=int), r"y\[0\] is \[1, 0, 0, 0\]"),
+    ("y is a text", TEXTS, "abab", r"y is 'abab'; it must be a list"),
+    ("complex", TEXTS, [1j, 0, 1, 0], r"y\[0\] is 1j; a label is a text"),
+]  # fmt: skip
+BAD_PAIRS: list[tuple[str, Any, Any, str]] = [
+    ("three", replaced(COUPLES, 2, ("a", "b", "c")), None, r"X\[2\] has 3 parts; .* a pair"),
+    ("one", replaced(COUPLES, 2, ("a",)), None, r"X\[2\] has 1 part; it must be a pair"),
+    ("text", replaced(COUPLES, 2, "ab"), None, r"X\[2\] is 'ab'; it must be a pair"),
+    ("texts", TEXTS, None, r"X\[0\] is 'the dog'; it must be a pair"),
+    ("None", replaced(COUPLES, 1, ("dog", None)), None, r"X\[1\]\[1\] is None; it must be a text"),
+    ("empty", replaced(COUPLES, 1, ("", "dog")), None, r"X\[1\]\[0\] is '', without a word"),
+    ("number", replaced(COUPLES, 1, ("dog", 3)), None, r"X\[1\]\[1\] is 3; it must be a text"),
+    ("numbers", np.ones((4, 2)), None, r"X\[0\]\[0\] is 1.0; it must be a text"),
+    ("wide", np.array(COUPLES)[:, [0, 1, 0]], None, r"X\[0\] has 3 parts"),
+    ("no tokens", replaced(COUPLES, 3, ("a", "\x01")), None, r"text 1 of example 3"),
+    ("fewer labels", COUPLES, [0, 1, 2], r"X has 4 rows and y 3"),
+    ("y has None", COUPLES, [0, 1, None, 2], r"y\[2\] is None"),
+]  # fmt: skip
+BAD_SCORES: list[tuple[str, Any, Any, str]] = [
+    ("constant", COUPLES, [2.0] * 4, r"y has 4 equal scores, 2; .* scores that differ"),
+    ("one row", COUPLES[:1], [2.0], r"y has one sample, 2"),
+    ("y has nan", COUPLES, [0, 1, NAN, 2], r"y\[2\] is nan; it must be a finite number"),
+    ("infinite", COUPLES, [0, 1, float("inf"), 2], r"y\[2\] is inf; it must be a finite"),
+    ("text", COUPLES, ["1", "2", "3", "4"], r"y\[0\] is '1'; it must be a finite number"),
+    ("bool", COUPLES, [True, False] * 2, r"y\[0\] is True; it must be a finite number"),
+]
+BAD_CHOICES: list[tuple[str, Any, Any, str]] = [
+    ("no list", replaced(CHOICES, 1, ("a", "dog")), None, r"X\[1\]\[1\] is 'dog'; .* the answers"),
+    ("flat", [("a", "b", "c")] * 4, None, r"X\[0\] has 3 parts; .* \(context, \[answer, ...\]\)"),
+    ("one answer", replaced(CHOICES, 1, ("a", ["dog"])), None, r"X\[1\] has 1 answer; .* two"),
+    ("no answer", replaced(CHOICES, 1, ("a", [])), None, r"X\[1\] has 0 answers; .* two"),
+    ("more", replaced(CHOICES, 2, ("a", ["b", "c", "d"])), None, r"X\[2\] has 3 .* X\[0\] 2"),
+    ("empty", replaced(CHOICES, 2, ("a", ["b", ""])), None, r"X\[2\]\[1\]\[1\] is ''"),
+    ("None", replaced(CHOICES, 2, (None, ["b", "c"])), None, r"X\[2\]\[0\] is None"),
+    ("out of range", CHOICES, [0, 1, 2, 0], r"y\[2\] is 2; .* right answer, 0 to 1"),
+    ("negative", CHOICES, [0, 1, -1, 0], r"y\[2\] is -1; .* 0 to 1"),
+    ("fraction", CHOICES, [0, 1, 0.5, 0], r"y\[2\] is 0.5"),
+    ("nan", CHOICES, [0, 1, NAN, 0], r"y\[2\] is nan"),
+    ("None", CHOICES, [0, 1, None, 0], r"y\[2\] is None"),
+    ("text", CHOICES, ["0", "1", "0", "1"], r"y\[0\] is '0'"),
+    ("bool", CHOICES, [False, True, False, True], r"y\[0\] is False"),
+    ("fewer labels", CHOICES, [0, 1], r"X has 4 rows and y 2"),
+]
+CASES = [
+    *(("classification", *case) for case in BAD_TEXTS),
+    *(("entailment", *case) for case in BAD_PAIRS),
+    *(("similarity", *case) for case in BAD_PAIRS),
+    *(("regression", *case) for case in BAD_PAIRS + BAD_SCORES),
+    *(("choice", *case) for case in BAD_CHOICES),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "X", "y", "message"), CASES, ids=[f"{c[0]}: {c[1]}" for c in CASES]
+)
+def test_bad_rows(kind: str, what: str, X: Any, y: Any, message: str, model: str) -> None:
+    labels = {"choice": [0, 1, 0, 1], "regression": [0, 1, 2.5, 4]}.get(kind, ["a", "b"] * 2)
+    with pytest.raises(InputError, match=message) as caught:
+        one_step(kind, model).fit(X, labels if y is None else y)
+    assert isinstance(caught.value, ValueError)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("kind", "X", "message"),
+    [
+        ("classification", ["dog", 5], r"X\[1\] is 5; it must be a text"),
+        ("classification", "dog", r"X is 'dog'"),
+        ("classification", [], r"X has no rows"),
+        ("classification", ["dog", "\x01"], r"example 1"),
+        ("entailment", [("dog",)], r"X\[0\] has 1 part"),
+        ("similarity", ["dog"], r"X\[0\] is 'dog'; it must be a pair"),
+        ("regression", [("dog", "")], r"X\[0\]\[1\] is ''"),
+        ("choice", [("dog", ["a", "b"])], r"X\[0\] has 2 answers; .* fitted to 3"),
+        ("choice", [("dog", list("abcd"))], r"X\[0\] has 4 answers; .* fitted to 3"),
+    ],
+)
+def test_bad_rows_to_predict(
+    kind: str, X: Any, message: str, learned: Callable[[str], Any]
+) -> None:
+    with pytest.raises(InputError, match=message):
+        learned(kind).predict(X)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"epochs": 0}, r"epochs is 0; it should be greater than 0"),
+        ({"epochs": "many"}, r"epochs is 'many'; it should be a valid number"),
+        ({"learning_rate": -1}, r"learning_rate is -1; it should be greater than 0"),
+        ({"learning_rate": NAN}, r"learning_rate is nan"),
+        ({"batch_size": 0}, r"batch_size is 0"),
+        ({"batch_size": 2.5}, r"batch_size is 2.5"),
+        ({"lm_coef": -0.5}, r"lm_coef is -0.5"),
+        ({"lm_coef": "much"}, r"lm_coef is 'much'"),
+        ({"n_iter_no_change": 0, "early_stopping": True}, r"n_iter_no_change is 0"),
+        ({"validation_fraction": 0, "early_stopping": True}, r"validation_fraction is 0"),
+        ({"validation_fraction": 1.0, "early_stopping": True}, r"validation_fraction is 1.0"),
+        ({"validation_fraction": "x", "early_stopping": True}, r"validation_fraction is 'x'"),
+        ({"random_state": -1}, r"random_state is -1"),
+        ({"random_state": "dice"}, r"random_state is 'dice'; it must be None"),
+        ({"device": "abacus"}, r"device is 'abacus'"),
+        ({"recipe": "fast"}, r"recipe is 'fast'; there are"),
+        ({"model": None}, r"model is None"),
+        ({"model": 3}, r"model is 3; it must be a name"),
+        ({"settings": "task.clf_pdrop=0"}, r"settings is 'task.clf_pdrop=0'; .* several strings"),
+        ({"settings": ("task.clf=0",)}, r"unknown setting 'task.clf'"),
+        ({"settings": ("data.valid_share=0.2",)}, r"validation_fraction. Use that"),
+        ({"settings": ("model.n_layer=8",)}, r"keeps the model's shape"),
+        ({"class_weight": {"a": 2, "c": 1}}, r"class_weight names 'c'; the classes of y are a, b"),
+        ({"class_weight": {1: 2}}, r"class_weight names 1"),
+        ({"class_weight": {"a": 0}}, r"class_weight of 'a' is 0; it must be a number above 0"),
+        ({"class_weight": {"a": "x"}}, r"class_weight of 'a' is 'x'"),
+        ({"class_weight": "even"}, r"class_weight is 'even'; it must be None"),
+    ],
+)
+def test_bad_parameters(params: dict[str, Any], message: str, model: str) -> None:
+    estimator = one_step("classification", model).set_params(**params)
+    with pytest.raises(UsageError, match=message):
+        estimator.fit(TEXTS, ["a", "b", "a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"low": 1}, r"y\[0\] is 0; the scale goes from 1 to 4"),
+        ({"high": 3}, r"y\[3\] is 4; the scale goes from 0 to 3"),
+        ({"low": "x"}, r"low is 'x'; it must be a finite number"),
+        ({"high": NAN}, r"high is nan"),
+    ],
+)
+def test_a_bad_scale(params: dict[str, Any], message: str, model: str) -> None:
+    with pytest.raises(InputError, match=message):
+        one_step("regression", model).set_params(**params).fit(COUPLES, [0, 1, 2.5, 4])
+
+
+def test_names_of_the_classes() -> None:
+    assert {
+        kind: getattr(gpt1, name) for kind, name in estimators._CLASS_OF.items()
+    } == CLASSES  # fmt: skip
