@@ -380,7 +380,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _split(self, examples: list[Example], seed: int) -> tuple[list[Example], list[Example]]:
         """Return the examples to train on and those held out; every class is among the former."""
-        if not self.early_stopping or len({identity(e, self._kind) for e in examples}) < 2:
+        if not self.early_stopping:
             return examples, []
         training, held = hold_out(examples, self.validation_fraction, seed, self._kind)
         if self._kind in ("regression", "choice"):
@@ -524,7 +524,8 @@ class TextClassifier(_Classifier):
     epochs, learning_rate, batch_size, lm_coef (weight of the auxiliary LM loss).
     class_weight: None, "balanced", or a dict from label to weight.
     early_stopping, validation_fraction, n_iter_no_change: hold out so much of the rows, stop after
-    so many tries without a better figure, keep the best model; else all rows are trained on.
+    so many tries without a better figure, keep the best model. Without it, or where the part is
+    less than 20 different texts, all rows are trained on and the last model is kept.
     random_state: None, an int, a RandomState or a Generator. device: "auto", "cpu", "cuda".
     verbose: progress on stderr. run: a new folder that keeps the run, with its report.
     settings: more of the configuration, e.g. ("task.clf_pdrop=0.2",).

@@ -239,7 +239,7 @@ def test_figure2_left(
 ) -> None:
     out = tmp_path / "out"
     options = ("--data", data, "--out", out, "--model", models["small"], *QUICK)
-    code, shown, err = run("figure2-left", *options, "--sets", "mnli,cola")
+    code, _, err = run("figure2-left", *options, "--sets", "mnli,cola")
     assert code == 0, err
     assert trained == [
         f"{name}-{cell}-seed-0" for name in ("mnli", "cola")

@@ -28,6 +28,7 @@ from gpt1.tasks.tables import hold_out, read_examples
 from gpt1.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
+HALF = "--set data.valid_share=0.5"
 FAST = "--model tiny --steps 2 --set train.batch_size=8"
 HEADS: dict[Kind, list[str]] = {
     "classification": ["text", "label"],
@@ -101,10 +102,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in KINDS:
             write(f"{kind}.csv", HEADS[kind], invented(kind, 40, 1))
             write(f"{kind}-test.csv", HEADS[kind], invented(kind, 24, 2))
-            out, err = works(f"finetune {kind}.csv --task {kind} --out {kind} {FAST}")
+            out, err = works(f"finetune {kind}.csv --task {kind} --out {kind} {FAST} {HALF}")
             assert out == f"{kind}/model\n"
             assert "40 rows from 1 file: 40 used, 0 rejected" in err
-            assert "36 examples to train on, 4 to validate, chosen by " in err
+            assert "20 examples to train on, 20 to validate, chosen by " in err
             assert f"gpt1 predict {kind} NEW.csv" in err
             assert f"gpt1 evaluate {kind} TEST.csv" in err
     return place
@@ -262,7 +263,7 @@ def test_conflicts_duplicates_and_classes_are_told() -> None:
     )
     assert "8 rows from 1 file: 5 used, 3 rejected (empty 1, no label 1, no words 1)" in err
     assert "x 3, y 2" in err
-    assert "1 row repeat an earlier one, 1 with another label (all are kept)" in err
+    assert "1 row repeats an earlier one, 1 with another label (all are kept)" in err
     assert "odd.csv:3 says 'y', odd.csv:2 'x': 'the dog'" in err
 
 

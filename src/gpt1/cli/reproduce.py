@@ -40,7 +40,7 @@ def reproduce(
     ] = None,
     texts: Annotated[
         int, typer.Option(min=1, help="Of figure2-right without a run: novels to pre-train on.")
-    ] = 12,
+    ] = 8,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="section.field=value, may be repeated.")
     ] = None,

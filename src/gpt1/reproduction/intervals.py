@@ -7,6 +7,7 @@ mean. A difference is paired: both sides are resampled by the same rows (Efron a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,16 @@ def draws(
 
     The same seed draws the same rows, whatever is predicted.
     """
+    columns = tuple(np.asarray(p, np.float64).tobytes() for p in predictions)
+    return _draws(metric, np.asarray(gold, np.float64).tobytes(), columns, samples, seed).copy()
+
+
+@lru_cache(maxsize=256)  # a figure, its average and its differences are of the same draws
+def _draws(
+    metric: str, gold_bytes: bytes, columns: tuple[bytes, ...], samples: int, seed: int
+) -> Array:
+    gold = np.frombuffer(gold_bytes)
+    predictions = [np.frombuffer(column) for column in columns]
     random = np.random.default_rng(seed)
     count = len(gold)
     hits = np.mean([gold == predicted for predicted in predictions], axis=0)

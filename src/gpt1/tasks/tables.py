@@ -34,6 +34,8 @@ MOST_CLASSES = 1_000
 """More different labels than this are no classes."""
 MOST_SCORE = 1e30
 """A score's bound, either way: its square still is a number."""
+LEAST_HELD_OUT = 20
+"""Texts: with fewer, nothing is held out."""
 _TELLING = 20  # rows: so many with a label each of its own are no accident
 _SINGLE = {"classification": ("text",), "choice": ("context",)}
 _PAIR = ("text_a", "text_b")
@@ -54,7 +56,8 @@ class Conflicts:
         if not self.duplicates and not self.conflicts:
             return "no text occurs twice"
         line = (
-            f"{self.duplicates:,} row{'s' * (self.duplicates != 1)} repeat an earlier one, "
+            f"{self.duplicates:,} row{'s repeat' if self.duplicates != 1 else ' repeats'} an "
+            f"earlier one, "
             f"{self.conflicts:,} with another label (all are kept)"
         )
         return "\n  ".join([line, *self.listed])
@@ -200,11 +203,13 @@ class _Reading:
             raise self._missing(place, present, missing)
 
     def _missing(self, place: str, present: Sequence[str], missing: list[str]) -> DataError:
-        free = [name for name in present if name not in map(self._column, self.needed)]
+        known = set(map(self._column, self.needed))
+        free = [name for name in present if name not in known and not self._is_name(name)]
         pairs = dict(self.columns)
         for name in missing:
-            same = [other for other in free if other.casefold() == name]
-            pairs[name] = (same or free or ["..."])[0]
+            folded = {other.casefold(): other for other in free}
+            close = [folded[other] for other in difflib.get_close_matches(name, list(folded), n=1)]
+            pairs[name] = (close or free or ["..."])[0]
             free = [other for other in free if other != pairs[name]]
         flag = ",".join(f"{name}={column}" for name, column in pairs.items())
         return DataError(
@@ -225,7 +230,10 @@ class _Reading:
         if isinstance(value, float) and value.is_integer():
             return str(int(value))
         if isinstance(value, str | int | float):
-            return str(value).strip() or None
+            text = str(value).strip()
+            if text and (fault := text_fault(text)):
+                raise DataError(f"{place}: the label is {text!r}: {fault}. Correct the row.")
+            return text or None
         raise DataError(
             f"{place}: the label is a {type(value).__name__}; it must be a string or a number."
         )
@@ -422,17 +430,22 @@ def hold_out(
     """Split examples into (training, validation); equal texts never come to stand in both.
 
     `share` is that of the different texts. Case, white space and, for similarity and regression,
-    the order of the two texts do not count. Raises DataError when there are too few of them.
+    the order of the two texts do not count. Where it comes to less than 20 of them nothing is held
+    out: so few cannot tell which model is better, and all rows are worth more as training.
 
-    >>> examples = [Example((text,), 0) for text in ("one", "One ", "two", "three", "two")]
+    >>> examples = [Example((f"{text} {n}",), 0) for n in range(100) for text in ("a", "A ", "b")]
     >>> training, validation = hold_out(examples, 0.3, seed=0)
-    >>> len(training) + len(validation), {e.texts[0] for e in validation}
-    (5, {'three'})
+    >>> len(training) + len(validation), len({e.texts[0].casefold() for e in validation}) >= 60
+    (300, True)
+    >>> len(hold_out(examples, 0.05, seed=0)[1])
+    0
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, example in enumerate(examples):
         groups.setdefault(identity(example, kind), []).append(i)
     members = list(groups.values())
+    if round(len(members) * share) < LEAST_HELD_OUT:
+        return list(examples), []
     chosen, held = split_validation(len(members), share, seed)
     training, validation = (
         [examples[i] for i in sorted(i for group in part for i in members[group])]

@@ -203,7 +203,7 @@ def _forecast(
         dtype=dtype,
     )
     lines = [
-        f"{steps:,} updates of {train.batch_size} x {tokens:,.0f} tokens "
+        f"{steps:,} update{'s' * (steps != 1)} of {train.batch_size} x {tokens:,.0f} tokens "
         f"({steps / batches.steps_per_epoch:.2f} epochs), in {train.dtype} on {train.device}"
         + (f", {ranks.count} processes ({config.distributed.strategy})" if ranks.count > 1 else "")
         + f", {micro} of them in a forward pass",
@@ -211,7 +211,7 @@ def _forecast(
     ]
     if steps < _FEW_UPDATES:
         lines.append(
-            f"only {steps} updates: little will be learned. For more: more text, "
+            f"only {steps} update{'s' * (steps != 1)}: little will be learned. For more: more text, "
             f"--set train.epochs={_FEW_UPDATES * train.epochs // steps + 1:.0f}, or a smaller "
             f"--set train.batch_size."
         )

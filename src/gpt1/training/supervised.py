@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt1.config import ModelConfig, RunConfig, load_run
-from gpt1.data.batches import Batch, split_validation
+from gpt1.data.batches import Batch
 from gpt1.errors import ConfigError, DataError
 from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
@@ -35,7 +35,7 @@ def finetune(
     tokenizer: Tokenizer,
     task: Task,
     examples: Sequence[Example],
-    validation: Sequence[Example] | None,
+    validation: Sequence[Example],
     *,
     metric: Metric,
     out: Path | str,
@@ -49,8 +49,8 @@ def finetune(
     """Train `model` in place on a task, with the special rows and a head of its own.
 
     `recipe`: None is the paper's "supervised", or "small" for a model of less than 512 width.
-    Without `validation`, data.valid_share of the examples is held out. The best model by `metric`
-    on it is kept, or the last where there is none. Raises DataError, TrainingError.
+    The best model by `metric` on `validation` is kept, or the last where that is empty. Raises
+    DataError, TrainingError.
     """
     config = load_run(
         size=None,
@@ -66,10 +66,6 @@ def finetune(
     network.transfer(model, config.task.n_transfer, generator=generator)
     network.add_special_rows(model, tokenizer, generator=generator)
     network.add_head(model, task, pdrop=config.task.clf_pdrop, generator=generator)
-    if validation is None:
-        chosen, held = split_validation(len(examples), config.data.valid_share, seed)
-        validation = [examples[i] for i in held]
-        examples = [examples[i] for i in chosen]
     if not examples:
         raise DataError("there is no example to train on. Give some.")
     encoded = encode(examples, task, tokenizer, model.config.n_ctx)
@@ -181,7 +177,10 @@ def _account(task: Task, encoded: Encoded, held_out: Encoded | None) -> str:
     lines = f"{len(encoded):,} examples to train on"
     if held_out is not None:
         lines += f", {len(held_out):,} to validate, chosen by {task.metric}"
+    else:
+        lines += ", none to validate: the last model is kept"
     cut = encoded.cut + (held_out.cut if held_out is not None else 0)
     if cut:
-        lines += f"; {cut:,} are longer than the window and are cut (docs/tasks.md says how)"
+        are = "is" if cut == 1 else "are"
+        lines += f"; {cut:,} {are} longer than the window and {are} cut (docs/tasks.md says how)"
     return lines

@@ -1,4 +1,4 @@
-"""The published numbers: their averages, their agreement with one another, and the spec's tables."""
+"""The published numbers: averages, agreement with one another, and the spec's own tables."""
 
 from __future__ import annotations
 

@@ -138,8 +138,10 @@ def test_two_seeds_are_a_mean_and_a_range() -> None:
 
 
 def test_differences_are_paired_and_say_whether_they_are_sure() -> None:
-    some = [result("cola", right=0.95), result("cola", NO_PRETRAINING, right=0.5),
-            result("cola", NO_AUX, right=0.95), result("race"), result("race", LSTM, seed=1)]  # fmt: skip
+    some = [
+        result("cola", right=0.95), result("cola", NO_PRETRAINING, right=0.5),
+        result("cola", NO_AUX, right=0.95), result("race"), result("race", LSTM, seed=1),
+    ]  # fmt: skip
     made = tables.table5(some, ABOUT)
     found = {(one["data"], one["without"]): one for one in made.values["differences"]}
     assert set(found) == {("cola", NO_PRETRAINING), ("cola", NO_AUX)}  # RACE: no seed in common
