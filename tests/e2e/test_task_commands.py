@@ -269,9 +269,9 @@ def test_conflicts_duplicates_and_classes_are_told() -> None:
 
 def test_equal_texts_are_never_on_both_sides_of_the_split() -> None:
     draw = random.Random(0)
-    texts = [f"text {draw.randrange(30)}" for _ in range(200)]
+    texts = [f"text {draw.randrange(150)}" for _ in range(200)]
     examples = [Example((text.upper() if draw.random() < 0.5 else f" {text}",)) for text in texts]
-    pairs = [Example(tuple(draw.sample(["a", "b", "c", "d", "e"], 2))) for _ in range(200)]
+    pairs = [Example(tuple(draw.sample([*"abcdefghijklmnop"], 2))) for _ in range(200)]
     for kind, rows in (("classification", examples), ("similarity", pairs)):
         training, validation = hold_out(rows, 0.2, 0, kind)  # type: ignore[arg-type]
         assert len(training) + len(validation) == 200
@@ -308,7 +308,7 @@ def test_scores_to_validate_may_lie_beyond_those_to_train_on() -> None:
 
 
 def test_a_finished_run_can_be_resumed_and_a_new_one_not_put_over_it() -> None:
-    command = f"finetune choice.csv --task choice --out choice {FAST}"
+    command = f"finetune choice.csv --task choice --out choice {FAST} {HALF}"
     code, _, err = gpt1(command)
     assert (code, "already in choice" in err) == (1, True)
     out, err = works(f"{command} --resume")
