@@ -181,6 +181,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                     recipe=self.recipe,
                     overrides=[*given.task, *self.settings],
                     quiet=not self.verbose,
+                    kept=self.run is not None,
                     train=given.train,
                     optimizer=given.optimizer,
                 )

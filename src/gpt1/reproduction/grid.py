@@ -216,6 +216,7 @@ class Grid:
             resume=(run / "run.json").is_file(),
             overrides=self._overrides(cell),
             quiet=self._quiet,
+            kept=False,
         )
         predictor = Predictor(model, tokenizer, train.task)
         seen = train.examples[: min(200, len(test.examples))]

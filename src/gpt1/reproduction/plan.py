@@ -140,8 +140,12 @@ def carry_out(grid: Grid, planned: Plan, report: Report = silent) -> Outcome:
         try:
             with clock.running(name, seconds[cell], _share(grid, cell, rows[cell.data])):
                 outcome.results.append(grid.run(cell))
-        except Interrupted:
-            raise
+        except Interrupted as error:
+            raise Interrupted(
+                f"stopped while training {name}. All is saved in {grid.out}; the same command goes "
+                f"on from there.",
+                exit_code=error.exit_code,
+            ) from None
         except GPT1Error as error:
             outcome.failed.append(f"{name}: {error}")
         except Exception as error:  # out of memory, say; the others may still do

@@ -64,13 +64,14 @@ def run_training(
     judge: loop.Judge | None = None,
     about: Mapping[str, Any] | None = None,
     quiet: bool = False,
+    kept: bool = True,
 ) -> Model:
     """Train `model`, leave the result in OUT/model and return it: the part all training shares.
 
     `config` is settled; `judge` makes figures of a validation's scores, `about` is what gpt1.json
-    says of the run's models. torchrun may have started several processes, each of which calls this.
-    Raises TrainingError, StorageError if the disk has too little room, DataError if there is not
-    one update to make.
+    says of the run's models. `kept` off: nobody will look at the folder, so it gets no page.
+    torchrun may have started several processes, each of which calls this. Raises TrainingError,
+    StorageError if the disk has too little room, DataError if there is not one update to make.
     """
     keep_freed_memory()
     train = config.train
@@ -134,7 +135,7 @@ def run_training(
                 progress=progress,
             )
         except Interrupted:
-            if ranks.first:
+            if ranks.first and kept:
                 write_report(run.path)
             raise
         best = run.best()
@@ -152,10 +153,10 @@ def run_training(
         model = ranks.whole(model)
         if ranks.first:
             place = run.finish(model, {"training": extra})
-            write_report(run.path)
-            progress.note(
-                f"{result.reason}; the model is in {place}, the curves in report.html beside"
-            )
+            if kept:
+                write_report(run.path)
+            where = f"; the model is in {place}, the curves in report.html beside" if kept else ""
+            progress.note(f"{result.reason}{where}")
         ranks.agree(None)  # the result is written
         if not ranks.first:
             return folder.build(folder.load(run.path / "model")).to(device)
@@ -211,8 +212,8 @@ def _forecast(
     ]
     if steps < _FEW_UPDATES:
         lines.append(
-            f"only {steps} update{'s' * (steps != 1)}: little will be learned. For more: more text, "
-            f"--set train.epochs={_FEW_UPDATES * train.epochs // steps + 1:.0f}, or a smaller "
+            f"only {steps} update{'s' * (steps != 1)}: little will be learned. For more: more "
+            f"text, --set train.epochs={_FEW_UPDATES * train.epochs // steps + 1:.0f}, or a smaller "
             f"--set train.batch_size."
         )
     return "\n".join(lines)

@@ -44,12 +44,14 @@ def finetune(
     file: Path | str | None = None,
     overrides: Sequence[str] = (),
     quiet: bool = False,
+    kept: bool = True,
     **settings: Mapping[str, Any],
 ) -> tuple[Model, Tokenizer]:
     """Train `model` in place on a task, with the special rows and a head of its own.
 
     `recipe`: None is the paper's "supervised", or "small" for a model of less than 512 width.
-    The best model by `metric` on `validation` is kept, or the last where that is empty. Raises
+    `settings` are sections as `load_run` takes them, but for `task`: give its as overrides. `kept`
+    off is for a folder that nobody will look at. The best model by `metric` on `validation` is kept, or the last where that is empty. Raises
     DataError, TrainingError.
     """
     config = load_run(
@@ -94,6 +96,7 @@ def finetune(
         judge=_judge(task, metric),
         about={"task": task.to_json()},
         quiet=quiet,
+        kept=kept,
     )
     return model, tokenizer
 

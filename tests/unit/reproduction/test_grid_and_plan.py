@@ -9,6 +9,7 @@ import pytest
 
 import tiny
 from gpt1.checkpoint import folder
+from gpt1.errors import Interrupted
 from gpt1.reproduction import grid as grid_module
 from gpt1.reproduction import plan as planning
 from gpt1.reproduction.grid import Budget, Cell, Grid, Result
@@ -144,3 +145,15 @@ def test_how_far_a_cell_is_comes_from_its_log(tmp_path: Path) -> None:
     assert share() == 0.5
     log.write_text("{}\n" * 60)
     assert share() == 1.0
+
+
+def test_being_asked_to_stop_ends_it_and_says_how_to_go_on(tmp_path: Path) -> None:
+    def stop(cell: Cell) -> Result:
+        raise Interrupted("--resume", exit_code=130)
+
+    grid: Any = _Grid(tmp_path)
+    grid.run = stop
+    work = Work("cola", 64, 10, "dev", {Cell("cola"): 1}, {Cell("cola"): 2.0})
+    with pytest.raises(Interrupted, match="the same command goes on") as stopped:
+        carry_out(grid, Plan((Cell("cola"),), (work,), 0))
+    assert stopped.value.exit_code == 130
