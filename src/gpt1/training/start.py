@@ -211,10 +211,10 @@ def _forecast(
         str(expected),
     ]
     if steps < _FEW_UPDATES:
+        more = _FEW_UPDATES * train.epochs // steps + 1
         lines.append(
             f"only {steps} update{'s' * (steps != 1)}: little will be learned. For more: more "
-            f"text, --set train.epochs={_FEW_UPDATES * train.epochs // steps + 1:.0f}, or a smaller "
-            f"--set train.batch_size."
+            f"text, --set train.epochs={more:.0f}, or a smaller --set train.batch_size."
         )
     return "\n".join(lines)
 

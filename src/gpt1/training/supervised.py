@@ -51,8 +51,8 @@ def finetune(
 
     `recipe`: None is the paper's "supervised", or "small" for a model of less than 512 width.
     `settings` are sections as `load_run` takes them, but for `task`: give its as overrides. `kept`
-    off is for a folder that nobody will look at. The best model by `metric` on `validation` is kept, or the last where that is empty. Raises
-    DataError, TrainingError.
+    off is for a folder that nobody will look at. The best model by `metric` on `validation` is
+    kept, or the last where that is empty. Raises DataError, TrainingError.
     """
     config = load_run(
         size=None,
