@@ -45,7 +45,7 @@ SCORES: tuple[Kind, ...] = ("regression",)
 LEAST = 30
 """Cases a kind."""
 
-MARKS: dict[str, dict[Kind, str]] = {
+MARKS: dict[str, dict[str, str]] = {
     "texts": {"classification": "text", "choice": "context,question,answer_0,answer_1,answer_2"}
     | dict.fromkeys(PAIRS, "text_a,text_b"),
     "first": {"classification": "text", "choice": "context"} | dict.fromkeys(PAIRS, "text_a"),
@@ -128,6 +128,8 @@ COMMANDS: list[tuple[tuple[Kind, ...], Files, str, int, list[str]]] = [
     # Its columns
     (ALL, "<texts>,labels\nthe dog<m>,<a>\n", TUNE, 2,
      ["f.csv has the columns .*labels; <kind> takes <first>", "--columns label=labels"]),
+    (ALL, "<first>;label\nthe dog;<a>\n", TUNE, 2,
+     ["f.csv has one column, '<first>;label': its fields have ';' between", "with commas"]),
     (ALL, "<texts>\nthe dog<m>\n", MEASURE, 2, ["f.csv has the columns", "takes .*, label"]),
     (ALL, "a,b\nthe dog,<a>\n", LABEL, 2, ["f.csv has the columns a, b; <kind> takes <first>"]),
     (ALL, G, f"{TUNE} --columns <first>=<first>t", 2,
@@ -161,7 +163,7 @@ COMMANDS: list[tuple[tuple[Kind, ...], Files, str, int, list[str]]] = [
      "finetune f.jsonl <tune>", 2, ["f.jsonl:7: the label is .*surrogate", "Correct the row"]),
     (CLASSES, "<head>\nthe dog<m>,<a>\nthe cat<m>,<a>\n", TUNE, 2,
      ["f.csv:2: all 2 rows have the label '<a>'", "at least two classes"]),
-    (CLASSES, "<head>\nthe dog<m>,<a>\n", TUNE, 2, ["all 1 rows? ha(s|ve) the label '<a>'"]),
+    (CLASSES, "<head>\nthe dog<m>,<a>\n", TUNE, 2, ["f.csv:2: the only row has the label '<a>'"]),
     (CLASSES, "<head>\nthe dog<m>,<a>\nthe cat<m>,odd\n", MEASURE, 2,
      ["f.csv:3: the label is 'odd'; the task's classes are .*<a>", "Correct the row"]),
     (CLASSES, "<head>\n<distinct>", TUNE, 2,
@@ -172,7 +174,7 @@ COMMANDS: list[tuple[tuple[Kind, ...], Files, str, int, list[str]]] = [
     (CLASSES, "<head>\n<few>", TUNE, 0, ["19 rows from 1 file: 19 used", "w18 1"]),
     (SCORES, "<head>\nthe dog<m>,3\nthe cat<m>,3.0\n", TUNE, 2,
      ["f.csv:2: all 2 scores are 3", "scores that differ"]),
-    (SCORES, "<head>\nthe dog<m>,3\n", TUNE, 2, ["f.csv:2: all 1 scores? (are|is) 3"]),
+    (SCORES, "<head>\nthe dog<m>,3\n", TUNE, 2, ["f.csv:2: the only score is 3"]),
     *((SCORES, f"<head>\n<rows>the dog<m>,{odd}\n", command, 2,
        [rf"f.csv:8: the label is '{odd.strip(chr(34))}'; it must be a number"])
       for odd in ("high", "nan", "inf", "1e999", '"1,5"', "1_0") for command in (TUNE, MEASURE)),

@@ -19,7 +19,6 @@ import torch
 
 import gpt1
 import tiny
-from gpt1 import estimators
 from gpt1.checkpoint import folder
 from gpt1.errors import (
     CheckpointError,
@@ -30,6 +29,7 @@ from gpt1.errors import (
     TrainingError,
     UsageError,
 )
+from gpt1.estimators.base import CLASS_OF
 from gpt1.model.build import Model
 from gpt1.pipeline import Predictor
 from gpt1.storage import disk
@@ -525,7 +525,8 @@ def test_a_failed_fit_leaves_the_fitted_model(learned: Callable[[str], Any]) -> 
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "gpt1.estimators")
+    for name in [name for name in sys.modules if name.startswith("gpt1.estimators")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(GPT1Error, match=r'pip install "gpt1\[sklearn\]"') as caught:
         importlib.import_module("gpt1.estimators")
@@ -742,6 +743,4 @@ def test_a_bad_scale(params: dict[str, Any], message: str, model: str) -> None:
 
 
 def test_names_of_the_classes() -> None:
-    assert {
-        kind: getattr(gpt1, name) for kind, name in estimators._CLASS_OF.items()
-    } == CLASSES  # fmt: skip
+    assert {kind: getattr(gpt1, name) for kind, name in CLASS_OF.items()} == CLASSES

@@ -27,6 +27,19 @@ ANCHORS = 6
 """Points of a regression's scale that the head gives a probability to (spec 4.6)."""
 
 
+def label_name(label: str | int | float) -> str:
+    """Return how a task calls a label: true and false as in JSON, 1.0 as 1.
+
+    >>> label_name(True), label_name(1.0), label_name(1.5), label_name("1.0")
+    ('true', '1', '1.5', '1.0')
+    """
+    if isinstance(label, bool):
+        return str(label).lower()
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    return str(label)
+
+
 @dataclass(frozen=True)
 class Example:
     """One row of a task; `question` stands between context and answer (spec 5.1), choice only."""

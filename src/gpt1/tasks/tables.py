@@ -26,7 +26,7 @@ from gpt1.data.sources import Sources
 from gpt1.data.tables import Accounting, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.entry import sample
-from gpt1.tasks.spec import KINDS, Example, Kind, Task
+from gpt1.tasks.spec import KINDS, Example, Kind, Task, label_name
 
 LISTED = 10
 """How many conflicts are named."""
@@ -203,6 +203,12 @@ class _Reading:
             raise self._missing(place, present, missing)
 
     def _missing(self, place: str, present: Sequence[str], missing: list[str]) -> DataError:
+        mark = next((mark for mark in ";\t|" if mark in present[0]), "") if present else ""
+        if mark and len(present) == 1:
+            return DataError(
+                f"{place} has one column, {present[0][:60]!r}: its fields have {mark!r} between "
+                f"them. Save it with commas (.csv) or tabs (.tsv)."
+            )
         known = set(map(self._column, self.needed))
         free = [name for name in present if name not in known and not self._is_name(name)]
         pairs = dict(self.columns)
@@ -225,12 +231,8 @@ class _Reading:
         value = row.get(self._column("label"))
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, float) and value.is_integer():
-            return str(int(value))
         if isinstance(value, str | int | float):
-            text = str(value).strip()
+            text = label_name(value).strip()
             if text and (fault := text_fault(text)):
                 raise DataError(f"{place}: the label is {text!r}: {fault}. Correct the row.")
             return text or None
@@ -295,16 +297,14 @@ def _find_task(kind: Kind, raw: list[str], places: list[str], answers: int | Non
         scores = [_score(text, place) for text, place in zip(raw, places, strict=True)]
         low, high = min(scores), max(scores)
         if low == high:
-            raise DataError(
-                f"{places[0]}: all {len(scores):,} scores are {low:g}; a regression needs scores "
-                f"that differ."
-            )
+            what = "the only score is" if len(scores) == 1 else f"all {len(scores):,} scores are"
+            raise DataError(f"{places[0]}: {what} {low:g}; a regression needs scores that differ.")
         return Task("regression", scale=(low, high), metric="pearson")
     classes = set(raw)
     if len(classes) == 1:
+        what = "the only row has" if len(raw) == 1 else f"all {len(raw):,} rows have"
         raise DataError(
-            f"{places[0]}: all {len(raw):,} rows have the label {raw[0]!r}; a task needs at least "
-            f"two classes."
+            f"{places[0]}: {what} the label {raw[0]!r}; a task needs at least two classes."
         )
     if fault := classes_fault(len(classes), len(raw)):
         raise DataError(

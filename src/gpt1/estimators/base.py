@@ -1,0 +1,411 @@
+"""What the five estimators share: fit, save and load, and parameters as settings of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import numbers
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gpt1.checkpoint import folder, hub
+from gpt1.config import RunConfig, load_run
+from gpt1.errors import CheckpointError, ConfigError, Interrupted, TrainingError
+from gpt1.estimators.rows import Row, count_conflicts, item, listed, read_pair, short
+from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, check_random_state
+from gpt1.evaluation.metrics import METRICS
+from gpt1.model.build import Model
+from gpt1.pipeline import GPT1, Predictor, load
+from gpt1.storage import Folder
+from gpt1.tasks.collate import encode
+from gpt1.tasks.spec import SPECIAL, Example, Kind, Task
+from gpt1.tasks.tables import hold_out, identity
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training import supervised
+from gpt1.training.history import History
+
+CLASS_OF: Mapping[Kind, str] = {
+    "classification": "TextClassifier",
+    "entailment": "EntailmentClassifier",
+    "similarity": "SimilarityClassifier",
+    "regression": "SimilarityRegressor",
+    "choice": "MultipleChoiceClassifier",
+}
+_SETTINGS = {
+    "epochs": "train.epochs",
+    "learning_rate": "optimizer.lr",
+    "batch_size": "train.batch_size",
+    "lm_coef": "task.lm_coef",
+    "n_iter_no_change": "train.patience",
+    "random_state": "train.seed",
+    "device": "train.device",
+}
+"""What parameters set in a run's configuration."""
+_NEVER = 10**9
+_FITTED = ("seed_", "n_cut_", "conflicts_", "history_")
+"""Attributes that are kept with a saved estimator."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Parameters as settings of a run; `task` is a list of overrides."""
+
+    train: dict[str, Any]
+    optimizer: dict[str, Any]
+    task: list[str]
+
+
+class Estimator(BaseEstimator):  # type: ignore[misc]
+    """Rows and parameters in, a fine-tuned `Predictor` out."""
+
+    _kind: Kind
+
+    def __init__(
+        self,
+        model: str | Path | GPT1 = "mini",
+        *,
+        recipe: str | None = None,
+        epochs: float | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        lm_coef: float | None = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        random_state: Any = None,
+        device: str = "auto",
+        verbose: bool = True,
+        run: str | Path | None = None,
+        settings: Sequence[str] = (),
+    ) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.lm_coef = lm_coef
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+        self.run = run
+        self.settings = settings
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fine-tune a copy of the model on rows X (n,) and their labels y (n,); return self.
+
+        Paper, section 3.2. With `early_stopping` a part of the rows is held out, equal texts
+        together; about ten times a run the model is tried on it, and the best one is kept. The
+        global random generators are left as they were. Raises InputError for rows or labels that
+        cannot be used, ConfigError for a parameter out of its bounds, TrainingError.
+        """
+        rows = self._read(X)
+        task, gold, learned = self._learn_labels(rows, y)
+        examples = [Example(row, label) for row, label in zip(rows, gold, strict=True)]
+        conflicts = count_conflicts(examples, self._kind)
+        if conflicts and self.verbose:
+            _note(
+                f"{conflicts:,} text{'s occur' if conflicts > 1 else ' occurs'} with different "
+                f"labels; all are kept"
+            )
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_own_generators())
+            model, tokenizer = self._start()
+            given = self._given(task)
+            config = self._resolve(model, given)
+            seed = config.train.seed
+            words = tokenizer.with_words(config.data.words or tokenizer.words)
+            words.add_tokens(SPECIAL)
+            cut = encode(examples, task, words, model.config.n_ctx).cut
+            training, validation = self._split(examples, seed)
+            if self.run is None:
+                place = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpt1-"))
+                out = Path(place) / "run"
+            else:
+                out = Path(self.run)
+            with _interrupts(kept=self.run is not None):
+                model, tokenizer = supervised.finetune(
+                    model,
+                    tokenizer,
+                    task,
+                    training,
+                    validation,
+                    metric=METRICS[task.metric],
+                    out=out,
+                    recipe=self.recipe,
+                    overrides=[*given.task, *self.settings],
+                    quiet=not self.verbose,
+                    kept=self.run is not None,
+                    train=given.train,
+                    optimizer=given.optimizer,
+                )
+            history = [
+                {name.removeprefix("valid_"): value for name, value in line.items()}
+                for line in History.read(out).checks
+            ]
+        self._keep(Predictor(model, tokenizer, task), learned)
+        self.seed_ = seed
+        self.n_cut_ = cut
+        self.conflicts_ = conflicts
+        self.history_ = history
+        return self
+
+    def save(self, path: Path | str) -> None:
+        """Write the fitted estimator into a folder, whole or not at all, without pickle.
+
+        It is a model folder, so `gpt1 predict` and `gpt1 evaluate` take it too. A model given as a
+        GPT1 and generators given as random_state are not kept. Raises StorageError.
+        """
+        check_is_fitted(self, "predictor_")
+        predictor = self.predictor_
+        about = {
+            "class": CLASS_OF[self._kind],
+            "params": {name: self._plain(name, v) for name, v in self.get_params(False).items()},
+            "fitted": {
+                name: getattr(self, name) for name in _FITTED if name in vars(self)
+            },
+            **self._labels_to_json(),
+        }  # fmt: skip
+        extra = {"task": predictor.task.to_json(), "estimator": about}
+        folder.save(path, predictor.model, predictor.tokenizer, extra)
+
+    @classmethod
+    def load(cls, path: Path | str, *, device: str = "auto") -> Self:
+        """Load a fitted estimator that `save` wrote; it predicts the same to the last bit.
+
+        A folder of `gpt1 finetune --task` will do: its labels are texts then, and the parameters
+        the defaults. Raises CheckpointError, naming the right class for another kind of task.
+        """
+        predictor = Predictor.load(path, device=device)
+        kind = predictor.task.kind
+        if kind != cls._kind:
+            raise CheckpointError(
+                f"{path} holds a model for {kind}; {cls.__name__} is for {cls._kind}. Load it with "
+                f"gpt1.{CLASS_OF[kind]}.load."
+            )
+        about = Folder(hub.resolve(path)).json(folder.OWN).get("estimator")
+        if about is None:
+            made = cls()
+            made._keep(predictor, made._labels_from_json(predictor.task, None))
+            return made
+        try:
+            params = dict(about["params"])
+            params["settings"] = tuple(params["settings"])
+            if isinstance(params.get("class_weight"), list):
+                params["class_weight"] = dict(map(tuple, params["class_weight"]))
+            made = cls(**params)
+            made._keep(predictor, made._labels_from_json(predictor.task, about))
+            for name in _FITTED:
+                if name in about["fitted"]:
+                    setattr(made, name, about["fitted"][name])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise CheckpointError(
+                f"the section estimator of {path}/{folder.OWN} is not one that this gpt1 writes. "
+                f"Update gpt1 if the folder is newer, or restore it from a copy."
+            ) from None
+        return made
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.target_tags.required = True
+        return tags
+
+    # Rows and labels
+
+    def _read(self, X: Any) -> list[Row]:
+        """Return the texts of the rows of X. Raises InputError naming the first that is wrong."""
+        return [self._row(value, f"X[{i}]") for i, value in enumerate(listed(X, "X"))]
+
+    def _row(self, value: Any, place: str) -> Row:
+        """Return the texts of a row, a pair unless a class says otherwise. Raises InputError."""
+        return read_pair(value, place)
+
+    def _learn_labels(
+        self, rows: list[Row], y: Any
+    ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
+        """Return the task, what y says in its terms, and the attributes that this gives."""
+        raise NotImplementedError
+
+    def _keep(self, predictor: Predictor, learned: Mapping[str, Any]) -> None:
+        self.predictor_ = predictor
+        self.model_ = predictor.model
+        for name, value in learned.items():
+            setattr(self, name, value)
+
+    def _labels_to_json(self) -> dict[str, Any]:
+        return {}
+
+    def _labels_from_json(self, task: Task, about: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {}
+
+    def _plain(self, name: str, value: Any) -> Any:
+        """Return a parameter as a JSON value."""
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, Path):
+            return str(value)
+        if name == "settings":
+            return list(value)
+        if isinstance(value, Mapping):  # class_weight: the labels are no strings, maybe
+            return [[item(label), item(weight)] for label, weight in value.items()]
+        if name == "model" and not isinstance(value, str):
+            return None
+        if name == "random_state" and value is not None and not isinstance(value, int):
+            return self.seed_
+        return value
+
+    # Training
+
+    def _start(self) -> tuple[Model, Tokenizer]:
+        """Return a model that training may change, and its tokenizer."""
+        if isinstance(self.model, GPT1):
+            return copy.deepcopy(self.model.model), self.model.tokenizer
+        if self.model is None:
+            raise ConfigError(
+                "model is None: this estimator was fitted from a model in memory, which is not "
+                "saved with it. Name one: set_params(model=...)."
+            )
+        if not isinstance(self.model, str | Path):
+            raise ConfigError(
+                f"model is {short(self.model)}; it must be a name such as mini, a folder, or what "
+                f"gpt1.load returns."
+            )
+        gpt = load(self.model, device="cpu", dtype="float32")
+        return gpt.model, gpt.tokenizer
+
+    def _given(self, task: Task) -> _Given:
+        """Return what the parameters say, in the words of the configuration."""
+        train = {
+            "epochs": item(self.epochs),
+            "batch_size": item(self.batch_size),
+            "seed": _draw_seed(self.random_state),
+            "device": self.device,
+            "patience": item(self.n_iter_no_change) if self.early_stopping else None,
+        }
+        if self.run is None:  # nobody will resume it
+            train |= {"save_every": _NEVER, "keep_checkpoints": 1}
+        lines = [] if self.lm_coef is None else [f"task.lm_coef={item(self.lm_coef)}"]
+        lines += self._task_settings(task)
+        return _Given(train, {"lr": item(self.learning_rate)}, lines)
+
+    def _task_settings(self, task: Task) -> list[str]:
+        """Return what parameters of its own say about the task, as overrides."""
+        return []
+
+    def _resolve(self, model: Model, given: _Given) -> RunConfig:
+        """Return the configuration of the run. Raises ConfigError in the parameters' names."""
+        if isinstance(self.settings, str) or not all(isinstance(s, str) for s in self.settings):
+            raise ConfigError(
+                f"settings is {short(self.settings)}; it must be several strings, e.g. "
+                f'settings=("task.clf_pdrop=0.2",).'
+            )
+        if any(s.strip().startswith("data.valid_share") for s in self.settings):
+            raise ConfigError(
+                "settings has data.valid_share; the part held out is validation_fraction. Use that."
+            )
+        share = self.validation_fraction
+        sound = isinstance(share, numbers.Real) and 0 < share < 1
+        if self.early_stopping and not sound:
+            raise ConfigError(
+                f"validation_fraction is {share!r}; it must be more than 0 and less than 1, or set "
+                f"early_stopping=False."
+            )
+        if self.run is not None and (Path(self.run) / "run.json").exists():
+            raise TrainingError(
+                f"run is {self.run}, and there is a run already. Give another folder, or None to "
+                f"keep none."
+            )
+        try:
+            return load_run(
+                recipe=self.recipe or supervised.default_recipe(model.config),
+                overrides=[*given.task, *self.settings],
+                train=given.train,
+                optimizer=given.optimizer,
+            )
+        except ConfigError as error:
+            message = str(error)
+            for name, setting in _SETTINGS.items():
+                message = message.replace(f"{setting} is", f"{name} is")
+            raise ConfigError(message) from None
+
+    def _split(self, examples: list[Example], seed: int) -> tuple[list[Example], list[Example]]:
+        """Return the examples to train on and those held out; every class is among the former."""
+        if not self.early_stopping:
+            return examples, []
+        training, held = hold_out(examples, self.validation_fraction, seed, self._kind)
+        if self._kind in ("regression", "choice"):
+            return training, held
+        there = {example.label for example in training}
+        back = {identity(e, self._kind) for e in held if e.label not in there}
+        training += [e for e in held if identity(e, self._kind) in back]
+        return training, [e for e in held if identity(e, self._kind) not in back]
+
+    # Predicting
+
+    def _probabilities(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self, "predictor_")
+        predictor = self.predictor_
+        encoded = predictor.encode([Example(row) for row in self._read_new(X)])
+        if encoded.cut and self.verbose:
+            _note(
+                f"{encoded.cut:,} of {len(encoded):,} rows are longer than the model's window and "
+                f"were cut (docs/tasks.md says how)"
+            )
+        return predictor.score(encoded)
+
+    def _read_new(self, X: Any) -> list[Row]:
+        """Return the rows of X, which must be like those of fit."""
+        return self._read(X)
+
+
+def _draw_seed(random_state: Any) -> int:
+    """Return the seed of a run: the int itself, or one drawn. Raises ConfigError."""
+    if random_state is None:  # from the system, so that no generator of the user's moves
+        random_state = np.random.default_rng()
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
+        return int(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except ValueError:
+        raise ConfigError(
+            f"random_state is {short(random_state)}; it must be None, a whole number from 0, a "
+            f"RandomState or a Generator of numpy."
+        ) from None
+
+
+@contextlib.contextmanager
+def _own_generators() -> Iterator[None]:
+    """Leave torch's global generators as they were; numpy's are not used."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with torch.random.fork_rng(list(devices)):
+        yield
+
+
+@contextlib.contextmanager
+def _interrupts(*, kept: bool) -> Iterator[None]:
+    """Let Ctrl-C be KeyboardInterrupt again, so that a grid search stops too."""
+    try:
+        yield
+    except Interrupted as error:
+        if error.exit_code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt(str(error) if kept else "fit was stopped") from None
+        raise
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,314 @@
+"""The five estimators: what a row and a label of each are, and what it predicts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt1.errors import ConfigError, InputError
+from gpt1.estimators.base import Estimator
+from gpt1.estimators.rows import (
+    Row,
+    classes_from_json,
+    classes_to_json,
+    column,
+    item,
+    read_choice,
+    read_index,
+    read_labels,
+    read_score,
+    read_text,
+    short,
+)
+from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
+from gpt1.pipeline import GPT1
+from gpt1.tasks.spec import Task, label_name
+
+
+class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
+    """The likeliest of several."""
+
+    classes_: NDArray[Any]
+    """(n_classes,): the labels, sorted, in the dtype that y had."""
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the likeliest of `classes_` for each row, (n,), in their dtype.
+
+        Raises InputError for a row that cannot be used, NotFittedError before fit.
+        """
+        decided = self.predict_proba(X).argmax(1)
+        chosen: NDArray[Any] = self.classes_[decided]
+        return chosen
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
+        return self._probabilities(X)
+
+
+class _Classifier(_Chooser):
+    """Labels of any sort as the task's classes."""
+
+    def __init__(
+        self,
+        model: str | Path | GPT1 = "mini",
+        *,
+        recipe: str | None = None,
+        epochs: float | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        lm_coef: float | None = None,
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        random_state: Any = None,
+        device: str = "auto",
+        verbose: bool = True,
+        run: str | Path | None = None,
+        settings: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            recipe=recipe,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            lm_coef=lm_coef,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            random_state=random_state,
+            device=device,
+            verbose=verbose,
+            run=run,
+            settings=settings,
+        )
+        self.class_weight = class_weight
+
+    def _learn_labels(
+        self, rows: list[Row], y: Any
+    ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
+        labels = read_labels(y, len(rows))
+        classes, codes = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise InputError(
+                f"y has one class, {classes[0]!s}, in all {len(rows):,} rows; a classifier needs "
+                f"at least two. Give rows of another one too."
+            )
+        task = Task(self._kind, tuple(map(label_name, classes.tolist())))
+        return task, codes.tolist(), {"classes_": classes}
+
+    def _task_settings(self, task: Task) -> list[str]:
+        wanted = self.class_weight
+        if wanted is None:
+            return []
+        if wanted == "balanced":
+            return ["task.class_weight=balanced"]
+        if not isinstance(wanted, Mapping):
+            raise ConfigError(
+                f'class_weight is {short(wanted)}; it must be None, "balanced" or a dict from '
+                f"label to weight."
+            )
+        pairs = []
+        for label, weight in wanted.items():
+            name = label_name(item(label))
+            if name not in task.classes:
+                raise InputError(
+                    f"class_weight names {label!r}; the classes of y are "
+                    f"{', '.join(task.classes[:20])}. Correct it."
+                )
+            number = item(weight)
+            if not isinstance(number, int | float) or not 0 < number < math.inf:
+                raise InputError(
+                    f"class_weight of {label!r} is {weight!r}; it must be a number above 0."
+                )
+            quoted = json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's
+            pairs.append(f"{quoted} = {float(number)}")
+        return [f"task.class_weight={{{', '.join(pairs)}}}"]
+
+    def _labels_to_json(self) -> dict[str, Any]:
+        return classes_to_json(self.classes_)
+
+    def _labels_from_json(self, task: Task, about: Mapping[str, Any] | None) -> dict[str, Any]:
+        if about is None:
+            return {"classes_": np.array(task.classes)}
+        return {"classes_": classes_from_json(about, task.classes)}
+
+
+class TextClassifier(_Classifier):
+    """Classify texts (paper, sections 3.3 and 4.2): X is n texts, y their labels.
+
+    Parameters, all but `model` by keyword; None leaves it to the recipe:
+    model: a name, a folder, or a loaded GPT1, of which a copy is trained.
+    recipe: "supervised" (the paper), "small", "release" or a .toml; None: by the model's width.
+    epochs, learning_rate, batch_size, lm_coef (weight of the auxiliary LM loss).
+    class_weight: None, "balanced", or a dict from label to weight.
+    early_stopping, validation_fraction, n_iter_no_change: hold out so much of the rows, stop after
+    so many tries without a better figure, keep the best model. Without it, or where the part is
+    less than 20 different texts, all rows are trained on and the last model is kept.
+    random_state: None, an int, a RandomState or a Generator. device: "auto", "cpu", "cuda".
+    verbose: progress on stderr. run: a new folder that keeps the run, with its report.
+    settings: more of the configuration, e.g. ("task.clf_pdrop=0.2",).
+
+    Attributes: classes_; predictor_ and model_; seed_; n_cut_, how many rows are longer than the
+    window (cut as `tasks.transforms` says); conflicts_, how many texts have different labels;
+    history_, what was found on the rows held out: [{"step": ..., "loss": ..., "accuracy": ...}].
+
+    >>> TextClassifier("mini", epochs=2).set_params(random_state=0)
+    TextClassifier(epochs=2, random_state=0)
+    """
+
+    _kind = "classification"
+
+    def _row(self, value: Any, place: str) -> Row:
+        return (read_text(value, place),)
+
+
+class EntailmentClassifier(_Classifier):
+    """Label pairs (premise, hypothesis), in this order (paper, section 3.3).
+
+    X is n pairs or an (n, 2) array of texts. Parameters and attributes are TextClassifier's.
+    """
+
+    _kind = "entailment"
+
+
+class SimilarityClassifier(_Classifier):
+    """Label pairs of texts in no order (paper, section 3.3): (a, b) and (b, a) get the same.
+
+    X is n pairs or an (n, 2) array of texts. Parameters and attributes are TextClassifier's.
+    """
+
+    _kind = "similarity"
+
+
+class MultipleChoiceClassifier(_Chooser):
+    """Choose the right one of several answers (paper, section 3.3).
+
+    X is n pairs (context, [answer, ...]) with the same number of answers, y the index of the right
+    one, from 0. Parameters (but class_weight) and attributes are TextClassifier's; `classes_` is
+    0, 1, ..., answers - 1, and rows to predict must have as many answers as those of fit.
+    """
+
+    _kind = "choice"
+
+    def _row(self, value: Any, place: str) -> Row:
+        return read_choice(value, place)
+
+    def _read(self, X: Any) -> list[Row]:
+        rows = super()._read(X)
+        for i, row in enumerate(rows):
+            if len(row) != len(rows[0]):
+                raise InputError(
+                    f"X[{i}] has {len(row) - 1} answers and X[0] {len(rows[0]) - 1}; all rows must "
+                    f"have the same number. Give the others to an estimator of their own."
+                )
+        return rows
+
+    def _read_new(self, X: Any) -> list[Row]:
+        rows, answers = self._read(X), len(self.classes_)
+        if len(rows[0]) != answers + 1:
+            raise InputError(
+                f"X[0] has {len(rows[0]) - 1} answers; this estimator was fitted to {answers}. "
+                f"Give rows of {answers} answers, or fit another one."
+            )
+        return rows
+
+    def _learn_labels(
+        self, rows: list[Row], y: Any
+    ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
+        answers = len(rows[0]) - 1
+        given = enumerate(column(y, len(rows)))
+        gold = [read_index(value, f"y[{i}]", answers) for i, value in given]
+        return Task("choice", answers=answers), gold, {"classes_": np.arange(answers)}
+
+    def _labels_from_json(self, task: Task, about: Mapping[str, Any] | None) -> dict[str, Any]:
+        assert task.answers is not None
+        return {"classes_": np.arange(task.answers)}
+
+
+class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
+    """Score how similar two texts are, in no order (paper, section 4.2, STS-B).
+
+    X is n pairs or an (n, 2) array of texts, y their scores. The head gives probabilities to six
+    points of the scale and the prediction is the expected one. `low` and `high`, the ends of the
+    scale, are the least and the greatest of y where they are None. `score` is R^2; the best model
+    is chosen by Pearson's correlation. The other parameters (but class_weight) and the attributes
+    (but classes_) are TextClassifier's.
+    """
+
+    _kind = "regression"
+
+    def __init__(
+        self,
+        model: str | Path | GPT1 = "mini",
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        recipe: str | None = None,
+        epochs: float | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        lm_coef: float | None = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        random_state: Any = None,
+        device: str = "auto",
+        verbose: bool = True,
+        run: str | Path | None = None,
+        settings: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            recipe=recipe,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            lm_coef=lm_coef,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            random_state=random_state,
+            device=device,
+            verbose=verbose,
+            run=run,
+            settings=settings,
+        )
+        self.low = low
+        self.high = high
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return the expected score of each pair, (n,).
+
+        Raises InputError for a row that cannot be used, NotFittedError before fit.
+        """
+        probabilities = self._probabilities(X)
+        return self.predictor_.decide(probabilities)
+
+    def _learn_labels(
+        self, rows: list[Row], y: Any
+    ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
+        scores = [read_score(value, f"y[{i}]") for i, value in enumerate(column(y, len(rows)))]
+        if min(scores) == max(scores):
+            count = (
+                "y has one sample" if len(scores) == 1 else f"y has {len(scores):,} equal scores"
+            )
+            raise InputError(
+                f"{count}, {scores[0]:g}; a regression needs scores that differ. Give others too."
+            )
+        low = min(scores) if self.low is None else read_score(self.low, "low")
+        high = max(scores) if self.high is None else read_score(self.high, "high")
+        for i, score in enumerate(scores):
+            if not low <= score <= high:
+                raise InputError(
+                    f"y[{i}] is {score:g}; the scale goes from {low:g} to {high:g}. Correct it, or "
+                    f"give another low and high."
+                )
+        return Task("regression", scale=(low, high), metric="pearson"), scores, {}
