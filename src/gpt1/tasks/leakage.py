@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.tasks.spec import Example, Kind
+from gpt1.tasks.tables import identity
 
 GRAM = 13
 """Words in a run that counts as overlap, as is usual for language models."""
@@ -47,9 +48,8 @@ def leakage(
     ...     "similarity"))
     of 1 test row 1 occur in training and 0 share a run of 13 words with it (first rows: 0)
     """
-    either_order = kind in ("similarity", "regression")
-    known = {_key(example, either_order) for example in train}
-    exact = np.array([_key(example, either_order) in known for example in test], bool)
+    known = {identity(example, kind) for example in train}
+    exact = np.array([identity(example, kind) in known for example in test], bool)
     numbers = _Numbers()
     tested = list(_grams(test, numbers))
     hashes = np.concatenate([h for h, _ in tested] or [np.zeros(0, np.uint64)])
@@ -63,12 +63,6 @@ def leakage(
         overlapping[rows[held[found] == hashes]] = True
     listing = np.flatnonzero(exact | overlapping)[:LISTED].tolist()
     return Leakage(int(exact.sum()), int(overlapping.sum()), len(test), tuple(listing))
-
-
-def _key(example: Example, either_order: bool) -> tuple[str, ...]:
-    texts = [" ".join(text.casefold().split()) for text in example.texts]
-    question = " ".join(example.question.casefold().split())
-    return (question, *(sorted(texts) if either_order else texts))
 
 
 class _Numbers:
