@@ -19,6 +19,7 @@ PATTERNS = (
         "config.json",
         "generation_config.json",
         "model*.safetensors",
+        "head.safetensors",
         "model.safetensors.index.json",
     ),
     *("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"),

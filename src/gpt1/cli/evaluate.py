@@ -228,7 +228,7 @@ def _print(title: str, found: TaskEvaluation) -> None:
     for label, value, interval in found.figures():
         table.add_row(escape(label), value, interval)
     console.print(table)
-    console.print(f"{found.rows:,} rows")
+    console.print(f"{found.rows:,} row{'s' * (found.rows != 1)}")
     if not found.classes:
         return
     table = Table(title="Per class", title_justify="left")

@@ -29,6 +29,7 @@ from gpt1.estimators.rows import (
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
 from gpt1.pipeline import GPT1
 from gpt1.tasks.spec import Task, label_name
+from gpt1.tasks.tables import classes_fault
 
 
 class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
@@ -100,6 +101,10 @@ class _Classifier(_Chooser):
             raise InputError(
                 f"y has one class, {classes[0]!s}, in all {len(rows):,} rows; a classifier needs "
                 f"at least two. Give rows of another one too."
+            )
+        if fault := classes_fault(len(classes), len(rows)):
+            raise InputError(
+                f"y[0] is {short(item(labels[0]))}, and {fault}. Give classes, each in some rows."
             )
         task = Task(self._kind, tuple(map(label_name, classes.tolist())))
         return task, codes.tolist(), {"classes_": classes}

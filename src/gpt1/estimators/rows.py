@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -13,7 +12,7 @@ from gpt1.data.tables import text_fault
 from gpt1.errors import InputError
 from gpt1.estimators.scikit import column_or_1d
 from gpt1.tasks.spec import Example, Kind, label_name
-from gpt1.tasks.tables import identity
+from gpt1.tasks.tables import MOST_SCORE, identity
 
 Row = tuple[str, ...]
 """The texts of an example, as `tasks.spec.Example` has them."""
@@ -140,7 +139,7 @@ def _sort(value: Any, place: str) -> type:
         return str
     if isinstance(value, bool):
         return bool
-    if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return float
     if value is None or repr(value) in ("''", "nan", "<NA>", "NaT"):
         raise InputError(f"{place} is {value!r}; every row needs a label. Leave it out.")
@@ -154,10 +153,10 @@ def _sort(value: Any, place: str) -> type:
 def read_score(value: Any, place: str) -> float:
     """Return a score as a float. Raises InputError if it is no finite number."""
     number = item(value)
-    if not _is_number(number) or not math.isfinite(number):
+    if not _is_number(number) or not abs(number) <= MOST_SCORE:  # nan and inf neither
         raise InputError(
-            f"{place} is {short(value)}; it must be a finite number. Correct it or leave the row "
-            f"out."
+            f"{place} is {short(value)}; it must be a finite number between {-MOST_SCORE:g} and "
+            f"{MOST_SCORE:g}. Correct it or leave the row out."
         )
     return float(number)
 

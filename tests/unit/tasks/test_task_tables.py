@@ -196,7 +196,7 @@ def test_conflicts_and_duplicates_are_told_and_kept(tmp_path: Path) -> None:
     assert (table.conflicts.duplicates, table.conflicts.conflicts) == (1, 2)
     assert table.conflicts.listed[0] == f"{path}:6 says 'bad', {path}:4 'good': 'sun'"
     assert "3 rows" not in str(table.conflicts)
-    assert str(table.conflicts).startswith("1 row repeat an earlier one, 2 with another label")
+    assert str(table.conflicts).startswith("1 row repeats an earlier one, 2 with another label")
 
 
 @pytest.mark.parametrize(
