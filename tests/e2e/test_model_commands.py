@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, OpenAIGPTLMHeadModel
 import tiny
 from gpt1 import cli
 from gpt1.checkpoint import folder, huggingface
+from gpt1.model.heads import Head
 from gpt1.storage import json_bytes
 from gpt1.text.tokenizer import Tokenizer
 from hub import LoopbackHub
