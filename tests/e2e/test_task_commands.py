@@ -213,7 +213,7 @@ def test_evaluation_gives_figures_and_a_page_in_the_run(kind: Kind) -> None:
     interval = found["metrics"][first]
     assert interval["low"] <= interval["value"] <= interval["high"]
     assert f"the most confident errors: {kind}/evaluation.html" in err
-    assert "is not known here" in err
+    assert "is not known;" in err
     text = Path(kind, "evaluation.html").read_text("utf-8")
     assert f"{kind} on {kind}-test.csv" in text
     shown, _ = works(f"evaluate {kind}/model {kind}-test.csv --page elsewhere.html")
@@ -417,3 +417,26 @@ def test_the_commands_of_the_page_run_as_written(
             arguments += ["--set", "train.epochs=1"]
         code, _, err = gpt1(arguments)
         assert code == 0, f"{command}\n{err}"
+
+
+def test_every_class_stays_among_the_training_rows() -> None:
+    rows = [Example((f"text {i}",), i % 2) for i in range(299)] + [Example(("rare",), 2)]
+    for seed in range(30):
+        training, validation = hold_out(rows, 0.1, seed)
+        assert {example.label for example in training} == {0, 1, 2}
+        assert 25 <= len(validation) <= 30
+
+
+def test_a_header_with_blanks_after_its_commas_is_read() -> None:
+    Path("blanks.csv").write_text("text, label\nthe dog, a\na cat, b\n" * 1)
+    _, err = works(f"finetune blanks.csv --task classification --out blanks {FAST}")
+    assert "a 1, b 1" in err
+
+
+def test_a_file_that_predict_did_not_write_is_not_replaced() -> None:
+    before = Path("choice.csv").read_bytes()
+    code, _, err = gpt1("predict choice choice-test.csv --out choice.csv")
+    assert (code, "was not written by gpt1 predict" in err) == (2, True)
+    assert Path("choice.csv").read_bytes() == before
+    for _ in range(2):
+        works("predict choice choice-test.csv --out labels.csv")

@@ -56,6 +56,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [json.dumps(schema | {"label": label}) for label in (0, 1, 1)]
     for name in ("wsc273", "dpr_train"):
         (place / "winograd" / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+    block = f"{text}\nit\nThe dog,the cat\nthe cat\n\n"
+    (place / "winograd" / "dpr_test.c.txt").write_text(block * 2)
+    (place / "sst2" / "test.tsv").write_text(f"sentence\tlabel\n{SENTENCES[0]}\t1\n")
     return place
 
 
@@ -110,11 +113,12 @@ def test_a_table_of_all_sets(run: Run, data: Path, runs: tuple[Path, Path]) -> N
     code, out, err = run("--model", model, "--data", data)
     assert code == 0
     head, *lines = rows(out)
-    assert head == ["", "metric", "value", "95% interval", "guessing", "relative", "rows"]
+    assert head == ["", "metric", "value", "95% interval", "guessing", "relative", "rows", "split"]
     assert [line[0] for line in lines] == NAMES
     assert [line[1] for line in lines] == ["Matthews", *["accuracy"] * 4]
     assert [line[4] for line in lines] == ["0.0", "50.0", "25.0", "50.0", "50.0"]
     assert [line[6] for line in lines] == ["7", "5", "4", "3", "3"]
+    assert [line[7] for line in lines] == ["dev", "dev", "dev", "train", "test"]
     assert "cola dev: 7 rows from 2 files: 7 used" in err
     assert "cola train: 5 rows from 1 file: 5 used" in err
 
@@ -131,6 +135,45 @@ def test_the_json_is_what_measure_gives(
     found = measure(gpt.model, gpt.tokenizer, load_sets(data, ["race", "cola"]))
     assert json.loads(out) == [vars(result) for result in found]
     assert [result.data for result in found] == ["race", "cola"]
+
+
+def test_another_split_is_measured_and_named(run: Run, data: Path, runs: tuple[Path, Path]) -> None:
+    command = ("--model", runs[1] / "model", "--data", data, "--split", "test")
+    code, out, err = run(*command, "--sets", "sst2,dpr,wsc273", "--json")
+    assert code == 0, err
+    assert [(r["data"], r["rows"], r["split"]) for r in json.loads(out)] == [
+        ("sst2", 1, "test"), ("dpr", 2, "test"), ("wsc273", 3, "test"),
+    ]  # fmt: skip
+    [schema, _] = load_sets(data, ["dpr"], split="test")["dpr"].rows
+    assert schema.label == 1
+    tuned = load_sets(data, ["cola"], split="train")["cola"]
+    assert (tuned.split, len(tuned.rows), len(tuned.tuning)) == ("train", 5, 5)
+    raised, *_ = run(*command, "--sets", "cola")
+    assert isinstance(raised, DataError)
+    raised, *_ = run(*command[:-1], "dev", "--sets", "dpr")
+    assert isinstance(raised, ConfigError)
+    assert "no split 'dev'" in str(raised)
+
+
+def test_labels_that_are_kept_back_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "test.tsv").write_text("sentence\nthe dog sat .\n")
+    with pytest.raises(DataError, match="split test of sst2 has no labels"):
+        load_sets(tmp_path, ["sst2"], split="test")
+
+
+def test_mini_and_the_runs_own_folder_without_a_word(
+    run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    code, out, _ = run("--data", data, "--sets", "sst2")
+    assert code == 0
+    assert "Zero-shot: mini" in out
+    copy = tmp_path / "run"
+    shutil.copytree(runs[1], copy)
+    code, _, err = run("--data", data, "--sets", "sst2", "--checkpoints", copy)
+    assert code == 0
+    assert (copy / "zero-shot.png").is_file()
+    assert (copy / "zero-shot.json").is_file()
+    assert "zero-shot.png" in err
 
 
 def test_limit(run: Run, data: Path, runs: tuple[Path, Path]) -> None:
@@ -160,7 +203,8 @@ def test_curves_of_two_runs(
         for point in points:
             assert [result["data"] for result in point["results"]] == NAMES
     shown = rows(out)
-    heads = [number for number, row in enumerate(shown) if row == ["updates", *NAMES]]
+    columns = ["cola dev", "sst2 dev", "race dev", "dpr train", "wsc273 test"]
+    heads = [number for number, row in enumerate(shown) if row == ["updates", *columns]]
     assert heads == [0, 4, 8, 11]  # values and relative scores of both runs
     assert [row[0] for row in shown[1:4]] == ["3", "20", "100"]
     assert [row[0] for row in shown[9:11]] == ["10", "40"]
@@ -224,10 +268,9 @@ def test_what_is_refused(
     _, two = runs
     picture = tmp_path / "f.png"
     for arguments, kind, message in [
-        ((), ConfigError, "give --model M"),
         (("--model", two, "--checkpoints", two, "--out", picture), ConfigError, "give --model M"),
-        (("--model", two, "--out", picture), ConfigError, "belong together"),
-        (("--checkpoints", two), ConfigError, "belong together"),
+        (("--model", two, "--out", picture), ConfigError, "--out is for the picture"),
+        (("--checkpoints", two, "--checkpoints", two), ConfigError, "of several runs"),
         (("--checkpoints", two, "--out", tmp_path / "f.jpg"), ConfigError, "ends in .png"),
         (("--model", two, "--sets", "cola,rte"), ConfigError, "'cola', 'rte'; there are cola"),
         (("--model", two, "--sets", ","), ConfigError, "the data sets are none"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gpt1.cli.task_files import Named
     from gpt1.evaluation.tasks import TaskEvaluation
     from gpt1.pipeline import Predictor
+    from gpt1.tasks.datasets import DataSet
     from gpt1.tasks.spec import Example
 
 _PAGE = "evaluation.html"
@@ -142,7 +143,9 @@ def _task(
     from gpt1.storage import json_bytes
 
     predictor = Predictor.load(model)
-    examples, places, account, metrics, of = _rows(predictor, files, columns, named, split, limit)
+    examples, places, account, metrics, of, leakage = _rows(
+        predictor, files, columns, named, split, limit
+    )
     with Progress() as shown:
         found = tasks.evaluate(
             predictor,
@@ -155,10 +158,7 @@ def _task(
         )
     if found.cut:
         print(cut_note(found.cut), file=sys.stderr)
-    print(
-        "whether training held some of these rows is not known here; gpt1 finetune --valid checks",
-        file=sys.stderr,
-    )
+    print(leakage, file=sys.stderr)
     title = f"{model} on {of}"
     if json:
         values = {"model": model, "data": of, **found.to_json(), "accounting": asdict(account)}
@@ -175,8 +175,11 @@ def _rows(
     named: Named | None,
     split: str,
     limit: int | None,
-) -> tuple[list[Example], list[str] | None, Any, tuple[str, ...], str]:
-    """Return labelled examples, their places, the account, the metrics to give first, a name."""
+) -> tuple[list[Example], list[str] | None, Any, tuple[str, ...], str, str]:
+    """Return labelled examples, their places, the account, the metrics to give first, a name.
+
+    And what is known of their being among the training rows.
+    """
     from gpt1.cli.task_files import columns_given, fit_labels, read_table
     from gpt1.errors import ConfigError, DataError
 
@@ -196,7 +199,8 @@ def _rows(
                 f"--split dev, or label it with gpt1 predict."
             )
         examples = fit_labels(rows.examples, data, task)
-        return examples, None, rows.accounting, data.metrics, f"{data.title} {split}"
+        leakage = _leakage(data, files[0], split, rows.examples)
+        return examples, None, rows.accounting, data.metrics, f"{data.title} {split}", leakage
     if named is not None and named.kind != task.kind:
         raise ConfigError(
             f"the task is {named.kind}; the model was fine-tuned on {task.kind}. Leave --task out."
@@ -213,7 +217,20 @@ def _rows(
     )
     print(table, file=sys.stderr)
     name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
-    return table.usable, table.places, table.accounting, (task.metric,), name
+    unknown = "whether training held some of these rows is not known; gpt1 finetune --valid checks"
+    return table.usable, table.places, table.accounting, (task.metric,), name, unknown
+
+
+def _leakage(data: DataSet, source: str, split: str, examples: list[Example]) -> str:
+    """Return how many rows are in the data set's training split, if that is in the folder too."""
+    from gpt1.errors import GPT1Error
+    from gpt1.tasks.leakage import leakage
+
+    try:
+        train = data.load(source, "train")
+    except GPT1Error:
+        return f"{data.title}'s training rows are not there, so leakage is not known"
+    return f"{split} against train: {leakage(train.examples, examples, data.task.kind)}"
 
 
 def _print(title: str, found: TaskEvaluation) -> None:

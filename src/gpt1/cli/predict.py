@@ -43,6 +43,11 @@ def predict(
             raise ConfigError(f"--out is {out}; the file's name ends in .csv. Give such a name.")
         if out.resolve() == Path(file).resolve():
             raise ConfigError(f"--out is {out}, which is the file to read. Give another name.")
+        if out.is_file() and not out.read_bytes().startswith(_OURS):
+            raise ConfigError(
+                f"--out is {out}, which is there and was not written by gpt1 predict. Give another "
+                f"name, or remove it."
+            )
     predictor = Predictor.load(model)
     task = predictor.task
     table = read_table(
@@ -72,6 +77,7 @@ def predict(
         print(_csv(task, rows) if out is None else f"{out}\n", end="")
 
 
+_OURS = (b"label,p_", b"score\n")  # how what this command writes begins
 Row = tuple[Any, list[float]]
 """(label or score, None where there is none; the probabilities)."""
 

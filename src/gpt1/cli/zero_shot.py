@@ -18,17 +18,23 @@ _SHOWN = {"matthews": "Matthews"}
 
 def zero_shot(
     data: Annotated[str, typer.Option(help="The folder that holds the data sets.")],
-    model: Annotated[str | None, typer.Option(help="A name, a folder or a repository.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A name, a folder or a repository; mini without a word.")
+    ] = None,
     checkpoints: Annotated[
         list[Path] | None,
         typer.Option(metavar="RUN", help="Measure a run's snapshots; may be repeated."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="With --checkpoints: the picture, a .png file.")
+        Path | None,
+        typer.Option(help="With --checkpoints: the picture, a .png file; else RUN/zero-shot.png."),
     ] = None,
     sets: Annotated[str, typer.Option(help="Some of these, with commas between.")] = _ALL,
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many rows of each, drawn at random.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="The rows to measure; else dev, of DPR train, of WSC273 all.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -36,8 +42,8 @@ def zero_shot(
 
     Nothing is trained: CoLA by a sentence's log-probability, SST-2 by "positive" or "negative"
     after "very", RACE by the likeliest answer, Winograd schemas (DPR, WSC273) by how likely the
-    rest of the sentence is. --checkpoints RUN --out FILE.png draws figure 2, right, of the paper,
-    and writes its numbers beside it as FILE.json.
+    rest of the sentence is. --checkpoints RUN draws figure 2, right, of the paper, and writes its
+    numbers beside it as FILE.json. CoLA's threshold is chosen on train rows, whatever the --split.
     """
     import sys
 
@@ -57,24 +63,27 @@ def zero_shot(
     from gpt1.storage import json_bytes
 
     names = check_sets(part.strip() for part in sets.split(",") if part.strip())
-    if (model is None) == (not checkpoints):
+    if model is not None and checkpoints:
         raise ConfigError(
-            "give --model M for one model, or --checkpoints RUN --out FILE.png for those of a run."
+            "give --model M for one model, or --checkpoints RUN for those of a run; not both."
         )
-    if (out is None) == bool(checkpoints):
-        raise ConfigError(
-            "--checkpoints and --out FILE.png belong together: give both of them, or neither."
-        )
+    if out is not None and not checkpoints:
+        raise ConfigError("--out is for the picture of --checkpoints RUN. Leave it out.")
+    if checkpoints and out is None:
+        if len(checkpoints) > 1:
+            raise ConfigError("say with --out FILE.png where the picture of several runs goes.")
+        out = checkpoints[0] / "zero-shot.png"
     if out is not None:
         check_picture(out)
     for run in checkpoints or []:
         models_of_run(run)  # before the data is read
-    questions = load_sets(data, names, limit)
+    questions = load_sets(data, names, limit, split)
     for one in questions.values():
         print("\n".join(one.account), file=sys.stderr)
     console = Console(highlight=False)
 
-    if model is not None:
+    if not checkpoints:
+        model = model or "mini"
         gpt = gpt1.load(model)
         with Progress() as shown:
             found = measure(
@@ -93,7 +102,7 @@ def zero_shot(
 
     curves: dict[str, list[Point]] = {}
     with Progress() as shown:
-        for run, name in _names(checkpoints or []).items():
+        for run, name in _names(checkpoints).items():
             curves[name] = measure_run(
                 run,
                 questions,
@@ -116,7 +125,7 @@ def zero_shot(
 
 
 def _one(model: str, found: Sequence[Result]) -> tuple[str, list[str], list[list[str]]]:
-    head = ["", "metric", "value", "95% interval", "guessing", "relative", "rows"]
+    head = ["", "metric", "value", "95% interval", "guessing", "relative", "rows", "split"]
     rows = [
         [
             result.data,
@@ -126,6 +135,7 @@ def _one(model: str, found: Sequence[Result]) -> tuple[str, list[str], list[list
             f"{100 * result.random:.1f}",
             f"{result.normalised:.2f}",
             f"{result.rows:,}",
+            result.split,
         ]
         for result in found
     ]
@@ -140,7 +150,8 @@ def _many(
         found = {result.data: result for result in point.results}
         values.append([f"{point.step:,}", *(f"{100 * found[one].value:.1f}" for one in sets)])
         relative.append([f"{point.step:,}", *(f"{found[one].normalised:.2f}" for one in sets)])
-    head = ["updates", *sets]
+    splits = {result.data: result.split for point in points for result in point.results}
+    head = ["updates", *(f"{one} {splits.get(one, '')}".strip() for one in sets)]
     return [
         (f"Zero-shot: {name}", head, values),
         (f"The same, relative (0 guessing, 1 state of the art): {name}", head, relative),

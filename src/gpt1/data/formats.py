@@ -241,7 +241,7 @@ def _read_records(
         if first[1]:
             break
         blanks.append(first)
-    header, wider = first[1], False
+    header, wider = [name.strip() for name in first[1]], False  # "text, label" is often written
     if names and (headless := names(str(path), header)):
         header, wider = list(headless.names), headless.wider
         records = chain(blanks, [first], records)

@@ -28,7 +28,7 @@ from gpt1.pipeline import GPT1, Predictor, load
 from gpt1.storage import Folder
 from gpt1.tasks.collate import encode
 from gpt1.tasks.spec import SPECIAL, Example, Kind, Task
-from gpt1.tasks.tables import hold_out, identity
+from gpt1.tasks.tables import hold_out
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
 from gpt1.training.history import History
@@ -342,16 +342,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             raise ConfigError(message) from None
 
     def _split(self, examples: list[Example], seed: int) -> tuple[list[Example], list[Example]]:
-        """Return the examples to train on and those held out; every class is among the former."""
+        """Return the examples to train on and those held out."""
         if not self.early_stopping:
             return examples, []
-        training, held = hold_out(examples, self.validation_fraction, seed, self._kind)
-        if self._kind in ("regression", "choice"):
-            return training, held
-        there = {example.label for example in training}
-        back = {identity(e, self._kind) for e in held if e.label not in there}
-        training += [e for e in held if identity(e, self._kind) in back]
-        return training, [e for e in held if identity(e, self._kind) not in back]
+        return hold_out(examples, self.validation_fraction, seed, self._kind)
 
     # Predicting
 

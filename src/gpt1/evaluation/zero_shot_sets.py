@@ -69,12 +69,13 @@ _SCHEMA_SPLITS = {"dpr": "train", "wsc273": "test"}
 class Questions:
     """Rows of one data set, each with a label; `tuning` rows choose acceptability's threshold.
 
-    account: what became of the rows of the files, a line for each split.
+    account: what became of the rows of the files, a line for each split. split: what `rows` are.
     """
 
     rows: Sequence[Example] | Sequence[Schema]
     tuning: Sequence[Example] = ()
     account: tuple[str, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Result:
     """What a model reaches on one data set.
 
     low and high: the ends of the value's 95% bootstrap interval over rows; normalised: 0 is
-    guessing, 1 the reference; threshold: acceptability's, chosen on the tuning rows.
+    guessing, 1 the reference; threshold: acceptability's, chosen on the tuning rows; split: the
+    measured rows.
     """
 
     data: str
@@ -94,6 +96,7 @@ class Result:
     normalised: float
     rows: int
     threshold: float | None = None
+    split: str = ""
 
 
 def check_sets(names: Iterable[str]) -> list[str]:
@@ -108,27 +111,37 @@ def check_sets(names: Iterable[str]) -> list[str]:
 
 
 def load_sets(
-    source: Path | str, names: Iterable[str] = tuple(SETTINGS), limit: int | None = None
+    source: Path | str,
+    names: Iterable[str] = tuple(SETTINGS),
+    limit: int | None = None,
+    split: str | None = None,
 ) -> dict[str, Questions]:
     """Return the rows of data sets; `source` and `limit` are as those of `DataSet.load`.
 
-    The dev sets of CoLA, SST-2 and RACE, and CoLA's train rows to tune on; DPR's train rows, more
-    than its test set has, since nothing is trained on them; all of WSC273. Raises ConfigError for
-    an unknown name, DataError for missing or malformed files.
+    split: which rows are measured; None: the dev sets of CoLA, SST-2 and RACE; DPR's train rows,
+    more than its test set has, since nothing is trained on them; all of WSC273. CoLA's threshold is
+    tuned on train rows in any case. Raises ConfigError for an unknown name or split, DataError for
+    missing or malformed files, and for rows without labels.
     """
     found: dict[str, Questions] = {}
     for name in check_sets(names):
         heuristic = SETTINGS[name].heuristic
         if heuristic == "schemas":
-            schemas = SCHEMA_SETS[name].load(source, _SCHEMA_SPLITS[name], limit)
-            found[name] = Questions(schemas.schemas, account=(str(schemas),))
+            schemas = SCHEMA_SETS[name].load(source, split or _SCHEMA_SPLITS[name], limit)
+            found[name] = Questions(schemas.schemas, account=(str(schemas),), split=schemas.split)
             continue
-        rows = data_set(name).load(source, "dev", limit)
+        rows = data_set(name).load(source, split or "dev", limit)
+        if any(example.label is None for example in rows.examples):
+            raise DataError(
+                f"the split {rows.split} of {name} has no labels here, so there is nothing to "
+                f"measure on. Take another --split, or leave {name} out of --sets."
+            )
+        account, tuned = [str(rows)], []
         if heuristic == "acceptability":
             tuning = data_set(name).load(source, "train", limit)
-            found[name] = Questions(rows.examples, tuning.examples, (str(rows), str(tuning)))
-        else:
-            found[name] = Questions(rows.examples, account=(str(rows),))
+            tuned = tuning.examples
+            account.append(str(tuning))
+        found[name] = Questions(rows.examples, tuned, tuple(account), rows.split)
     return found
 
 
@@ -172,6 +185,7 @@ def measure(
                 setting.normalised(reached.value),
                 len(labels),
                 threshold,
+                questions.split,
             )
         )
     return found

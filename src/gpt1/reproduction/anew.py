@@ -32,6 +32,11 @@ NAMES = ("table5", "tables2-4", "figure2-left", "figure2-right")
 VARIANTS = {"full": FULL, "no-pretraining": NO_PRETRAINING, "no-aux": NO_AUX, "lstm": LSTM}
 """The variants by the names that the command takes."""
 
+_NO_LSTM = (
+    "The LSTM's line is left out: no --lstm was given. To make one: gpt1 pretrain SHARDS --size "
+    "lstm-mini --out RUN, then --lstm RUN/model."
+)
+
 Render = Callable[[Sequence[Result], About, Sequence[str]], Document]
 
 
@@ -64,7 +69,8 @@ def table5(
         for seed in range(seeds)
         for variant in variants
     ]
-    return _make(grid, cells, tables.table5, planned, report, train)
+    notes = () if grid.has_lstm else (_NO_LSTM,)
+    return _make(grid, cells, tables.table5, planned, report, train, notes)
 
 
 def tables2_4(
@@ -196,13 +202,22 @@ def _make(
     planned: Callable[[Plan], None] | None,
     report: Report,
     train: bool,
+    notes: Sequence[str] = (),
 ) -> Made:
     named = about(grid, lstm=any(cell.variant == LSTM for cell in cells))
     if not train:
-        results = [grid.with_parts(r) for r in read_results(grid.out) if r.cell in set(cells)]
+        ours, strange = [], []
+        for one in read_results(grid.out):
+            if one.cell in set(cells):
+                (strange if grid.is_of_another_model(one) else ours).append(one)
+        results = [grid.with_leakage(grid.with_parts(one)) for one in ours]
+        lost = _left_out(grid, strange)
         if not results:
-            raise DataError(f"{grid.out} holds no finished result of this. Let it be made first.")
-        return Made(render(results, named, _unfinished(cells, results)))
+            raise DataError(
+                " ".join([f"{grid.out} holds no finished result of this.", *lost])
+                + " Let it be made first."
+            )
+        return Made(render(results, named, [*_unfinished(cells, results), *lost, *notes]))
     found = plan(grid, cells, report)
     if planned is not None:
         planned(found)
@@ -210,7 +225,18 @@ def _make(
     lost = [*found.lost, *outcome.failed]
     if not outcome.results:
         raise DataError("there is nothing to show. " + " ".join(lost))
-    return Made(render(outcome.results, named, lost), tuple(outcome.failed))
+    results = [grid.with_leakage(result) for result in outcome.results]
+    return Made(render(results, named, [*lost, *notes]), tuple(outcome.failed))
+
+
+def _left_out(grid: Grid, strange: Sequence[Result]) -> list[str]:
+    if not strange:
+        return []
+    names = ", ".join(dict.fromkeys(str(r.settings.get("model")) for r in strange))
+    return [
+        f"{len(strange)} finished result{'s' * (len(strange) != 1)} of {grid.out} left out: made "
+        f"with another model ({names}) than {label(grid.model(FULL))}. Name theirs with --model."
+    ]
 
 
 def _unfinished(cells: Sequence[Cell], results: Sequence[Result]) -> list[str]:

@@ -8,9 +8,11 @@ made again without training. A grid that was cut off goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +32,7 @@ from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, VARIANTS
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.entry import Rows, sample
 from gpt1.tasks.datasets.files import find_split
+from gpt1.tasks.leakage import leakage
 from gpt1.tasks.spec import Example, Task
 from gpt1.training import supervised
 from gpt1.training.supervised import default_recipe
@@ -45,6 +48,12 @@ _FORWARD = 1 / 3
 """What reading a token costs, against learning from it."""
 _SMALLER = {"race": 4}
 """Data sets of which only a part of the rows is taken: a question of RACE is four long texts."""
+_SECTIONS = ("task", "optimizer", "schedule", "train")
+_NO_MATTER = frozenset(
+    "device dtype micro_batch_size save_every keep_checkpoints eval_every eval_windows log_every "
+    "snapshots sample_prompt compile tensorboard".split()
+)
+"""Fields of a run's settings that say where it runs and what it writes, not what comes of it."""
 _PARTS = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}
 """The parts that a split's files are read in, one after the other; the paper reports each."""
 
@@ -95,6 +104,8 @@ class Result:
     """The metrics on as many of the training rows."""
     parts: dict[str, list[int]] = field(default_factory=dict, repr=False)
     """Which of the measured rows are of a part of the split that the paper reports: matched, ..."""
+    leakage: dict[str, int] | None = None
+    """exact, overlapping, rows: how many measured rows the training rows hold (tasks.leakage)."""
 
     def interval(self, metric: str) -> Interval:
         """Return a metric with its 95 % bootstrap interval, over the measured rows."""
@@ -112,6 +123,7 @@ class Result:
             "predicted": self.predicted.tolist(),
             "train_figures": self.train_figures,
             "parts": self.parts,
+            "leakage": self.leakage,
         }
 
     @classmethod
@@ -129,6 +141,10 @@ class Result:
             sound = found.gold.ndim == 1 and found.gold.shape == found.predicted.shape != (0,)
             if not sound or not isinstance(found.settings, dict):
                 raise ValueError("its columns do not fit each other")
+            if found.leakage is not None:
+                counts = [found.leakage[name] for name in ("exact", "overlapping", "rows")]
+                if not all(isinstance(count, int) for count in counts):
+                    raise ValueError("its leakage is no counts")
         except (TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"it is no result that gpt1 writes ({error})") from None
         return found
@@ -171,6 +187,8 @@ class Grid:
         self._models = {LSTM: lstm}
         self._model, self._quiet = model, quiet
         self.rows = lru_cache(maxsize=2)(self._rows)  # the variants of a data set follow each other
+        self._fingerprint = lru_cache(maxsize=None)(self._find_fingerprint)
+        self._leakage = lru_cache(maxsize=None)(self._find_leakage)
 
     def result(self, cell: Cell) -> Result | None:
         """Return a cell's result if it is there. Raises ConfigError if its settings were others."""
@@ -178,14 +196,37 @@ class Grid:
         if not place.is_dir():
             return None
         found = _read(place)
-        settings = self._settings(cell)
-        # results of earlier versions say less of their settings
-        if any(settings.get(name) != value for name, value in found.settings.items()):
+        settings = self._settings(cell, rows="rows" in found.settings)
+        others = _others(found.settings, settings)
+        if others:
+            theirs, ours = ({n: _at(of, n) for n in others} for of in (found.settings, settings))
             raise ConfigError(
-                f"{place} holds a result of other settings ({found.settings}, not "
-                f"{settings}). Choose another --out, or remove that folder."
+                f"{place} holds a result of other settings ({theirs}, not {ours}). Choose another "
+                f"--out, or remove that folder."
             )
         return self.with_parts(found)
+
+    def is_of_another_model(self, result: Result) -> bool:
+        """Return whether a result says that it was made with another model than this grid's."""
+        name = self.model(result.cell.variant)
+        weights = _weights(hub.resolve(name))
+        known = result.settings.get("weights")
+        if known and weights:
+            return bool(known != weights)
+        return result.settings.get("model", Path(name).name) != Path(name).name
+
+    def with_leakage(self, result: Result) -> Result:
+        """Return a result of an earlier version with its leakage, if its rows are here."""
+        if result.leakage is not None:
+            return result
+        try:
+            train, test = self.rows(result.cell.data)
+        except (DataError, ConfigError):
+            return result
+        same = (result.train_rows, result.split) == (len(train.examples), test.split)
+        if not same or not np.array_equal(result.gold, _gold(test.examples)):
+            return result
+        return replace(result, leakage=self._leakage(result.cell.data))
 
     def with_parts(self, result: Result) -> Result:
         """Return a result of an earlier version with its parts, if the data tells them."""
@@ -230,13 +271,19 @@ class Grid:
             _gold(test.examples),
             predicted,
             round(time.monotonic() - began, 1),
-            self._settings(cell),
+            self._settings(cell, rows=True),
             {m: METRICS[m](_gold(seen), fitted) for m in data_set(cell.data).metrics},
             self.parts(cell.data, test.split),
+            self._leakage(cell.data),
         )
         storage.write_folder(self._place(cell), {_RESULT: storage.json_bytes(result.to_json())})
         shutil.rmtree(run)  # a model for every cell would fill the disk
         return result
+
+    @property
+    def has_lstm(self) -> bool:
+        """Whether an LSTM was given."""
+        return self._models[LSTM] is not None
 
     def model(self, variant: str) -> str:
         """Return what a variant starts from. Raises ConfigError if there is no LSTM."""
@@ -299,16 +346,26 @@ class Grid:
         found = data_set(data)
         train = found.load(self.data, "train", self.budget.of(data, self.budget.train))
         limit = self.budget.of(data, self.budget.test)
-        for split in ("test", "dev"):
-            try:
-                test = found.load(self.data, split, limit)
-            except (ConfigError, DataError):
-                if split == "dev":
-                    raise
-                continue
+        if find_split(found.files, self.data, "test", missing_ok=True):
+            test = found.load(self.data, "test", limit)  # raises if it is damaged
             if all(example.label is not None for example in test.examples):
-                break
-        return train, test
+                return train, test
+        return train, found.load(self.data, "dev", limit)
+
+    def _find_fingerprint(self, data: str) -> str | None:
+        """Return the hash of the rows a cell is trained and measured on; None: not to be had."""
+        try:
+            train, test = self.rows(data)
+        except (DataError, ConfigError):
+            return None
+        rows = [[[e.texts, e.question, e.label] for e in part.examples] for part in (train, test)]
+        text = json.dumps([test.split, *rows])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _find_leakage(self, data: str) -> dict[str, int]:
+        train, test = self.rows(data)
+        found = leakage(train.examples, test.examples, train.task.kind)
+        return {"exact": found.exact, "overlapping": found.overlapping, "rows": found.rows}
 
     def _overrides(self, cell: Cell) -> list[str]:
         layers = {NO_PRETRAINING: -1}.get(cell.variant, cell.layers)
@@ -320,9 +377,13 @@ class Grid:
             *self.budget.overrides,
         ]
 
-    def _settings(self, cell: Cell) -> dict[str, Any]:
-        """Return what makes a result: another value of any of it is another result."""
+    def _settings(self, cell: Cell, *, rows: bool) -> dict[str, Any]:
+        """Return what makes a result: another value of any of it is another result.
+
+        Without `rows` the data is not read, for results that do not say what theirs were.
+        """
         place = hub.resolve(self.model(cell.variant))
+        whole = self.config(cell).model_dump(mode="json", include=set(_SECTIONS))
         return {
             "model": Path(self.model(cell.variant)).name,
             "train": self.budget.of(cell.data, self.budget.train),
@@ -330,10 +391,38 @@ class Grid:
             "recipe": default_recipe(read_config(place)),
             "overrides": list(self.budget.overrides),
             "weights": _weights(place),
+            "config": {
+                section: {n: v for n, v in fields.items() if n not in _NO_MATTER}
+                for section, fields in whole.items()
+            },
+            "rows": self._fingerprint(cell.data) if rows else None,
         }
 
     def _place(self, cell: Cell) -> Path:
         return self.out / "cells" / cell.name
+
+
+def _others(found: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the names of settings that are others now, section.field for those of a section.
+
+    Results of earlier versions say less of their settings; rows that are not here any more cannot
+    be compared.
+    """
+    others = []
+    for name, value in found.items():
+        current = now.get(name)
+        if isinstance(value, dict) and isinstance(current, dict):
+            others += _others(value, current, f"{prefix}{name}.")
+        elif value != current and not (f"{prefix}{name}" == "rows" and current is None):
+            others.append(f"{prefix}{name}")
+    return others
+
+
+def _at(settings: Mapping[str, Any], path: str) -> Any:
+    value: Any = settings
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _gold(examples: Sequence[Example]) -> NDArray[np.float64]:

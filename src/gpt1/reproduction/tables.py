@@ -104,7 +104,7 @@ def _ablations(
             theirs.insert(0, _printed(paper.average(variant, shared)))
         rows.append((f"{ROWS[variant]}: ours ({about.of(variant)})", *ours))
         if set(theirs) != {ABSENT}:
-            rows.append((f"{ROWS[variant]}: the paper (116.5 M)", *theirs))
+            rows.append((f"{ROWS[variant]}: the paper ({paper.SIZES[variant]})", *theirs))
     head = [_head(figures, data) for data in sets]
     note = ""
     if averages:
@@ -200,24 +200,34 @@ def _facts(figures: Figures) -> Table:
                 result.split,
                 percent(intervals.baseline(figure.metric, figure.gold)),
                 ABSENT if fitted is None else f"{percent(fitted)} ({ROWS[figure.variant]})",
+                _leaked(
+                    next((one.leakage for f in some for one in f.results if one.leakage), None)
+                ),
             )
         )
     head = (
         "", "metric", "training rows", "the paper's", "measured rows", "of the split",
-        "constant answer", "on training rows",
+        "constant answer", "on training rows", "in training rows (exact, 13 words)",
     )  # fmt: skip
     note = (
         "constant answer: what the most frequent answer among the measured rows reaches; for F1 "
         "always yes, for correlations 0. on training rows: the same metric on rows that were "
-        "learnt from."
+        "learnt from. in training rows: how many of the measured rows the training rows hold as a "
+        "whole, and how many share a run of 13 words with them."
     )
     return Table("Rows", head, tuple(rows), note)
+
+
+def _leaked(found: Mapping[str, int] | None) -> str:
+    return f"{found['exact']:,}, {found['overlapping']:,}" if found else ABSENT
 
 
 def _published(one: paper.Published, figures: Figures, about: About) -> Table:
     rows = [
         (
-            f"{row.method} (the paper, 116.5 M)" if row.method == paper.OURS else row.method,
+            f"{row.method} (the paper, {paper.SIZES[FULL]})"
+            if row.method == paper.OURS
+            else row.method,
             *map(_printed, row.values),
         )
         for row in one.rows
@@ -265,6 +275,7 @@ def _values(figures: Figures, about: About, lost: Sequence[str]) -> dict[str, An
                     "metrics": {name: vars(one.interval(name)) for name in data.metrics},
                     "seeds": {str(seed): value for seed, value in one.seeds.items()},
                     "train_figures": one.results[0].train_figures,
+                    "leakage": one.results[0].leakage,
                     "constant_answer": intervals.baseline(one.metric, one.gold),
                     "paper": None if printed is None else round(printed / 100, 4),
                     "seconds": sum(result.seconds for result in one.results),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -217,7 +218,7 @@ class _Reading:
             close = [folded[other] for other in difflib.get_close_matches(name, list(folded), n=1)]
             pairs[name] = (close or free or ["..."])[0]
             free = [other for other in free if other != pairs[name]]
-        flag = ",".join(f"{name}={column}" for name, column in pairs.items())
+        flag = shlex.quote(",".join(f"{name}={column}" for name, column in pairs.items()))
         return DataError(
             f"{place} has the columns {', '.join(present)}; {self.kind} takes {self._names()}. Say "
             f"which is which, e.g. --columns {flag} (Python: columns={pairs})."
@@ -397,10 +398,7 @@ def _conflicts(
     listed: list[str] = []
     for i, example in enumerate(read):
         assert example is not None
-        texts = example.texts
-        if kind in ("similarity", "regression"):
-            texts = tuple(sorted(texts))
-        earlier = first.setdefault((example.question, *texts), i)
+        earlier = first.setdefault(identity(example, kind), i)
         if earlier == i:
             continue
         before = read[earlier]
@@ -430,8 +428,9 @@ def hold_out(
     """Split examples into (training, validation); equal texts never come to stand in both.
 
     `share` is that of the different texts. Case, white space and, for similarity and regression,
-    the order of the two texts do not count. Where it comes to less than 20 of them nothing is held
-    out: so few cannot tell which model is better, and all rows are worth more as training.
+    the order of the two texts do not count; every class stays among the training rows. Where it
+    comes to less than 20 texts nothing is held out: so few cannot tell which model is better, and
+    all rows are worth more as training.
 
     >>> examples = [Example((f"{text} {n}",), 0) for n in range(100) for text in ("a", "A ", "b")]
     >>> training, validation = hold_out(examples, 0.3, seed=0)
@@ -447,6 +446,10 @@ def hold_out(
     if round(len(members) * share) < LEAST_HELD_OUT:
         return list(examples), []
     chosen, held = split_validation(len(members), share, seed)
+    if kind not in ("regression", "choice"):  # a class that nothing teaches cannot be validated
+        taught = {examples[i].label for group in chosen for i in members[group]}
+        back = [g for g in held if any(examples[i].label not in taught for i in members[g])]
+        chosen, held = chosen + back, [group for group in held if group not in set(back)]
     training, validation = (
         [examples[i] for i in sorted(i for group in part for i in members[group])]
         for part in (chosen, held)

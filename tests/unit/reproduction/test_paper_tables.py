@@ -69,7 +69,7 @@ def test_table5_is_laid_out_as_the_papers() -> None:
     rows = cells(first)
     assert list(rows)[:2] == ["full: ours (mini, 14.0 M)", "full: the paper (116.5 M)"]
     assert "LSTM, auxiliary LM: ours (lstm-mini, 9.3 M)" in rows
-    assert rows["LSTM, auxiliary LM: the paper (116.5 M)"][0] == "69.1"
+    assert rows["LSTM, auxiliary LM: the paper (2,048 units)"][0] == "69.1"
     for found in some:
         metric = data_set(found.cell.data).task.metric
         place = rows[f"{tables.ROWS[found.cell.variant]}: ours ({ABOUT.of(found.cell.variant)})"]
@@ -201,6 +201,19 @@ def test_the_table_of_rows_has_what_costs_nothing() -> None:
     assert rows["MRPC"][6] == "90.0 (full)"
 
 
+def test_the_table_of_rows_has_what_training_already_holds() -> None:
+    some = [result("sst2"), result("sst2", NO_AUX), result("rte")]
+    known = {"exact": 3, "overlapping": 1200, "rows": 2000}
+    some[1] = Result.from_json(some[1].to_json() | {"leakage": known})
+    made = tables.table5(some, ABOUT)
+    assert made.tables[-1].head[-1] == "in training rows (exact, 13 words)"
+    rows = cells(made.tables[-1])
+    assert rows["SST2"][-1] == "3, 1,200"
+    assert rows["RTE"][-1] == "-"
+    held = {(f["data"], f["variant"]): f["leakage"] for f in made.values["figures"]}
+    assert held == {("sst2", FULL): None, ("sst2", NO_AUX): known, ("rte", FULL): None}
+
+
 def test_figure2_left_from_cells(tmp_path: Path) -> None:
     cells_ = cells_by_layers(["mnli"], 3, seeds=2)
     assert len(cells_) == 10
@@ -251,5 +264,6 @@ def test_results_are_read_from_their_folder_alone(tmp_path: Path) -> None:
     found = read_results(tmp_path)
     assert [r.to_json() for r in found] == [r.to_json() for r in some]
     assert read_results(tmp_path / "nothing") == []
-    older = {k: v for k, v in some[0].to_json().items() if k != "parts"}
+    older = {k: v for k, v in some[0].to_json().items() if k not in ("parts", "leakage")}
     assert Result.from_json(older).parts == {}
+    assert Result.from_json(older).leakage is None
