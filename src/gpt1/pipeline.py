@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -35,7 +35,14 @@ class GPT1:
     "auto" (16 bits where that is fast) or "float32". Everything else computes in float32.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, *, dtype: str = "auto") -> None:
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: Tokenizer,
+        *,
+        dtype: str = "auto",
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
         if len(tokenizer) != model.config.vocab_size:
             raise TokenizerError(
                 f"the tokenizer has {len(tokenizer):,} pieces and the model "
@@ -44,6 +51,7 @@ class GPT1:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self._dtype = dtype
+        self._about = about or {}  # the task of its head, if it has one
         self._decoder: quantize.Decoder | None = None
 
     @property
@@ -108,7 +116,7 @@ class GPT1:
 
     def save(self, path: Path | str) -> None:
         """Write a model folder (Hugging Face layout and gpt1.json) that transformers can load."""
-        folder.save(path, self.model, self.tokenizer)
+        folder.save(path, self.model, self.tokenizer, self._about)
 
     def finetune(
         self,
@@ -232,7 +240,7 @@ class Predictor:
             for chosen, batch in by_length(encoded, batch_size):
                 states = network.hidden(self.model, batch)
                 logits = network.scores(self.model, states, batch, self.task)
-                found[chosen] = logits.double().softmax(1).cpu().numpy()
+                found[chosen] = logits.cpu().double().softmax(1).numpy()
                 done += len(chosen)
                 if progress is not None:
                     progress(done, len(encoded))
@@ -267,7 +275,8 @@ def load(
         )
     tokenizer = loaded.tokenizer if words is None else loaded.tokenizer.with_words(words)
     model = folder.build(loaded).to(choose_device(device))
-    return GPT1(model, tokenizer, dtype=dtype)
+    about = {"task": loaded.extra["task"]} if "task" in loaded.extra else {}
+    return GPT1(model, tokenizer, dtype=dtype, about=about)
 
 
 def pretrain(

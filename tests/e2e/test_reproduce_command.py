@@ -187,7 +187,9 @@ def test_a_run_that_was_cut_off_goes_on(
 
     monkeypatch.setattr(supervised, "finetune", counted)
     _, shown, _ = run(*command, "--finished", "--json")
-    assert json.loads(shown)["lost"] == ["3 of 4 models are not trained yet."]
+    lost, no_lstm = json.loads(shown)["lost"]
+    assert lost == "3 of 4 models are not trained yet."
+    assert "gpt1 pretrain SHARDS --size lstm-mini --out RUN" in no_lstm
     assert len(trained) == 1
     code, _, err = run(*command)
     assert code == 0
@@ -270,7 +272,8 @@ def test_figure2_right_of_a_run(
     assert (out / "figure2-right.png").read_bytes().startswith(PNG)
     values = json.loads((out / "figure2-right.json").read_text())
     assert [point["step"] for point in values["runs"]["run"]] == [1, 5]
-    assert [result["rows"] for result in values["runs"]["run"][0]["results"]] == [6, 6]
+    # of RACE a quarter
+    assert [result["rows"] for result in values["runs"]["run"][0]["results"]] == [6, 1]
 
 
 def test_figure2_right_pretrains_a_tiny_model(
@@ -288,8 +291,11 @@ def test_figure2_right_pretrains_a_tiny_model(
     before = (out / "figure2-right.png").read_bytes()
     code, _, err = run(*command)
     assert code == 0, err
-    assert "is already finished" in err
     assert (out / "figure2-right.png").read_bytes() == before
+    assert "loss" not in err  # one display, not the pre-training's own beside it
+    raised, *_ = run(*command[:7], "--texts", 1)
+    assert isinstance(raised, ConfigError)
+    assert "was made of other texts" in str(raised)
 
 
 def test_what_is_refused(run: Run, data: Path, models: dict[str, Path], tmp_path: Path) -> None:
@@ -306,16 +312,54 @@ def test_what_is_refused(run: Run, data: Path, models: dict[str, Path], tmp_path
         (("table5", "--finished"), DataError, "holds no finished result"),
         (("figure2-left", "--variants", "full"), ConfigError, "--variants is for table5"),
         (("table5", "--checkpoints", small), ConfigError, "is for figure2-right"),
+        (("figure2-left", "--texts", 8), ConfigError, "--texts is for figure2-right"),
         (("figure2-right", "--sets", "rte"), ConfigError, "there are cola"),
         (("figure2-right", "--checkpoints", tmp_path), CheckpointError, "neither snapshots"),
         (("figure2-right", "--sets", "dpr"), DataError, "nothing to measure on"),
+        (("figure2-right", "--model", "mini"), ConfigError, "--model is for what is fine-tuned"),
+        (("figure2-right", "--seeds", 1), ConfigError, "--seeds is for what is fine-tuned"),
+        (("figure2-right", "--limit-train", 5), ConfigError, "--limit-train is for"),
+        (("figure2-right", "--finished"), ConfigError, "--finished is for"),
+        (("figure2-right", "--checkpoints", small, "--texts", 2), ConfigError, "--texts is for a"),
     ]:
-        raised, shown, _ = run("--data", data, "--out", out, "--model", small, *arguments)
+        model = () if arguments[0] == "figure2-right" else ("--model", small)
+        raised, shown, _ = run("--data", data, "--out", out, *model, *arguments)
         assert isinstance(raised, kind), (arguments, raised)
         assert message in str(raised), (arguments, raised)
         assert not shown
         assert not out.exists()
     assert run("table6", "--data", data, "--out", out)[0] == 2
+
+
+def test_results_of_another_model_or_other_data(
+    run: Run, data: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "data"
+    shutil.copytree(data / "cola", other / "cola")
+    command = ("table5", "--data", other, "--out", out, "--sets", "cola", "--variants", "full",
+               *QUICK)  # fmt: skip
+    assert run(*command, "--model", models["small"])[0] == 0
+    known = json.loads((out / "table5.json").read_text())["figures"][0]["leakage"]
+    assert known == {"exact": 10, "overlapping": 0, "rows": 10}  # the five texts again
+
+    code, *_ = run(*command, "--model", models["small"], "--finished")
+    assert code == 0
+    raised, *_ = run(*command, "--model", "mini", "--finished")
+    assert isinstance(raised, DataError)
+    assert "1 finished result" in str(raised)
+    assert "made with another model (small) than mini" in str(raised)
+
+    rows: list[list[object]] = [["x", i % 2, "", f"it is {i}"] for i in range(9)]
+    write(other / "cola" / "in_domain_train.tsv", rows)
+    raised, *_ = run(*command, "--model", models["small"])
+    assert isinstance(raised, ConfigError)
+    assert "holds a result of other settings ({'rows': " in str(raised)
+    cell = out / "cells" / "cola-full-seed-0"
+    older = json.loads((cell / "result.json").read_text())
+    del older["settings"]["rows"], older["settings"]["config"], older["leakage"]
+    (cell / "manifest.json").unlink()
+    (cell / "result.json").write_text(json.dumps(older))
+    assert run(*command, "--model", models["small"])[0] == 0  # it does not say
 
 
 def test_damaged_and_other_results(

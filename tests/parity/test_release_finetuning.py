@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import hashed
 from gpt1.checkpoint import huggingface
@@ -158,6 +159,17 @@ def test_dropout_is_on_the_matrix_and_its_mask_at_the_head_is_shared(
     assert torch.equal(seen["embeddings"][0], dropped[:53])
     assert torch.equal(seen["embeddings"][1], dropped[53:])
     assert expected.shape == (1, 3, SHAPE.n_embd)
+    # and the LM logits are made with the same dropped matrix
+    torch.manual_seed(0)
+    found = terms(model.train(), batch, config)["lm"]
+    torch.manual_seed(0)
+    model.embd_drop(rows)  # the same numbers are drawn
+    by_hand = 0.0
+    for s in range(4):
+        row = torch.tensor(data.ids[data.offsets[s] : data.offsets[s + 1] - 1].astype(np.int64))
+        states = model.hidden(row[None], embeddings=(dropped[:53], dropped[53:]))[0]
+        by_hand += float(F.cross_entropy(states[:-1] @ dropped.T, row[1:]).detach())
+    assert float(found) == pytest.approx(by_hand, rel=1e-9)
     head = Head(8, 1, pdrop=0.5).train()
     torch.manual_seed(1)
     states = torch.ones(64, 2, 8)

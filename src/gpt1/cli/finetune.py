@@ -48,7 +48,9 @@ def finetune(
         typer.Option(help="lm: jokes, article. Tasks: supervised, small, release. Or a .toml."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates; else the recipe's epochs.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Train on only so many rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many rows, of each file or split.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in OUT.")] = False,
     config: Annotated[Path | None, typer.Option(help="A .toml file of settings.")] = None,
     set_: Annotated[
@@ -170,7 +172,10 @@ class _Given:
                     f"{flag} is given; {data.title} has its own dev split and columns. Leave it "
                     f"out, or name the task type and a file."
                 )
-        train, dev = data.load(self.file, "train", self.limit), data.load(self.file, "dev")
+        train, dev = (
+            data.load(self.file, "train", self.limit),
+            data.load(self.file, "dev", self.limit),
+        )
         for rows in (train, dev):
             _note(rows)
         found = leakage(train.examples, dev.examples, data.task.kind)

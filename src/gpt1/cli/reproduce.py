@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def reproduce(
+    context: typer.Context,
     name: Annotated[
         Literal["table5", "tables2-4", "figure2-left", "figure2-right"],
         typer.Argument(help="What to make anew.", metavar="NAME"),
@@ -70,12 +71,24 @@ def reproduce(
 
     some = _parts(sets)
     chosen = _variants(variants, lstm)
-    for option, given, of in [
-        ("--variants", variants, "table5"), ("--lstm", lstm, "table5"),
-        ("--checkpoints", checkpoints, "figure2-right"),
+    given = _given(context)
+    for option, of in [
+        ("variants", "table5"), ("lstm", "table5"),
+        ("checkpoints", "figure2-right"), ("texts", "figure2-right"),
     ]:  # fmt: skip
-        if given and name != of:
-            raise ConfigError(f"{option} is for {of} and would change nothing here. Leave it out.")
+        if option in given and name != of:
+            raise ConfigError(
+                f"--{option} is for {of} and would change nothing here. Leave it out."
+            )
+    if name == "figure2-right":
+        for option in ("model", "seeds", "limit_train", "finished"):
+            if option in given:
+                raise ConfigError(
+                    f"--{option.replace('_', '-')} is for what is fine-tuned and would change "
+                    f"nothing in figure2-right. Leave it out."
+                )
+        if checkpoints and "texts" in given:
+            raise ConfigError("--texts is for a run made here; leave it or --checkpoints out.")
     if name == "figure2-right" and checkpoints and set_:
         raise ConfigError("--set is for what is trained; with --checkpoints nothing is. Leave one.")
     budget = Budget(limit_train or None, limit_test or None, tuple(set_ or ()))
@@ -123,6 +136,13 @@ def reproduce(
         for line in made.failed:
             print(f"failed: {line}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _given(context: typer.Context) -> set[str]:
+    """Return the names of the options that are on the command line."""
+    # by name: the enum is click's, or the one that newer typer brings itself
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, one in sources.items() if one is not None and one.name == "COMMANDLINE"}
 
 
 def _parts(text: str | None) -> list[str]:

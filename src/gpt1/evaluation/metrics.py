@@ -155,11 +155,15 @@ def _resample_counts(
     else:
         codes, n = _codes(g, p)
     present, counts = np.unique(codes, return_counts=True)
-    draws = random.multinomial(len(g), counts / len(g), samples)
-    cells = np.zeros((samples, n * n), np.int64)
-    cells[:, present] = draws
-    tables = cells.reshape(samples, n, n)
-    return _f1_of(tables) if metric is f1 else _matthews_of(tables)
+    found = np.empty(samples)
+    step = max(1, _CELLS // (n * n))
+    for start in range(0, samples, step):
+        part = found[start : start + step]
+        cells = np.zeros((len(part), n * n), np.int64)
+        cells[:, present] = random.multinomial(len(g), counts / len(g), len(part))
+        tables = cells.reshape(len(part), n, n)
+        part[:] = _f1_of(tables) if metric is f1 else _matthews_of(tables)
+    return found
 
 
 def _resample_rows(

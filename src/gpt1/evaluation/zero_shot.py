@@ -142,7 +142,7 @@ def sentiment(
             ids, lengths = _padded([found[i] for i in batch], device)
             hidden = model.hidden(ids)
             last = hidden[torch.arange(len(batch), device=device), lengths - 1]
-            scores[batch] = (last @ model.tokens.weight[columns].T).double().cpu().numpy()
+            scores[batch] = (last @ model.tokens.weight[columns].T).cpu().double().numpy()
             if report is not None:
                 report(len(batch))
     return scores
@@ -336,7 +336,7 @@ def _means(
         logits = h @ weight.T
         found.append(logits.gather(1, y[:, None])[:, 0] - logits.logsumexp(1))
     sums = torch.zeros(len(spans), dtype=torch.float64)
-    sums.index_add_(0, row.cpu(), torch.cat(found).double().cpu())
+    sums.index_add_(0, row.cpu(), torch.cat(found).cpu().double())
     means: Scores = (sums / counts.cpu()).numpy()
     return means
 

@@ -21,7 +21,7 @@ from gpt1.evaluation.zero_shot_curves import Point, measure_run, models_of_run
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, check_sets, load_sets
 from gpt1.reproduction import figures, pretraining, tables
 from gpt1.reproduction.document import Document
-from gpt1.reproduction.grid import Cell, Grid, Result, read_results
+from gpt1.reproduction.grid import Budget, Cell, Grid, Result, read_results
 from gpt1.reproduction.paper import FULL, FURTHER, LSTM, NO_AUX, NO_PRETRAINING, SETS
 from gpt1.reproduction.plan import Plan, Report, carry_out, plan, silent
 from gpt1.reproduction.results import About
@@ -117,8 +117,9 @@ def figure2_right(
 ) -> Made:
     """Return figure 2, right, over the models that `runs` left; without any a tiny one is made.
 
-    limit: rows of each data set; texts and overrides are the tiny one's; `said` is told what became
-    of the rows of the files. Raises DataError, CheckpointError, Interrupted.
+    limit: rows of each data set, of RACE a quarter; texts and overrides are the tiny one's; `said`
+    is told what became of the rows of the files. Raises ConfigError, DataError, CheckpointError,
+    Interrupted.
     """
     for run in runs:
         models_of_run(run)  # raises before anything is read
@@ -127,7 +128,7 @@ def figure2_right(
     for name in check_sets(sets):
         report("looking at the data", name, 0, None)
         try:
-            questions |= load_sets(data, [name], limit)
+            questions |= load_sets(data, [name], Budget().of(name, limit))
         except DataError as error:
             lost.append(f"{name} is left out: {error}")
             continue
@@ -206,7 +207,8 @@ def _make(
 ) -> Made:
     named = about(grid, lstm=any(cell.variant == LSTM for cell in cells))
     if not train:
-        ours, strange = [], []
+        ours: list[Result] = []
+        strange: list[Result] = []
         for one in read_results(grid.out):
             if one.cell in set(cells):
                 (strange if grid.is_of_another_model(one) else ours).append(one)

@@ -25,7 +25,7 @@ from gpt1 import storage
 from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
 from gpt1.config import RunConfig, load_run
-from gpt1.errors import CheckpointError, ConfigError, DataError
+from gpt1.errors import CheckpointError, ConfigError, DataError, GPT1Error
 from gpt1.evaluation.metrics import METRICS, Interval, bootstrap
 from gpt1.pipeline import Predictor, load
 from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, VARIANTS
@@ -50,9 +50,11 @@ _SMALLER = {"race": 4}
 """Data sets of which only a part of the rows is taken: a question of RACE is four long texts."""
 _SECTIONS = ("task", "optimizer", "schedule", "train")
 _NO_MATTER = frozenset(
-    "device dtype micro_batch_size save_every keep_checkpoints eval_every eval_windows log_every "
-    "snapshots sample_prompt compile tensorboard".split()
-)
+    (
+        "device", "dtype", "micro_batch_size", "save_every", "keep_checkpoints", "eval_every",
+        "eval_windows", "log_every", "snapshots", "sample_prompt", "compile", "tensorboard",
+    )
+)  # fmt: skip
 """Fields of a run's settings that say where it runs and what it writes, not what comes of it."""
 _PARTS = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}
 """The parts that a split's files are read in, one after the other; the paper reports each."""
@@ -213,15 +215,15 @@ class Grid:
         known = result.settings.get("weights")
         if known and weights:
             return bool(known != weights)
-        return result.settings.get("model", Path(name).name) != Path(name).name
+        return bool(result.settings.get("model", Path(name).name) != Path(name).name)
 
     def with_leakage(self, result: Result) -> Result:
         """Return a result of an earlier version with its leakage, if its rows are here."""
-        if result.leakage is not None:
+        if result.leakage is not None or not Path(self.data).is_dir():
             return result
         try:
             train, test = self.rows(result.cell.data)
-        except (DataError, ConfigError):
+        except GPT1Error:
             return result
         same = (result.train_rows, result.split) == (len(train.examples), test.split)
         if not same or not np.array_equal(result.gold, _gold(test.examples)):
@@ -356,7 +358,7 @@ class Grid:
         """Return the hash of the rows a cell is trained and measured on; None: not to be had."""
         try:
             train, test = self.rows(data)
-        except (DataError, ConfigError):
+        except GPT1Error:
             return None
         rows = [[[e.texts, e.question, e.label] for e in part.examples] for part in (train, test)]
         text = json.dumps([test.split, *rows])

@@ -5,8 +5,10 @@ Real text, the one training loop, some minutes: enough to see scores leave chanc
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,14 +16,14 @@ from typing import Any
 
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
-from gpt1.errors import DataError
+from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation import zero_shot_curves
 from gpt1.evaluation.zero_shot_curves import Point
 from gpt1.evaluation.zero_shot_sets import SETTINGS
 from gpt1.reproduction import paper
 from gpt1.reproduction.document import ABSENT, Document, Table
 from gpt1.reproduction.plan import Report, silent
-from gpt1.storage import MANIFEST
+from gpt1.storage import MANIFEST, Folder, json_bytes, write_file
 from gpt1.text.english import without_torch
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.pretrain import pretrain
@@ -43,6 +45,8 @@ beyond the frequencies of words within a million tokens (docs/experiments.md).""
 TEXTS = 8
 """Novels that are read: about 1.2 M words."""
 _VOCABULARY = 1024
+_LOOK = 2.0
+"""Seconds between two looks at how far the pre-training is."""
 
 
 def pretrain_tiny(
@@ -55,13 +59,18 @@ def pretrain_tiny(
 ) -> Path:
     """Pre-train a tiny model on the first novels of a data folder, and return its run.
 
-    The run is OUT/runs/tiny, its vocabulary and shards OUT/runs/tiny-text; what is there is gone
-    on with. Raises DataError if there are no novels.
+    The run is OUT/runs/tiny, its vocabulary and shards OUT/runs/tiny-text, of which
+    OUT/runs/tiny-text.json says what they were made of; what is there is gone on with. Raises
+    DataError if there are no novels, ConfigError if what is there is of other texts.
     """
     place = Path(out) / "runs"
-    shards, run = place / "tiny-text", place / "tiny"
-    if not (shards / MANIFEST).is_file():
+    shards, run, made_of = place / "tiny-text", place / "tiny", place / "tiny-text.json"
+    if (shards / MANIFEST).is_file():
+        _check_texts(made_of, data, texts)
+    else:
         files = novels(data)
+        write_file(made_of, json_bytes(_texts(files, texts)))  # before them: never without it
+    if not (shards / MANIFEST).is_file():
         report("learning a vocabulary", f"{_VOCABULARY:,} tokens", 0, None)
         with without_torch(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a small text gives a small vocabulary
@@ -69,16 +78,62 @@ def pretrain_tiny(
             tokenizer = Tokenizer.train(read, _VOCABULARY)
         report("preparing the text", f"{texts:,} novels", 0, None)
         write_shards(shards, open_texts(files, None, texts), tokenizer, workers=1)
-    pretrain(
-        shards,
-        valid=None,
-        size="tiny",
-        recipe="pretrain",
-        out=run,
-        resume=(run / "run.json").is_file(),
-        overrides=[*SETTINGS_OF_TINY, *overrides],
-    )
+    with _watched(run, report):
+        pretrain(
+            shards,
+            valid=None,
+            size="tiny",
+            recipe="pretrain",
+            out=run,
+            resume=(run / "run.json").is_file(),
+            overrides=[*SETTINGS_OF_TINY, *overrides],
+            quiet=True,  # the caller's display is the only one
+        )
     return run
+
+
+def _texts(files: Sequence[str], texts: int) -> dict[str, Any]:
+    return {"texts": texts, "files": {Path(f).name: Path(f).stat().st_size for f in files}}
+
+
+def _check_texts(made_of: Path, data: Path | str, texts: int) -> None:
+    """Refuse shards of other texts; those of earlier versions do not say, and are taken."""
+    if not made_of.is_file():
+        return
+    held = Folder(made_of.parent).json(made_of.name)
+    try:
+        now = _texts(novels(data), texts)
+    except DataError:  # nothing to compare with, and nothing is read
+        now = held if isinstance(held, dict) and held.get("texts") == texts else {"texts": texts}
+    if held != now:
+        raise ConfigError(
+            f"{made_of.with_suffix('')} was made of other texts ({held}, not {now}). Choose "
+            f"another --out, or remove {made_of.parent}."
+        )
+
+
+@contextmanager
+def _watched(run: Path, report: Report) -> Iterator[None]:
+    """Report, as long as the block runs, how many updates its log has."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while True:
+            try:
+                done = (run / "metrics.jsonl").read_bytes().count(b"\n")
+            except OSError:
+                done = 0
+            report("pre-training a tiny model", f"{done:,} updates", done, None)
+            if over.wait(_LOOK):
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def novels(data: Path | str) -> list[str]:
@@ -101,7 +156,8 @@ def figure2_right(curves: Mapping[str, Sequence[Point]], lost: Sequence[str] = (
     notes = (
         "Zero-shot scores of models along their pre-training, nothing fine-tuned. The paper's are "
         f"of {paper.PARAMETERS:,} parameters and 100 epochs of BooksCorpus; ours are of the runs "
-        "named below, another model size and another text, on the sets' dev rows.",
+        "named below, another model size and another text, on dev rows (DPR: "
+        "train; WSC273: all).",
         "Relative score: 0 is guessing, 1 the best single model of 2018. The paper names no values "
         "for it; ours are " + "; ".join(
             f"{data} {100 * one.reference:.1f} ({one.source})" for data, one in SETTINGS.items()

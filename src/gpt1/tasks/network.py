@@ -81,8 +81,10 @@ def scores(
     assert model.head is not None
     extract = torch.from_numpy(batch.extract).to(states.device)
     found = states.flatten(0, 1)[extract]  # (n, S, C)
-    if task.kind == "choice":
-        logits: Tensor = model.head(found, shared=shared).squeeze(-1)
-    else:
-        logits = model.head(found.sum(1))  # one sequence, or the sum of both orders
-    return logits.double() if logits.dtype == torch.float64 else logits.float()
+    with torch.autocast(states.device.type, enabled=False):  # bf16 would make ties of near scores
+        found = found.to(model.head.weight.dtype)
+        if task.kind == "choice":
+            logits: Tensor = model.head(found, shared=shared).squeeze(-1)
+        else:
+            logits = model.head(found.sum(1))  # one sequence, or the sum of both orders
+    return logits

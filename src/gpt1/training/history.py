@@ -124,7 +124,9 @@ class History:
         shares = [line["loader_share"] for line in self.updates if "loader_share" in line]
         best = min(self.checks, key=lambda line: line["valid_loss"], default={})
         last = self.updates[-1] if self.updates else {}
-        top = max(self.checks, key=lambda line: line.get(f"valid_{self.metric}", 0), default={})
+        name = f"valid_{self.metric}"
+        looked = [line for line in self.checks if line["step"] and name in line]
+        top = max(looked, key=lambda line: (line[name], -line["valid_loss"]), default={})
         ended = self.ended.get("validation", {})
         return Results(
             finished=self.ended.get("reason"),
@@ -138,8 +140,8 @@ class History:
             valid_loss=best.get("valid_loss"),
             valid_step=best.get("step"),
             metric=self.metric,
-            valid_metric=top.get(f"valid_{self.metric}"),
-            metric_step=top.get("step") if self.metric else None,
+            valid_metric=top.get(name),
+            metric_step=top.get("step"),
             final_loss=ended.get("loss"),
             final_metric=ended.get(self.metric),
             parameters=self._parameters(),

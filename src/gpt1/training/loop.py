@@ -82,6 +82,8 @@ def train(
         load_weights(model, found.weights)
         optimizers.restore(model, optimizer, found.moments)
     state = {**_START, **(found.state if found is not None else {})}
+    if isinstance(state["best"], float):  # of a run begun before tasks had a metric
+        state["best"] = [state["best"]]
     board = None
     if settings.tensorboard and ranks.first:
         board = Tensorboard(run.path / "tensorboard", None if found is None else state["step"] + 1)

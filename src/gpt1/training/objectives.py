@@ -109,7 +109,7 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
         terms = {"task": (nll * weights).sum(), "scores": logits.detach()}
         if config.lm_coef:
             labels = torch.from_numpy(batch.labels).to(logits.device)
-            lm_weights = torch.from_numpy(batch.lm_weights).to(logits.device)
+            lm_weights = torch.from_numpy(batch.lm_weights).to(logits)
             terms["lm"], _ = linear_cross_entropy(
                 states.flatten(0, 1), table, labels.flatten(), lm_weights.flatten()
             )

@@ -27,6 +27,7 @@ def pretrain(
     resume: bool = False,
     file: Path | str | None = None,
     overrides: Sequence[str] = (),
+    quiet: bool = False,
 ) -> tuple[Model, Tokenizer]:
     """Train a model from a random start; see gpt1.pretrain."""
     shards = Shards(data)
@@ -70,5 +71,6 @@ def pretrain(
         objectives.BY_NAME[config.train.loss],
         out=out,
         resume=resume,
+        quiet=quiet,
     )
     return model, tokenizer

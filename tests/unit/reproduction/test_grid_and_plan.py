@@ -9,7 +9,7 @@ import pytest
 
 import tiny
 from gpt1.checkpoint import folder
-from gpt1.errors import Interrupted
+from gpt1.errors import DataError, Interrupted
 from gpt1.reproduction import grid as grid_module
 from gpt1.reproduction import plan as planning
 from gpt1.reproduction.grid import Budget, Cell, Grid, Result
@@ -69,6 +69,55 @@ def test_a_plan_says_what_is_to_be_done(data: Path, small: Path, tmp_path: Path)
     assert table.title == "To do: 2 models to train, 0 are done"
     assert table.rows[0][:4] == ("MNLI", "10", "6 of dev", "2")
     assert table.rows[-1][4] == f"{sum(work.tokens.values()):,}"
+
+
+def test_dev_rows_only_where_there_is_no_labelled_test(small: Path, tmp_path: Path) -> None:
+    place = tmp_path / "data" / "sst2"
+    place.mkdir(parents=True)
+    for name in ("train", "dev"):
+        text = "".join(f"the dog {name} {i}\t{i % 2}\n" for i in range(6))
+        (place / f"{name}.tsv").write_text(f"sentence\tlabel\n{text}")
+
+    def split() -> str:
+        grid = Grid(tmp_path / "out", tmp_path / "data", model=str(small))
+        return grid.rows("sst2")[1].split
+
+    assert split() == "dev"
+    (place / "test.tsv").write_text("sentence\nthe dog\n")
+    assert split() == "dev"
+    (place / "test.tsv").write_text("sentence\tlabel\nthe dog\t1\n")
+    assert split() == "test"
+    (place / "test.tsv").write_text("sentence\tlabel\nthe dog\tgood\nit is\tbad\n")
+    with pytest.raises(DataError, match="wrong label"):
+        split()
+    found = plan(Grid(tmp_path / "out", tmp_path / "data", model=str(small)), [Cell("sst2")])
+    assert not found.works
+    assert "wrong label" in found.failed[0]
+
+
+def test_the_settings_of_a_result(data: Path, small: Path, tmp_path: Path) -> None:
+    """Other rows and other settings are told apart; where it runs and what it writes is not."""
+
+    def settings(*overrides: str) -> dict[str, Any]:
+        grid = Grid(tmp_path / "out", data, model=str(small), budget=Budget(10, 6))
+        found = grid._settings(Cell("mnli"), rows=True)
+        if overrides:
+            grid.budget = Budget(10, 6, overrides)
+            found |= {"config": grid._settings(Cell("mnli"), rows=False)["config"]}
+        return found
+
+    first = settings()
+    others = grid_module._others
+    assert others(first, settings()) == []
+    assert others(first, settings("train.device=cpu", "train.log_every=3")) == []
+    assert others(first, settings("optimizer.lr=1e-3")) == ["config.optimizer.lr"]
+    older = {name: value for name, value in first.items() if name not in ("rows", "config")}
+    assert others(older, settings("optimizer.lr=1e-3")) == []
+    train = data / "mnli" / "train.tsv"
+    train.write_text(train.read_text().replace("the dog train", "the cat train"))
+    assert others(first, settings()) == ["rows"]
+    train.unlink()
+    assert others(first, settings()) == []  # nothing to compare with
 
 
 def test_tokens_are_about_those_of_the_encoded_rows(

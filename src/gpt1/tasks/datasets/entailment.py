@@ -64,10 +64,10 @@ SNLI = DataSet(
 
 _MULTINLI = {
     split: (
-        (f"{split}_1k.tsv",),
         (f"{split}.tsv",),
         (f"multinli_1.0_{split}.jsonl",),
         (f"multinli_1.0_{split}.txt",),
+        (f"{split}_1k.tsv",),  # a sample
     )
     for split in ("dev_matched", "dev_mismatched")
 }

@@ -20,7 +20,7 @@ MRPC = DataSet(
     files=Files(
         folders=("mrpc", "MRPC", "MSRParaphraseCorpus"),
         splits={
-            "train": (("msr_paraphrase_train.txt",), ("train.tsv",)),
+            "train": (("train.tsv",), ("msr_paraphrase_train.txt",)),  # GLUE's dev is in the latter
             "dev": (("dev.tsv",),),
             "test": (("msr_paraphrase_test.txt",), ("test.tsv",)),
         },
@@ -45,7 +45,7 @@ QQP = DataSet(
         splits={
             "train": (("train.tsv",),),
             "dev": (("dev.tsv",),),
-            "test": (("test_balanced.tsv",), ("test.tsv",)),
+            "test": (("test.tsv",), ("test_balanced.tsv",)),
         },
         hub="nyu-mll/glue",
         hub_files=hub_files("qqp"),
