@@ -1,7 +1,7 @@
 """Examples -> ids -> the batches of a run: sequences packed into rows, no padding to speak of.
 
 The examples of a batch are a sample like any other. Their sequences are packed, longest first,
-into rows of 128 positions, or as long as the longest of them, where they do not see one another.
+into rows of the length that leaves the fewest places empty, where they do not see one another.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.data.batches import Batch, SampleBatches, fingerprint
-from gpt1.data.packing import NO_TARGET, fill_packs, pack_documents
+from gpt1.data.packing import NO_TARGET, Piece, fill_packs, pack_documents
 from gpt1.errors import InputError
 from gpt1.tasks.spec import Example, Task
 from gpt1.tasks.transforms import Special, sequences
 from gpt1.text.tokenizer import Tokenizer
 
-_ROW = 128  # positions: as many as attention on a CPU looks at together; most rows are full then
+_ROWS = (0, 48, 64, 96, 128, 192, 256)  # lengths of rows that are tried, 0 being the longest's
 _TOKENS = 4096
 """In one forward pass of a prediction."""
 
@@ -163,13 +163,11 @@ def collate(
     examples = np.asarray(chosen, np.int64)
     numbers = (examples[:, None] * S + np.arange(S)).ravel()
     sizes = encoded.lengths[examples].ravel()
-    most = max(int(sizes.max()), min(_ROW, encoded.n_ctx))
     # A "document" is a sequence and the 0 behind it, so that the extract token has a position
     starts, ends = encoded.offsets[numbers], encoded.offsets[numbers + 1]
     ids = np.concatenate([encoded.ids[a:b] for a, b in zip(starts, ends, strict=True)])
     offsets = np.concatenate([[0], np.cumsum(sizes + 1)])
-    packs = pack_documents((sizes + 1).tolist(), most)
-    longest = max(sum(int(sizes[piece.doc]) for piece in pack) for pack in packs)
+    packs, longest = _pack(sizes, encoded.n_ctx)
     packed = fill_packs(ids, offsets, packs, longest)
     extract = np.empty(len(numbers), np.int64)
     lm_weights = np.zeros(packed.ids.shape)
@@ -191,6 +189,18 @@ def collate(
         weights=np.ones(len(examples)) if weights is None else weights[examples],
         lm_weights=lm_weights,
     )
+
+
+def _pack(sizes: NDArray[np.int64], n_ctx: int) -> tuple[list[list[Piece]], int]:
+    """Return packs of sequences of these sizes, and the longest's, with the fewest empty places."""
+    lengths, least = (sizes + 1).tolist(), int(sizes.max())
+    found = []
+    for most in sorted({min(max(row, least), n_ctx) for row in _ROWS}):
+        packs = pack_documents(lengths, most)
+        longest = max(sum(int(sizes[piece.doc]) for piece in pack) for pack in packs)
+        found.append((len(packs) * longest, longest, packs))
+    _, longest, packs = min(found, key=lambda each: each[:2])
+    return packs, longest
 
 
 def by_length(encoded: Encoded, size: int | None = None) -> Iterator[tuple[list[int], TaskBatch]]:
