@@ -101,7 +101,7 @@ COMMANDS: list[tuple[tuple[Kind, ...], Files, str, int, list[str]]] = [
     (ALL, "<head>\n\n\n", TUNE, 2, ["f.csv: nothing to use; .*blank line 2"]),
     (ALL, {"f.doc": G}, "finetune f.doc <tune>", 2, ["f.doc is of no known kind", "reads .*.csv"]),
     (ALL, "one<m>,<a>\n<rows>", TUNE, 2,
-     ["f.csv has the columns one, ", "<kind> takes <first>", "--columns <first>=one"]),
+     ["f.csv has the columns one, ", "<kind> takes <first>", "--columns '?<first>=one"]),
     (ALL, "<head>\n<rows>the c\udce9t<m>,<a>\n", TUNE, 2,
      [r"f.csv:8: byte \d+ is not UTF-8", "Convert the file"]),
     (ALL, '<head>\n<rows>"the dog<m>,<a>\n', TUNE, 2, ["f.csv:8: not a csv row", "double quotes"]),

@@ -89,7 +89,8 @@ def blocks_of(document: Path) -> list[Block]:
 
 def commands_of(block: Block) -> list[list[str]]:
     """Return the gpt1 commands of a shell block, as lists of arguments."""
-    lines = (line.strip().removeprefix("$ ") for line in block.text.splitlines())
+    text = block.text.replace("\\\n", " ")  # a command may go on in the next line
+    lines = (line.strip().removeprefix("$ ") for line in text.splitlines())
     return [shlex.split(line, comments=True) for line in lines if line.startswith("gpt1 ")]
 
 
