@@ -193,14 +193,20 @@ class Trainer:
     def fork(self, work: Callable[[], None]) -> int:
         """Begin `work` in a fork; return its process."""
         self._shared[8:] = bytes(len(self._shared) - 8)
+        # a signal that comes before the child is in its `try` would end the test runner instead
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         child = os.fork()
         if child:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return child
         try:
             gc.disable()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             work()
             os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(102)
         except BaseException:
             said = traceback.format_exc().encode()[-(1 << 15) :]
             self._shared[8 : 8 + len(said)] = said
