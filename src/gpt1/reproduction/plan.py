@@ -172,6 +172,25 @@ def _seconds_per_token(grid: Grid, cell: Cell) -> float:
     return speed.seconds
 
 
+@contextmanager
+def watched(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` every two seconds, in a thread of its own, as long as the block runs."""
+    over = threading.Event()
+
+    def watch() -> None:
+        look()
+        while not over.wait(_LOOK):
+            look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 class _Clock:
     """Tells which cell is being trained and how long the rest takes, by how long the first took."""
 
@@ -185,24 +204,17 @@ class _Clock:
     def running(self, name: str, seconds: float, share: Callable[[], float]) -> Iterator[None]:
         """Report, as long as the block runs, how far it is."""
         self._number += 1
-        over = threading.Event()
 
-        def watch() -> None:
-            while True:
-                done = self._done + seconds * _TRAINING * share()
-                state = f"{name}, {self._left(done)} left"
-                doing = f"training {self._number} of {self._count}"
-                self._report(doing, state, round(1000 * done), round(1000 * self._expected))
-                if over.wait(_LOOK):
-                    return
+        def look() -> None:
+            done = self._done + seconds * _TRAINING * share()
+            state = f"{name}, {self._left(done)} left"
+            doing = f"training {self._number} of {self._count}"
+            self._report(doing, state, round(1000 * done), round(1000 * self._expected))
 
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
         try:
-            yield
+            with watched(look):
+                yield
         finally:
-            over.set()
-            thread.join()
             self._done += seconds
 
     def _left(self, done: float) -> str:

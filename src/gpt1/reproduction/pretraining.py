@@ -5,10 +5,8 @@ Real text, the one training loop, some minutes: enough to see scores leave chanc
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +20,7 @@ from gpt1.evaluation.zero_shot_curves import Point
 from gpt1.evaluation.zero_shot_sets import SETTINGS
 from gpt1.reproduction import paper
 from gpt1.reproduction.document import ABSENT, Document, Table
-from gpt1.reproduction.plan import Report, silent
+from gpt1.reproduction.plan import Report, silent, watched
 from gpt1.storage import MANIFEST, Folder, json_bytes, write_file
 from gpt1.text.english import without_torch
 from gpt1.text.tokenizer import Tokenizer
@@ -41,12 +39,10 @@ SETTINGS_OF_TINY = (
     "schedule.warmup_share=0.3",
 )
 """Small batches, a higher rate than the paper's and a long warm-up: with less it would not get
-beyond the frequencies of words within a million tokens (docs/experiments.md)."""
+beyond the frequencies of words within a million tokens."""
 TEXTS = 8
 """Novels that are read: about 1.2 M words."""
 _VOCABULARY = 1024
-_LOOK = 2.0
-"""Seconds between two looks at how far the pre-training is."""
 
 
 def pretrain_tiny(
@@ -78,7 +74,15 @@ def pretrain_tiny(
             tokenizer = Tokenizer.train(read, _VOCABULARY)
         report("preparing the text", f"{texts:,} novels", 0, None)
         write_shards(shards, open_texts(files, None, texts), tokenizer, workers=1)
-    with _watched(run, report):
+
+    def look() -> None:
+        try:
+            done = (run / "metrics.jsonl").read_bytes().count(b"\n")
+        except OSError:
+            done = 0
+        report("pre-training a tiny model", f"{done:,} updates", done, None)
+
+    with watched(look):
         pretrain(
             shards,
             valid=None,
@@ -110,30 +114,6 @@ def _check_texts(made_of: Path, data: Path | str, texts: int) -> None:
             f"{made_of.with_suffix('')} was made of other texts ({held}, not {now}). Choose "
             f"another --out, or remove {made_of.parent}."
         )
-
-
-@contextmanager
-def _watched(run: Path, report: Report) -> Iterator[None]:
-    """Report, as long as the block runs, how many updates its log has."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while True:
-            try:
-                done = (run / "metrics.jsonl").read_bytes().count(b"\n")
-            except OSError:
-                done = 0
-            report("pre-training a tiny model", f"{done:,} updates", done, None)
-            if over.wait(_LOOK):
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def novels(data: Path | str) -> list[str]:
