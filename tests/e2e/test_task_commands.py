@@ -23,8 +23,9 @@ import tiny
 from gpt1 import cli
 from gpt1.checkpoint import folder
 from gpt1.pipeline import Predictor
+from gpt1.tasks.leakage import hold_out
 from gpt1.tasks.spec import KINDS, Example, Kind
-from gpt1.tasks.tables import hold_out, read_examples
+from gpt1.tasks.tables import read_examples
 from gpt1.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]

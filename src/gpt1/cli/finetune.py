@@ -184,8 +184,7 @@ class _Given:
 
     def _refuse_leakage(self, kind: Kind, train: Sequence[Example], valid: Table) -> None:
         from gpt1.errors import DataError
-        from gpt1.tasks.leakage import leakage
-        from gpt1.tasks.tables import LISTED, identity
+        from gpt1.tasks.leakage import LISTED, identity, leakage
 
         found = leakage(train, valid.usable, kind)
         if found.exact and not self.allow_leakage:
@@ -227,7 +226,7 @@ def _learn_task(
     from gpt1.config import load_run
     from gpt1.errors import ConfigError
     from gpt1.evaluation.metrics import METRICS
-    from gpt1.tasks.tables import hold_out
+    from gpt1.tasks.leakage import hold_out
     from gpt1.training import supervised
 
     gpt = gpt1.load(model, dtype="float32")

@@ -27,8 +27,8 @@ from gpt1.model.build import Model
 from gpt1.pipeline import GPT1, Predictor, load
 from gpt1.storage import Folder
 from gpt1.tasks.collate import encode
+from gpt1.tasks.leakage import hold_out
 from gpt1.tasks.spec import SPECIAL, Example, Kind, Task
-from gpt1.tasks.tables import hold_out
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
 from gpt1.training.history import History

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from gpt1.data.tables import text_fault
 from gpt1.errors import InputError
 from gpt1.estimators.scikit import column_or_1d
+from gpt1.tasks.leakage import identity
 from gpt1.tasks.spec import Example, Kind, label_name
-from gpt1.tasks.tables import MOST_SCORE, identity
+from gpt1.tasks.tables import MOST_SCORE
 
 Row = tuple[str, ...]
 """The texts of an example, as `tasks.spec.Example` has them."""

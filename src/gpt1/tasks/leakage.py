@@ -1,4 +1,4 @@
-"""How much of a test set a training set already holds."""
+"""How much of a test set a training set already holds, and a held-out part that holds none."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.data.batches import split_validation
 from gpt1.tasks.spec import Example, Kind
-from gpt1.tasks.tables import identity
 
 GRAM = 13
 """Words in a run that counts as overlap, as is usual for language models."""
+LEAST_HELD_OUT = 20
+"""Texts: with fewer, nothing is held out."""
 LISTED = 10
 _BLOCK = 4_096  # examples hashed at a time: bounds the memory
 
@@ -124,3 +126,45 @@ def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     mixed ^= mixed >> np.uint64(27)
     mixed *= np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
+
+
+def hold_out(
+    examples: Sequence[Example], share: float, seed: int, kind: Kind = "classification"
+) -> tuple[list[Example], list[Example]]:
+    """Split examples into (training, validation); equal texts never come to stand in both.
+
+    `share` is that of the different texts. Case, white space and, for similarity and regression,
+    the order of the two texts do not count; every class stays among the training rows. Where it
+    comes to less than 20 texts nothing is held out: so few cannot tell which model is better, and
+    all rows are worth more as training.
+
+    >>> examples = [Example((f"{text} {n}",), 0) for n in range(100) for text in ("a", "A ", "b")]
+    >>> training, validation = hold_out(examples, 0.3, seed=0)
+    >>> len(training) + len(validation), len({e.texts[0].casefold() for e in validation}) >= 60
+    (300, True)
+    >>> len(hold_out(examples, 0.05, seed=0)[1])
+    0
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, example in enumerate(examples):
+        groups.setdefault(identity(example, kind), []).append(i)
+    members = list(groups.values())
+    if round(len(members) * share) < LEAST_HELD_OUT:
+        return list(examples), []
+    chosen, held = split_validation(len(members), share, seed)
+    if kind not in ("regression", "choice"):  # a class that nothing teaches cannot be validated
+        taught = {examples[i].label for group in chosen for i in members[group]}
+        back = [g for g in held if any(examples[i].label not in taught for i in members[g])]
+        chosen, held = chosen + back, [group for group in held if group not in set(back)]
+    training, validation = (
+        [examples[i] for i in sorted(i for group in part for i in members[group])]
+        for part in (chosen, held)
+    )
+    return training, validation
+
+
+def identity(example: Example, kind: Kind) -> tuple[str, ...]:
+    """Return what two examples have in common if the model should take them for the same."""
+    texts = [" ".join(text.casefold().split()) for text in example.texts]
+    question = " ".join(example.question.casefold().split())
+    return (question, *(sorted(texts) if kind in ("similarity", "regression") else texts))

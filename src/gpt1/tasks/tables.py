@@ -21,12 +21,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpt1.data import tables
-from gpt1.data.batches import split_validation
 from gpt1.data.formats import Row, no_column
 from gpt1.data.sources import Sources
 from gpt1.data.tables import Accounting, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.entry import sample
+from gpt1.tasks.leakage import identity
 from gpt1.tasks.spec import KINDS, Example, Kind, Task, label_name
 
 LISTED = 10
@@ -35,8 +35,6 @@ MOST_CLASSES = 1_000
 """More different labels than this are no classes."""
 MOST_SCORE = 1e30
 """A score's bound, either way: its square still is a number."""
-LEAST_HELD_OUT = 20
-"""Texts: with fewer, nothing is held out."""
 _TELLING = 20  # rows: so many with a label each of its own are no accident
 _SINGLE = {"classification": ("text",), "choice": ("context",)}
 _PAIR = ("text_a", "text_b")
@@ -420,45 +418,3 @@ def _count(task: Task, examples: Sequence[Example | None]) -> dict[str, int]:
     names = task.classes or tuple(str(i) for i in range(task.answers or 0))
     counts = Counter(example.label for example in examples if example is not None)
     return {name: counts[i] for i, name in enumerate(names)}
-
-
-def hold_out(
-    examples: Sequence[Example], share: float, seed: int, kind: Kind = "classification"
-) -> tuple[list[Example], list[Example]]:
-    """Split examples into (training, validation); equal texts never come to stand in both.
-
-    `share` is that of the different texts. Case, white space and, for similarity and regression,
-    the order of the two texts do not count; every class stays among the training rows. Where it
-    comes to less than 20 texts nothing is held out: so few cannot tell which model is better, and
-    all rows are worth more as training.
-
-    >>> examples = [Example((f"{text} {n}",), 0) for n in range(100) for text in ("a", "A ", "b")]
-    >>> training, validation = hold_out(examples, 0.3, seed=0)
-    >>> len(training) + len(validation), len({e.texts[0].casefold() for e in validation}) >= 60
-    (300, True)
-    >>> len(hold_out(examples, 0.05, seed=0)[1])
-    0
-    """
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for i, example in enumerate(examples):
-        groups.setdefault(identity(example, kind), []).append(i)
-    members = list(groups.values())
-    if round(len(members) * share) < LEAST_HELD_OUT:
-        return list(examples), []
-    chosen, held = split_validation(len(members), share, seed)
-    if kind not in ("regression", "choice"):  # a class that nothing teaches cannot be validated
-        taught = {examples[i].label for group in chosen for i in members[group]}
-        back = [g for g in held if any(examples[i].label not in taught for i in members[g])]
-        chosen, held = chosen + back, [group for group in held if group not in set(back)]
-    training, validation = (
-        [examples[i] for i in sorted(i for group in part for i in members[group])]
-        for part in (chosen, held)
-    )
-    return training, validation
-
-
-def identity(example: Example, kind: Kind) -> tuple[str, ...]:
-    """Return what two examples have in common if the model should take them for the same."""
-    texts = [" ".join(text.casefold().split()) for text in example.texts]
-    question = " ".join(example.question.casefold().split())
-    return (question, *(sorted(texts) if kind in ("similarity", "regression") else texts))
