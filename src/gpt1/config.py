@@ -7,7 +7,6 @@ Python and error messages all read it here.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -16,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gpt1.errors import ConfigError
+from gpt1.errors import ConfigError, did_you_mean
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -287,7 +286,7 @@ def _preset(name: str, kind: str) -> dict[str, Any]:
     fitting = sorted(n for n, p in presets.items() if ("model" in p) == (kind == "size"))
     if name not in fitting:
         raise ConfigError(
-            f"{kind} is {name!r}; there are {', '.join(fitting)}.{_nearest(name, fitting)} "
+            f"{kind} is {name!r}; there are {', '.join(fitting)}.{did_you_mean(name, fitting)} "
             f"A path to a .toml file works too."
         )
     return presets[name]
@@ -323,11 +322,6 @@ def _parse_override(text: str) -> dict[str, Any]:
     return {section: {field: parsed}}
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
 def _explain(kind: type[Settings], error: ValidationError, where: str) -> str:
     lines = []
     for item in error.errors():
@@ -338,7 +332,7 @@ def _explain(kind: type[Settings], error: ValidationError, where: str) -> str:
             for part in place[:-1]:
                 owner = owner.model_fields[part].annotation
             names = list(owner.model_fields)
-            unknown = f"unknown setting {name!r}.{_nearest(place[-1], names)}"
+            unknown = f"unknown setting {name!r}.{did_you_mean(place[-1], names)}"
             lines.append(f"{unknown} The settings there: {', '.join(names)}")
         elif item["type"] == "value_error":
             lines.append(str(item["ctx"]["error"]))

@@ -19,6 +19,9 @@ A message says what it is, the limit, and what to do, in the user's words.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class GPT1Error(Exception):
     """Base of every error raised on purpose; `exit_code` is what the command line returns."""
@@ -78,3 +81,14 @@ class Interrupted(TrainingError):
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest of `names`, or "" if none is near.
+
+    >>> did_you_mean("Tset", ["train", "test"])
+    " Did you mean 'test'?"
+    """
+    by_folded = {other.casefold(): other for other in names}
+    near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1)
+    return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
