@@ -1,18 +1,20 @@
 """Learn the merges of a vocabulary of one's own (spec 2.8; Sennrich et al. 2016).
 
 The most frequent pair of neighbours is merged everywhere, again and again. Of several pairs equally
-frequent the lexicographically largest is taken, as Sennrich's own tool did. Pairs are counted once;
-after a merge only the words that hold it are looked at again. A pair that would spell a token made
-before ("ab" + "c" after "a" + "bc") is passed over, so that every merge adds one token.
+frequent the lexicographically largest is taken, as Sennrich's own tool did. A pair that would
+spell a token made before ("ab" + "c" after "a" + "bc") is passed over, so that every merge adds one
+token. Pairs are counted once; a merge visits only the places where it occurs, and each shortens a
+word by one symbol, so the cost is n log n in the characters of the distinct words.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from gpt1.callbacks import ProgressCallback
 from gpt1.errors import InputError
 from gpt1.text.bpe import END, NEWLINE
 from gpt1.text.chunks import ChunkCache
@@ -26,8 +28,8 @@ from gpt1.text.words import (
     make_words,
 )
 
-Progress = Callable[[int, int], None]
-"""Called with (merges learnt, merges wanted)."""
+Pair = tuple[int, int]
+_GAP, _DEAD = -1, -2  # between words; where a symbol was that has become part of the one before
 
 
 def learn(
@@ -35,7 +37,7 @@ def learn(
     vocab_size: int,
     *,
     min_count: int = 2,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Vocabulary:
     """Return a vocabulary of `vocab_size` tokens in all, learnt from words and their counts.
 
@@ -74,73 +76,107 @@ def count_words(texts: Iterable[str], words: WordsMode) -> Counter[str]:
     return counts
 
 
-class _Largest:
-    """A pair that sorts before its lexicographic predecessors, for the heap."""
+class _Corpus:
+    """The distinct words as one row of symbols, with the count of every pair of neighbours.
 
-    __slots__ = ("pair",)
+    A position keeps the symbol that starts there, and the positions of its neighbours; a merge
+    joins two of them in place, so all merges together visit a position at most once more than it
+    has characters. Symbols are numbers into `texts`; _GAP stands between words.
+    """
 
-    def __init__(self, pair: Merge) -> None:
-        self.pair = pair
+    def __init__(self, words: list[str], counts: Mapping[str, int]) -> None:
+        self.texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self.symbols: list[int] = [_GAP]
+        self.weights: list[int] = [0]
+        for word in words:
+            self.symbols += [self.number(character) for character in word[:-1]]
+            self.symbols += [self.number(word[-1] + END), _GAP]
+            self.weights += [counts[word]] * (len(word) + 1)
+        self.after = list(range(1, len(self.symbols) + 1))
+        self.before = list(range(-1, len(self.symbols) - 1))
+        self.pairs: Counter[Pair] = Counter()
+        self.where: defaultdict[Pair, list[int]] = defaultdict(list)
+        """Where a pair occurs or has occurred."""
+        for position, pair in enumerate(pairwise(self.symbols)):
+            if _GAP not in pair:
+                self.pairs[pair] += self.weights[position]
+                self.where[pair].append(position)
 
-    def __lt__(self, other: _Largest) -> bool:
-        return self.pair > other.pair
+    def number(self, text: str) -> int:
+        """Return the number of a symbol, a new one if there is none yet."""
+        if text not in self._numbers:
+            self._numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return self._numbers[text]
+
+    def merge(self, pair: Pair) -> set[Pair]:
+        """Merge all occurrences of `pair`, from left to right; return the pairs that gained."""
+        left, right = pair
+        new = self.number(self.texts[left] + self.texts[right])
+        symbols, after, before = self.symbols, self.after, self.before
+        pairs, where = self.pairs, self.where
+        gained: set[Pair] = set()
+        for position in sorted(where.pop(pair)):
+            second = after[position]
+            if symbols[position] != left or symbols[second] != right:
+                continue  # merged since
+            weight, previous, following = self.weights[position], before[position], after[second]
+            symbols[position], symbols[second] = new, _DEAD
+            after[position], before[following] = following, position
+            if symbols[previous] != _GAP:
+                pairs[symbols[previous], left] -= weight
+                gain = symbols[previous], new
+                pairs[gain] += weight
+                where[gain].append(previous)
+                gained.add(gain)
+            if symbols[following] != _GAP:
+                pairs[right, symbols[following]] -= weight
+                gain = new, symbols[following]
+                pairs[gain] += weight
+                where[gain].append(position)
+                gained.add(gain)
+        del pairs[pair]
+        return gained
 
 
 def _merges(
-    words: list[str], counts: Mapping[str, int], wanted: int, min_count: int, progress: Progress
+    words: list[str],
+    counts: Mapping[str, int],
+    wanted: int,
+    min_count: int,
+    progress: ProgressCallback,
 ) -> list[Merge]:
-    symbols = [[*word[:-1], word[-1] + END] for word in words]
-    times = [counts[word] for word in words]
-    pairs: Counter[Merge] = Counter()
-    where: defaultdict[Merge, set[int]] = defaultdict(set)
-    for n, word in enumerate(symbols):
-        for pair in pairwise(word):
-            pairs[pair] += times[n]
-            where[pair].add(n)
-    heap = [(-count, _Largest(pair)) for pair, count in pairs.items()]
+    corpus = _Corpus(words, counts)
+    keys: dict[int, tuple[int, ...]] = {}  # in which the largest text sorts first
+
+    def entry(pair: Pair) -> tuple[int, tuple[int, ...], tuple[int, ...], Pair]:
+        for symbol in pair:
+            if symbol not in keys:
+                keys[symbol] = (*(-ord(character) for character in corpus.texts[symbol]), 1)
+        return -corpus.pairs[pair], keys[pair[0]], keys[pair[1]], pair
+
+    # A pair that gained is pushed again; one that lost waits with too high a count until it is
+    # popped. So the first entry whose count is true is the best pair.
+    heap = [entry(pair) for pair in corpus.pairs]
     heapq.heapify(heap)
     merges: list[Merge] = []
     made: set[str] = set()
     while heap and len(merges) < wanted:
-        count, largest = heapq.heappop(heap)
-        best = largest.pair
-        if -count != pairs[best]:  # counted anew since; its true count is in the heap too
+        negative, _, _, pair = heapq.heappop(heap)
+        count = corpus.pairs.get(pair, 0)
+        if count != -negative:
+            if 0 < count < -negative:
+                heapq.heappush(heap, entry(pair))
             continue
-        if -count < min_count:
+        if count < min_count:
             break
-        if "".join(best) in made:
+        left, right = corpus.texts[pair[0]], corpus.texts[pair[1]]
+        if left + right in made:
             continue
-        merges.append(best)
-        made.add("".join(best))
+        merges.append((left, right))
+        made.add(left + right)
         progress(len(merges), wanted)
-        changes: Counter[Merge] = Counter()
-        for n in where.pop(best):
-            old = symbols[n]
-            new = symbols[n] = _merge(old, best)
-            for pair in pairwise(old):
-                changes[pair] -= times[n]
-            for pair in pairwise(new):
-                changes[pair] += times[n]
-                where[pair].add(n)
-        for pair, change in changes.items():
-            if change:
-                pairs[pair] += change
-                if pairs[pair] > 0:
-                    heapq.heappush(heap, (-pairs[pair], _Largest(pair)))
-        del pairs[best]
+        for gained in corpus.merge(pair):
+            heapq.heappush(heap, entry(gained))
     return merges
-
-
-def _merge(word: list[str], pair: Merge) -> list[str]:
-    """Merge all occurrences of `pair`, from left to right, not overlapping."""
-    left, right = pair
-    merged: list[str] = []
-    n = 0
-    while n < len(word):
-        if word[n] == left and n + 1 < len(word) and word[n + 1] == right:
-            merged.append(left + right)
-            n += 2
-        else:
-            merged.append(word[n])
-            n += 1
-    return merged

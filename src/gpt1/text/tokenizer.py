@@ -37,7 +37,7 @@ from gpt1.text.workers import Workers, cpu_count
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as LibraryTokenizer
 
-    from gpt1.text.learn import Progress
+    from gpt1.callbacks import ProgressCallback
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -117,7 +117,7 @@ class Tokenizer:
         words: str = "original",
         min_count: int = 2,
         *,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Self:
         """Learn a vocabulary of `vocab_size` tokens in all from `texts` (spec 2.8).
 

@@ -10,6 +10,7 @@ import pytest
 from release_text import Release
 
 from gpt1.errors import InputError
+from gpt1.text import learn as learning
 from gpt1.text.learn import count_words, learn
 from gpt1.text.tokenizer import Tokenizer
 
@@ -40,15 +41,38 @@ def naive_merges(counts: dict[str, int], wanted: int, min_count: int) -> list[tu
     return merges
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_merges_are_those_of_the_plain_reference(seed: int) -> None:
-    rng = random.Random(seed)
-    letters = "ab" if seed % 3 == 0 else "abcdeé日"
-    words = ["".join(rng.choices(letters, k=rng.randint(1, 8))) for _ in range(60)]
-    counts = {word: rng.randint(1, 5) for word in words}
+@pytest.mark.parametrize(
+    ("seed", "size", "wanted"), [*((seed, 60, 50) for seed in range(12)), (12, 400, 300)]
+)
+def test_merges_are_those_of_the_plain_reference(seed: int, size: int, wanted: int) -> None:
+    counts = random_words(seed, size, "ab" if seed % 3 == 0 and size < 100 else "abcdeé日")
     base = 2 * len(set("".join(counts))) + 2
-    vocabulary = learn(counts, base + 50, min_count=2 + seed % 2)
-    assert list(vocabulary.merges) == naive_merges(counts, 50, 2 + seed % 2)
+    vocabulary = learn(counts, base + wanted, min_count=2 + seed % 2)
+    assert list(vocabulary.merges) == naive_merges(counts, wanted, 2 + seed % 2)
+
+
+def test_all_merges_together_visit_three_places_a_character(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What keeps the cost at n log n: each merge makes two new places and removes one symbol."""
+    visited = 0
+    merge = learning._Corpus.merge
+
+    def counting(corpus: learning._Corpus, pair: learning.Pair) -> set[learning.Pair]:
+        nonlocal visited
+        visited += len(corpus.where[pair])
+        return merge(corpus, pair)
+
+    monkeypatch.setattr(learning._Corpus, "merge", counting)
+    counts = random_words(0, 3000, "abcdefgh")
+    learn(counts, 1000)
+    assert 0 < visited <= 3 * sum(map(len, counts))
+
+
+def random_words(seed: int, size: int, letters: str) -> dict[str, int]:
+    rng = random.Random(seed)
+    words = ["".join(rng.choices(letters, k=rng.randint(1, 8))) for _ in range(size)]
+    return {word: rng.randint(1, 5) for word in words}
 
 
 def test_ids_have_the_structure_of_the_release() -> None:
