@@ -139,9 +139,9 @@ def race(data: str, count: int, blocks: int, updates: int) -> dict[str, object]:
 def whole(data: str, count: int) -> dict[str, object]:
     """Return the seconds of three epochs and an evaluation, and of predicting 1,000 texts."""
     import gpt1
-    from gpt1.evaluation.metrics import METRICS, accuracy
     from gpt1.pipeline import Predictor
     from gpt1.tasks.datasets import data_set
+    from gpt1.tasks.metrics import accuracy
     from gpt1.training import supervised
 
     train = data_set("sst2").load(data, "train", count)
@@ -150,8 +150,7 @@ def whole(data: str, count: int) -> dict[str, object]:
         began = time.perf_counter()
         gpt = gpt1.load("mini")
         model, tokenizer = supervised.finetune(
-            gpt.model, gpt.tokenizer, train.task, train.examples, [],
-            metric=METRICS["accuracy"], out=f"{folder}/run",
+            gpt.model, gpt.tokenizer, train.task, train.examples, [], out=f"{folder}/run",
         )  # fmt: skip
         predictor = Predictor(model, tokenizer, train.task)
         predicted = predictor.decide(predictor.probabilities(test.examples))

@@ -225,7 +225,6 @@ def _learn_task(
     import gpt1
     from gpt1.config import load_run
     from gpt1.errors import ConfigError
-    from gpt1.evaluation.metrics import METRICS
     from gpt1.tasks.leakage import hold_out
     from gpt1.training import supervised
 
@@ -255,7 +254,6 @@ def _learn_task(
         task,
         rows,
         validation,
-        metric=METRICS[task.metric],
         file=config,
         **common,
     )

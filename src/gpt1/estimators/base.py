@@ -22,7 +22,6 @@ from gpt1.config import RunConfig, load_run
 from gpt1.errors import CheckpointError, ConfigError, Interrupted, TrainingError
 from gpt1.estimators.rows import Row, count_conflicts, item, listed, read_pair, short
 from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, check_random_state
-from gpt1.evaluation.metrics import METRICS
 from gpt1.model.build import Model
 from gpt1.pipeline import GPT1, Predictor, load
 from gpt1.storage import Folder
@@ -141,7 +140,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                     task,
                     training,
                     validation,
-                    metric=METRICS[task.metric],
                     out=out,
                     recipe=self.recipe,
                     overrides=[*given.task, *self.settings],

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpt1.errors import InputError
-from gpt1.evaluation.metrics import METRICS, Interval, bootstrap, confusion
 from gpt1.pipeline import Predictor
+from gpt1.tasks.metrics import Interval, bootstrap, confusion
 from gpt1.tasks.spec import Example, Task
 
 BINS = 10
@@ -226,7 +226,7 @@ def _metrics(
     else:
         fitting = ["accuracy", *["f1"] * (len(task.classes) == 2), "matthews"]
     names = dict.fromkeys([*(name for name in first if name in fitting), *fitting])
-    found = {name: bootstrap(METRICS[name], gold, predicted) for name in names}
+    found = {name: bootstrap(name, gold, predicted) for name in names}
     if task.kind == "regression":
         found["mean_absolute_error"] = bootstrap(mean_absolute_error, gold, predicted)
     return found

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from gpt1.config import ModelConfig
 from gpt1.errors import InputError
-from gpt1.evaluation.metrics import matthews
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.losses import CACHED
 from gpt1.model.transformer import Transformer
 from gpt1.tasks.datasets.winograd import Schema
+from gpt1.tasks.metrics import matthews
 from gpt1.text.tokenizer import Tokenizer
 
 Scores = NDArray[np.float64]

@@ -12,10 +12,10 @@ import numpy as np
 
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation import zero_shot
-from gpt1.evaluation.metrics import bootstrap
 from gpt1.evaluation.zero_shot import ROWS, LanguageModel, Report
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS, Schema
+from gpt1.tasks.metrics import bootstrap
 from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpt1.evaluation.metrics import Interval
-from gpt1.reproduction import intervals, paper
+from gpt1.reproduction import paper
 from gpt1.reproduction.document import ABSENT, Document, Table
 from gpt1.reproduction.grid import Cell, Result
 from gpt1.reproduction.paper import FULL, NO_PRETRAINING
-from gpt1.reproduction.results import About, Figure, percent, shown, title_of
+from gpt1.reproduction.results import About, Figure, baseline, percent, shown, title_of
+from gpt1.tasks.metrics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ class Point:
             metric,
             figure.interval(),
             float(np.mean([result.train_figures.get(metric, np.nan) for result in results])),
-            intervals.baseline(metric, figure.gold),
+            baseline(metric, figure.gold),
             len(results),
             first.train_rows,
             len(figure.gold),

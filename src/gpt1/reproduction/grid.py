@@ -26,13 +26,13 @@ from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
 from gpt1.config import RunConfig, load_run
 from gpt1.errors import CheckpointError, ConfigError, DataError, GPT1Error
-from gpt1.evaluation.metrics import METRICS, Interval, bootstrap
 from gpt1.pipeline import Predictor, load
 from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, VARIANTS
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.entry import Rows, sample
 from gpt1.tasks.datasets.files import find_split
 from gpt1.tasks.leakage import leakage
+from gpt1.tasks.metrics import METRICS, Interval, bootstrap
 from gpt1.tasks.spec import Example, Task
 from gpt1.training import supervised
 from gpt1.training.supervised import default_recipe
@@ -111,7 +111,7 @@ class Result:
 
     def interval(self, metric: str) -> Interval:
         """Return a metric with its 95 % bootstrap interval, over the measured rows."""
-        return bootstrap(METRICS[metric], self.gold, self.predicted)
+        return bootstrap(metric, self.gold, self.predicted)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -254,7 +254,6 @@ class Grid:
             train.task,
             train.examples,
             [],
-            metric=METRICS[train.task.metric],
             out=run,
             resume=(run / "run.json").is_file(),
             overrides=self._overrides(cell),

@@ -10,11 +10,12 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.evaluation.metrics import Interval
-from gpt1.reproduction import intervals, paper
+from gpt1.reproduction import paper
 from gpt1.reproduction.grid import Result
 from gpt1.reproduction.paper import FULL, FURTHER, LSTM, SETS, TITLES
+from gpt1.tasks import metrics
 from gpt1.tasks.datasets import data_set
+from gpt1.tasks.metrics import Interval
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,20 @@ class Figure:
     def interval(self, metric: str | None = None) -> Interval:
         """Return the seeds' mean with its bootstrap interval."""
         chosen = metric or self.metric
-        return intervals.interval(chosen, self.gold, self.predictions, seed=seed_of(self.data))
+        value = metrics.mean_metric(chosen, self.gold, self.predictions)
+        return Interval.of(value, self.resampled(chosen))
+
+    def resampled(self, metric: str | None = None) -> NDArray[np.float64]:
+        """Return the seeds' mean on resampled rows, the same rows for all variants: (samples,)."""
+        return metrics.resample(
+            metric or self.metric, self.gold, self.predictions, seed=seed_of(self.data)
+        )
 
     @property
     def seeds(self) -> dict[int, float]:
         """The metric of each seed."""
         pairs = zip(self.results, self.predictions, strict=True)
-        return {r.cell.seed: intervals.value(self.metric, self.gold, [p]) for r, p in pairs}
+        return {r.cell.seed: metrics.mean_metric(self.metric, self.gold, [p]) for r, p in pairs}
 
     @cached_property
     def text(self) -> str:
@@ -127,6 +135,19 @@ class Figures:
         if not all(result.parts.get(part) for result in found.results):
             return None
         return Figure(data, variant, found.results, part)
+
+
+def baseline(metric: str, gold: NDArray[np.float64]) -> float:
+    """Return what the most frequent answer reaches; the constant answer 1 for F1, 0 correlations.
+
+    >>> baseline("accuracy", np.array([0.0, 1, 1])), round(baseline("f1", np.array([0.0, 1])), 3)
+    (0.6666666666666666, 0.667)
+    """
+    if metric == "accuracy":
+        return float(np.unique(gold, return_counts=True)[1].max() / len(gold))
+    if metric == "f1":
+        return metrics.f1(gold, np.ones_like(gold))
+    return 0.0
 
 
 def seed_of(data: str) -> int:

@@ -11,12 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from gpt1.reproduction import intervals, paper
+from gpt1.reproduction import paper
 from gpt1.reproduction.document import ABSENT, Document, Table
 from gpt1.reproduction.grid import Result
 from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, SETS
-from gpt1.reproduction.results import About, Figure, Figures, percent, seed_of, shown, title_of
+from gpt1.reproduction.results import (
+    About,
+    Figure,
+    Figures,
+    baseline,
+    percent,
+    seed_of,
+    shown,
+    title_of,
+)
+from gpt1.tasks import metrics
 from gpt1.tasks.datasets import data_set
+from gpt1.tasks.metrics import Interval
 
 ROWS = {
     FULL: "full",
@@ -117,12 +128,8 @@ def _ablations(
 def _average(figures: Sequence[Figure]) -> str:
     if not figures:
         return ABSENT
-    drawn = [
-        intervals.draws(one.metric, one.gold, one.predictions, seed=seed_of(one.data))
-        for one in figures
-    ]
-    values = [intervals.value(one.metric, one.gold, one.predictions) for one in figures]
-    return shown(intervals.between(float(np.mean(values)), np.mean(drawn, axis=0)))
+    value = float(np.mean([figure.interval().value for figure in figures]))
+    return shown(Interval.of(value, np.mean([figure.resampled() for figure in figures], axis=0)))
 
 
 def _difference(figures: Figures, data: str, other: str) -> dict[str, Any] | None:
@@ -136,7 +143,7 @@ def _difference(figures: Figures, data: str, other: str) -> dict[str, Any] | Non
     sides = [
         [r.predicted for r in figure.results if r.cell.seed in seeds] for figure in (ones, others)
     ]
-    found = intervals.difference(ones.metric, ones.gold, *sides, seed=seed_of(data))
+    found = metrics.difference(ones.metric, ones.gold, *sides, seed=seed_of(data))
     printed = [paper.figure(data), paper.figure(data, other)]
     known = [value for value in printed if value is not None]
     return {
@@ -198,7 +205,7 @@ def _facts(figures: Figures) -> Table:
                 f"{paper.TRAIN_ROWS[data]:,}" if data in paper.TRAIN_ROWS else ABSENT,
                 f"{len(figure.gold):,}",
                 result.split,
-                percent(intervals.baseline(figure.metric, figure.gold)),
+                percent(baseline(figure.metric, figure.gold)),
                 ABSENT if fitted is None else f"{percent(fitted)} ({ROWS[figure.variant]})",
                 _leaked(
                     next((one.leakage for f in some for one in f.results if one.leakage), None)
@@ -276,7 +283,7 @@ def _values(figures: Figures, about: About, lost: Sequence[str]) -> dict[str, An
                     "seeds": {str(seed): value for seed, value in one.seeds.items()},
                     "train_figures": one.results[0].train_figures,
                     "leakage": one.results[0].leakage,
-                    "constant_answer": intervals.baseline(one.metric, one.gold),
+                    "constant_answer": baseline(one.metric, one.gold),
                     "paper": None if printed is None else round(printed / 100, 4),
                     "seconds": sum(result.seconds for result in one.results),
                 }

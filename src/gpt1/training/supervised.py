@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt1.config import ModelConfig, RunConfig, load_run
@@ -18,6 +17,7 @@ from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import Encoded, TaskBatch, TaskBatches, encode
+from gpt1.tasks.metrics import METRICS
 from gpt1.tasks.spec import Example, Task
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, objectives
@@ -25,9 +25,6 @@ from gpt1.training.progress import Progress
 from gpt1.training.start import MICRO_TOKENS, run_training, settle
 
 _WIDE = 512
-
-Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
-"""(gold, predicted) -> a figure that should be high."""
 
 
 def finetune(
@@ -37,7 +34,6 @@ def finetune(
     examples: Sequence[Example],
     validation: Sequence[Example],
     *,
-    metric: Metric,
     out: Path | str,
     recipe: str | None = None,
     resume: bool = False,
@@ -51,8 +47,8 @@ def finetune(
 
     `recipe`: None is the paper's "supervised", or "small" for a model of less than 512 width.
     `settings` are sections as `load_run` takes them, but for `task`: give its as overrides. `kept`
-    off is for a folder that nobody will look at. The best model by `metric` on `validation` is
-    kept, or the last where that is empty. Raises DataError, TrainingError.
+    off is for a folder that nobody will look at. The best model by `task.metric` on `validation`
+    is kept, or the last where that is empty. Raises DataError, TrainingError.
     """
     config = load_run(
         size=None,
@@ -93,7 +89,7 @@ def finetune(
         objectives.supervised(task, config.task, longest),
         out=out,
         resume=resume,
-        judge=_judge(task, metric),
+        judge=_judge(task),
         about={"task": task.to_json()},
         quiet=quiet,
         kept=kept,
@@ -159,8 +155,9 @@ def _class_weights(config: RunConfig, task: Task, encoded: Encoded) -> dict[int,
     return {i: len(encoded) / (len(counts) * max(1, n)) for i, n in enumerate(counts.tolist())}
 
 
-def _judge(task: Task, metric: Metric) -> Callable[[list[tuple[Batch, Tensor]]], dict[str, float]]:
+def _judge(task: Task) -> Callable[[list[tuple[Batch, Tensor]]], dict[str, float]]:
     """Return a function from batches and their scores to the task's metric."""
+    metric = METRICS[task.metric]
 
     def judge(judged: list[tuple[Batch, Tensor]]) -> dict[str, float]:
         logits = torch.cat([scores for _, scores in judged]).double()

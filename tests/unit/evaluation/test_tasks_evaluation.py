@@ -14,10 +14,10 @@ import pytest
 
 import worlds
 from gpt1.errors import InputError
-from gpt1.evaluation.metrics import accuracy, f1, matthews, pearson
 from gpt1.evaluation.task_page import page, write_page
 from gpt1.evaluation.tasks import evaluate
 from gpt1.pipeline import Predictor
+from gpt1.tasks.metrics import accuracy, f1, matthews, pearson
 from gpt1.tasks.spec import KINDS, Example, Kind, Task
 
 TWO = Task("classification", ("bad", "good"))

@@ -148,7 +148,7 @@ def test_threshold_by_hand(scores: list[float], labels: list[int], threshold: fl
 
 
 def test_threshold_against_trying_all() -> None:
-    from gpt1.evaluation.metrics import matthews
+    from gpt1.tasks.metrics import matthews
 
     random = np.random.default_rng(0)
     for _ in range(200):

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt1.evaluation.metrics import METRICS
-from gpt1.reproduction import document, figures, intervals, tables
+from gpt1.reproduction import document, figures, tables
 from gpt1.reproduction.figures import cells_by_layers, figure2_left
 from gpt1.reproduction.grid import Cell, Result, read_results
 from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, SETS, VARIANTS
-from gpt1.reproduction.results import About, Figures
+from gpt1.reproduction.results import About, Figures, baseline
 from gpt1.storage import json_bytes, write_folder
+from gpt1.tasks import metrics
 from gpt1.tasks.datasets import data_set
+from gpt1.tasks.metrics import METRICS
 
 ABOUT = About("mini", 13_989_120, "lstm-mini", 9_314_688)
 ROWS = 60
@@ -147,7 +148,7 @@ def test_differences_are_paired_and_say_whether_they_are_sure() -> None:
     assert set(found) == {("cola", NO_PRETRAINING), ("cola", NO_AUX)}  # RACE: no seed in common
     one = found["cola", NO_PRETRAINING]
     pair = [r.predicted for r in some[:2]]
-    expected = intervals.difference(
+    expected = metrics.difference(
         "matthews", some[0].gold, pair[:1], pair[1:], seed=tables.seed_of("cola")
     )
     assert (one["difference"], one["low"], one["high"]) == (
@@ -267,3 +268,10 @@ def test_results_are_read_from_their_folder_alone(tmp_path: Path) -> None:
     older = {k: v for k, v in some[0].to_json().items() if k not in ("parts", "leakage")}
     assert Result.from_json(older).parts == {}
     assert Result.from_json(older).leakage is None
+
+
+def test_what_a_constant_answer_reaches() -> None:
+    gold = np.array([0.0, 1, 1, 2, 1, 0])
+    assert baseline("accuracy", gold) == 0.5
+    assert baseline("f1", np.array([0.0, 0, 0, 1])) == pytest.approx(0.4)
+    assert baseline("matthews", gold) == baseline("pearson", gold) == 0.0

@@ -14,7 +14,6 @@ import worlds
 from gpt1.checkpoint import folder
 from gpt1.config import RunConfig
 from gpt1.errors import CheckpointError, ConfigError, DataError, GPT1Error, TrainingError
-from gpt1.evaluation.metrics import METRICS
 from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
 from gpt1.pipeline import GPT1, Predictor
@@ -48,7 +47,6 @@ def fit(
         worlds.TASKS[kind],
         worlds.examples(kind, count),
         worlds.examples(kind, 6, seed=1) if validation is None else validation,
-        metric=METRICS[worlds.TASKS[kind].metric],
         out=tmp_path / given.pop("name", "run"),
         overrides=[*SETTINGS, *overrides],
         **{"quiet": True, "recipe": "small", **given},

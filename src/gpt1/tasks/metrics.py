@@ -1,4 +1,4 @@
-"""The metrics of the paper's tables, and how sure one can be of them: numpy alone.
+"""The metrics of the paper's tables and their bootstrap intervals: numpy alone.
 
     accuracy   share of right labels (spec 6.1: NLI, RACE, Story Cloze, SST-2)
     f1         binary, of the class with index 1 (MRPC, QQP)
@@ -12,7 +12,7 @@ then shows "no better than nothing", as scikit-learn's matthews and f1 do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,10 @@ from gpt1.errors import InputError
 Array = NDArray[Any]
 Metric = Callable[[ArrayLike, ArrayLike], float]
 
+LEVEL = 0.95
+"""The share of resampled values that an interval holds."""
+SAMPLES = 1000
+"""Sets of rows that the bootstrap draws."""
 _CELLS = 1 << 22
 """Numbers of resampled rows that exist together."""
 
@@ -101,11 +105,17 @@ def confusion(gold: ArrayLike, predicted: ArrayLike, n: int) -> NDArray[np.int64
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric on all rows, and the ends between which its resampled values lie."""
+    """A metric on all rows, with its 95 % percentile bootstrap interval (Efron 1979)."""
 
     value: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, value: float, resampled: Array) -> Interval:
+        """Return a value with the interval that holds 95 % of its resampled values."""
+        low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return cls(value, float(low), float(high))
 
 
 def bootstrap(
@@ -113,76 +123,136 @@ def bootstrap(
     gold: ArrayLike,
     predicted: ArrayLike,
     *,
-    samples: int = 1000,
-    level: float = 0.95,
+    samples: int = SAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Return the metric with its percentile bootstrap interval over rows (Efron 1979).
+    """Return a metric with its interval over rows, drawn with replacement `samples` times.
 
-    Rows are drawn with replacement `samples` times; the same seed gives the same interval. Raises
-    InputError for columns that are empty or unequal, samples < 1, a level outside (0, 1).
+    The same seed gives the same interval. A metric of labels needs only how often each pair of
+    labels occurs, so its pairs are counted at once: a multinomial draw, whatever the number of
+    rows. Raises InputError for columns that are empty or unequal, and for samples < 1.
     """
-    if samples < 1 or not 0 < level < 1:
-        raise InputError(
-            f"samples is {samples} and level {level}; give at least 1 sample and a level between "
-            f"0 and 1, like 0.95."
-        )
-    if isinstance(metric, str):
-        if metric not in METRICS:
-            raise InputError(f"there is no metric {metric!r}; there are {', '.join(METRICS)}.")
-        metric = METRICS[metric]
+    _check_samples(samples)
+    metric = _named(metric) if isinstance(metric, str) else metric
     g, p = _pair(gold, predicted, numbers=metric in (pearson, spearman))
     random = np.random.default_rng(seed)
-    if metric in (accuracy, f1, matthews):
-        found = _resample_counts(metric, g, p, samples, random)
-    else:
-        found = _resample_rows(metric, g, p, samples, random)
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(metric(g, p), float(low), float(high))
-
-
-def _resample_counts(
-    metric: Metric, g: Array, p: Array, samples: int, random: np.random.Generator
-) -> Array:
-    """Return `samples` values of a metric that only needs how often each pair of labels occurs.
-
-    Drawing n rows with replacement and counting pairs is one multinomial draw, whatever n.
-    """
     if metric is accuracy:
-        return random.binomial(len(g), np.mean(g == p), samples) / len(g)
-    if metric is f1:
-        codes, n = 2 * (g == 1) + (p == 1), 2
+        resampled: Array = random.binomial(len(g), np.mean(g == p), samples) / len(g)
+    elif metric is f1 or metric is matthews:
+        codes, n, of_tables = _codes_for(metric, g, p)
+        present, counts = np.unique(codes, return_counts=True)
+        resampled = np.empty(samples)
+        for part in _chunks(resampled, n * n):
+            tables = np.zeros((len(part), n * n), np.int64)
+            tables[:, present] = random.multinomial(len(g), counts / len(g), len(part))
+            part[:] = of_tables(tables.reshape(-1, n, n))
     else:
-        codes, n = _codes(g, p)
-    present, counts = np.unique(codes, return_counts=True)
-    found = np.empty(samples)
-    step = max(1, _CELLS // (n * n))
-    for start in range(0, samples, step):
-        part = found[start : start + step]
-        cells = np.zeros((len(part), n * n), np.int64)
-        cells[:, present] = random.multinomial(len(g), counts / len(g), len(part))
-        tables = cells.reshape(len(part), n, n)
-        part[:] = _f1_of(tables) if metric is f1 else _matthews_of(tables)
-    return found
+        resampled = _resample_rows(metric, g, [p], samples, random)
+    return Interval.of(metric(g, p), resampled)
+
+
+def resample(
+    metric: str,
+    gold: ArrayLike,
+    predictions: Sequence[ArrayLike],
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Array:
+    """Return the mean metric of several columns of predictions on resampled rows: (samples,).
+
+    The same seed draws the same rows, whatever is predicted, so that the difference of two calls
+    is paired (Efron and Tibshirani 1993). Raises InputError as `bootstrap` does.
+    """
+    _check_samples(samples)
+    chosen = _named(metric)
+    numbers = chosen in (pearson, spearman)
+    pairs = [_pair(gold, predicted, numbers=numbers) for predicted in predictions]
+    random = np.random.default_rng(seed)
+    return _resample_rows(chosen, pairs[0][0], [p for _, p in pairs], samples, random)
+
+
+def mean_metric(metric: str, gold: ArrayLike, predictions: Sequence[ArrayLike]) -> float:
+    """Return the mean metric of several columns of predictions, one of each seed, say."""
+    return float(np.mean([METRICS[metric](gold, predicted) for predicted in predictions]))
+
+
+def difference(
+    metric: str,
+    gold: ArrayLike,
+    ours: Sequence[ArrayLike],
+    others: Sequence[ArrayLike],
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return how much higher the mean metric of `ours` is, with its paired interval."""
+    value = mean_metric(metric, gold, ours) - mean_metric(metric, gold, others)
+    first, second = (
+        resample(metric, gold, side, samples=samples, seed=seed) for side in (ours, others)
+    )
+    return Interval.of(value, first - second)
 
 
 def _resample_rows(
-    metric: Metric, g: Array, p: Array, samples: int, random: np.random.Generator
+    metric: Metric,
+    g: Array,
+    predictions: Sequence[Array],
+    samples: int,
+    random: np.random.Generator,
 ) -> Array:
-    """Return `samples` values of any metric, drawing rows."""
-    found = np.empty(samples)
-    step = max(1, _CELLS // len(g))
-    for start in range(0, samples, step):
-        rows = random.integers(len(g), size=(min(step, samples - start), len(g)))
-        drawn_g, drawn_p = g[rows], p[rows]
-        part = slice(start, start + len(rows))
-        if metric is pearson:
-            found[part] = _correlate(drawn_g, drawn_p)
-        elif metric is spearman:
-            found[part] = _correlate(_ranks(drawn_g), _ranks(drawn_p))
-        else:
-            found[part] = [metric(*pair) for pair in zip(drawn_g, drawn_p, strict=True)]
-    return found
+    """Return `samples` values of the mean metric of `predictions`, all on the same drawn rows."""
+    columns = [_by_rows(metric, g, p) for p in predictions]
+    resampled = np.empty(samples)
+    for part in _chunks(resampled, len(g)):
+        rows = random.integers(len(g), size=(len(part), len(g)))
+        part[:] = np.mean([column(rows) for column in columns], axis=0)
+    return resampled
+
+
+def _by_rows(metric: Metric, g: Array, p: Array) -> Callable[[Array], Array]:
+    """Return a function from indices of rows (S, n) to the metric on each of the S sets."""
+    if metric is accuracy:
+        hits = g == p
+        return lambda rows: hits[rows].mean(1)
+    if metric is f1 or metric is matthews:
+        codes, n, of_tables = _codes_for(metric, g, p)
+
+        def of_counts(rows: Array) -> Array:
+            cells = codes[rows] + n * n * np.arange(len(rows))[:, None]  # a table of its own each
+            return of_tables(_counts(cells.ravel(), len(rows) * n * n).reshape(-1, n, n))
+
+        return of_counts
+    if metric is pearson:
+        return lambda rows: _correlate(g[rows], p[rows])
+    if metric is spearman:
+        return lambda rows: _correlate(_ranks(g[rows]), _ranks(p[rows]))
+    return lambda rows: np.array([metric(g[row], p[row]) for row in rows])
+
+
+def _chunks(values: Array, width: int) -> Iterator[Array]:
+    """Yield views of `values`, each of as many as may exist together at `width` numbers a value."""
+    step = max(1, _CELLS // width)
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
+
+
+def _codes_for(metric: Metric, g: Array, p: Array) -> tuple[Array, int, Callable[[Array], Array]]:
+    """Return pairs of labels as codes of n classes, n, and the metric of tables (S, n, n)."""
+    if metric is f1:
+        return 2 * (g == 1) + (p == 1), 2, _f1_of
+    return *_codes(g, p), _matthews_of
+
+
+def _named(metric: str) -> Metric:
+    if metric not in METRICS:
+        raise InputError(f"there is no metric {metric!r}; there are {', '.join(METRICS)}.")
+    return METRICS[metric]
+
+
+def _check_samples(samples: int) -> None:
+    if samples < 1:
+        raise InputError(f"samples is {samples}; give at least 1.")
 
 
 def _pair(gold: ArrayLike, predicted: ArrayLike, *, numbers: bool = False) -> tuple[Array, Array]:
