@@ -21,6 +21,7 @@ from gpt1.generation.engine import Generation
 from gpt1.generation.explain import Explanation, NextToken, Score
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device
+from gpt1.model.padding import pad_right
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import Encoded, by_length, encode
@@ -73,12 +74,9 @@ class GPT1:
         rows = [self._ids(text) for text in texts]
         if not rows:
             raise InputError("there are no texts; give at least one.")
-        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64, device=self.device)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = 1
-        return ids, mask
+        ids, lengths = pad_right(rows, device=self.device)
+        mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
+        return ids, mask.long()
 
     @overload
     def generate(self, prompt: str, **sampling: Any) -> Generation: ...

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from gpt1.callbacks import ProgressCallback
 from gpt1.data.batches import WindowBatches
 from gpt1.data.packing import Ids
 from gpt1.errors import DataError
+from gpt1.generation.scoring import continuation_logprobs
 from gpt1.model.build import Model
-from gpt1.model.losses import linear_cross_entropy, perplexity
+from gpt1.model.losses import perplexity
 from gpt1.text.tokenizer import Tokenizer
 
 _ROWS = 8  # windows in one forward pass
@@ -35,7 +36,7 @@ def measure(
     tokenizer: Tokenizer,
     texts: Iterable[str],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Perplexity:
     """Measure `model` on texts, one after the other in order, in float32 without dropout.
 
@@ -51,19 +52,14 @@ def measure(
     if len(ids) < 2:
         raise DataError(f"the text has {len(ids)} tokens; there is nothing to predict below two.")
     n_ctx = min(model.config.n_ctx, len(ids) - 1)
-    device = model.tokens.weight.device
     total, done = 0.0, 0
-    model.eval()
-    with torch.inference_mode():
-        for batch in WindowBatches(ids, n_ctx, _ROWS).once():
-            hidden = model.hidden(torch.from_numpy(batch.ids).to(device))
-            labels = torch.from_numpy(batch.labels).to(device)
-            nll, count = linear_cross_entropy(
-                hidden.flatten(0, 1), model.tokens.weight, labels.flatten()
-            )
-            total += float(nll)
-            done += count
-            if progress is not None:
-                progress(done, len(ids) - 1)
+    for batch in WindowBatches(ids, n_ctx, _ROWS).once():
+        logprobs = continuation_logprobs(
+            model, batch.ids[:, :1].tolist(), [[targets] for targets in batch.labels.tolist()]
+        )
+        total -= sum(float(row.sum()) for (row,) in logprobs)
+        done += batch.labels.size
+        if progress is not None:
+            progress(done, len(ids) - 1)
     loss = total / done
     return Perplexity(loss, perplexity(loss), total / math.log(2) / size, done, size)
