@@ -264,7 +264,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("generate 'the dog' --model lacking", 1, ["missing: h.1.mlp.c_fc.weight [24, 96]"]),
     ("generate 'the dog' --model misshapen", 1, ["h.1.mlp.c_fc.weight is [24, 95]", "[24, 96]"]),
     ("generate 'the dog' --model poisoned", 1, ["no finite numbers", "earlier checkpoint"]),
-    ("generate 'the dog' --model cutmodel", 1, ["no whole safetensors file", "again"]),
+    ("generate 'the dog' --model cutmodel", 1, ["not a complete safetensors file", "again"]),
     ("generate 'the dog' --model uneven", 1, ["n_embd is 24 and n_head is 5", "divisible"]),
     ("generate 'the dog' --model bert", 1, ["type 'bert'", "'openai-gpt' only"]),
     ("generate 'the dog' --model misfit", 1, ["merge 1 (th z</w>)", "vocabulary lacks"]),

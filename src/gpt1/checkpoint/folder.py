@@ -18,7 +18,6 @@ from torch import Tensor
 
 from gpt1._version import __version__
 from gpt1.checkpoint import hub, huggingface, openai, tensors
-from gpt1.checkpoint.tensors import Stored
 from gpt1.config import ModelConfig
 from gpt1.errors import CheckpointError, TokenizerError
 from gpt1.model.build import Model, build_model
@@ -164,7 +163,7 @@ def _config(folder: Folder) -> ModelConfig:
     raise CheckpointError(_what_is_missing(folder))
 
 
-def _stored(folder: Folder) -> dict[str, Stored]:
+def _stored(folder: Folder) -> dict[str, Tensor]:
     """Return the tensors of model.safetensors, or of all its shards."""
     if WEIGHTS in folder:
         return tensors.read(folder.read(WEIGHTS), str(folder.path / WEIGHTS))
@@ -172,7 +171,7 @@ def _stored(folder: Folder) -> dict[str, Stored]:
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not all(isinstance(n, str) for n in places.values()):
         raise CheckpointError(f"{folder.path / INDEX} has no weight_map. Fetch it again.")
-    found: dict[str, Stored] = {}
+    found: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):
         if not shard.endswith(".safetensors"):
             raise CheckpointError(f"{folder.path / INDEX} names {shard!r}, no safetensors file.")
@@ -206,14 +205,14 @@ def _head(folder: Folder, config: ModelConfig) -> dict[str, Tensor]:
     """Return the weights of the task head. Raises CheckpointError if they do not fit the model."""
     where = str(folder.path / HEAD)
     stored = tensors.read(folder.read(HEAD), where)
-    shapes = {name: tuple(item.shape) for name, item in stored.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
     outputs = next(iter(shapes.get("bias", ())), 0)
     if not outputs or shapes != {"weight": (outputs, config.n_embd), "bias": (outputs,)}:
         raise CheckpointError(
             f"{where} holds {shapes}; a head has weight (outputs, {config.n_embd}) and bias "
             f"(outputs,). Restore the folder from a copy."
         )
-    state = {f"head.{name}": item.tensor().to(torch.float32) for name, item in stored.items()}
+    state = {f"head.{name}": tensor.to(torch.float32) for name, tensor in stored.items()}
     huggingface.check_finite(state, where)
     return state
 

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt1.checkpoint.tensors import Stored
 from gpt1.config import ModelConfig, check
 from gpt1.errors import CheckpointError, ConfigError
 
@@ -81,14 +80,14 @@ def recurrent_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     }
 
 
-def to_state(config: ModelConfig, stored: Mapping[str, Stored], where: str) -> dict[str, Tensor]:
+def to_state(config: ModelConfig, stored: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Return the weights in our names and orientation, float32, each in memory of its own.
 
     Raises CheckpointError naming every missing, left-over, misshapen or non-finite tensor.
     """
     if config.n_hidden is not None:
         _fit(recurrent_shapes(config), stored, [], where)
-        state = {name: item.tensor().to(torch.float32) for name, item in stored.items()}
+        state = {name: tensor.to(torch.float32) for name, tensor in stored.items()}
         check_finite(state, where)
         return state
     weights, head, twice = {}, None, []
@@ -103,10 +102,10 @@ def to_state(config: ModelConfig, stored: Mapping[str, Stored], where: str) -> d
     _fit(shapes(config), weights, twice, where)
     state = {}
     for ours, theirs in names(config.n_layer).items():
-        tensor = weights[theirs].tensor().to(torch.float32)
+        tensor = weights[theirs].to(torch.float32)
         turned = tensor.dim() == 2 and theirs.startswith("h.")
         state[ours] = tensor.t().contiguous() if turned else tensor
-    if head is not None and not torch.equal(head.tensor().float(), state["tokens.weight"]):
+    if head is not None and not torch.equal(head.float(), state["tokens.weight"]):
         raise CheckpointError(
             f"{where} has a head of its own: {_HEAD} differs from tokens_embed.weight, and GPT-1's "
             f"head is its token matrix. It is another model, or was not saved with tied weights."
@@ -206,7 +205,7 @@ def check_finite(state: Mapping[str, Tensor], where: str) -> None:
 
 def _fit(
     expected: Mapping[str, tuple[int, ...]],
-    found: Mapping[str, Stored],
+    found: Mapping[str, Tensor],
     twice: list[str],
     where: str,
 ) -> None:
@@ -216,7 +215,7 @@ def _fit(
               if name not in expected]  # fmt: skip
     lines += [f"there with the prefix and without: {name}" for name in twice]
     for name in expected.keys() & found.keys():
-        if found[name].shape != expected[name]:
+        if tuple(found[name].shape) != expected[name]:
             lines.append(f"{name} is {list(found[name].shape)}; the configuration says "
                          f"{list(expected[name])}")  # fmt: skip
         elif not found[name].dtype.is_floating_point:

@@ -61,10 +61,7 @@ class Checkpoint:
         if not files.verified:
             raise CorruptError(f"{path} has no manifest.")
         files.verify()
-        moments = {
-            name: stored.tensor()
-            for name, stored in tensors.read(files.read(_MOMENTS), str(path / _MOMENTS)).items()
-        }
+        moments = tensors.read(files.read(_MOMENTS), str(path / _MOMENTS))
         return cls(path, folder.load(path).state, moments, files.json(_STATE))
 
 
