@@ -96,6 +96,8 @@ def _scan(stream: io.BytesIO) -> None:
     """Check one pickle and leave the stream behind it. Raises CheckpointError."""
     stack: list[int] = []  # for each value, how deeply its tuples are nested
     memo: dict[int, int] = {}
+    code: pickletools.OpcodeInfo
+    value: Any
     for code, value, _ in pickletools.genops(stream):
         if code.name == "GLOBAL" and value not in _ALLOWED:
             raise CheckpointError(
