@@ -220,7 +220,7 @@ def test_evaluation_gives_figures_and_a_page_in_the_run(kind: Kind) -> None:
     shown, _ = works(f"evaluate {kind}/model {kind}-test.csv --page elsewhere.html")
     assert f"{interval['value']:.4f}" in shown
     assert "24 rows" in shown
-    assert Path("elsewhere.html").read_text("utf-8").count("<svg") == 1
+    assert Path("elsewhere.html").read_text("utf-8").count("data:image/svg") == 1
     if kind != "regression":
         predicted = csv.DictReader(io.StringIO(works(f"predict {kind} {kind}-test.csv")[0]))
         with open(f"{kind}-test.csv", encoding="utf-8", newline="") as file:
