@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter, process_time
 
+from gpt1.data.parallel import EncoderPool, cpu_count
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.text.workers import cpu_count
 
 NOVELS = "novels/train.jsonl.gz"
 VOCABULARY = "gpt1_bpe"
@@ -50,16 +50,15 @@ def main() -> None:
 
         results[f"{words}, 1 process, cold"] = rate(texts, alone)
         results[f"{words}, 1 process, warm"] = rate(texts, alone)
-        for state in ("cold", "again"):
-            if state == "cold":  # with the start of the workers
-                tokenizer = load_tokenizer(arguments.data and Path(arguments.data), texts, words)
+        fresh = load_tokenizer(arguments.data and Path(arguments.data), texts, words)
+        with EncoderPool(fresh, cpu_count()) as pool:
+            for state in ("cold", "again"):  # cold: with the start of the workers
 
-            def together(texts: Sequence[str], tokenizer: Tokenizer = tokenizer) -> None:
-                for _ in tokenizer.encode_arrays(texts, cpu_count()):
-                    pass
+                def together(texts: Sequence[str], pool: EncoderPool = pool) -> None:
+                    for _ in pool.encode(texts):
+                        pass
 
-            results[f"{words}, {cpu_count()} processes, {state}"] = rate(texts, together)
-        tokenizer.close()
+                results[f"{words}, {cpu_count()} processes, {state}"] = rate(texts, together)
     print(f"{size:.1f} MB of {source}, {len(texts)} texts; MB/s (and per second of processor time)")
     for name, (wall, cpu) in results.items():
         own = "" if "processes" in name else f"  ({cpu:6.2f})"

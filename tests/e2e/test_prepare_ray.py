@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gpt1.data import ray_engine
-from gpt1.data.ray_engine import RayEncoder, encode_table
+from gpt1.data.parallel import EncodedJob
+from gpt1.data.ray_engine import encode_on_worker, encode_texts
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
 from gpt1.errors import GPT1Error, InputError
@@ -56,13 +56,17 @@ def cluster() -> Iterator[str]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many jobs and rounds."""
+    """Many jobs."""
     monkeypatch.setattr(ray_engine, "_JOB", 10_000)
-    monkeypatch.setattr(ray_engine, "_ROUND", 4)
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def _write(place: Path, out: Path, tokenizer: Tokenizer, workers: int) -> None:
+    texts = open_texts(place / "corpus.jsonl")
+    write_shards(out, texts, tokenizer, workers=workers, encode=encode_texts)
 
 
 def _is_up() -> bool:
@@ -116,9 +120,8 @@ def test_a_cluster_that_is_not_there_is_said_at_once(place: Path, tmp_path: Path
 def test_ids_come_in_order_whatever_the_number_of_tasks(tokenizer: Tokenizer) -> None:
     texts = [*TEXTS, "\ud83d", "", *["a", ""] * 50]
     expected = [tokenizer.encode(text) for text in texts]
-    with RayEncoder(tokenizer) as encoder:
-        for workers in (1, 2, None):
-            assert [ids.tolist() for ids in encoder.encode_arrays(texts, workers)] == expected
+    for workers in (1, 2, None):
+        assert [ids.tolist() for ids in encode_texts(tokenizer, texts, workers)] == expected
     assert _is_up(), "it ends only what it began"
 
 
@@ -128,16 +131,14 @@ def test_shards_are_the_same_though_a_worker_is_killed_on_the_way(
 ) -> None:
     killed = tmp_path / "killed"
 
-    def deadly(table: Any, state: bytes) -> Any:  # runs in a worker
-        found = any(b" 40th guest" in text for text in table["text"].to_pylist())
-        if found and not killed.exists():
+    def deadly(texts: list[str], state: bytes) -> EncodedJob:  # runs in a worker
+        if any(" 40th guest" in text for text in texts) and not killed.exists():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return encode_table(table, state)
+        return encode_on_worker(texts, state)
 
-    monkeypatch.setattr(ray_engine, "encode_table", deadly)
-    with RayEncoder(tokenizer) as encoder:
-        write_shards(tmp_path / "out", open_texts(place / "corpus.jsonl"), encoder, workers=2)
+    monkeypatch.setattr(ray_engine, "encode_on_worker", deadly)
+    _write(place, tmp_path / "out", tokenizer, workers=2)
     assert killed.exists()
     assert _bytes(tmp_path / "out") == _bytes(place / "local")
 
@@ -146,17 +147,12 @@ def test_shards_are_the_same_though_a_worker_is_killed_on_the_way(
 def test_a_text_that_kills_every_worker_ends_with_an_error(
     place: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def deadly(table: Any, state: bytes) -> Any:
-        if ray_engine._deaths() < ray_engine._ATTEMPTS:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return encode_table(table, state)
+    def deadly(texts: list[str], state: bytes) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(ray_engine, "encode_table", deadly)
-    with (
-        RayEncoder(tokenizer) as encoder,
-        pytest.raises(GPT1Error, match=r"Ray gave up: the process of a task died 4 times\. Every"),
-    ):
-        write_shards(tmp_path / "out", open_texts(place / "corpus.jsonl"), encoder, workers=1)
+    monkeypatch.setattr(ray_engine, "encode_on_worker", deadly)
+    with pytest.raises(GPT1Error, match=r"Ray gave up: the process of a task died 4 times\. Every"):
+        _write(place, tmp_path / "out", tokenizer, workers=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -167,21 +163,20 @@ def test_errors_are_those_of_the_local_engine(
     fast = tokenizer.with_words("fast")
     texts = ["fine " * 200] * 50 + ["not \ud83d fine"]
     with pytest.raises(InputError) as local:
-        fast.encode_batch(texts, workers=1)
-    encoder = RayEncoder(fast)
+        fast.encode_batch(texts)
     with pytest.raises(InputError) as far:
-        list(encoder.encode_arrays(texts, 2))
+        list(encode_texts(fast, texts, 2))
     assert str(far.value) == str(local.value)
     for wrong in ("a str", ["a", 3]):
         with pytest.raises(InputError, match="it must be"):
-            list(encoder.encode_arrays(wrong, 2))  # type: ignore[arg-type]
+            list(encode_texts(fast, wrong, 2))  # type: ignore[arg-type]
 
-    def broken(table: Any, state: bytes) -> Any:
+    def broken(texts: list[str], state: bytes) -> None:
         raise ModuleNotFoundError("No module named 'gpt1'")
 
-    monkeypatch.setattr(ray_engine, "encode_table", broken)
+    monkeypatch.setattr(ray_engine, "encode_on_worker", broken)
     with pytest.raises(GPT1Error, match="gave up: ModuleNotFoundError: No module named 'gpt1'"):
-        list(encoder.encode_arrays(texts, 2))
+        list(encode_texts(fast, texts, 2))
 
 
 @pytest.mark.usefixtures("cluster", "small")
@@ -194,8 +189,8 @@ def test_texts_are_read_not_far_ahead(tokenizer: Tokenizer) -> None:
             read += 1
             yield "some words " * 100
 
-    arrays = RayEncoder(tokenizer).encode_arrays(endless(), workers=2)
+    arrays = encode_texts(tokenizer, endless(), workers=2)
     for _ in range(10):
         next(arrays)
     arrays.close()  # type: ignore[attr-defined]
-    assert read < 3 * 2 * 4 * 11  # three rounds of two workers' four jobs
+    assert read < 2 * 4 * 11 + 22  # two workers' four jobs of nine texts, and some

@@ -28,36 +28,37 @@ def prepare(
 
     The shards keep their tokenizer with them: gpt1 pretrain needs nothing else.
     """
-    import sys
-    from contextlib import ExitStack, redirect_stdout
     from dataclasses import asdict
     from time import perf_counter
 
     from gpt1.checkpoint import hub
     from gpt1.cli.progress import Progress
-    from gpt1.data.shards import Encoder, write_shards
+    from gpt1.data.shards import write_shards
     from gpt1.data.tables import open_texts
     from gpt1.storage import json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
+    if engine == "ray":
+        from gpt1.data.ray_engine import encode_texts
+    else:
+        from gpt1.data.parallel import encode_texts
+
     texts = open_texts(files, column, limit)
     start = perf_counter()
-    with ExitStack() as stack:
-        shown = stack.enter_context(Progress())
-        stack.enter_context(without_torch())
+    with Progress() as shown, without_torch():
 
         def progress(documents: int, size: int) -> None:
             shown.show("preparing", f"{documents:,} documents, {size / 1e6:.1f} MB")
 
-        local = Tokenizer.load(hub.of_run(tokenizer), words=words)
-        encoder: Encoder = local
-        if engine == "ray":
-            from gpt1.data.ray_engine import RayEncoder
-
-            stack.enter_context(redirect_stdout(sys.stderr))  # where Ray tells of what it lost
-            encoder = stack.enter_context(RayEncoder(local))
-        summary = write_shards(out, texts, encoder, workers=workers, progress=progress)
+        summary = write_shards(
+            out,
+            texts,
+            Tokenizer.load(hub.of_run(tokenizer), words=words),
+            workers=workers,
+            encode=encode_texts,
+            progress=progress,
+        )
     seconds = perf_counter() - start
     if json:
         print(json_bytes({**asdict(summary), "seconds": round(seconds, 3)}).decode(), end="")

@@ -14,15 +14,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.data.parallel import encode_texts
 from gpt1.data.tables import Texts
 from gpt1.errors import CorruptError, DataError, TokenizerError
 from gpt1.storage import Folder, FolderWriter, json_bytes
-from gpt1.text.tokenizer import DESCRIPTION
+from gpt1.text.tokenizer import DESCRIPTION, Ids, Tokenizer
 
 SHARD_TOKENS = 1 << 24
 """Tokens in a shard; the last has what is left."""
@@ -32,17 +32,8 @@ _DATA = "data.json"
 _DOCUMENTS = "documents.bin"
 
 
-class Encoder(Protocol):
-    """What shards need of a tokenizer; whatever spreads the work over machines is one too."""
-
-    @property
-    def fingerprint(self) -> str: ...
-    def __len__(self) -> int: ...
-    def encode_arrays(
-        self, texts: Iterable[str], workers: int | None = None
-    ) -> Iterator[NDArray[Any]]: ...
-    def files(self) -> dict[str, bytes]: ...
-    def description(self) -> dict[str, Any]: ...
+Encode = Callable[[Tokenizer, Iterable[str], int | None], Iterator[Ids]]
+"""(tokenizer, texts, workers) -> the ids of each text, in order: here, or on other machines."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +57,10 @@ class Summary:
 def write_shards(
     out: Path | str,
     texts: Texts,
-    tokenizer: Encoder,
+    tokenizer: Tokenizer,
     *,
     workers: int | None = None,
+    encode: Encode = encode_texts,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Tokenise `texts` into a new folder of shards; memory does not grow with the corpus.
@@ -93,7 +85,7 @@ def write_shards(
     ends = array("Q", [0])
     pending = bytearray()
     with FolderWriter(out) as folder:
-        for ids in tokenizer.encode_arrays(measured(), workers):
+        for ids in encode(tokenizer, measured(), workers):
             text_size = sizes.popleft()
             if not len(ids):
                 texts.accounting.reject("no tokens")
@@ -207,7 +199,7 @@ class Shards:
             raise IndexError(f"document {i} of {self.documents}")
         return self.read(int(self.offsets[i]), int(self.offsets[i + 1]))
 
-    def check(self, tokenizer: Encoder) -> None:
+    def check(self, tokenizer: Tokenizer) -> None:
         """Raise TokenizerError if these ids were made with another tokenizer."""
         if tokenizer.fingerprint != self.summary.tokenizer:
             raise TokenizerError(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gpt1.data.batches import Batch, SampleBatches, fingerprint
 from gpt1.data.packing import NO_TARGET, Piece, fill_packs, pack_documents
+from gpt1.data.parallel import encode_texts
 from gpt1.errors import InputError
 from gpt1.tasks.spec import Example, Task
 from gpt1.tasks.transforms import Special, sequences
@@ -77,7 +78,8 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
     special = Special.of(tokenizer)
     texts = [text for example in examples for text in (*example.texts, example.question)]
     unique = list(dict.fromkeys(texts))  # a passage of RACE has several questions
-    ids_of = dict(zip(unique, tokenizer.encode_batch(unique), strict=True))
+    arrays = encode_texts(tokenizer, unique)
+    ids_of = {text: ids.tolist() for text, ids in zip(unique, arrays, strict=True)}
     rows: list[list[int]] = []
     cut = 0
     for number, example in enumerate(examples):

@@ -66,20 +66,21 @@ class _Cache(dict[str, tuple[T, ...]]):
         marks: Mapping[str, tuple[T, ...]],
         limit: int,
     ) -> None:
-        super().__init__(marks)
+        super().__init__()
         self._words, self._of_word, self._marks, self.limit = words, of_word, marks, limit
 
     def __missing__(self, chunk: str) -> tuple[T, ...]:
-        words = self._words.chunk(chunk)
-        if words is None:
-            raise _DependsOnLineError
-        if len(words) == 1:
-            items = self._of_word(words[0])
-        else:
-            items = tuple(chain.from_iterable(map(self._of_word, words)))
+        items = self._marks.get(chunk)
+        if items is None:
+            words = self._words.chunk(chunk)
+            if words is None:
+                raise _DependsOnLineError
+            if len(words) == 1:
+                items = self._of_word(words[0])
+            else:
+                items = tuple(chain.from_iterable(map(self._of_word, words)))
         if len(self) >= self.limit:
             self.clear()
-            self.update(self._marks)
         if len(chunk) <= LONGEST_CACHED:
             self[chunk] = items
         return items

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from gpt1.errors import InputError, TokenizerError
+from gpt1.errors import InputError, TokenizerError, did_you_mean
 from gpt1.storage import Folder, json_bytes, write_folder
 from gpt1.text.bpe import BPE, END, NEWLINE
 from gpt1.text.chunks import ChunkCache
@@ -30,9 +28,9 @@ from gpt1.text.words import (
     OriginalWords,
     WordsMode,
     check_text,
+    check_texts,
     make_words,
 )
-from gpt1.text.workers import Workers, cpu_count
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as LibraryTokenizer
@@ -43,9 +41,6 @@ Ids = npt.NDArray[np.unsignedinteger[Any]]
 
 DESCRIPTION = "gpt1.json"
 """Beside the vocabulary: its section `tokenizer` has the way of cutting words and added tokens."""
-
-_WORTH_WORKERS = 1 << 23
-"""Characters from which on more processes pay."""
 
 
 class Tokenizer:
@@ -75,7 +70,6 @@ class Tokenizer:
         self._newline_id = vocabulary.ids.get(NEWLINE, self.unknown_id)
         marks = {NEWLINE_CHUNK: (self._newline_id,), UNKNOWN_CHUNK: (self.unknown_id,)}
         self._ids_of: ChunkCache[int] = ChunkCache(self._words, bpe, marks)
-        self._workers: Workers | None = None
 
     # --- making
 
@@ -127,9 +121,7 @@ class Tokenizer:
         from gpt1.text.learn import count_words, learn
 
         mode = check_words(words)
-        if isinstance(texts, str):
-            raise InputError("texts is one str; it must be several. Put it into a list.")
-        counts = count_words(texts, mode)
+        counts = count_words(check_texts(texts), mode)
         vocabulary = learn(counts, vocab_size, min_count=min_count, progress=progress)
         if len(vocabulary.tokens) < vocab_size:
             warnings.warn(
@@ -178,40 +170,9 @@ class Tokenizer:
         ids = self.encode(text)
         return np.fromiter(ids, self.dtype, len(ids))
 
-    def encode_arrays(self, texts: Iterable[str], workers: int | None = None) -> Iterator[Ids]:
-        """Yield the ids of each of `texts`, in order, reading not far ahead.
-
-        `workers` is the number of processes; by default one, or all processors from 8 M characters
-        on. The ids do not depend on it.
-        """
-        if isinstance(texts, str):
-            raise InputError("texts is one str; it must be several. Put it into a list.")
-        if workers is not None and workers < 1:
-            raise InputError(f"workers is {workers}; it must be at least 1, or None.")
-        return self._arrays(iter(texts), workers)
-
-    def _arrays(self, texts: Iterator[str], workers: int | None) -> Iterator[Ids]:
-        if workers is None:
-            head: list[str] = []
-            size = 0
-            for text in texts:
-                head.append(check_text(text))
-                size += len(text)
-                if size >= _WORTH_WORKERS:
-                    break
-            workers = 1 if size < _WORTH_WORKERS else cpu_count()
-            texts = chain(head, texts)
-        if workers == 1:
-            yield from map(self.encode_array, texts)
-            return
-        if self._workers is None or self._workers.count != workers:
-            self.close()
-            self._workers = Workers(self, workers)
-        yield from self._workers.map(map(check_text, texts))
-
-    def encode_batch(self, texts: Iterable[str], workers: int | None = None) -> list[list[int]]:
-        """Return the ids of each of `texts`; `workers` as in `encode_arrays`."""
-        return [ids.tolist() for ids in self.encode_arrays(texts, workers)]
+    def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
+        """Return the ids of each of `texts`; `gpt1.data.parallel` does it on all processors."""
+        return [self.encode(text) for text in check_texts(texts)]
 
     def encode_with_offsets(self, text: str) -> Encoding:
         """Return ids, tokens, their places, and the text that the places are in."""
@@ -224,12 +185,6 @@ class Tokenizer:
         else:
             cleaned, offsets = text, self._library.encode(text).offsets
         return Encoding(ids, self.tokens(ids), offsets, cleaned)
-
-    def close(self) -> None:
-        """End the worker processes, if there are any; they also end with the program."""
-        if self._workers is not None:
-            self._workers.close()
-            self._workers = None
 
     # --- ids to text
 
@@ -288,10 +243,6 @@ class Tokenizer:
                 self._tokens.append(token)
         return [self.added[token] for token in tokens]
 
-    def token_to_id(self, token: str) -> int | None:
-        """Return the id of a vocabulary string or added token, None if there is no such."""
-        return self.added.get(token, self.vocabulary.ids.get(token))
-
     def id_to_token(self, id: int) -> str:
         """Return the vocabulary string of an id. Raises InputError if out of range."""
         return self.tokens([id])[0]
@@ -345,6 +296,7 @@ def check_words(words: object) -> WordsMode:
     for mode in WORDS_MODES:
         if words == mode:
             return mode
-    near = difflib.get_close_matches(str(words), WORDS_MODES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"words is {words!r}; there are {', '.join(WORDS_MODES)}.{hint}")
+    raise InputError(
+        f"words is {words!r}; there are {', '.join(WORDS_MODES)}."
+        + did_you_mean(str(words), WORDS_MODES)
+    )

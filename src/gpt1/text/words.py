@@ -11,7 +11,7 @@ Each gives a text as lines of white-space chunks, and the words of a chunk: `chu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
@@ -150,6 +150,13 @@ def check_text(text: object) -> str:
             f"Decode bytes first; for several texts there is encode_batch."
         )
     return text
+
+
+def check_texts(texts: Iterable[str]) -> Iterable[str]:
+    """Return `texts` if it is not a single str, or raise InputError."""
+    if isinstance(texts, str):
+        raise InputError("texts is one str; it must be several. Put it into a list.")
+    return texts
 
 
 def surrogate_error(text: str, position: int) -> InputError:

@@ -19,6 +19,7 @@ from gpt1.data.batches import (
     split_texts,
 )
 from gpt1.data.packing import Ids
+from gpt1.data.parallel import encode_texts
 from gpt1.errors import ConfigError, DataError
 from gpt1.generation import engine, quantize
 from gpt1.model.build import grow_vocabulary
@@ -74,7 +75,6 @@ def finetune(
     split = split_texts(list(texts), config.data.valid_share, seed)
     training = _encode(tokenizer, split.training, config.data)
     held_out = _encode(tokenizer, split.validation, config.data)
-    tokenizer.close()  # its processes would idle through the training
     progress = Progress(config.train.log_every, distributed.console())
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
@@ -115,10 +115,13 @@ def finetune(
 def _encode(tokenizer: Tokenizer, texts: Sequence[str], data: DataConfig) -> list[Ids]:
     """Return each text as ids, between the prefix and the end that the settings ask for."""
     end = END_OF_TEXT if data.end == "text" else ""
-    rows = tokenizer.encode_batch([data.prefix + text + end for text in texts])
+    docs = [
+        ids.astype(np.int64)
+        for ids in encode_texts(tokenizer, [data.prefix + text + end for text in texts])
+    ]
     if data.end == "token" and (end_id := tokenizer.eos_id) is not None:
-        rows = [[*row, end_id] for row in rows]
-    return [np.array(row, dtype=np.int64) for row in rows if len(row) > 1]
+        docs = [np.append(ids, end_id) for ids in docs]
+    return [ids for ids in docs if len(ids) > 1]
 
 
 def _batches(docs: list[Ids], config: RunConfig) -> Batches:

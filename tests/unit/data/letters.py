@@ -23,20 +23,23 @@ class Letters:
     def encode(self, text: str) -> list[int]:
         return [byte + self.size - 256 for byte in text.replace("~", "").encode()]
 
-    def encode_arrays(
-        self, texts: Iterable[str], workers: int | None = None
-    ) -> Iterator[NDArray[Any]]:
-        # reads ahead, as processes do
-        ahead: list[str] = []
-        for text in texts:
-            ahead.append(text)
-            if len(ahead) > 5:
-                yield np.array(self.encode(ahead.pop(0)), dtype=np.uint16)
-        for text in ahead:
-            yield np.array(self.encode(text), dtype=np.uint16)
+    def encode_array(self, text: str) -> NDArray[np.uint16]:
+        return np.array(self.encode(text), dtype=np.uint16)
 
     def files(self) -> dict[str, bytes]:
         return {"vocab.json": b"{}"}
 
     def description(self) -> dict[str, Any]:
         return {"words": "letters"}
+
+
+def encode_ahead(
+    letters: Letters, texts: Iterable[str], workers: int | None = None
+) -> Iterator[NDArray[np.uint16]]:
+    """Read ahead of the ids that are given out, as processes do."""
+    ahead: list[str] = []
+    for text in texts:
+        ahead.append(text)
+        if len(ahead) > 5:
+            yield letters.encode_array(ahead.pop(0))
+    yield from map(letters.encode_array, ahead)

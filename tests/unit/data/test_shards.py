@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from letters import Letters
+from letters import Letters, encode_ahead
 
 from gpt1.data import shards
 from gpt1.data.shards import Shards, write_shards
@@ -38,7 +38,11 @@ def test_shards_hold_the_ids_of_all_texts_one_after_the_other(tmp_path: Path) ->
     texts = open_texts(_jsonl(tmp_path / "a.jsonl", given))
     seen: list[tuple[int, int]] = []
     summary = write_shards(
-        tmp_path / "out", texts, tokenizer, progress=lambda *done: seen.append(done)
+        tmp_path / "out",
+        texts,
+        tokenizer,
+        encode=encode_ahead,
+        progress=lambda *done: seen.append(done),
     )
     used = [text for text in given if text.strip() and tokenizer.encode(text)]
     stream = [i for text in used for i in tokenizer.encode(text)]

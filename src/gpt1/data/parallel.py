@@ -1,0 +1,232 @@
+"""Texts -> ids on all processors.
+
+A worker is a Python process of its own that reads texts from its stdin and writes ids to its
+stdout: no fork (a process that has run torch has threads), and no import of the caller's main
+module, so that a program needs no main guard. The calling process encodes too, so that nothing
+waits for the workers to start. Ids come in order and do not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
+from queue import SimpleQueue
+from threading import Timer
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt1.errors import InputError
+from gpt1.text.english import without_torch
+from gpt1.text.tokenizer import Ids, Tokenizer
+from gpt1.text.words import check_text, check_texts
+
+_JOB = 1 << 19
+"""Characters a job: enough to hide the cost of sending it, few enough to share out evenly."""
+_AHEAD = 4
+"""Jobs a process that wait or are done, so that memory is bounded."""
+_WORTH_WORKERS = 1 << 23
+"""Characters from which on more processes pay."""
+_PATIENCE = 60.0
+"""Seconds, and one for each _SLOWEST characters, until a silent worker is ended as if lost."""
+_SLOWEST = 20_000
+"""Characters a second that any machine reaches many times over."""
+_MAIN = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from gpt1.data.parallel import serve; serve()"
+)
+
+EncodedJob = tuple[list[int], Ids]
+"""The lengths of the texts of a job in ids, and their ids one after the other."""
+
+
+def cpu_count() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def encode_texts(
+    tokenizer: Tokenizer, texts: Iterable[str], workers: int | None = None
+) -> Iterator[Ids]:
+    """Yield the ids of each of `texts`, in order, reading not far ahead.
+
+    `workers` is the number of processes; by default one, or all processors from 8 M characters on.
+    Raises InputError as the tokenizer does.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}; it must be at least 1, or None.")
+    return _encode(tokenizer, map(check_text, check_texts(texts)), workers)
+
+
+def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> Iterator[Ids]:
+    if workers is None:
+        head: list[str] = []
+        size = 0
+        for text in texts:
+            head.append(text)
+            size += len(text)
+            if size >= _WORTH_WORKERS:
+                break
+        workers = 1 if size < _WORTH_WORKERS else cpu_count()
+        texts = chain(head, texts)
+    if workers == 1:
+        yield from map(tokenizer.encode_array, texts)
+        return
+    with EncoderPool(tokenizer, workers) as pool:
+        yield from pool.encode(texts)
+
+
+class EncoderPool:
+    """`count` processes that encode as `tokenizer` does, the calling one included; a context."""
+
+    def __init__(self, tokenizer: Tokenizer, count: int) -> None:
+        self._tokenizer, self._count = tokenizer, count
+        self._workers = [_Worker(tokenizer) for _ in range(count - 1)]
+        self._idle: SimpleQueue[Callable[[list[str]], list[Ids]]] = SimpleQueue()
+        for encode in (self._encode_here, *(worker.encode for worker in self._workers)):
+            self._idle.put(encode)
+        self._threads = ThreadPoolExecutor(count, "gpt1-encode")
+
+    def encode(self, texts: Iterable[str]) -> Iterator[Ids]:
+        """Yield the ids of each text, in order. Raises InputError as the tokenizer does."""
+        pending: deque[Future[list[Ids]]] = deque()
+        try:
+            for job in jobs(texts, _JOB):
+                pending.append(self._threads.submit(self._encode_job, job))
+                if len(pending) == _AHEAD * self._count:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _encode_job(self, texts: list[str]) -> list[Ids]:
+        encode = self._idle.get()
+        try:
+            return encode(texts)
+        except (EOFError, OSError, pickle.UnpicklingError):  # the worker is lost, its texts are not
+            encode = self._encode_here
+            return encode(texts)
+        finally:
+            self._idle.put(encode)
+
+    def _encode_here(self, texts: list[str]) -> list[Ids]:
+        return [self._tokenizer.encode_array(text) for text in texts]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+
+
+class _Worker:
+    """One worker, seen from the calling process."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _MAIN, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._state: dict[str, Any] | None = tokenizer.state()
+
+    def encode(self, texts: list[str]) -> list[Ids]:
+        """Return the ids. Raises InputError; EOFError, OSError or UnpicklingError if it is lost."""
+        watch = Timer(_PATIENCE + sum(map(len, texts)) / _SLOWEST, self.process.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            if self._state:  # here rather than on starting it, which would wait until it reads
+                self._send(self._state)
+                self._state = None
+            self._send(texts)
+            assert self.process.stdout
+            answer = pickle.load(self.process.stdout)
+        finally:
+            watch.cancel()
+        if isinstance(answer, InputError):
+            raise answer
+        return split_job(answer)
+
+    def _send(self, message: object) -> None:
+        assert self.process.stdin
+        pickle.dump(message, self.process.stdin)
+        self.process.stdin.flush()
+
+    def close(self) -> None:
+        """End the process: it ends by itself when its input does."""
+        assert self.process.stdin
+        assert self.process.stdout
+        with suppress(OSError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        try:
+            self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:  # it hangs
+            self.process.kill()
+            self.process.wait()
+
+
+def serve() -> None:
+    """Encode what comes in until there is no more: the main function of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process decides when to end
+    source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    gc.disable()  # nothing here makes cycles, and it would look through the caches over and over
+    os.dup2(2, 1)  # whatever a library prints must not get among the ids
+    with suppress(EOFError, BrokenPipeError), without_torch():
+        tokenizer = Tokenizer.from_state(pickle.load(source))
+        while True:
+            texts = pickle.load(source)
+            try:
+                answer: EncodedJob | InputError = encode_job(tokenizer, texts)
+            except InputError as error:
+                answer = error
+            pickle.dump(answer, target)
+            target.flush()
+
+
+def jobs(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Yield the texts in lists of about `size` characters."""
+    job: list[str] = []
+    characters = 0
+    for text in texts:
+        job.append(text)
+        characters += len(text) + 1
+        if characters >= size:
+            yield job
+            job, characters = [], 0
+    if job:
+        yield job
+
+
+def encode_job(tokenizer: Tokenizer, texts: list[str]) -> EncodedJob:
+    """Return the ids of a job's texts as one array, which is quicker to send than many."""
+    arrays = [tokenizer.encode_array(text) for text in texts]
+    return [len(array) for array in arrays], np.concatenate(arrays)
+
+
+def split_job(job: EncodedJob) -> list[NDArray[Any]]:
+    """Return the ids of each text of a job."""
+    lengths, ids = job
+    return np.split(ids, np.cumsum(lengths)[:-1])
