@@ -73,11 +73,12 @@ class SamplingConfig(Settings):
 
 
 class OptimizerConfig(Settings):
-    """Adam, in the release's form or torch's."""
+    """Adam, in the release's form or torch's, or Muon."""
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "muon"] = "adam"
     """adam: as released, epsilon before bias correction, decay times the corrected rate (opt.py's
-    `adam`); adamw: torch.optim.AdamW."""
+    `adam`); adamw: torch.optim.AdamW; muon: torch.optim.Muon for the matrices of the blocks, AdamW
+    for embeddings, gains and biases."""
     lr: float = Field(2.5e-4, gt=0, le=10)
     b1: Probability = 0.9
     b2: Probability = 0.999
@@ -85,18 +86,28 @@ class OptimizerConfig(Settings):
     weight_decay: float = Field(0.01, ge=0, le=10)
     """On tensors of more than one dimension only."""
     max_grad_norm: float | None = Field(1.0, gt=0)
+    momentum: Probability = 0.95
+    """Muon's."""
+    matrix_lr_factor: float = Field(1.0, gt=0, le=1e3)
+    """The rate of Muon's matrices over `lr`."""
 
 
 class ScheduleConfig(Settings):
     """The factor on the learning rate over a run."""
 
-    name: Literal["warmup_cosine", "warmup_linear", "warmup_constant", "linear"] = "warmup_cosine"
-    """The first three as released (spec 3.6, 3.12); linear: up over the warm-up, then down to 0."""
+    name: Literal[
+        "warmup_cosine", "warmup_linear", "warmup_constant", "linear", "warmup_stable_decay"
+    ] = "warmup_cosine"
+    """The first three as released (spec 3.6, 3.12); linear: up over the warm-up, then down to 0;
+    warmup_stable_decay: up, level, then down to 0 over the last `decay_share` of the run."""
     warmup_steps: int | None = Field(None, ge=0)
     warmup_share: float = Field(0.1, ge=0, le=1)
     """Warm-up as a share of the run; with warmup_steps, its upper limit."""
     total_steps: int | None = Field(None, ge=-1)
     """None: the run's own length. -1 is what the article passes (spec 9.8.3)."""
+    decay_share: float = Field(0.2, ge=0, le=1)
+    """Of warmup_stable_decay. With --resume it and train.steps may be changed, as long as the rates
+    of the updates already made stay the same: so a run of any length can be ended."""
     count_from: Literal[0, 1] = 0
     """0: the first update has factor 0, as released (spec 3.11)."""
 
@@ -193,6 +204,15 @@ class RunConfig(Settings):
     train: TrainConfig = TrainConfig()
     task: TaskConfig = TaskConfig()
     distributed: DistributedConfig = DistributedConfig()
+
+    @model_validator(mode="after")
+    def _muon_needs_whole_matrices(self) -> Self:
+        if self.optimizer.name == "muon" and self.distributed.strategy == "fsdp":
+            raise ValueError(
+                "optimizer.name is 'muon' and distributed.strategy is 'fsdp'; Muon needs whole "
+                "matrices, and FSDP shares them out. Use distributed.strategy=ddp."
+            )
+        return self
 
 
 S = TypeVar("S", bound=Settings)

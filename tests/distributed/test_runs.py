@@ -107,6 +107,16 @@ def test_a_run_goes_on_with_any_number_of_ranks(
     assert far(whole[0], resumed) < tolerances.RANKS, far(whole[0], resumed)
 
 
+def test_ranks_train_with_muon_as_one_process_does(corpus: Path, tmp_path: Path) -> None:
+    settings = (*LONG, "optimizer.name=muon", "train.steps=20")
+    launcher = launch.torchrun(2, launch.arguments(corpus, tmp_path / "ranks", *settings))
+    said = launch.finish(launcher)
+    assert launcher.returncode == 0, said
+    one = launch.alone(corpus, tmp_path / "one", *settings)
+    check_same_run(tmp_path / "one", tmp_path / "ranks")
+    assert far(one, gpt1.load(tmp_path / "ranks")) < tolerances.RANKS
+
+
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_out_is_refused(corpus: Path, tmp_path: Path) -> None:
     words = launch.arguments(

@@ -58,6 +58,9 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("optimizer.eps", [TINY, 1], [0, -1e-8, 1.1]),
     ("optimizer.weight_decay", [0, 10], [-TINY, 10.1]),
     ("optimizer.max_grad_norm", [TINY, 1e9, None], [0, -1]),
+    ("optimizer.momentum", [0, 0.999], [-TINY, 1]),
+    ("optimizer.matrix_lr_factor", [TINY, 1e3], [0, -1, 1001]),
+    ("schedule.decay_share", [0, 1], [-TINY, 1.01]),
     ("schedule.warmup_steps", [0, 10**9, None], [-1]),
     ("schedule.warmup_share", [0, 1], [-TINY, 1.01]),
     ("schedule.total_steps", [-1, 0, 10**9, None], [-2]),
@@ -90,8 +93,12 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
 ]
 WORDS: list[tuple[str, list[Any], list[Any]]] = [
     ("model.afn", ["gelu", "relu", "swish"], ["silu", "GELU", "", 1]),
-    ("optimizer.name", ["adam", "adamw"], ["sgd", "Adam", 0]),
-    ("schedule.name", ["warmup_cosine", "warmup_linear", "warmup_constant", "linear"], ["cosine"]),
+    ("optimizer.name", ["adam", "adamw", "muon"], ["sgd", "Adam", 0]),
+    (
+        "schedule.name",
+        ["warmup_cosine", "warmup_linear", "warmup_constant", "linear", "warmup_stable_decay"],
+        ["cosine"],
+    ),
     ("data.pack", ["windows", "documents", "article"], ["window", None]),
     ("data.words", ["original", "slow", "fast", None], ["quick", ""]),
     ("data.end", ["token", "text", "nothing"], ["none", None]),

@@ -262,7 +262,7 @@ def _update(
     norm = optimizers.clip(step.parameters(), config.optimizer.max_grad_norm)
     if math.isfinite(value) and math.isfinite(norm):
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         optimizer.step()
     stop = signal.SIGINT if interrupts else signal.SIGTERM if stops else 0
     return _Made(value, norm, int(tokens), stop)

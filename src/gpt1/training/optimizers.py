@@ -1,4 +1,4 @@
-"""Adam as released, and torch's AdamW, by name; decay on matrices only, clipping by global norm."""
+"""Optimizers by name: Adam as released, torch's AdamW and Muon; decay, clipping by global norm."""
 
 from __future__ import annotations
 
@@ -41,15 +41,60 @@ class ReleaseAdam(torch.optim.AdamW):
         return loss
 
 
+class Muon(torch.optim.Optimizer):
+    """torch.optim.Muon for the matrices of the blocks, AdamW for all else, as one optimizer.
+
+        b = momentum * b + (1 - momentum) * g
+        p -= lr * weight_decay * p + lr * 0.2 * sqrt(max(p.shape)) * orthogonal(mix of g and b)
+
+    The mix is Nesterov's, (1 - momentum) * g + momentum * b. The factor gives an update the size
+    that Adam's has, so both parts share a rate and a decay (Jordan et al. 2024; Liu et al. 2025).
+    """
+
+    def __init__(
+        self, matrices: list[nn.Parameter], others: list[dict[str, Any]], config: OptimizerConfig
+    ) -> None:
+        muon = torch.optim.Muon(
+            matrices,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        adamw = torch.optim.AdamW(
+            others, lr=config.lr, betas=(config.b1, config.b2), eps=config.eps, fused=True
+        )
+        for group in muon.param_groups:
+            group["lr_factor"] = config.matrix_lr_factor
+        self._parts = (muon, adamw)
+        super().__init__([group for part in self._parts for group in part.param_groups], {})
+        for part in self._parts:
+            part.state = self.state
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = closure() if closure is not None else None
+        for part in self._parts:
+            part.step()  # type: ignore[no-untyped-call]
+        return loss
+
+
 def build(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Return the optimizer `config.name` over the model's parameters; vectors do not decay."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    matrices = [p for name, p in named.items() if name.startswith("blocks.") and p.dim() == 2]
+    if config.name != "muon":
+        matrices = []
+    theirs = set(map(id, matrices))
+    parameters = [p for p in named.values() if id(p) not in theirs]
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     if config.name == "adam":
         return ReleaseAdam(groups, config)
+    if config.name == "muon":
+        return Muon(matrices, groups, config)
     return torch.optim.AdamW(
         groups, lr=config.lr, betas=(config.b1, config.b2), eps=config.eps, fused=True
     )

@@ -33,6 +33,7 @@ from gpt1.config import RunConfig
 from gpt1.errors import CheckpointError, CorruptError, StorageError, TrainingError
 from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
+from gpt1.training import schedules
 
 # Settings that may change when a run is continued: they do not change what is learned.
 _FREE = {
@@ -40,6 +41,8 @@ _FREE = {
     *(("train", name) for name in ("snapshots", "compile", "tensorboard")),
     ("distributed", "strategy"),
 }
+# Under warmup_stable_decay these may change too, while the rates of all updates made stay the same.
+_LENGTH = {("train", "steps"), ("schedule", "decay_share")}
 _LOCK = "lock"
 _MOMENTS = "optimizer.safetensors"
 _STATE = "state.json"
@@ -150,11 +153,12 @@ class Run:
         now = self._record()["config"]
         try:
             before = json.loads(record.read_bytes())
+            free = _FREE | (_LENGTH if self._same_start(before["config"]) else set())
             differences = [
                 f"{section}.{name} was {old!r} and is {now.get(section, {}).get(name)!r}"
                 for section, fields in before["config"].items()
                 for name, old in fields.items()
-                if now.get(section, {}).get(name) != old and (section, name) not in _FREE
+                if now.get(section, {}).get(name) != old and (section, name) not in free
             ]
             differences += [
                 f"the {name} is another one"
@@ -172,6 +176,24 @@ class Run:
                 f"{'; '.join(differences)}. Give the settings it was started with, or start a new "
                 f"run in another folder."
             )
+        if any(
+            before["config"][section].get(name) != now[section][name] for section, name in _LENGTH
+        ):
+            storage.write_file(record, storage.json_bytes(self._record()))
+
+    def _same_start(self, before: Mapping[str, Any]) -> bool:
+        """Tell whether the updates already made would have the same rates at the new length."""
+        new = self.config
+        if new.schedule.name != "warmup_stable_decay":
+            return False
+        old = RunConfig.model_validate(before)
+        done = max(
+            (int(place.name.removeprefix("step-")) for place in self.checkpoints()), default=0
+        )
+        if not old.train.steps or not new.train.steps or new.train.steps < done:
+            return False
+        lengths = old.schedule, old.train.steps, new.schedule, new.train.steps
+        return schedules.same_start(*lengths, done)
 
     def check_room(self, model: Model) -> None:
         """Raise StorageError if the disk has no room for the checkpoints that will be kept."""

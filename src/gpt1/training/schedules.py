@@ -1,4 +1,4 @@
-"""Factors on the learning rate, by name: the release's three and a plain linear one."""
+"""Factors on the learning rate, by name: as released, linear, and one that needs no fixed end."""
 
 from __future__ import annotations
 
@@ -44,12 +44,16 @@ def factor(config: ScheduleConfig, update: int, updates: int) -> float:
     total = updates if config.total_steps is None else config.total_steps
     warmup = warmup_steps(config, updates)
     step = update + config.count_from
-    if config.name == "linear":
+    if config.name in ("linear", "warmup_stable_decay"):
         if step < warmup:
             return step / warmup
         if config.total_steps is None:
             total += config.count_from  # the last update still has a step to make
-        return max(0.0, (total - step) / max(1, total - warmup))
+        if config.name == "linear":
+            return max(0.0, (total - step) / max(1, total - warmup))
+        decay = config.decay_share * total
+        decayed = max(0.0, step - (total - decay))
+        return 1 - math.sqrt(min(1.0, decayed / decay)) if decayed else 1.0
     return _RELEASE[config.name](min(step / max(1, total), 1.0), warmup / max(1, total))
 
 
@@ -59,3 +63,13 @@ def warmup_steps(config: ScheduleConfig, updates: int) -> float:
     if config.warmup_steps is None:
         return share
     return min(config.warmup_steps, share) if config.total_steps is None else config.warmup_steps
+
+
+def same_start(
+    config: ScheduleConfig, updates: int, other: ScheduleConfig, other_updates: int, done: int
+) -> bool:
+    """Tell whether the first `done` factors of two runs are the same."""
+    return all(
+        factor(config, update, updates) == factor(other, update, other_updates)
+        for update in range(done)
+    )

@@ -12,6 +12,7 @@ from torch import nn
 
 from gpt1.config import OptimizerConfig, ScheduleConfig, load_run
 from gpt1.data.batches import ArticleBatches
+from gpt1.errors import ConfigError
 from gpt1.training import optimizers, schedules
 
 
@@ -61,6 +62,68 @@ def test_adamw_is_torchs() -> None:
     assert ours.w.item() == pytest.approx(theirs.w.item(), rel=1e-12)
 
 
+class OneBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.tokens = nn.Embedding(7, 5)
+        self.blocks = nn.ModuleList([nn.Linear(5, 8), nn.Linear(8, 5)])
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """Five Newton-Schulz steps in float64, with the coefficients of Jordan et al. 2024."""
+    x = matrix / matrix.norm()
+    x = x.T if len(x) > len(x.T) else x
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.T if len(matrix) > len(matrix.T) else x
+
+
+def test_muon_is_its_formula_on_the_blocks_matrices_and_adamw_elsewhere() -> None:
+    config = OptimizerConfig(name="muon", lr=1e-2, weight_decay=0.1, matrix_lr_factor=2)
+    ours, theirs = OneBlock(), OneBlock()
+    optimizer = optimizers.build(ours, config)
+    rest = {n: p for n, p in theirs.named_parameters() if p.dim() == 1 or n == "tokens.weight"}
+    adamw = torch.optim.AdamW(
+        [
+            {"params": [p for p in rest.values() if p.dim() == 2], "weight_decay": 0.1},
+            {"params": [p for p in rest.values() if p.dim() == 1], "weight_decay": 0.0},
+        ],
+        lr=1e-2,
+    )
+    generator = torch.Generator().manual_seed(1)
+    mean = {name: torch.zeros_like(p) for name, p in theirs.named_parameters()}
+    for factor in (1.0, 0.5, 0.25):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * factor * group.get("lr_factor", 1.0)
+        for group in adamw.param_groups:
+            group["lr"] = 1e-2 * factor
+        before = {name: p.detach().clone() for name, p in ours.named_parameters()}
+        for (name, p), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+            gradient = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            p.grad, other.grad = gradient.clone(), gradient
+            mean[name] = 0.95 * mean[name] + 0.05 * gradient
+        optimizer.step()
+        adamw.step()
+        for name, p in ours.named_parameters():
+            if name in rest:
+                torch.testing.assert_close(p, rest[name], rtol=1e-12, atol=0)
+                continue
+            mix = 0.05 * p.grad + 0.95 * mean[name]
+            rate = 2 * 1e-2 * factor
+            step = rate * 0.1 * before[name] + rate * 0.2 * 8**0.5 * orthogonal(mix)
+            off = (before[name] - p.detach() - step).norm() / step.norm()
+            assert off < 0.02, (name, off)  # torch orthogonalises in bfloat16
+
+
+def test_muon_under_fsdp_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Use distributed\.strategy=ddp"):
+        load_run(overrides=["optimizer.name=muon", "distributed.strategy=fsdp"])
+
+
 @pytest.mark.parametrize(("limit", "factor"), [(1.0, 0.2), (10.0, 1.0), (None, 1.0)])
 def test_clipping_scales_by_the_global_norm(limit: float | None, factor: float) -> None:
     a, b = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
@@ -89,6 +152,21 @@ def test_jokes_schedule_peaks_after_its_warm_up_and_ends_near_zero() -> None:
         assert factors[0] > 0
         assert max(factors) == factors[updates // 10 - 1] == 1.0
         assert 0 < factors[-1] <= 1 / (0.9 * updates)
+
+
+def test_warmup_stable_decay_rises_stays_and_falls_over_the_last_updates() -> None:
+    schedule = ScheduleConfig(
+        name="warmup_stable_decay", warmup_steps=4, decay_share=0.25, count_from=1
+    )
+    factors = [schedules.factor(schedule, update, 40) for update in range(40)]
+    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert factors[29] == 1.0 > factors[30] > factors[31]
+    assert 0 < factors[39] < 0.06
+    assert factors[35] == pytest.approx(1 - math.sqrt((36 - (41 - 10.25)) / 10.25))
+    endless = schedule.model_copy(update={"decay_share": 0.0})
+    assert {schedules.factor(endless, update, 40) for update in range(4, 40)} == {1.0}
+    assert schedules.same_start(endless, 1000, schedule, 40, 30)
+    assert not schedules.same_start(endless, 1000, schedule, 40, 31)
 
 
 def test_pretraining_warms_up_over_2000_updates_but_a_tenth_of_a_short_run() -> None:

@@ -144,6 +144,42 @@ def test_a_signal_saves_and_resumes(
     assert history(tmp_path / "run") == history(whole[1])
 
 
+STABLE = (
+    "schedule.name=warmup_stable_decay", "schedule.warmup_steps=2", "schedule.warmup_share=1",
+    "optimizer.name=muon",
+)  # fmt: skip
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
+    """Ask the run of this process to stop after update number `last`."""
+    update = loop._update
+
+    def signalled(*args: Any, **more: Any) -> Any:
+        if args[7] == last - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(*args, **more)
+
+    monkeypatch.setattr(loop, "_update", signalled)
+
+
+def test_a_run_without_a_fixed_end_is_resumed_and_ended_later(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = train(corpus, tmp_path / "planned", *STABLE, "schedule.decay_share=0.4", steps=10)
+    for last, end in ((3, 1000), (5, 1000), (8, 10)):  # stopped twice before its decay, once in it
+        more = (*STABLE, f"schedule.decay_share={0.4 if end == 10 else 0.0}")
+        with monkeypatch.context() as patch:
+            stop_after(patch, last)
+            with pytest.raises(Interrupted):
+                train(corpus, tmp_path / "run", *more, steps=end, resume=last > 3)
+    with pytest.raises(TrainingError, match=r"train\.steps was 10 and is 1000"):
+        train(corpus, tmp_path / "run", *STABLE, steps=1000, resume=True)
+    ended = train(corpus, tmp_path / "run", *STABLE, "schedule.decay_share=0.4", resume=True)
+    assert same(ended, planned)
+    rates = [line["lr"] for line in history(tmp_path / "run") if "lr" in line]
+    assert rates == [line["lr"] for line in history(tmp_path / "planned") if "lr" in line]
+
+
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
     corpus: Path,
     tmp_path: Path,
