@@ -117,7 +117,7 @@ def main() -> None:
         contender(options.contender, options.size, options.batch)
         return
     from gpt1.config import load_size
-    from gpt1.training.estimate import count_parameters
+    from gpt1.model.build import count_parameters
 
     config = load_size(options.size)
     peak = matrix_peak(config.n_embd)

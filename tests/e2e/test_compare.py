@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from gpt1 import cli
 from gpt1.config import RunConfig
 from gpt1.storage import Log
+from pages import Page
 
 
 def make_run(place: Path, losses: list[float], *, every: int = 2, **settings: Any) -> Path:
@@ -48,9 +50,8 @@ def compare(
 
 
 def rows(text: str) -> list[list[str]]:
-    """Return the cells of the tables in a terminal's text."""
-    lines = [line.replace("┃", "│") for line in text.splitlines()]
-    return [[cell.strip() for cell in line[1:-1].split("│")] for line in lines if "│" in line]
+    """Return the cells of the tables."""
+    return [re.split(r" {3,}", line) for line in text.splitlines() if "   " in line]
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_the_same_as_json(
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["differences"] == {
-        "settings": {"optimizer.lr": [0.001, 0.002]}, "facts": {}, "machine": {}
+        "settings": {"optimizer.lr": [0.001, 0.002]}, "fingerprints": {}, "machine": {}
     }  # fmt: skip
     assert found["validation"] == [{"step": 4, "losses": [2.5, 3.0]}]
     assert [run["valid_loss"] for run in found["runs"]] == [2.5, 2.0]
@@ -107,14 +108,13 @@ def test_the_page_has_both_runs_in_every_chart(
     code, out, _ = compare(monkeypatch, capsys, *runs, "--out", tmp_path / "both.html")
     assert code == 0
     assert "optimizer.lr" in out
-    page = (tmp_path / "both.html").read_text("utf-8")
-    charts = page.split("<figure>")[1:]
-    assert len(charts) == 7
-    for chart in charts:
+    page = Page((tmp_path / "both.html").read_bytes())
+    assert len(page.charts) == 7
+    for chart in page.charts:
         assert ">one" in chart
         assert ">two" in chart
-    assert "<td>optimizer.lr</td><td>0.001</td><td>0.002</td>" in page
-    assert "<td>4</td><td>2.5000</td><td>3.0000</td><td>+0.5000</td>" in page
+    assert ["optimizer.lr", "0.001", "0.002"] in page.rows
+    assert ["4", "2.5000", "3.0000", "+0.5000"] in page.rows
     code, out, err = compare(monkeypatch, capsys, *runs, "--out", runs[0] / "metrics.jsonl")
     assert (code, out) == (2, "")
     assert "ends in .html" in err
@@ -128,7 +128,7 @@ def test_runs_of_one_name_are_told_apart_and_a_run_equals_itself(
     code, out, _ = compare(monkeypatch, capsys, a, b)
     assert code == 0
     assert rows(out)[0] == ["", "a/[red]run", "b/[red]run"]
-    assert rows(out)[1][0].startswith("nothing: ")
+    assert "nothing: settings, data and machine are the same" in out
     code, out, _ = compare(monkeypatch, capsys, a, a)
     assert code == 0
     assert rows(out)[-1] == ["2", "2.5000", "2.5000", "+0.0000"]
@@ -160,7 +160,7 @@ def test_runs_on_other_data_machines_and_versions_differ_in_it(
     for row in (
         ["train.seed", "0", "none"],
         ["future.x", "none", "true"],
-        ["facts: data", "a" * 12, "b" * 12],
+        ["fingerprints: data", "a" * 12, "b" * 12],
         ["machine: gpt1", "0.1.0", "0.2.0"],
         ["machine: gpus", "none", "8"],
     ):

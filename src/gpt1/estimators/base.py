@@ -24,13 +24,13 @@ from gpt1.estimators.rows import Row, count_conflicts, item, listed, read_pair, 
 from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, check_random_state
 from gpt1.model.build import Model
 from gpt1.pipeline import GPT1, Predictor, load
+from gpt1.reports.history import History
 from gpt1.storage import Folder
 from gpt1.tasks.collate import encode
 from gpt1.tasks.leakage import hold_out
 from gpt1.tasks.spec import SPECIAL, Example, Kind, Task
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
-from gpt1.training.history import History
 
 CLASS_OF: Mapping[Kind, str] = {
     "classification": "TextClassifier",
@@ -150,7 +150,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 )
             history = [
                 {name.removeprefix("valid_"): value for name, value in line.items()}
-                for line in History.read(out).checks
+                for line in History.read(out).evaluations
             ]
         self._keep(Predictor(model, tokenizer, task), learned)
         self.seed_ = seed

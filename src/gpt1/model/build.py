@@ -20,6 +20,16 @@ def build_model(config: ModelConfig, *, generator: torch.Generator | None = None
     return LSTM(config, generator=generator)
 
 
+def count_parameters(config: ModelConfig) -> int:
+    """Return the number of weights of a model of this shape (spec 1.9.1).
+
+    >>> count_parameters(ModelConfig())
+    116534784
+    """
+    with torch.device("meta"):
+        return build_model(config).num_parameters()
+
+
 def grow_vocabulary(model: Model, size: int, *, generator: torch.Generator | None = None) -> None:
     """Give the model `size` rows of tokens: old rows stay, new ones are normal(0, 0.02) (spec 2.7).
 

@@ -19,6 +19,7 @@ from gpt1.checkpoint.folder import read_config
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.zero_shot_curves import Point, measure_run, models_of_run
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, check_sets, load_sets
+from gpt1.model.build import count_parameters
 from gpt1.reproduction import figures, pretraining, tables
 from gpt1.reproduction.document import Document
 from gpt1.reproduction.grid import Budget, Cell, Grid, Result, read_results
@@ -26,7 +27,6 @@ from gpt1.reproduction.paper import FULL, FURTHER, LSTM, NO_AUX, NO_PRETRAINING,
 from gpt1.reproduction.plan import Plan, Report, carry_out, plan, silent
 from gpt1.reproduction.results import About
 from gpt1.tasks.datasets import data_set
-from gpt1.training.estimate import count_parameters
 
 NAMES = ("table5", "tables2-4", "figure2-left", "figure2-right")
 VARIANTS = {"full": FULL, "no-pretraining": NO_PRETRAINING, "no-aux": NO_AUX, "lstm": LSTM}

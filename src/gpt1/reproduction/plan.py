@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from gpt1.errors import ConfigError, DataError, GPT1Error, Interrupted
 from gpt1.model.device import choose_device, choose_dtype
+from gpt1.reports.formatting import format_duration
 from gpt1.reproduction.document import Table
 from gpt1.reproduction.grid import Cell, Grid, Result
 from gpt1.reproduction.results import title_of
 from gpt1.training.estimate import estimate
-from gpt1.training.progress import duration
 from gpt1.training.start import MICRO_TOKENS
 
 Report = Callable[[str, str, int, int | None], None]
@@ -66,13 +66,13 @@ class Plan:
             (
                 title_of(work.data), f"{work.train_rows:,}", f"{work.test_rows:,} of {work.split}",
                 str(len(work.tokens)), f"{sum(work.tokens.values()):,}",
-                duration(sum(work.seconds.values())),
+                format_duration(sum(work.seconds.values())),
             )
             for work in self.works
         ]  # fmt: skip
         count = sum(len(work.tokens) for work in self.works)
         tokens = sum(sum(work.tokens.values()) for work in self.works)
-        rows.append(("all", "", "", str(count), f"{tokens:,}", duration(self.seconds)))
+        rows.append(("all", "", "", str(count), f"{tokens:,}", format_duration(self.seconds)))
         head = ("", "training rows", "measured rows", "models", "tokens", "about")
         return Table(f"To do: {count} models to train, {self.done} are done", head, tuple(rows))
 
@@ -222,7 +222,7 @@ class _Clock:
         if done > self._known and spent > _LOOK:  # in between no one knows more than before
             self._known = done
             self._pace = spent / done
-        return duration(max(0.0, self._expected * self._pace - spent))
+        return format_duration(max(0.0, self._expected * self._pace - spent))
 
 
 def _share(grid: Grid, cell: Cell, rows: int) -> Callable[[], float]:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from gpt1.config import ModelConfig
-from gpt1.model.build import build_model
+from gpt1.model.build import count_parameters
 from gpt1.model.losses import CHUNK, linear_cross_entropy
 from gpt1.model.lstm import Recurrent
 from gpt1.model.transformer import Block
-from gpt1.training.progress import duration
+from gpt1.reports.formatting import format_duration
 
 LIBRARIES = 340 << 20
 """Bytes that Python, torch and the tokenizer take before there is a model."""
@@ -36,19 +36,10 @@ class Estimate:
         speed = self.flops_per_second / (6 * self.parameters)
         return (
             f"{self.parameters:,} parameters; about "
-            f"{(self.memory + LIBRARIES) / 2**30:.1f} GiB of memory and {duration(self.seconds)} "
+            f"{(self.memory + LIBRARIES) / 2**30:.1f} GiB of memory and "
+            f"{format_duration(self.seconds)} "
             f"({speed:,.0f} tokens/s, measured here: {self.flops_per_second / 1e9:,.0f} GFLOP/s)"
         )
-
-
-def count_parameters(config: ModelConfig) -> int:
-    """Return the number of weights of a model of this shape (spec 1.9.1).
-
-    >>> count_parameters(ModelConfig())
-    116534784
-    """
-    with torch.device("meta"):
-        return build_model(config).num_parameters()
 
 
 def estimate(

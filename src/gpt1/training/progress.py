@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
-from rich.text import Text
 
-from gpt1.model import losses
+from gpt1.reports.formatting import format_duration, format_perplexity
 
-_BARS = "▁▂▃▄▅▆▇█"
-_LAST = 60  # updates that the sparkline looks back, where there is room
+_LAST = 50  # updates whose mean loss is shown
 _WIDTH = 100
-_SMOOTHED = 50  # updates that the smoothed loss is about
 _PAUSE = 0.5  # seconds between two drawings of the panel
 
 
@@ -38,7 +36,8 @@ class Progress:
         self._every = every
         self._live: Live | None = None
         self._total = 0
-        self._checks: list[tuple[float, int]] = []
+        self._best: tuple[float, int] | None = None
+        self._validation = ""
 
     def note(self, text: str) -> None:
         """Print a line of its own."""
@@ -50,10 +49,9 @@ class Progress:
         self._began, self._drawn = time.monotonic(), 0.0
         self._last: Mapping[str, Any] = {}
         self._losses: deque[float] = deque(maxlen=_LAST)
-        self._smoothed = Smoothed(_SMOOTHED)
         self._skipped = 0
         if self.console.is_terminal:
-            # drawn by us between two updates: no thread of its own that takes time from training
+            # drawn between two updates: no thread of its own that takes time from training
             self._live = Live(
                 get_renderable=self._panel,
                 console=self.console,
@@ -85,7 +83,10 @@ class Progress:
 
     def _show_validation(self, record: Mapping[str, Any]) -> None:
         step, loss = record["step"], record["valid_loss"]
-        self._checks.append((loss, step))
+        self._best = min(self._best or (loss, step), (loss, step))
+        best, at = self._best
+        ending = "the best" if at == step else f"the best {best:.4f} at {at}"
+        self._validation = f"{loss:.4f}{self._perplexity(loss)} at update {step}, {ending}"
         others = "".join(
             f", {name.removeprefix('valid_').replace('_', ' ')} {value:.4f}"
             for name, value in record.items()
@@ -96,7 +97,6 @@ class Progress:
     def _show_update(self, record: Mapping[str, Any]) -> None:
         self._step, self._last = record["step"], record
         self._losses.append(record["loss"])
-        self._smoothed.add(record["loss"])
         if self._live is not None:
             now = time.monotonic()
             if now - self._drawn >= _PAUSE:
@@ -110,34 +110,32 @@ class Progress:
             )
 
     def _perplexity(self, loss: float) -> str:
-        return f", perplexity {perplexity(loss)}" if self._language else ""
+        return f", perplexity {format_perplexity(loss)}" if self._language else ""
 
     def _left(self) -> str:
         done = self._step - self._first
         if not done:
             return "?"
-        return duration((time.monotonic() - self._began) / done * (self._total - self._step))
+        return format_duration((time.monotonic() - self._began) / done * (self._total - self._step))
 
-    def _panel(self) -> RenderableType:
+    def _panel(self) -> Panel:
         """Return the panel: how far, how long, and the last figures."""
-        share = self._step / max(1, self._total)
-        way = Table.grid(padding=(0, 2), expand=True)
-        way.add_column(ratio=1)
-        way.add_column(justify="right", no_wrap=True)
-        way.add_row(
-            ProgressBar(total=max(1, self._total), completed=self._step),
-            f"{share:.0%}, {duration(time.monotonic() - self._began)} so far, {self._left()} left",
+        bar = Bar(
+            BarColumn(None), TaskProgressColumn(), TextColumn("{task.description}"), expand=True
+        )
+        so_far = format_duration(time.monotonic() - self._began)
+        bar.add_task(
+            f"{so_far} so far, {self._left()} left",
+            total=max(1, self._total),
+            completed=self._step,
         )
         figures = Table.grid(padding=(0, 2))
         figures.add_column(style="dim", no_wrap=True)
         figures.add_column(overflow="fold")
         for name, text in self._figures():
             figures.add_row(name, text)
-        body = Table.grid(expand=True)
-        body.add_row(way)
-        body.add_row(figures)
         return Panel(
-            body,
+            Group(bar, figures),
             title="training",
             title_align="left",
             subtitle=f"{self._step:,}/{self._total:,} updates",
@@ -146,89 +144,22 @@ class Progress:
             width=min(self.console.width, _WIDTH),
         )
 
-    def _figures(self) -> Iterable[tuple[str, Text]]:
+    def _figures(self) -> Iterator[tuple[str, str]]:
         last = self._last
         if not last:
-            yield "loss", Text("waiting for the first update")
+            yield "loss", "waiting for the first update"
             return
-        loss = Text(f"{last['loss']:.3f}  ")
-        room = min(self.console.width, _WIDTH) - 26  # beside the frame, the name and the figure
-        if room > 0 and not self.console.options.ascii_only:
-            loss.append(sparkline(list(self._losses)[-room:]), style="cyan")
-        yield "loss", loss
-        smoothed = self._smoothed.value
-        yield "smoothed", Text(f"{smoothed:.3f}{self._perplexity(smoothed)}")
-        if self._checks:
-            value, step = self._checks[-1]
-            best, at = min(self._checks)
-            ending = "the best" if at == step else f"the best {best:.4f} at {at}"
-            text = f"{value:.4f}{self._perplexity(value)} at update {step}, "
-            yield "validation", Text(text).append(ending, "green" if at == step else "yellow")
-        rest = [f"lr {last['lr']:.2e}"]
+        mean = statistics.fmean(self._losses)
+        yield "loss", f"{last['loss']:.3f}"
+        yield f"last {len(self._losses)}", f"{mean:.3f}{self._perplexity(mean)}"
+        if self._validation:
+            yield "validation", self._validation
+        parts = [f"lr {last['lr']:.2e}"]
         if "grad_norm" in last:
-            rest.append(f"gradient norm {last['grad_norm']:.2f}")
-        rest.append(f"{last['tokens_per_second']:,.0f} tokens/s")
+            parts.append(f"gradient norm {last['grad_norm']:.2f}")
+        parts.append(f"{last['tokens_per_second']:,.0f} tokens/s")
         if "loader_share" in last:
-            rest.append(f"data {last['loader_share']:.1%} of a step")
+            parts.append(f"data {last['loader_share']:.1%} of a step")
         if self._skipped:
-            rest.append(f"{self._skipped} left out")
-        yield "step", Text(", ".join(rest))
-
-
-class Smoothed:
-    """The mean of about the last `span` values, the later ones weighing more.
-
-    >>> mean = Smoothed(2)
-    >>> for value in (1.0, 2.0, 4.0):
-    ...     mean.add(value)
-    >>> mean.value  # (1 * 1/4 + 2 * 1/2 + 4) / (1/4 + 1/2 + 1)
-    3.0
-    """
-
-    def __init__(self, span: int) -> None:
-        self._keep = 1 - 1 / span
-        self._sum, self._weight = 0.0, 0.0
-
-    def add(self, value: float) -> None:
-        """Take note of the next value."""
-        self._sum = self._keep * self._sum + value
-        self._weight = self._keep * self._weight + 1
-
-    @property
-    def value(self) -> float:
-        """The mean by now; NaN before there is a value."""
-        return self._sum / self._weight if self._weight else math.nan
-
-
-def sparkline(values: Iterable[float]) -> str:
-    """Draw values as one line of bars, from their least to their greatest.
-
-    >>> sparkline([1, 2, 3, 8, 1])
-    '▁▂▃█▁'
-    """
-    found = list(values)
-    low = min(found, default=0.0)
-    span = max(found, default=0.0) - low
-    top = len(_BARS) - 1
-    return "".join(_BARS[round((value - low) / span * top) if span else 0] for value in found)
-
-
-def perplexity(loss: float) -> str:
-    """Write exp(loss) for people.
-
-    >>> perplexity(2.9124), perplexity(10.6085), perplexity(1000.0)  # the paper's 18.4, ln 40478
-    ('18.40', '40477', 'inf')
-    """
-    value = losses.perplexity(loss)
-    return f"{value:.2f}" if value < 1000 else f"{value:.5g}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people.
-
-    >>> duration(42.2), duration(150), duration(7300)
-    ('42 s', '2.5 min', '2.0 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+            parts.append(f"{self._skipped} left out")
+        yield "step", ", ".join(parts)

@@ -18,11 +18,12 @@ from gpt1.model.allocator import keep_freed_memory
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device, choose_dtype
 from gpt1.model.transformer import Transformer
+from gpt1.reports.formatting import format_perplexity
+from gpt1.reports.runs import write_report
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, loop, objectives
 from gpt1.training.estimate import estimate
-from gpt1.training.progress import Progress, perplexity
-from gpt1.training.report import write_report
+from gpt1.training.progress import Progress
 from gpt1.training.run import Run
 
 MICRO_TOKENS = 8192  # in one forward pass, where no micro_batch_size is set
@@ -148,7 +149,7 @@ def run_training(
             others = "".join(f", {n} {value:.4f}" for n, value in final.items() if n != "loss")
             progress.note(
                 f"validation, all of it in float32: loss {final['loss']:.4f}"
-                + (others or f", perplexity {perplexity(final['loss'])}")
+                + (others or f", perplexity {format_perplexity(final['loss'])}")
             )
         model = ranks.whole(model)
         if ranks.first:

@@ -17,10 +17,11 @@ from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
 from gpt1.errors import InputError
 from gpt1.evaluation.perplexity import measure
+from gpt1.model.build import count_parameters
 from gpt1.model.lstm import LSTM
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop
-from gpt1.training.estimate import count_parameters, estimate
+from gpt1.training.estimate import estimate
 
 SIZE = """
 [model]

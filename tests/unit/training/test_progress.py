@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from gpt1.training import progress as display
-from gpt1.training.progress import Progress, Smoothed, sparkline
+from gpt1.training.progress import Progress
 
 
 def record(step: int, loss: float = 2.0, **more: Any) -> dict[str, Any]:
@@ -88,12 +88,12 @@ def test_the_panel_shows_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(records, terminal=True)
     last = panel(text)
     for words in (
-        "training", "5/8 updates", "62%", "s so far", "s left", "2.000  █▅▁▁",
+        "training", "5/8 updates", "62%", "s so far", "s left", "2.000",
         "2.5000, perplexity 12.18 at update 3, the best 2.2500 at 2",
         "lr 1.00e-03, gradient norm 0.75, 1,234 tokens/s, data 2.1% of a step, 1 left out",
     ):  # fmt: skip
         assert words in last, words
-    assert re.search(r"smoothed +2\.36\d, perplexity 10\.", last)
+    assert re.search(r"last 4 +2\.375, perplexity 10\.75", last)
     assert "update 2: validation loss 2.2500" in text
     assert "update 1/8  loss" not in text  # the lines of the display without a terminal
 
@@ -142,13 +142,3 @@ def test_time_left_is_worked_out_from_this_process_alone(monkeypatch: pytest.Mon
     now += 8.0
     progress.show(record(92))
     assert out.getvalue().endswith("  32 s left\n")
-
-
-def test_sparklines_and_means_of_little() -> None:
-    assert sparkline([]) == ""
-    assert sparkline([5.0]) == "▁"
-    assert sparkline([1.0, 1.0]) == "▁▁"
-    mean = Smoothed(50)
-    assert mean.value != mean.value
-    mean.add(3.0)
-    assert mean.value == pytest.approx(3.0)  # not drawn towards a start at 0

@@ -15,11 +15,12 @@ import torch
 
 from gpt1.config import ModelConfig, RunConfig, ScheduleConfig, TrainConfig, load_run
 from gpt1.data.batches import WindowBatches
+from gpt1.model.build import count_parameters
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop, objectives, optimizers, schedules
 from gpt1.training.distributed import Ranks, Step
-from gpt1.training.estimate import count_parameters, estimate
+from gpt1.training.estimate import estimate
 from gpt1.training.start import settle
 
 SHAPE = {"vocab_size": 40, "n_ctx": 8, "n_embd": 12, "n_layer": 2, "n_head": 3}

@@ -18,6 +18,7 @@ from gpt1 import storage
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
 from gpt1.errors import ConfigError, CorruptError, Interrupted, TokenizerError, TrainingError
+from gpt1.reports.history import History
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop
 
@@ -88,7 +89,12 @@ def test_a_run_learns_and_leaves_model_log_and_curves(whole: tuple[gpt1.GPT1, Pa
     checks = [line for line in lines if "valid_loss" in line]
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 11))
     assert checks[-1]["valid_loss"] < checks[0]["valid_loss"] - 0.3
-    assert "<svg" in (out / "report.html").read_text()
+    assert "data:image/svg" in (out / "report.html").read_text()
+    results = History.read(out).results
+    assert (results.updates, results.tokens) == (10, 10 * 4 * 16)
+    assert results.finished == "all updates done"
+    assert results.parameters == gpt.num_parameters()
+    assert results.final_loss == pytest.approx(checks[-1]["valid_loss"], abs=0.1)
     assert same(gpt, gpt1.load(out))
     assert [p.name for p in sorted((out / "checkpoints").iterdir())] == [
         "step-00000009",

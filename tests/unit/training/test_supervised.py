@@ -17,10 +17,10 @@ from gpt1.errors import CheckpointError, ConfigError, DataError, GPT1Error, Trai
 from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
 from gpt1.pipeline import GPT1, Predictor
+from gpt1.reports.history import History
 from gpt1.tasks.spec import KINDS, SPECIAL, Example, Kind
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop, supervised
-from gpt1.training.history import History
 from gpt1.training.run import Run
 
 SETTINGS = [
@@ -146,7 +146,7 @@ def test_a_run_cut_off_goes_on_bit_for_bit(tmp_path: Path) -> None:
     resumed, _ = fit("choice", tmp_path, name="cut", resume=True)
     for (name, a), b in zip(whole.named_parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b), name
-    logs = [History.read(tmp_path / name).checks for name in ("whole", "cut")]
+    logs = [History.read(tmp_path / name).evaluations for name in ("whole", "cut")]
     assert logs[0] == logs[1]
 
 
@@ -159,7 +159,7 @@ def test_a_run_with_other_examples_does_not_go_on(tmp_path: Path) -> None:
 def test_the_best_by_the_metric_is_kept(tmp_path: Path) -> None:
     fit("classification", tmp_path, "train.epochs=4")
     history = History.read(tmp_path / "run")
-    best = max(line["valid_accuracy"] for line in history.checks if line["step"])
+    best = max(line["valid_accuracy"] for line in history.evaluations if line["step"])
     assert history.results.metric == "accuracy"
     assert history.results.valid_metric == best
     assert history.ended["validation"]["accuracy"] == best

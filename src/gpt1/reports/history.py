@@ -1,7 +1,7 @@
-"""What a run's folder tells: its settings, every figure of its log, and how it ended.
+"""A training run, read from its folder: its settings, every figure of its log, how it ended.
 
 Read from run.json, metrics.jsonl and, once the run is finished, model/gpt1.json; nothing is
-written, so a run that is still going can be looked at.
+written, so a run that is still going can be read as well.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from typing import Any
 from gpt1 import storage
 from gpt1.config import ModelConfig, check
 from gpt1.errors import ConfigError, CorruptError, DataError
-from gpt1.training.estimate import count_parameters
-from gpt1.training.progress import duration, perplexity
+from gpt1.model.build import count_parameters
+from gpt1.reports.formatting import format_duration, format_perplexity
+from gpt1.reports.sections import Card
 
 LAST = 50
 """Updates whose mean is the final training loss."""
 _UPDATE = ("loss", "lr", "grad_norm", "tokens", "tokens_per_second", "seconds")
 
-Line = dict[str, Any]
+Record = dict[str, Any]
+"""A line of metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +45,27 @@ class Results:
     train_loss: float | None
     """Mean of the last 50 updates."""
     valid_loss: float | None
+    """The best of the evaluations during the run."""
     valid_step: int | None
-    """The best validation loss along the way, and the updates before it."""
+    """Updates before it."""
     metric: str | None
     """What a task's model is chosen by; None is the loss."""
     valid_metric: float | None
     metric_step: int | None
-    """The best of it along the way, and the updates before it."""
     final_loss: float | None
     """The result's loss over all of the validation texts, in float32."""
     final_metric: float | None
     parameters: int | None
 
-    def labelled(self) -> dict[str, str | None]:
-        """Return the figures for people, label -> text."""
+    def cards(self) -> list[Card]:
+        """Return the figures that there are, for people."""
         language = self.metric is None
-        return {
+        texts = {
             "ended": self.finished or "not finished",
             "updates": f"{self.updates:,}",
             "left out (loss not finite)": f"{self.skipped:,}" if self.skipped else None,
             "tokens": f"{self.tokens:,}",
-            "time": duration(self.seconds),
+            "time": format_duration(self.seconds),
             "tokens a second, median": _text(self.tokens_per_second, ",.0f"),
             "waiting for data": _text(self.loader_share, ".2%"),
             f"training loss, last {LAST} updates": _text(self.train_loss, ".4f"),
@@ -77,25 +79,29 @@ class Results:
             f"validation {self.metric}, all of it": _text(self.final_metric, ".4f"),
             "parameters": _text(self.parameters, ",d"),
         }
+        return [Card(label, text) for label, text in texts.items() if text is not None]
 
 
 @dataclass(frozen=True)
 class History:
-    """A run, read from its folder: `record` is run.json, `ended` what RUN/model says of it."""
+    """A run: `record` is run.json, `ended` is what RUN/model says of the training.
+
+    updates, evaluations, samples, skipped: the records of metrics.jsonl, each of one kind.
+    """
 
     path: Path
     record: dict[str, Any]
-    updates: list[Line]
-    checks: list[Line]
-    samples: list[Line]
-    skipped: list[Line]
+    updates: list[Record]
+    evaluations: list[Record]
+    samples: list[Record]
+    skipped: list[Record]
     ended: dict[str, Any]
 
     @classmethod
     def read(cls, path: Path | str) -> History:
         """Read a run's folder.
 
-        Raises DataError if it is none, CorruptError if a file of it is damaged.
+        Raises DataError if the folder is not a run's, CorruptError if a file of it is damaged.
         """
         path = Path(path)
         record = _read_record(path / "run.json")
@@ -106,28 +112,24 @@ class History:
             _check_line(line, f"{log} line {number}")
         ended: dict[str, Any] = {}
         if (path / "model").is_dir():
-            own = storage.Folder(path / "model").json("gpt1.json")
-            ended = dict(own.get("training", {}))
-        return cls(
-            path,
-            record,
-            [line for line in lines if "loss" in line],
-            [line for line in lines if "valid_loss" in line],
-            [line for line in lines if "sample" in line],
-            [line for line in lines if "skipped" in line],
-            ended,
+            metadata = storage.Folder(path / "model").json("gpt1.json")
+            ended = dict(metadata.get("training", {}))
+        kinds = ("loss", "valid_loss", "sample", "skipped")
+        updates, evaluations, samples, skipped = (
+            [line for line in lines if kind in line] for kind in kinds
         )
+        return cls(path, record, updates, evaluations, samples, skipped, ended)
 
     @cached_property
     def results(self) -> Results:
-        """The figures a run is judged by."""
+        """What the run came to."""
         shares = [line["loader_share"] for line in self.updates if "loader_share" in line]
-        best = min(self.checks, key=lambda line: line["valid_loss"], default={})
+        best = min(self.evaluations, key=lambda line: line["valid_loss"], default={})
         last = self.updates[-1] if self.updates else {}
         name = f"valid_{self.metric}"
-        looked = [line for line in self.checks if line["step"] and name in line]
-        top = max(looked, key=lambda line: (line[name], -line["valid_loss"]), default={})
-        ended = self.ended.get("validation", {})
+        measured = [line for line in self.evaluations if line["step"] and name in line]
+        top = max(measured, key=lambda line: (line[name], -line["valid_loss"]), default={})
+        validation = self.ended.get("validation", {})
         return Results(
             finished=self.ended.get("reason"),
             updates=max((line["step"] for line in self.updates + self.skipped), default=0),
@@ -142,15 +144,15 @@ class History:
             metric=self.metric,
             valid_metric=top.get(name),
             metric_step=top.get("step"),
-            final_loss=ended.get("loss"),
-            final_metric=ended.get(self.metric),
+            final_loss=validation.get("loss"),
+            final_metric=validation.get(self.metric),
             parameters=self._parameters(),
         )
 
     @property
     def metric(self) -> str | None:
         """What a task's model is chosen by; None for language models."""
-        names = [n for line in self.checks[:1] for n in line if n.startswith("valid_")]
+        names = [n for line in self.evaluations[:1] for n in line if n.startswith("valid_")]
         return next((n.removeprefix("valid_") for n in names if n != "valid_loss"), None)
 
     def settings(self) -> dict[str, Any]:
@@ -161,9 +163,9 @@ class History:
             for name, value in fields.items()
         }
 
-    def check_near(self, step: int) -> Line | None:
+    def evaluation_near(self, step: int) -> Record | None:
         """Return the evaluation nearest to `step` updates, None if there is none."""
-        return min(self.checks, key=lambda line: abs(line["step"] - step), default=None)
+        return min(self.evaluations, key=lambda line: abs(line["step"] - step), default=None)
 
     def _parameters(self) -> int | None:
         try:
@@ -186,7 +188,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         return {
             "gpt1": str(record["gpt1"]),
             "config": config,
-            "facts": {**record["facts"]},
+            "fingerprints": {**record["facts"]},
             "machine": {**record["machine"]},
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -226,4 +228,4 @@ def _text(value: float | None, form: str) -> str | None:
 
 
 def _perplexity(loss: float | None) -> str | None:
-    return None if loss is None else perplexity(loss)
+    return None if loss is None else format_perplexity(loss)

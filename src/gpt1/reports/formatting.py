@@ -1,0 +1,76 @@
+"""How figures and names are written for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gpt1.model import losses
+
+Item = TypeVar("Item")
+
+
+def format_perplexity(loss: float) -> str:
+    """Return exp(loss) as text.
+
+    >>> format_perplexity(2.9124), format_perplexity(10.6085)  # the paper's 18.4, ln 40478
+    ('18.40', '40477')
+    >>> format_perplexity(1000.0)
+    'inf'
+    """
+    value = losses.perplexity(loss)
+    return f"{value:.2f}" if value < 1000 else f"{value:.5g}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time as text.
+
+    >>> format_duration(42.2), format_duration(150), format_duration(7300)
+    ('42 s', '2.5 min', '2.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def format_setting(value: Any) -> str:
+    """Return a setting's value as text.
+
+    >>> format_setting(None), format_setting(True), format_setting([1, 0.5]), format_setting("")
+    ('none', 'true', '1, 0.5', '""')
+    """
+    if value is None or value == "":
+        return "none" if value is None else '""'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_setting, value)) or "none"
+    return str(value)
+
+
+def spread(items: Sequence[Item], limit: int) -> list[Item]:
+    """Return at most `limit` items, evenly spaced, the first and the last among them.
+
+    >>> spread(range(10), 4)
+    [0, 3, 6, 9]
+    """
+    if len(items) <= limit:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (limit - 1))] for i in range(limit)]
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest names that tell folders apart: the ends of their paths.
+
+    >>> short_names([Path("/runs/a/mini"), Path("/runs/b/mini")])
+    ['a/mini', 'b/mini']
+    """
+    # bytes of a name that are no text could not be printed
+    printable = [Path(str(path).encode(errors="replace").decode()) for path in paths]
+    parts = [path.resolve().parts for path in printable]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-length:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path} ({number})" for number, path in enumerate(printable, 1)]  # the same folder
