@@ -5,19 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 import tiny
+from commands import Completed, run_gpt1
 from gpt1.checkpoint import folder
 from gpt1.cli import progress
-from gpt1.cli.reproduce import reproduce
-from gpt1.errors import CheckpointError, ConfigError, CorruptError, DataError, HubError
+from gpt1.errors import Interrupted
 from gpt1.model.build import build_model
 from gpt1.reproduction import pretraining
 from gpt1.text.tokenizer import Tokenizer
@@ -26,8 +23,6 @@ from gpt1.training import supervised
 TEXTS = ["the dog sat.", "a cat ran and ran.", "is the dog a cat?", "it is.", "the end and the dog"]
 QUICK = ("--set", "train.steps=1", "--set", "train.batch_size=4", "--limit-train", "8")
 PNG = b"\x89PNG"
-
-Run = Callable[..., tuple[Any, str, str]]
 
 
 def write(path: Path, rows: list[list[object]]) -> None:
@@ -76,51 +71,46 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: place / name for name in ("small", "lstm", "run")}
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Call the command; returns what it raised or its exit code, stdout and stderr."""
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(reproduce)
-    monkeypatch.setenv("COLUMNS", "240")
-
-    def call(*arguments: object) -> tuple[Any, str, str]:
-        result = CliRunner().invoke(app, list(map(str, arguments)))
-        failed = result.exception if not isinstance(result.exception, SystemExit) else None
-        return failed or result.exit_code, result.stdout, result.stderr
-
-    return call
+def reproduce(*arguments: object) -> Completed:
+    return run_gpt1("reproduce", *arguments)
 
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the runs that were trained, one after the other."""
-    found: list[str] = []
+    """The names of the runs that were trained, one after the other; raises for those in `fails`."""
+    names: list[str] = []
+    monkeypatch.setattr(supervised, "finetune", _noting(names, {}))
+    return names
+
+
+def _noting(names: list[str], fails: dict[str, BaseException]) -> Any:
     real = supervised.finetune
 
     def finetune(*arguments: Any, **options: Any) -> Any:
-        found.append(options["out"].name)
+        name = options["out"].name
+        if name in fails:
+            raise fails[name]
+        names.append(name)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(supervised, "finetune", finetune)
-    return found
+    return finetune
 
 
 def test_table5_with_all_variants(
-    run: Run, data: Path, models: dict[str, Path], tmp_path: Path, trained: list[str]
+    data: Path, models: dict[str, Path], tmp_path: Path, trained: list[str]
 ) -> None:
-    """Figures, files, the same again without training, tables 2 to 4 of the same cells."""
+    """Figures, files, the same again without training, tables 2 to 4 of the same results."""
     out = tmp_path / "out"
     options = ("--data", data, "--out", out, "--model", models["small"], *QUICK)
     command = ("table5", *options, "--lstm", models["lstm"], "--sets", "cola,mnli,rte")
-    code, shown, err = run(*command)
-    assert code == 0, err
+    first = reproduce(*command).check()
     assert len(trained) == 2 * 4
-    assert "RTE is not in the data folder; it is left out." in err
-    assert "To do: 8 models to train, 0 are done" in err
+    assert "RTE is not in the data folder; it is left out." in first.stderr
+    assert "To do: 8 models to train, 0 are done" in first.stderr
     assert not list((out / "runs").iterdir())
     for part in ("full: ours (small, 0.0", "full: the paper (116.5 M)", "LSTM, auxiliary LM: ours"):
-        assert part in shown
-    assert f"{out}/table5.md\n{out}/table5.html\n{out}/table5.json\n" in err
+        assert part in first.stdout
+    assert f"{out}/table5.md\n{out}/table5.html\n{out}/table5.json\n" in first.stderr
 
     text = (out / "table5.md").read_text()
     assert "another model size" in text
@@ -132,8 +122,8 @@ def test_table5_with_all_variants(
     assert {f["rows"] for f in whole if f["data"] == "mnli"} == {12}
     parts = {f["data"]: f["rows"] for f in values["figures"] if f["data"].startswith("mnli_")}
     assert parts == {"mnli_matched": 7, "mnli_mismatched": 5}
+    assert {f["leakage"]["rows"] for f in values["figures"] if f["data"] == "cola"} == {10}
     assert len(values["differences"]) == 6
-
     page = (out / "table5.html").read_text()
     assert "<h1>Table 5 anew" in page
     assert "http://" not in page
@@ -141,17 +131,12 @@ def test_table5_with_all_variants(
 
     trained.clear()
     before = {path: path.read_bytes() for path in out.glob("table5.*")}
-    code, again, err = run(*command)
-    assert code == 0
-    assert again == shown
-    assert not trained
-    assert "To do" not in err
+    again = reproduce(*command).check()
+    assert again.stdout == first.stdout
+    assert "To do" not in again.stderr
     assert {path: path.read_bytes() for path in out.glob("table5.*")} == before
-    code, printed, _ = run(*command, "--json")
-    assert json.loads(printed) == values
-
-    code, shown, _ = run("tables2-4", *options, "--sets", "cola,mnli", "--json")
-    assert code == 0
+    assert json.loads(reproduce(*command, "--json").stdout) == values
+    shown = reproduce("tables2-4", *options, "--sets", "cola,mnli", "--json").check().stdout
     assert not trained
     table2 = json.loads(shown)["tables"][0]
     ours = dict(zip(table2["head"], table2["rows"][-1], strict=True))
@@ -163,93 +148,70 @@ def test_table5_with_all_variants(
 
 
 def test_a_run_that_was_cut_off_goes_on(
-    run: Run,
-    data: Path,
-    models: dict[str, Path],
-    tmp_path: Path,
-    trained: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    data: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     command = ("table5", "--data", data, "--out", out, "--model", models["small"], *QUICK,
                "--sets", "cola", "--seeds", 2, "--variants", "full,no-aux")  # fmt: skip
-    counted = supervised.finetune
-
-    def killed(*arguments: Any, **options: Any) -> Any:
-        if len(trained) == 1:
-            raise KeyboardInterrupt
-        return counted(*arguments, **options)
-
-    monkeypatch.setattr(supervised, "finetune", killed)
-    run(*command)
+    trained: list[str] = []
+    second = "cola-no-auxiliary-lm-seed-0"
+    with monkeypatch.context() as patch:
+        stopped = Interrupted("stopped", exit_code=130)
+        patch.setattr(supervised, "finetune", _noting(trained, {second: stopped}))
+        assert reproduce(*command).code == 130
     assert trained == ["cola-full-seed-0"]
     assert not (out / "table5.md").exists()
 
-    monkeypatch.setattr(supervised, "finetune", counted)
-    _, shown, _ = run(*command, "--finished", "--json")
-    lost, no_lstm = json.loads(shown)["lost"]
-    assert lost == "3 of 4 models are not trained yet."
+    monkeypatch.setattr(supervised, "finetune", _noting(trained, {}))
+    skipped, no_lstm = json.loads(reproduce(*command, "--finished", "--json").stdout)["skipped"]
+    assert skipped == "3 of 4 models are not trained yet."
     assert "gpt1 pretrain SHARDS --size lstm-mini --out RUN" in no_lstm
     assert len(trained) == 1
-    code, _, err = run(*command)
-    assert code == 0
-    assert "To do: 3 models to train, 1 are done" in err
-    assert trained[1:] == [
-        "cola-no-auxiliary-lm-seed-0", "cola-full-seed-1", "cola-no-auxiliary-lm-seed-1"
-    ]  # fmt: skip
+    assert "To do: 3 models to train, 1 are done" in reproduce(*command).check().stderr
+    assert trained[1:] == [second, "cola-full-seed-1", "cola-no-auxiliary-lm-seed-1"]
     assert "2 seeds" in (out / "table5.md").read_text()
 
 
-def test_a_cell_that_fails_does_not_lose_the_others(
-    run: Run,
-    data: Path,
-    models: dict[str, Path],
-    tmp_path: Path,
-    trained: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_an_experiment_that_fails_does_not_lose_the_others(
+    data: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_EVERY", 0.0)
-    counted = supervised.finetune
-
-    def failing(*arguments: Any, **options: Any) -> Any:
-        if "stsb-full" in options["out"].name:
-            raise RuntimeError("out of memory")
-        return counted(*arguments, **options)
-
-    monkeypatch.setattr(supervised, "finetune", failing)
+    trained: list[str] = []
+    fails: dict[str, BaseException] = {"stsb-full-seed-0": RuntimeError("out of memory")}
+    monkeypatch.setattr(supervised, "finetune", _noting(trained, fails))
     broken = tmp_path / "data"
     shutil.copytree(data, broken)
     write(broken / "rte" / "train.tsv", [["what", "is", "this"], [1, 2, 3]])
-    command = ("table5", "--data", broken, "--out", tmp_path / "out", "--model", models["small"],
-               *QUICK, "--sets", "stsb,rte,cola", "--variants", "full,no-aux")  # fmt: skip
-    code, _, err = run(*command)
-    assert code == 1
+    ended = reproduce(
+        "table5", "--data", broken, "--out", tmp_path / "out", "--model", models["small"],
+        *QUICK, "--sets", "stsb,rte,cola", "--variants", "full,no-aux",
+    )  # fmt: skip
+    assert ended.code == 1
     assert trained == [
         "stsb-no-auxiliary-lm-seed-0", "cola-full-seed-0", "cola-no-auxiliary-lm-seed-0"
     ]  # fmt: skip
-    assert "failed: STSB, full, seed 0: RuntimeError: out of memory" in err
-    assert "failed: RTE: " in err
-    assert "no file of RTE" in err
-    assert "training 4 of 4: CoLA, no auxiliary LM, seed 0, " in err
+    assert "failed: STSB, full, seed 0: RuntimeError: out of memory" in ended.stderr
+    assert "failed: RTE: " in ended.stderr
+    assert "no file of RTE" in ended.stderr
+    assert "training 4 of 4: CoLA, no auxiliary LM, seed 0: " in ended.stderr
     values = json.loads((tmp_path / "out" / "table5.json").read_text())
     assert len(values["figures"]) == 3
-    assert any("out of memory" in line for line in values["lost"])
+    assert any("out of memory" in line for line in values["skipped"])
 
 
 def test_figure2_left(
-    run: Run, data: Path, models: dict[str, Path], tmp_path: Path, trained: list[str]
+    data: Path, models: dict[str, Path], tmp_path: Path, trained: list[str]
 ) -> None:
     out = tmp_path / "out"
     options = ("--data", data, "--out", out, "--model", models["small"], *QUICK)
-    code, _, err = run("figure2-left", *options, "--sets", "mnli")
-    assert code == 0, err
+    ended = reproduce("figure2-left", *options, "--sets", "mnli").check()
     assert trained == [
-        f"mnli-{cell}-seed-0"
-        for cell in ("no-pre-training", "full-0-layers", "full-1-layers", "full")
-    ]  # fmt: skip
+        f"mnli-{name}-seed-0"
+        for name in ("no-pre-training", "full-0-layers", "full-1-layers", "full")
+    ]
     picture = out / "figure2-left.png"
     assert picture.read_bytes().startswith(PNG)
-    assert str(picture) in err
+    assert str(picture) in ended.stderr
     values = json.loads((out / "figure2-left.json").read_text())
     assert [point["blocks"] for point in values["points"]["mnli"]] == [-1, 0, 1, 2]
     assert {point["test_rows"] for point in values["points"]["mnli"]} == {12}
@@ -258,135 +220,106 @@ def test_figure2_left(
     assert "![figure2-left.png](figure2-left.png)" in (out / "figure2-left.md").read_text()
 
 
-def test_figure2_right_of_a_run(
-    run: Run, data: Path, models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_figure2_right_of_a_run(data: Path, models: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code, shown, err = run(
+    ended = reproduce(
         "figure2-right", "--data", data, "--out", out, "--checkpoints", models["run"],
         "--sets", "cola,race,dpr", "--limit-test", 6,
-    )  # fmt: skip
-    assert code == 0, err
-    assert "cola dev: 10 rows from 2 files: 6 used" in err
-    assert "dpr is left out: " in shown
+    ).check()  # fmt: skip
+    assert "cola dev: 10 rows from 2 files: 6 used" in ended.stderr
+    assert "dpr is left out: " in ended.stdout
     assert (out / "figure2-right.png").read_bytes().startswith(PNG)
     values = json.loads((out / "figure2-right.json").read_text())
     assert [point["step"] for point in values["runs"]["run"]] == [1, 5]
     # of RACE a quarter
     assert [result["rows"] for result in values["runs"]["run"][0]["results"]] == [6, 1]
+    steps = [row[0] for row in values["tables"][0]["rows"]]
+    assert steps == ["1", "5", "guessing"]
 
 
 def test_figure2_right_pretrains_a_tiny_model(
-    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretraining, "_VOCABULARY", 60)
     out = tmp_path / "out"
     command = ("figure2-right", "--data", data, "--out", out, "--sets", "race", "--texts", 2,
                "--set", "train.steps=4", "--set", "train.batch_size=2", "--set", "model.n_layer=1",
                "--set", "model.n_embd=16")  # fmt: skip
-    code, _, err = run(*command)
-    assert code == 0, err
+    reproduce(*command).check()
     values = json.loads((out / "figure2-right.json").read_text())
     assert [point["step"] for point in values["runs"]["tiny"]] == [1, 2, 4]
     before = (out / "figure2-right.png").read_bytes()
-    code, _, err = run(*command)
-    assert code == 0, err
+    again = reproduce(*command).check()
     assert (out / "figure2-right.png").read_bytes() == before
-    assert "loss" not in err  # one display, not the pre-training's own beside it
-    raised, *_ = run(*command[:7], "--texts", 1)
-    assert isinstance(raised, ConfigError)
-    assert "was made of other texts" in str(raised)
+    assert "loss" not in again.stderr  # one display, not the pre-training's own beside it
+    refused = reproduce(*command[:7], "--texts", 1)
+    assert refused.code == 2
+    assert "was made of other texts" in refused.stderr
 
 
-def test_what_is_refused(run: Run, data: Path, models: dict[str, Path], tmp_path: Path) -> None:
+def test_what_is_refused(data: Path, models: dict[str, Path], tmp_path: Path) -> None:
     small, out = models["small"], tmp_path / "out"
-    for arguments, kind, message in [
-        (("table5", "--sets", "glue"), ConfigError, "there is no data set 'glue'"),
-        (("table5", "--variants", "full,half"), ConfigError, "there is no variant 'half'"),
-        (("table5", "--variants", "lstm"), ConfigError, "give its folder with --lstm"),
-        (("table5", "--lstm", small), ConfigError, "which is a Transformer"),
-        (("table5", "--model", "nothing"), HubError, "there is no such folder"),
-        (("table5", "--set", "train.stepz=1"), ConfigError, "train.stepz"),
-        (("table5", "--data", tmp_path / "none"), DataError, "does not exist"),
-        (("table5", "--sets", "rte,qqp"), DataError, "there is nothing to show"),
-        (("table5", "--finished"), DataError, "holds no finished result"),
-        (("figure2-left", "--variants", "full"), ConfigError, "--variants is for table5"),
-        (("table5", "--checkpoints", small), ConfigError, "is for figure2-right"),
-        (("figure2-left", "--texts", 8), ConfigError, "--texts is for figure2-right"),
-        (("figure2-right", "--sets", "rte"), ConfigError, "there are cola"),
-        (("figure2-right", "--checkpoints", tmp_path), CheckpointError, "neither snapshots"),
-        (("figure2-right", "--sets", "dpr"), DataError, "nothing to measure on"),
-        (("figure2-right", "--model", "mini"), ConfigError, "--model is for what is fine-tuned"),
-        (("figure2-right", "--seeds", 1), ConfigError, "--seeds is for what is fine-tuned"),
-        (("figure2-right", "--limit-train", 5), ConfigError, "--limit-train is for"),
-        (("figure2-right", "--finished"), ConfigError, "--finished is for"),
-        (("figure2-right", "--checkpoints", small, "--texts", 2), ConfigError, "--texts is for a"),
+    for arguments, code, message in [
+        (("table5", "--sets", "glue"), 2, "there is no data set 'glue'"),
+        (("table5", "--variants", "full,half"), 2, "there is no variant 'half'"),
+        (("table5", "--variants", "no-auxx"), 2, "Did you mean 'no-aux'?"),
+        (("table5", "--variants", "lstm"), 2, "give its folder with --lstm"),
+        (("table5", "--lstm", small), 2, "which is a Transformer"),
+        (("table5", "--model", "nothing"), 1, "there is no such folder"),
+        (("table5", "--set", "train.stepz=1"), 2, "train.stepz"),
+        (("table5", "--data", tmp_path / "none"), 2, "does not exist"),
+        (("table5", "--sets", "rte,qqp"), 2, "there is nothing to show"),
+        (("table5", "--finished"), 2, "holds no finished result"),
+        (("figure2-left", "--variants", "full"), 2, "--variants is for table5"),
+        (("table5", "--checkpoints", small), 2, "is for figure2-right"),
+        (("figure2-left", "--texts", 8), 2, "--texts is for figure2-right"),
+        (("figure2-right", "--sets", "rte"), 2, "there are cola"),
+        (("figure2-right", "--checkpoints", tmp_path), 1, "neither snapshots"),
+        (("figure2-right", "--sets", "dpr"), 2, "nothing to measure on"),
+        (("figure2-right", "--model", "mini"), 2, "--model is for what is fine-tuned"),
+        (("figure2-right", "--seeds", 1), 2, "--seeds is for what is fine-tuned"),
+        (("figure2-right", "--limit-train", 5), 2, "--limit-train is for"),
+        (("figure2-right", "--finished"), 2, "--finished is for"),
+        (("figure2-right", "--checkpoints", small, "--texts", 2), 2, "--texts is for a"),
     ]:
         model = () if arguments[0] == "figure2-right" else ("--model", small)
-        raised, shown, _ = run("--data", data, "--out", out, *model, *arguments)
-        assert isinstance(raised, kind), (arguments, raised)
-        assert message in str(raised), (arguments, raised)
-        assert not shown
+        ended = reproduce("--data", data, "--out", out, *model, *arguments)
+        assert ended.code == code, (arguments, ended.stderr)
+        assert message in ended.stderr, (arguments, ended.stderr)
+        assert not ended.stdout
         assert not out.exists()
-    assert run("table6", "--data", data, "--out", out)[0] == 2
+    assert reproduce("table6", "--data", data, "--out", out).code == 2
 
 
-def test_results_of_another_model_or_other_data(
-    run: Run, data: Path, models: dict[str, Path], tmp_path: Path
-) -> None:
-    out, other = tmp_path / "out", tmp_path / "data"
-    shutil.copytree(data / "cola", other / "cola")
-    command = ("table5", "--data", other, "--out", out, "--sets", "cola", "--variants", "full",
-               *QUICK)  # fmt: skip
-    assert run(*command, "--model", models["small"])[0] == 0
-    known = json.loads((out / "table5.json").read_text())["figures"][0]["leakage"]
-    assert known == {"exact": 10, "overlapping": 0, "rows": 10}  # the five texts again
-
-    code, *_ = run(*command, "--model", models["small"], "--finished")
-    assert code == 0
-    raised, *_ = run(*command, "--model", "mini", "--finished")
-    assert isinstance(raised, DataError)
-    assert "1 finished result" in str(raised)
-    assert "made with another model (small) than mini" in str(raised)
-
-    rows: list[list[object]] = [["x", i % 2, "", f"it is {i}"] for i in range(9)]
-    write(other / "cola" / "in_domain_train.tsv", rows)
-    raised, *_ = run(*command, "--model", models["small"])
-    assert isinstance(raised, ConfigError)
-    assert "holds a result of other settings ({'rows': " in str(raised)
-    cell = out / "cells" / "cola-full-seed-0"
-    older = json.loads((cell / "result.json").read_text())
-    del older["settings"]["rows"], older["settings"]["config"], older["leakage"]
-    (cell / "manifest.json").unlink()
-    (cell / "result.json").write_text(json.dumps(older))
-    assert run(*command, "--model", models["small"])[0] == 0  # it does not say
-
-
-def test_damaged_and_other_results(
-    run: Run, data: Path, models: dict[str, Path], tmp_path: Path
+def test_results_of_another_model_and_damaged_ones(
+    data: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     command = ("table5", "--data", data, "--out", out, "--sets", "cola", "--variants", "full",
                *QUICK)  # fmt: skip
-    assert run(*command, "--model", models["small"])[0] == 0
-    raised, *_ = run(*command, "--model", models["small"], "--limit-test", 3)
-    assert isinstance(raised, ConfigError)
-    assert "holds a result of other settings" in str(raised)
+    small = (*command, "--model", models["small"])
+    reproduce(*small).check()
+    reproduce(*small, "--finished").check()
+    refused = reproduce(*command, "--model", "mini", "--finished")
+    assert "1 finished result of" in refused.stderr
+    assert "made with another model (small) than mini" in refused.stderr
     shutil.copytree(models["run"] / "snapshots" / "step-00000005", tmp_path / "small")
-    raised, *_ = run(*command, "--model", tmp_path / "small")  # its name is the same
-    assert "holds a result of other settings" in str(raised)
+    for other in ((*small, "--limit-test", 3), (*command, "--model", tmp_path / "small")):
+        refused = reproduce(*other)  # the second has the same name, and other weights
+        assert refused.code == 2
+        assert "holds a result of other settings" in refused.stderr
 
-    cell = out / "cells" / "cola-full-seed-0"
-    whole = (cell / "result.json").read_bytes()
-    (cell / "result.json").write_bytes(whole[:200])
-    raised, *_ = run(*command, "--model", models["small"])
-    assert isinstance(raised, CorruptError)
-    assert "is not what was written" in str(raised)
-    (cell / "manifest.json").unlink()
-    for damage in (b"{}", b"[]", b'{"cell": {"data": "cola"}}', whole.replace(b'"gold"', b'"old"')):
-        (cell / "result.json").write_bytes(damage)
+    folder = out / "experiments" / "cola-full-seed-0"
+    whole = (folder / "result.json").read_bytes()
+    (folder / "result.json").write_bytes(whole[:200])
+    refused = reproduce(*small)
+    assert refused.code == 1
+    assert "is not what was written" in refused.stderr
+    (folder / "manifest.json").unlink()
+    for damage in (b"{}", b"[]", b'{"data": {"a": "b"}}', whole.replace(b'"gold"', b'"old"')):
+        (folder / "result.json").write_bytes(damage)
         for more in ((), ("--finished",)):
-            raised, *_ = run(*command, "--model", models["small"], *more)
-            assert isinstance(raised, CheckpointError), (damage, raised)
-            assert "result.json is damaged" in str(raised)
-            assert "Remove that folder" in str(raised)
+            refused = reproduce(*small, *more)
+            assert refused.code == 1, damage
+            assert "result.json is damaged" in refused.stderr
+            assert "Remove that folder" in refused.stderr

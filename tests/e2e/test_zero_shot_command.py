@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 import gpt1
 import tiny
+from commands import Completed, run_gpt1
 from gpt1.checkpoint import folder
 from gpt1.cli import progress
-from gpt1.cli.zero_shot import zero_shot
-from gpt1.errors import CheckpointError, ConfigError, DataError
+from gpt1.errors import CheckpointError, DataError
 from gpt1.evaluation.zero_shot_curves import models_of_run, write_curves
 from gpt1.evaluation.zero_shot_sets import SETTINGS, load_sets, measure
 from gpt1.model.build import build_model
@@ -84,34 +81,20 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> tupl
     return one, two
 
 
-Run = Callable[..., tuple[Any, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Call the command; returns what it raised or its exit code, stdout and stderr."""
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(zero_shot)
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def call(*arguments: object) -> tuple[Any, str, str]:
-        result = CliRunner().invoke(app, list(map(str, arguments)))
-        failed = result.exception if not isinstance(result.exception, SystemExit) else None
-        return failed or result.exit_code, result.stdout, result.stderr
-
-    return call
+def zero_shot(*arguments: object) -> Completed:
+    return run_gpt1("zero-shot", *arguments)
 
 
 def rows(text: str) -> list[list[str]]:
-    """Return the cells of the tables in a terminal's text."""
-    lines = [line.replace("┃", "│") for line in text.splitlines()]
-    return [[cell.strip() for cell in line[1:-1].split("│")] for line in lines if "│" in line]
+    """Return the cells of the tables in a command's output, where three blanks part columns."""
+    lines = [re.split(r" {3,}", line.rstrip()) for line in text.splitlines()]
+    return [cells for cells in lines if len(cells) > 1]
 
 
-def test_a_table_of_all_sets(run: Run, data: Path, runs: tuple[Path, Path]) -> None:
+def test_a_table_of_all_sets(data: Path, runs: tuple[Path, Path]) -> None:
     model = runs[0] / "snapshots" / "step-00000003"
-    code, out, err = run("--model", model, "--data", data)
-    assert code == 0
+    ended = zero_shot("--model", model, "--data", data).check()
+    out, err = ended.stdout, ended.stderr
     head, *lines = rows(out)
     assert head == ["", "metric", "value", "95% interval", "guessing", "relative", "rows", "split"]
     assert [line[0] for line in lines] == NAMES
@@ -124,23 +107,23 @@ def test_a_table_of_all_sets(run: Run, data: Path, runs: tuple[Path, Path]) -> N
 
 
 @pytest.mark.parametrize("kind", [0, 1])
-def test_the_json_is_what_measure_gives(
-    kind: int, run: Run, data: Path, runs: tuple[Path, Path]
-) -> None:
+def test_the_json_is_what_measure_gives(kind: int, data: Path, runs: tuple[Path, Path]) -> None:
     """Of a Transformer, and of an LSTM, which has no cache."""
     place = models_of_run(runs[kind])[100 if kind == 0 else 40]
-    code, out, _ = run("--model", place, "--data", data, "--sets", "race, cola,race", "--json")
-    assert code == 0
+    out = (
+        zero_shot("--model", place, "--data", data, "--sets", "race, cola,race", "--json")
+        .check()
+        .stdout
+    )
     gpt = gpt1.load(place)
     found = measure(gpt.model, gpt.tokenizer, load_sets(data, ["race", "cola"]))
     assert json.loads(out) == [vars(result) for result in found]
     assert [result.data for result in found] == ["race", "cola"]
 
 
-def test_another_split_is_measured_and_named(run: Run, data: Path, runs: tuple[Path, Path]) -> None:
+def test_another_split_is_measured_and_named(data: Path, runs: tuple[Path, Path]) -> None:
     command = ("--model", runs[1] / "model", "--data", data, "--split", "test")
-    code, out, err = run(*command, "--sets", "sst2,dpr,wsc273", "--json")
-    assert code == 0, err
+    out = zero_shot(*command, "--sets", "sst2,dpr,wsc273", "--json").check().stdout
     assert [(r["data"], r["rows"], r["split"]) for r in json.loads(out)] == [
         ("sst2", 1, "test"), ("dpr", 2, "test"), ("wsc273", 3, "test"),
     ]  # fmt: skip
@@ -148,11 +131,10 @@ def test_another_split_is_measured_and_named(run: Run, data: Path, runs: tuple[P
     assert schema.label == 1
     tuned = load_sets(data, ["cola"], split="train")["cola"]
     assert (tuned.split, len(tuned.rows), len(tuned.tuning)) == ("train", 5, 5)
-    raised, *_ = run(*command, "--sets", "cola")
-    assert isinstance(raised, DataError)
-    raised, *_ = run(*command[:-1], "dev", "--sets", "dpr")
-    assert isinstance(raised, ConfigError)
-    assert "no split 'dev'" in str(raised)
+    assert zero_shot(*command, "--sets", "cola").code == 2
+    refused = zero_shot(*command[:-1], "dev", "--sets", "dpr")
+    assert refused.code == 2
+    assert "no split 'dev'" in refused.stderr
 
 
 def test_labels_that_are_kept_back_are_refused(tmp_path: Path) -> None:
@@ -162,27 +144,28 @@ def test_labels_that_are_kept_back_are_refused(tmp_path: Path) -> None:
 
 
 def test_mini_and_the_runs_own_folder_without_a_word(
-    run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path
+    data: Path, runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    code, out, _ = run("--data", data, "--sets", "sst2")
-    assert code == 0
+    out = zero_shot("--data", data, "--sets", "sst2").check().stdout
     assert "Zero-shot: mini" in out
     copy = tmp_path / "run"
     shutil.copytree(runs[1], copy)
-    code, _, err = run("--data", data, "--sets", "sst2", "--checkpoints", copy)
-    assert code == 0
+    err = zero_shot("--data", data, "--sets", "sst2", "--checkpoints", copy).check().stderr
     assert (copy / "zero-shot.png").is_file()
     assert (copy / "zero-shot.json").is_file()
     assert "zero-shot.png" in err
 
 
-def test_limit(run: Run, data: Path, runs: tuple[Path, Path]) -> None:
-    _, out, _ = run("--model", runs[1] / "model", "--data", data, "--limit", 2, "--json")
+def test_limit(data: Path, runs: tuple[Path, Path]) -> None:
+    out = (
+        zero_shot("--model", runs[1] / "model", "--data", data, "--limit", 2, "--json")
+        .check()
+        .stdout
+    )
     assert [result["rows"] for result in json.loads(out)] == [2] * 5
 
 
 def test_curves_of_two_runs(
-    run: Run,
     data: Path,
     runs: tuple[Path, Path],
     tmp_path: Path,
@@ -190,10 +173,9 @@ def test_curves_of_two_runs(
 ) -> None:
     monkeypatch.setattr(progress, "_EVERY", 0.0)
     picture = tmp_path / "new" / "figure.png"
-    code, out, err = run(
-        "--checkpoints", runs[0], "--checkpoints", runs[1], "--data", data, "--out", picture
-    )
-    assert code == 0
+    both = ("--checkpoints", runs[0], "--checkpoints", runs[1])
+    ended = zero_shot(*both, "--data", data, "--out", picture).check()
+    out, err = ended.stdout, ended.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
     numbers = json.loads(picture.with_suffix(".json").read_text())
     assert list(numbers["settings"]) == NAMES
@@ -211,34 +193,29 @@ def test_curves_of_two_runs(
     first = numbers["runs"]["transformer"][0]["results"]
     assert shown[1][1:] == [f"{100 * result['value']:.1f}" for result in first]
     assert shown[5][1:] == [f"{result['normalised']:.2f}" for result in first]
-    assert "measuring lstm, model 2 of 2: race: 4 of 4 rows" in err
+    assert "measuring lstm: 54 of 54" in err
     assert f"wrote {picture} and {picture.with_suffix('.json')}" in err
 
 
-def test_the_same_curves_again(
-    run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_the_same_curves_again(data: Path, runs: tuple[Path, Path], tmp_path: Path) -> None:
     shown = []
     for name in ("a", "b"):
         command = ("--checkpoints", runs[1], "--data", data, "--out", tmp_path / f"{name}.png")
-        code, out, _ = run(*command, "--json")
-        assert code == 0
+        out = zero_shot(*command, "--json").check().stdout
         shown.append(out)
     assert shown[0] == shown[1] == (tmp_path / "a.json").read_text()
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_runs_of_the_same_name(
-    run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_runs_of_the_same_name(data: Path, runs: tuple[Path, Path], tmp_path: Path) -> None:
     shutil.copytree(runs[1], tmp_path / "x" / "_run")
     shutil.copytree(runs[1], tmp_path / "y" / "_run")
     both = ["--checkpoints", tmp_path / "x" / "_run", "--checkpoints", tmp_path / "y" / "_run"]
     with warnings.catch_warnings(action="error"):  # a label that begins with _ is not drawn
-        code, out, _ = run(*both, "--data", data, "--out", tmp_path / "f.png", "--sets", "dpr")
-    assert code == 0
-    assert "Zero-shot: x/_run" in out
-    assert "Zero-shot: y/_run" in out
+        options = ("--data", data, "--out", tmp_path / "f.png", "--sets", "dpr")
+        out = zero_shot(*both, *options).check().stdout
+    assert "Zero-shot, x/_run: values" in out
+    assert "Zero-shot, y/_run: values" in out
     assert list(json.loads((tmp_path / "f.json").read_text())["runs"]) == ["x/_run", "y/_run"]
 
 
@@ -263,30 +240,30 @@ def test_a_picture_of_a_model_before_its_first_update(
 
 
 def test_what_is_refused(
-    run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path, tokenizer: Tokenizer
+    data: Path, runs: tuple[Path, Path], tmp_path: Path, tokenizer: Tokenizer
 ) -> None:
     _, two = runs
     picture = tmp_path / "f.png"
-    for arguments, kind, message in [
-        (("--model", two, "--checkpoints", two, "--out", picture), ConfigError, "give --model M"),
-        (("--model", two, "--out", picture), ConfigError, "--out is for the picture"),
-        (("--checkpoints", two, "--checkpoints", two), ConfigError, "of several runs"),
-        (("--checkpoints", two, "--out", tmp_path / "f.jpg"), ConfigError, "ends in .png"),
-        (("--model", two, "--sets", "cola,rte"), ConfigError, "'cola', 'rte'; there are cola"),
-        (("--model", two, "--sets", ","), ConfigError, "the data sets are none"),
-        (("--checkpoints", tmp_path, "--out", picture), CheckpointError, "neither snapshots"),
+    for arguments, code, message in [
+        (("--model", two, "--checkpoints", two, "--out", picture), 2, "give --model M"),
+        (("--model", two, "--out", picture), 2, "--out is for the picture"),
+        (("--checkpoints", two, "--checkpoints", two), 2, "of several runs"),
+        (("--checkpoints", two, "--out", tmp_path / "f.jpg"), 2, "ends in .png"),
+        (("--model", two, "--sets", "cola,rte"), 2, "'cola', 'rte'; there are cola"),
+        (("--model", two, "--sets", "racee"), 2, "Did you mean 'race'?"),
+        (("--model", two, "--sets", ","), 2, "the data sets are none"),
+        (("--checkpoints", tmp_path, "--out", picture), 1, "neither snapshots"),
+        (("--model", two, "--data", tmp_path / "nowhere"), 2, "nowhere"),
     ]:
-        raised, out, _ = run("--data", data, *arguments)
-        assert isinstance(raised, kind), (arguments, raised)
-        assert message in str(raised)
-        assert not out
-    raised, *_ = run("--model", two, "--data", tmp_path / "nowhere")
-    assert isinstance(raised, DataError)
-    assert run("--model", two)[0] == 2  # --data is missing
+        ended = zero_shot("--data", data, *arguments)
+        assert ended.code == code, (arguments, ended.stderr)
+        assert message in ended.stderr
+        assert not ended.stdout
+    assert zero_shot("--model", two).code == 2  # --data is missing
     folder.save(tmp_path / "run" / "snapshots" / "step-00000001", tiny.model(), None)
-    raised, *_ = run("--checkpoints", tmp_path / "run", "--data", data, "--out", picture)
-    assert isinstance(raised, CheckpointError)
-    assert "has no vocabulary" in str(raised)
+    ended = zero_shot("--checkpoints", tmp_path / "run", "--data", data, "--out", picture)
+    assert ended.code == 1
+    assert "has no vocabulary" in ended.stderr
     assert not picture.exists()
 
 

@@ -30,6 +30,7 @@ class Progress:
         )
         self._task = self._bar.add_task("", total=None, state="")
         self._last = time.monotonic()
+        self._doing = ""
 
     def show(self, doing: str, state: str, done: int = 0, total: int | None = None) -> None:
         """Say what is being done and how far it is; `total` is None where no one knows it."""
@@ -37,6 +38,20 @@ class Progress:
         if not self.console.is_terminal and time.monotonic() - self._last >= _EVERY:
             self._last = time.monotonic()
             self.console.print(f"{doing}: {state}", soft_wrap=True, markup=False)
+
+    def status(self, text: str) -> None:
+        """Say what is being done; `progress` says how far it is."""
+        self._doing = text
+        self.show(text, "started")
+
+    def progress(self, done: int, total: int) -> None:
+        """Show how far it is: a ProgressCallback."""
+        state = f"{done:,} of {total:,}" if total else f"{done:,}"
+        self.show(self._doing, state, done, total or None)
+
+    def note(self, line: str) -> None:
+        """Print a line that stays."""
+        self.console.print(line, soft_wrap=True, markup=False)
 
     def __enter__(self) -> Self:
         self._bar.start()

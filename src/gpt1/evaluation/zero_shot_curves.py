@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import folder
 from gpt1.errors import CheckpointError, ConfigError
-from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, Result, measure
+from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, ZeroShotResult, measure
 from gpt1.model.device import choose_device
+from gpt1.reports.charts import draw_png
+from gpt1.reports.sections import ABSENT, Curve, Level, LineChart, Section, Table
 from gpt1.storage import Folder, json_bytes, reading, write_file
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 _STEP = re.compile(r"step-(\d+)")
-_COLOURS = ("#1f6fb4", "#d9601a", "#2c8a4b", "#a0409a", "#8a6d1f")
-_STYLES = ("-", "--", ":", "-.")
+_STYLES: Any = ("solid", "dashed", "dotted", "dashdot")
 _NAMES = {
     "cola": "linguistic acceptability (CoLA)",
     "sst2": "sentiment analysis (SST-2)",
@@ -29,16 +27,13 @@ _NAMES = {
     "wsc273": "Winograd schemas (WSC273)",
 }
 
-Progress = Callable[[int, int, str, int, int], None]
-"""Takes models done, models in all, the data set's name, its rows done, its rows in all."""
-
 
 @dataclass(frozen=True)
 class Point:
     """What a run had reached after `step` updates."""
 
     step: int
-    results: list[Result]
+    results: list[ZeroShotResult]
 
 
 def models_of_run(run: Path | str) -> dict[int, Path]:
@@ -48,63 +43,55 @@ def models_of_run(run: Path | str) -> dict[int, Path]:
     CheckpointError if there is none.
     """
     run = Path(run)
-    found = _numbered(run / "snapshots")
-    if not found:
-        found = _numbered(run / "checkpoints")
+    models = _numbered(run / "snapshots")
+    if not models:
+        models = _numbered(run / "checkpoints")
         final = run / "model"
         if final.is_dir():
-            found.setdefault(_step(final, max(found, default=1)), final)
-    if not found:
+            models.setdefault(_step(final, max(models, default=1)), final)
+    if not models:
         raise CheckpointError(
             f"{run} has neither snapshots nor checkpoints nor a model. Give a run's folder, the "
             f"--out of gpt1 pretrain; --set 'train.snapshots=[0.01,0.1,1.0]' keeps snapshots."
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(models.items()))
 
 
 def measure_run(
-    run: Path | str,
-    sets: Mapping[str, Questions],
-    *,
-    samples: int = 1000,
-    seed: int = 0,
-    progress: Progress | None = None,
+    run: Path | str, sets: Mapping[str, Questions], *, progress: ProgressCallback | None = None
 ) -> list[Point]:
     """Measure every model of a run (`models_of_run`) on `sets`, one model in memory at a time.
 
-    Raises CheckpointError for a model without a vocabulary, and what `measure` raises.
+    `progress` counts the rows that all models are measured on. Raises CheckpointError for a model
+    without a vocabulary, and what `measure` raises.
     """
-    places = models_of_run(run)
+    models = models_of_run(run)
     points = []
-    for number, (step, place) in enumerate(places.items()):
-        loaded = folder.load(place)
+    for number, (step, path) in enumerate(models.items()):
+        loaded = folder.load(path)
         if loaded.tokenizer is None:
             raise CheckpointError(
-                f"{place} has no vocabulary. Copy the model's vocab.json and merges.txt into it."
+                f"{path} has no vocabulary. Copy the model's vocab.json and merges.txt into it."
             )
+
+        def report(done: int, rows: int, number: int = number) -> None:
+            if progress is not None:
+                progress(number * rows + done, len(models) * rows)
+
         model = folder.build(loaded).to(choose_device("auto"))
-        results = measure(
-            model,
-            loaded.tokenizer,
-            sets,
-            samples=samples,
-            seed=seed,
-            progress=_of_model(number, len(places), progress),
-        )
-        points.append(Point(step, results))
+        points.append(Point(step, measure(model, loaded.tokenizer, sets, progress=report)))
     return points
 
 
 def write_curves(path: Path | str, curves: Mapping[str, Sequence[Point]]) -> Path:
     """Write the picture of normalised scores over updates, and its numbers beside it as JSON.
 
-    curves: a run's name -> its points; the first run's lines are whole, the next one's dashed.
-    Returns the JSON file, of the same name with .json. Raises ConfigError for a name that does not
-    end in .png, StorageError.
+    curves: a run's name -> its points. Returns the JSON file, of the same name with .json. Raises
+    ConfigError for a name that does not end in .png, StorageError.
     """
     path = check_picture(path)
     numbers = path.with_suffix(".json")
-    write_file(path, _picture(curves))
+    write_file(path, draw_curves(curves))
     write_file(numbers, json_bytes(as_json(curves)))
     return numbers
 
@@ -126,92 +113,81 @@ def as_json(curves: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
     }
 
 
-def _numbered(place: Path) -> dict[int, Path]:
-    if not place.is_dir():
+def curve_tables(
+    name: str, points: Sequence[Point], columns: Mapping[str, str], *, intervals: bool = False
+) -> tuple[Section, Section]:
+    """Return the values, in percent, and the normalised scores of a run's models.
+
+    columns: data sets -> what their columns are called. `intervals`: with the values.
+    """
+    values, relative = [], []
+    for point in points:
+        by_set = {result.data: result for result in point.results}
+        results = [by_set.get(data) for data in columns]
+        step = f"{point.step:,}"
+        values.append([step, *(ABSENT if r is None else _value(r, intervals) for r in results)])
+        relative.append([step, *(ABSENT if r is None else f"{r.normalised:.2f}" for r in results)])
+    names = ("updates", *columns.values())
+    return (
+        Section(f"{name}: values", Table(names, values)),
+        Section(
+            f"{name}: relative scores",
+            Table(names, relative),
+            note="0 is guessing, 1 the state of the art of the paper's time.",
+        ),
+    )
+
+
+def draw_curves(curves: Mapping[str, Sequence[Point]]) -> bytes:
+    """Return figure 2, right, as PNG; the first run's lines are solid, the next one's dashed."""
+    lines = []
+    for number, (name, points) in enumerate(curves.items()):
+        prefix = "" if len(curves) == 1 else f"{name}: "
+        style = _STYLES[number % len(_STYLES)]
+        for data in dict.fromkeys(r.data for point in points for r in point.results):
+            lines.append(_curve(data, points, prefix, style))
+    levels = [Level(0, "guessing", inline=True), Level(1, "state of the art, 2018", inline=True)]
+    chart = LineChart(
+        "", "updates of pre-training", "relative score", lines,
+        levels=levels, log_x=True, legend="below",
+    )  # fmt: skip
+    return draw_png(chart, size=(8, 5))
+
+
+def _curve(data: str, points: Sequence[Point], prefix: str, style: Any) -> Curve:
+    results = [(p.step, r) for p in points for r in p.results if r.data == data]
+    normalised = SETTINGS[data].normalised
+    band = ([normalised(r.low) for _, r in results], [normalised(r.high) for _, r in results])
+    return Curve(
+        f"{prefix}{_NAMES[data]}",
+        [step for step, _ in results],
+        [result.normalised for _, result in results],
+        color=list(SETTINGS).index(data),
+        style=style,
+        marker=True,
+        band=None if prefix else band,  # those of two runs over one another could not be read
+    )
+
+
+def _value(result: ZeroShotResult, interval: bool) -> str:
+    value = f"{100 * result.value:.1f}"
+    if not interval:
+        return value
+    return f"{value} ({100 * result.low:.1f} to {100 * result.high:.1f})"
+
+
+def _numbered(path: Path) -> dict[int, Path]:
+    if not path.is_dir():
         return {}
-    with reading(place):
-        names = [(_STEP.fullmatch(one.name), one) for one in place.iterdir() if one.is_dir()]
-    return {int(match[1]): one for match, one in names if match}
+    with reading(path):
+        names = [(_STEP.fullmatch(entry.name), entry) for entry in path.iterdir() if entry.is_dir()]
+    return {int(match[1]): entry for match, entry in names if match}
 
 
-def _step(place: Path, otherwise: int) -> int:
+def _step(path: Path, otherwise: int) -> int:
     """Return how many updates made the model in a folder, as far as it says so."""
-    held = Folder(place)
-    own = held.json(folder.OWN) if folder.OWN in held else {}
+    files = Folder(path)
+    own = files.json(folder.OWN) if folder.OWN in files else {}
     training = own.get("training") if isinstance(own, dict) else None
     step = training.get("steps") if isinstance(training, dict) else None
     return step if isinstance(step, int) else otherwise
-
-
-def _of_model(
-    number: int, models: int, progress: Progress | None
-) -> Callable[[str, int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda name, done, total: progress(number, models, name, done, total)
-
-
-def _picture(curves: Mapping[str, Sequence[Point]]) -> bytes:
-    """Return figure 2, right, as PNG."""
-    import matplotlib  # slow to import, and needed only here
-    import matplotlib.figure
-    from matplotlib.ticker import FuncFormatter
-
-    with matplotlib.rc_context({"font.size": 10, "text.parse_math": False}):
-        figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained", dpi=150)
-        axes = figure.subplots()
-        for number, (name, points) in enumerate(curves.items()):
-            style = _STYLES[number % len(_STYLES)]
-            _lines(axes, points, style, "" if len(curves) == 1 else f"{_printable(name)}: ")
-        steps = [point.step for points in curves.values() for point in points]
-        if min(steps) > 0:
-            axes.set_xscale("log")
-        else:  # a model before its first update has no place on a logarithmic axis
-            axes.set_xscale("symlog", linthresh=max(1, min([s for s in steps if s > 0] or [1])))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        for height, text in ((0, "guessing"), (1, "state of the art, 2018")):
-            axes.axhline(height, color="#8a8f98", linewidth=0.8)
-            axes.annotate(
-                text, (1, height), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-                textcoords="offset points", ha="right", fontsize=8, color="#6a6f78",
-            )  # fmt: skip
-        axes.set_xlabel("updates of pre-training")
-        axes.set_ylabel("relative score")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        handles, _ = axes.get_legend_handles_labels()
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=min(2, len(curves)) or 1,
-            fontsize=8, frameon=False, handlelength=3.5,
-        )  # fmt: skip
-        out = io.BytesIO()
-        figure.savefig(out, format="png")
-    return out.getvalue()
-
-
-def _lines(axes: Axes, points: Sequence[Point], style: str, prefix: str) -> None:
-    names = list(dict.fromkeys(result.data for point in points for result in point.results))
-    for name in names:
-        colour = _COLOURS[list(SETTINGS).index(name) % len(_COLOURS)]
-        found = [(p.step, r) for p in points for r in p.results if r.data == name]
-        steps = [step for step, _ in found]
-        axes.plot(
-            steps,
-            [result.normalised for _, result in found],
-            color=colour,
-            linestyle=style,
-            marker="o",
-            markersize=3.5,
-            markerfacecolor=colour if style == _STYLES[0] else "white",
-            label=f"{prefix}{_NAMES.get(name, name)}",
-        )
-        if not prefix:  # intervals of two runs over one another could not be read
-            ends = [[SETTINGS[name].normalised(end) for end in (r.low, r.high)] for _, r in found]
-            low, high = zip(*ends, strict=True)
-            axes.fill_between(steps, low, high, color=colour, alpha=0.06, linewidth=0)
-
-
-def _printable(name: str) -> str:
-    """Return a name that matplotlib can draw: no half surrogate pair, no _ at its beginning."""
-    name = name.encode(errors="replace").decode()
-    return f" {name}" if name.startswith("_") else name

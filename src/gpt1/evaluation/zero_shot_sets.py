@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gpt1.errors import ConfigError, DataError
+from gpt1.callbacks import ProgressCallback
+from gpt1.errors import ConfigError, DataError, did_you_mean
 from gpt1.evaluation import zero_shot
-from gpt1.evaluation.zero_shot import ROWS, LanguageModel, Report
+from gpt1.generation.scoring import LanguageModel
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS, Schema
 from gpt1.tasks.metrics import bootstrap
@@ -20,8 +22,6 @@ from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 
 Heuristic = Literal["acceptability", "sentiment", "choices", "schemas"]
-Progress = Callable[[str, int, int], None]
-"""Takes the data set's name, rows done, rows in all."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,12 @@ class Questions:
     account: tuple[str, ...] = ()
     split: str = ""
 
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.tuning)
+
 
 @dataclass(frozen=True)
-class Result:
+class ZeroShotResult:
     """What a model reaches on one data set.
 
     low and high: the ends of the value's 95% bootstrap interval over rows; normalised: 0 is
@@ -101,13 +104,15 @@ class Result:
 
 def check_sets(names: Iterable[str]) -> list[str]:
     """Return the names, once each, in order. Raises ConfigError for one that is not in SETTINGS."""
-    found = list(dict.fromkeys(names))
-    if not found or not set(found) <= SETTINGS.keys():
+    chosen = list(dict.fromkeys(names))
+    unknown = [name for name in chosen if name not in SETTINGS]
+    if unknown or not chosen:
         raise ConfigError(
-            f"the data sets are {', '.join(map(repr, found)) or 'none'}; there are "
+            f"the data sets are {', '.join(map(repr, chosen)) or 'none'}; there are "
             f"{', '.join(SETTINGS)}. Name some of these."
+            + (did_you_mean(unknown[0], SETTINGS) if unknown else "")
         )
-    return found
+    return chosen
 
 
 def load_sets(
@@ -123,12 +128,12 @@ def load_sets(
     tuned on train rows in any case. Raises ConfigError for an unknown name or split, DataError for
     missing or malformed files, and for rows without labels.
     """
-    found: dict[str, Questions] = {}
+    sets: dict[str, Questions] = {}
     for name in check_sets(names):
         heuristic = SETTINGS[name].heuristic
         if heuristic == "schemas":
             schemas = SCHEMA_SETS[name].load(source, split or _SCHEMA_SPLITS[name], limit)
-            found[name] = Questions(schemas.schemas, account=(str(schemas),), split=schemas.split)
+            sets[name] = Questions(schemas.schemas, account=(str(schemas),), split=schemas.split)
             continue
         rows = data_set(name).load(source, split or "dev", limit)
         if any(example.label is None for example in rows.examples):
@@ -141,8 +146,8 @@ def load_sets(
             tuning = data_set(name).load(source, "train", limit)
             tuned = tuning.examples
             account.append(str(tuning))
-        found[name] = Questions(rows.examples, tuned, tuple(account), rows.split)
-    return found
+        sets[name] = Questions(rows.examples, tuned, tuple(account), rows.split)
+    return sets
 
 
 def measure(
@@ -150,45 +155,45 @@ def measure(
     tokenizer: Tokenizer,
     sets: Mapping[str, Questions],
     *,
-    samples: int = 1000,
-    seed: int = 0,
-    rows: int = ROWS,
-    progress: Progress | None = None,
-) -> list[Result]:
+    progress: ProgressCallback | None = None,
+) -> list[ZeroShotResult]:
     """Return what `model` reaches on each of `sets` (name in SETTINGS -> rows), in their order.
 
-    `samples` and `seed` are the bootstrap's. Raises DataError for a set without rows, or CoLA
-    without tuning rows, and what the heuristics raise.
+    `progress` counts the rows of all sets. Raises DataError for a set without rows, or CoLA without
+    tuning rows, and what the heuristics raise.
     """
-    found = []
+    results = []
+    done = 0
+    total = sum(map(len, sets.values()))
     for name in check_sets(sets):
         setting, questions = SETTINGS[name], sets[name]
-        total = len(questions.rows) + len(questions.tuning)
         labels = np.array([row.label for row in questions.rows])
         if not len(labels) or (setting.heuristic == "acceptability" and not questions.tuning):
             raise DataError(
                 f"{name} has {len(labels)} rows, and {len(questions.tuning)} to choose a threshold "
                 f"on; there is nothing to measure. Give some of them."
             )
-        predicted, threshold = _predict(
-            setting.heuristic, model, tokenizer, questions, rows, _counting(name, total, progress)
-        )
-        reached = bootstrap(setting.metric, labels, predicted, samples=samples, seed=seed)
-        found.append(
-            Result(
+
+        def report(part: int, parts: int, before: int = done, rows: int = len(questions)) -> None:
+            if progress is not None:  # a heuristic may count candidates
+                progress(before + rows * part // parts, total)
+
+        predicted, threshold = _predict(setting.heuristic, model, tokenizer, questions, report)
+        done += len(questions)
+        interval = bootstrap(setting.metric, labels, predicted)
+        results.append(
+            ZeroShotResult(
                 name,
                 setting.metric,
-                reached.value,
-                reached.low,
-                reached.high,
-                setting.random,
-                setting.normalised(reached.value),
-                len(labels),
-                threshold,
-                questions.split,
+                **vars(interval),
+                random=setting.random,
+                normalised=setting.normalised(interval.value),
+                rows=len(labels),
+                threshold=threshold,
+                split=questions.split,
             )
         )
-    return found
+    return results
 
 
 def _predict(
@@ -196,38 +201,23 @@ def _predict(
     model: LanguageModel,
     tokenizer: Tokenizer,
     questions: Questions,
-    rows: int,
-    report: Report | None,
-) -> tuple[Any, float | None]:
+    progress: ProgressCallback,
+) -> tuple[NDArray[np.int64], float | None]:
     """Return the predicted class (n,) of each row, and the threshold if there is one."""
-    options: Any = {"rows": rows, "report": report}
-    asked: Any = questions.rows
+    rows: Any = questions.rows
     if heuristic == "schemas":
-        return zero_shot.schemas(model, tokenizer, asked, **options).argmax(1), None
-    texts = [row.texts[0] for row in asked]
+        return zero_shot.schemas(model, tokenizer, rows, progress=progress).argmax(1), None
+    texts = [row.texts[0] for row in rows]
     if heuristic == "sentiment":
-        return zero_shot.sentiment(model, tokenizer, texts, **options).argmax(1), None
+        return zero_shot.sentiment(model, tokenizer, texts, progress=progress).argmax(1), None
     if heuristic == "choices":
-        contexts = [f"{row.texts[0]} {row.question}" for row in asked]
-        answers = [row.texts[1:] for row in asked]
-        scores = zero_shot.choices(model, tokenizer, contexts, answers, **options)
+        contexts = [f"{row.texts[0]} {row.question}" for row in rows]
+        answers = [row.texts[1:] for row in rows]
+        scores = zero_shot.choices(model, tokenizer, contexts, answers, progress=progress)
         return scores.argmax(1), None
     tuning = [row.texts[0] for row in questions.tuning]
     # one pass for both: the threshold is of the tuning rows alone
-    scores = zero_shot.acceptability(model, tokenizer, [*tuning, *texts], **options)
+    scores = zero_shot.acceptability(model, tokenizer, [*tuning, *texts], progress=progress)
     labels = np.array([row.label for row in questions.tuning])
     threshold = zero_shot.best_threshold(scores[: len(tuning)], labels)
     return (scores[len(tuning) :] > threshold).astype(np.int64), threshold
-
-
-def _counting(name: str, total: int, progress: Progress | None) -> Report | None:
-    if progress is None:
-        return None
-    done = 0
-
-    def report(rows: int) -> None:
-        nonlocal done
-        done += rows
-        progress(name, done, total)
-
-    return report

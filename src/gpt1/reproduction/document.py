@@ -1,119 +1,81 @@
-"""A result to be read: tables and pictures as markdown, as one HTML page, and as JSON."""
+"""What a reproduction writes: tables and pictures as markdown, as one HTML page, and as JSON."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from gpt1 import storage
-from gpt1.training import report
-
-ABSENT = "-"
-_MANY = 4  # columns that fit the width of a text
-
-
-@dataclass(frozen=True)
-class Table:
-    """Texts in rows below a head."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
+from gpt1.reports.page import render_page
+from gpt1.reports.sections import Picture, Section, Table
+from gpt1.reports.tables import markdown_table
 
 
 @dataclass(frozen=True)
 class Document:
-    """What is written under a name: NAME.md, NAME.html, NAME.json, and pictures.
+    """What is written under a name: NAME.md, NAME.html, NAME.json, and NAME.png with a picture.
 
-    pictures: a file's name -> PNG; values: what the JSON holds beside the tables.
+    sections: tables with their titles and notes. values: what the JSON holds beside them.
     """
 
     name: str
     title: str
     notes: tuple[str, ...]
-    tables: tuple[Table, ...]
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    sections: tuple[Section, ...]
     values: Mapping[str, Any] = field(default_factory=dict)
+    picture: bytes | None = None
 
+    def tables(self) -> list[tuple[Section, Table]]:
+        """Return the sections with their tables."""
+        return [(s, s.content) for s in self.sections if isinstance(s.content, Table)]
 
-def write(document: Document, out: Path | str) -> list[Path]:
-    """Write the document's files into a folder; return their paths. Raises StorageError."""
-    place = Path(out)
-    name = document.name
-    files = {
-        f"{name}.md": markdown(document).encode(errors="replace"),
-        f"{name}.html": page(document),
-        f"{name}.json": storage.json_bytes(as_json(document)),
-        **document.pictures,
-    }
-    for file, data in files.items():
-        storage.write_file(place / file, data)
-    return [place / file for file in files]
+    def write(self, out: Path | str) -> list[Path]:
+        """Write the document's files into a folder; return their paths. Raises StorageError."""
+        files = {
+            f"{self.name}.md": self.to_markdown().encode(errors="replace"),
+            f"{self.name}.html": self.to_html(),
+            f"{self.name}.json": storage.json_bytes(self.to_json()),
+        }
+        if self.picture is not None:
+            files[f"{self.name}.png"] = self.picture
+        for name, data in files.items():
+            storage.write_file(Path(out) / name, data)
+        return [Path(out) / name for name in files]
 
+    def to_markdown(self) -> str:
+        """Return the document as markdown, which refers to the picture by its file's name."""
+        parts = [f"# {self.title}", *self.notes]
+        if self.picture is not None:
+            parts.append(f"![{self.name}.png]({self.name}.png)")
+        for section, table in self.tables():
+            note = [section.note] if section.note else []
+            parts += [f"## {section.title}", *note, markdown_table(table)]
+        return "\n\n".join(parts) + "\n"
 
-def markdown(document: Document) -> str:
-    """Return the document as markdown.
+    def to_html(self) -> bytes:
+        """Return the document as one HTML page that holds all it needs."""
+        sections = list(self.sections)
+        if self.picture is not None:
+            sections.insert(0, Section("", Picture(self.name, self.picture)))
+        return render_page(self.title, self.notes, sections)
 
-    >>> print(markdown(Document("a", "A", (), (Table("B", ("", "x|y"), (("z", "1"),)),))))
-    # A
-    <BLANKLINE>
-    ## B
-    <BLANKLINE>
-    |  | x\\|y |
-    | --- | ---: |
-    | z | 1 |
-    <BLANKLINE>
-    """
-    parts = [f"# {document.title}", *document.notes]
-    parts += [f"![{name}]({name})" for name in document.pictures]
-    for table in document.tables:
-        parts += [f"## {table.title}", *([table.note] if table.note else [])]
-        lines = [_line(table.head), _line(["---", *["---:"] * (len(table.head) - 1)])]
-        parts.append("\n".join([*lines, *map(_line, table.rows)]))
-    return "\n\n".join(parts) + "\n"
-
-
-def page(document: Document) -> bytes:
-    """Return the document as one HTML page that holds all it needs."""
-    parts = [f"<h1>{escape(document.title)}</h1>"]
-    parts += [f"<p>{escape(note)}</p>" for note in document.notes]
-    for name, data in document.pictures.items():
-        source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-        parts.append(f'<figure><img alt="{escape(name)}" src="{source}"></figure>')
-    for table in document.tables:
-        parts.append(f"<h2>{escape(table.title)}</h2>")
-        if table.note:
-            parts.append(f"<p>{escape(table.note)}</p>")
-        kind = "figures wide" if len(table.head) > _MANY else "figures"
-        body = report.table(table.head, table.rows, kind)
-        parts.append(f'<div class="scroll">{body}</div>')
-    return report.page(document.title, parts)
-
-
-def as_json(document: Document) -> dict[str, Any]:
-    """Return the document as JSON values."""
-    return {
-        "name": document.name,
-        "title": document.title,
-        "notes": list(document.notes),
-        **document.values,
-        "tables": [
-            {
-                "title": table.title,
-                "note": table.note,
-                "head": list(table.head),
-                "rows": [list(row) for row in table.rows],
-            }
-            for table in document.tables
-        ],
-        "pictures": list(document.pictures),
-    }
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    def to_json(self) -> dict[str, Any]:
+        """Return the document as JSON values."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "notes": list(self.notes),
+            **self.values,
+            "tables": [
+                {
+                    "title": section.title,
+                    "note": section.note,
+                    "head": list(table.columns),
+                    "rows": [list(row) for row in table.rows],
+                }
+                for section, table in self.tables()
+            ],
+            "pictures": [] if self.picture is None else [f"{self.name}.png"],
+        }

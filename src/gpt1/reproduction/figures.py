@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from gpt1.reports.charts import draw_png
+from gpt1.reports.sections import ABSENT, Curve, Level, LineChart, Section, Table
 from gpt1.reproduction import paper
-from gpt1.reproduction.document import ABSENT, Document, Table
-from gpt1.reproduction.grid import Cell, Result
+from gpt1.reproduction.document import Document
 from gpt1.reproduction.paper import FULL, NO_PRETRAINING
-from gpt1.reproduction.results import About, Figure, baseline, percent, shown, title_of
+from gpt1.reproduction.results import (
+    Experiment,
+    ExperimentResult,
+    Measurement,
+    Models,
+    format_interval,
+    percent,
+    title_of,
+)
 from gpt1.tasks.metrics import Interval
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 NOTHING = -1
-"""As many "blocks" are transferred where the embeddings are random too."""
-
-_COLOURS = {"test": "#1f6fb4", "train": "#d9601a"}
-_GREY = "#6a6f78"
+"""The number of transferred "blocks" where the embeddings are random too."""
 
 
 @dataclass(frozen=True)
-class Point:
+class LayerPoint:
     """What models with so many transferred blocks reach; all seeds together.
 
-    train: on as many of the rows that were learnt from; constant: the most frequent answer's.
+    train: on as many of the training rows; constant: what the most frequent answer reaches.
     """
 
     blocks: int
@@ -43,151 +44,146 @@ class Point:
     test_rows: int
     split: str
 
-    @classmethod
-    def of(cls, data: str, blocks: int, results: Sequence[Result]) -> Point:
-        """Return the point of one or several seeds."""
-        figure = Figure(data, FULL, tuple(results))
-        metric, first = figure.metric, results[0]
-        return cls(
-            blocks,
-            metric,
-            figure.interval(),
-            float(np.mean([result.train_figures.get(metric, np.nan) for result in results])),
-            baseline(metric, figure.gold),
-            len(results),
-            first.train_rows,
-            len(figure.gold),
-            first.split,
-        )
 
-
-def cells_by_layers(sets: Iterable[str], layers: int, seeds: int = 1) -> list[Cell]:
-    """Return the cells of figure 2, left: nothing, the embeddings, and 1 to all blocks transferred.
+def experiments_by_layers(sets: Iterable[str], layers: int, seeds: int = 1) -> list[Experiment]:
+    """Return the experiments of figure 2, left: nothing, the embeddings, 1 to all blocks kept.
 
     The first and the last are those of table 5, without pre-training and full.
     """
     return [
-        Cell(data, NO_PRETRAINING if k == NOTHING else FULL, seed, None if k in ends else k)
-        for ends in [(NOTHING, layers)]
+        Experiment(
+            data,
+            NO_PRETRAINING if blocks == NOTHING else FULL,
+            seed,
+            None if blocks in (NOTHING, layers) else blocks,
+        )
         for data in sets
         for seed in range(seeds)
-        for k in range(NOTHING, layers + 1)
+        for blocks in range(NOTHING, layers + 1)
     ]
 
 
 def figure2_left(
-    results: Sequence[Result], about: About, layers: int, lost: Sequence[str] = ()
+    results: Sequence[ExperimentResult],
+    models: Models,
+    skipped: Sequence[str] = (),
+    *,
+    layers: int,
 ) -> Document:
     """Return figure 2, left, as a picture and a table for each data set.
 
     `layers`: how many blocks the model has.
     """
-    found: dict[str, dict[int, list[Result]]] = {}
+    grouped: dict[str, dict[int, list[ExperimentResult]]] = {}
     for result in results:
-        k = _transferred(result.cell, layers)
-        if k is not None:
-            found.setdefault(result.cell.data, {}).setdefault(k, []).append(result)
-    points = {data: [Point.of(data, k, by[k]) for k in sorted(by)] for data, by in found.items()}
-    tables = tuple(_table(data, some, layers) for data, some in points.items())
+        blocks = _transferred(result.experiment, layers)
+        if blocks is not None:
+            grouped.setdefault(result.experiment.data, {}).setdefault(blocks, []).append(result)
+    points = {
+        data: [_point(data, blocks, by_blocks[blocks]) for blocks in sorted(by_blocks)]
+        for data, by_blocks in grouped.items()
+    }
     notes = (
-        f"Blocks of {about.model} ({about.parameters:,} parameters, {layers} blocks) that are kept "
-        f"before fine-tuning; the others start at random. 0 blocks: the embeddings alone. none: "
-        f"these are random too. The paper's model has 12 blocks and {paper.PARAMETERS:,} "
+        f"Blocks of {models.model} ({models.parameters:,} parameters, {layers} blocks) that are "
+        f"kept before fine-tuning; the others start at random. 0 blocks: the embeddings alone. "
+        f"none: these are random too. The paper's model has 12 blocks and {paper.PARAMETERS:,} "
         f"parameters and was fine-tuned on all rows; its chart rises with every block, on MultiNLI "
         f"by up to 9 points in all.",
         "In brackets, and shaded: the 95 % bootstrap interval over the measured rows.",
     )
-    name = "figure2-left"
-    values = {
-        data: [vars(point) | {"test": vars(point.test)} for point in some]
-        for data, some in points.items()
-    }
+    charts = [_chart(data, some, layers) for data, some in points.items()]
     return Document(
-        name,
+        "figure2-left",
         "Figure 2, left, anew: what each transferred block is worth",
-        (*notes, *lost),
-        tables,
-        {f"{name}.png": picture(points, layers)} if points else {},
-        {"models": vars(about), "layers": layers, "lost": list(lost), "points": values},
+        (*notes, *skipped),
+        tuple(_table(data, some, layers) for data, some in points.items()),
+        values={
+            "models": vars(models),
+            "layers": layers,
+            "skipped": list(skipped),
+            "points": {data: [asdict(point) for point in some] for data, some in points.items()},
+        },
+        picture=draw_png(*charts, size=(1 + 4.6 * len(charts), 4.4)) if charts else None,
     )
 
 
-def picture(points: Mapping[str, Sequence[Point]], layers: int) -> bytes:
-    """Return the curves as PNG, a panel for each data set."""
-    import matplotlib  # slow to import, and needed only here
-    import matplotlib.figure
-
-    with matplotlib.rc_context({"font.size": 10, "text.parse_math": False}):
-        figure = matplotlib.figure.Figure(
-            figsize=(1 + 4.6 * len(points), 4.4), layout="constrained", dpi=150
-        )
-        for axes, (data, some) in zip(
-            figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True
-        ):
-            _panel(axes, data, some, layers)
-        out = io.BytesIO()
-        figure.savefig(out, format="png")
-    return out.getvalue()
+def _point(data: str, blocks: int, results: Sequence[ExperimentResult]) -> LayerPoint:
+    measured = Measurement(data, FULL, tuple(results))
+    first = results[0]
+    return LayerPoint(
+        blocks,
+        measured.metric,
+        test=measured.interval(),
+        train=float(np.mean([result.train_metrics[measured.metric] for result in results])),
+        constant=measured.constant,
+        seeds=len(results),
+        train_rows=first.train_rows,
+        test_rows=len(measured.gold),
+        split=first.split,
+    )
 
 
-def _panel(axes: Axes, data: str, points: Sequence[Point], layers: int) -> None:
-    blocks = [point.blocks for point in points]
-    style: Any = {"marker": "o", "markersize": 4, "linewidth": 1.5}
-    first = points[0]
-    axes.plot(
-        blocks, [100 * point.train for point in points], color=_COLOURS["train"],
-        label=f"training rows ({first.train_rows:,} learnt from)", linestyle="--", **style,
-    )  # fmt: skip
-    axes.plot(
-        blocks, [100 * point.test.value for point in points], color=_COLOURS["test"],
-        label=f"{first.split} rows ({first.test_rows:,}; 95 % interval)", **style,
-    )  # fmt: skip
-    low, high = ([100 * end for end in ends] for ends in zip(
-        *((point.test.low, point.test.high) for point in points), strict=True
-    ))  # fmt: skip
-    axes.fill_between(blocks, low, high, color=_COLOURS["test"], alpha=0.15, linewidth=0)
-    chance = 100 * first.constant
-    axes.axhline(chance, color=_GREY, linewidth=1, linestyle=":", label="most frequent answer")
-    axes.set_title(title_of(data))
-    axes.set_xlabel("transferred blocks")
-    axes.set_ylabel(f"{first.metric}, %" if first.metric in ("accuracy", "f1") else first.metric)
-    axes.set_xticks(range(NOTHING, layers + 1))
-    axes.set_xticklabels(["none", *map(str, range(layers + 1))])
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, loc="best")
+def _transferred(experiment: Experiment, layers: int) -> int | None:
+    """Return how many blocks an experiment's model keeps; None for another variant's.
 
-
-def _transferred(cell: Cell, layers: int) -> int | None:
-    """Return how many blocks a cell's model keeps; None for another variant's.
-
-    >>> _transferred(Cell("race"), 6), _transferred(Cell("race", NO_PRETRAINING), 6)
+    >>> _transferred(Experiment("race"), 6), _transferred(Experiment("race", NO_PRETRAINING), 6)
     (6, -1)
     """
-    if cell.variant == NO_PRETRAINING:
+    if experiment.variant == NO_PRETRAINING:
         return NOTHING
-    if cell.variant != FULL:
+    if experiment.variant != FULL:
         return None
-    return layers if cell.layers is None else cell.layers
+    return layers if experiment.layers is None else experiment.layers
 
 
-def _table(data: str, points: Sequence[Point], layers: int) -> Table:
-    by = {point.blocks: point for point in points}
+def _chart(data: str, points: Sequence[LayerPoint], layers: int) -> LineChart:
+    first = points[0]
+    blocks = [point.blocks for point in points]
+    low, high = ([100 * getattr(p.test, end) for p in points] for end in ("low", "high"))
+    share = first.metric in ("accuracy", "f1")
+    return LineChart(
+        title_of(data),
+        "transferred blocks",
+        f"{first.metric}, %" if share else first.metric,
+        [
+            Curve(
+                f"{first.split} rows ({first.test_rows:,}; 95 % interval)",
+                blocks,
+                [100 * point.test.value for point in points],
+                marker=True,
+                band=(low, high),
+            ),
+            Curve(
+                f"training rows ({first.train_rows:,} learnt from)",
+                blocks,
+                [100 * point.train for point in points],
+                color=1,
+                style="dashed",
+                marker=True,
+            ),
+        ],
+        levels=[Level(100 * first.constant, "most frequent answer")],
+        x_names={k: "none" if k == NOTHING else str(k) for k in range(NOTHING, layers + 1)},
+    )
+
+
+def _table(data: str, points: Sequence[LayerPoint], layers: int) -> Section:
+    by_blocks = {point.blocks: point for point in points}
     rows = []
-    for k in range(NOTHING, layers + 1):
-        point = by.get(k)
-        texts = (ABSENT, ABSENT)
+    for blocks in range(NOTHING, layers + 1):
+        point = by_blocks.get(blocks)
+        cells = (ABSENT, ABSENT)
         if point is not None:
-            texts = (shown(point.test), ABSENT if np.isnan(point.train) else percent(point.train))
-        rows.append(("none" if k == NOTHING else str(k), *texts))
+            cells = (format_interval(point.test), percent(point.train))
+        rows.append(("none" if blocks == NOTHING else str(blocks), *cells))
     first = points[0]
     metric = paper.METRICS[first.metric]
-    head = ("blocks", f"{first.split} ({metric}, {first.test_rows:,} rows)", "training rows")
-    printed = paper.figure(data)
     note = (
         f"Ours, {first.train_rows:,} training rows. The most frequent answer reaches "
         f"{percent(first.constant)}."
     )
+    printed = paper.figure(data)
     if printed is not None:
         note += f" The paper's, with all of its 12 blocks: {printed:.1f}."
-    return Table(title_of(data), head, tuple(rows), note)
+    measured = f"{first.split} ({metric}, {first.test_rows:,} rows)"
+    return Section(title_of(data), Table(("blocks", measured, "training rows"), rows), note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 import tiny
 from gpt1.config import ModelConfig
 from gpt1.errors import ConfigError, DataError, InputError
-from gpt1.evaluation import zero_shot
 from gpt1.evaluation.zero_shot import (
     acceptability,
     best_threshold,
@@ -28,6 +27,7 @@ from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, measure
 from gpt1.model.build import Model, build_model
 from gpt1.model.transformer import Transformer
 from gpt1.tasks.datasets.winograd import Schema
+from gpt1.tasks.metrics import matthews
 from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 
@@ -66,7 +66,6 @@ class Bigrams(nn.Module):
         size = len(tokenizer)
         self.config = ModelConfig(vocab_size=size, n_ctx=n_ctx)
         self.tokens = nn.Embedding(size, size, _weight=torch.eye(size))
-        self.passes: list[tuple[int, ...]] = []
 
         def id(word: str) -> int:
             return tokenizer.encode(word)[0]
@@ -83,7 +82,6 @@ class Bigrams(nn.Module):
 
     def hidden(self, ids: Tensor) -> Tensor:
         assert ids.shape[1] <= self.config.n_ctx
-        self.passes.append(tuple(ids.shape))
         return self.table[ids] + self.signals[ids].cumsum(1)
 
 
@@ -148,8 +146,6 @@ def test_threshold_by_hand(scores: list[float], labels: list[int], threshold: fl
 
 
 def test_threshold_against_trying_all() -> None:
-    from gpt1.tasks.metrics import matthews
-
     random = np.random.default_rng(0)
     for _ in range(200):
         n = random.integers(1, 30)
@@ -220,29 +216,6 @@ def asked() -> tuple[list[str], list[list[str]]]:
     return contexts, answers
 
 
-HEURISTICS: dict[str, Callable[[Any, Tokenizer, int], Any]] = {
-    "acceptability": lambda m, t, n: acceptability(m, t, texts(40, 20), rows=n),
-    "sentiment": lambda m, t, n: sentiment(m, t, texts(20, 30), rows=n),
-    "choices": lambda m, t, n: choices(m, t, *asked(), rows=n),
-    "choices without reuse": lambda m, t, n: choices(m, t, *asked(), rows=n, reuse=False),
-    "schemas": lambda m, t, n: schemas(m, t, made_schemas(), rows=n),
-}
-
-
-@pytest.mark.parametrize("kind", ["model", "recurrent"])
-@pytest.mark.parametrize("name", HEURISTICS)
-def test_batches_change_nothing(
-    name: str, kind: str, letters: Tokenizer, request: pytest.FixtureRequest
-) -> None:
-    model = request.getfixturevalue(kind)
-    one, three, sixteen = (HEURISTICS[name](model, letters, rows) for rows in (1, 3, 16))
-    assert np.isfinite(one).all()
-    assert np.ptp(one) > 0.1
-    assert one == pytest.approx(three, abs=1e-5)
-    assert one == pytest.approx(sixteen, abs=1e-5)
-    assert not model.training
-
-
 def test_acceptability_one_by_one(model: Transformer, recurrent: Model, letters: Tokenizer) -> None:
     given = texts(10, 40)
     ids = [letters.encode(text)[:25] for text in given]
@@ -276,32 +249,33 @@ def test_sentiment_of_whole_words_is_the_models_logits(words: Tokenizer) -> None
 
 
 @pytest.mark.parametrize("kind", ["model", "recurrent"])
-def test_choices_one_by_one_with_and_without_reuse(
-    kind: str, letters: Tokenizer, request: pytest.FixtureRequest
-) -> None:
+def test_choices_one_by_one(kind: str, letters: Tokenizer, request: pytest.FixtureRequest) -> None:
+    """Of a Transformer, which reads a context once for its answers, and of an LSTM."""
     model = request.getfixturevalue(kind)
     contexts, answers = asked()
     wanted = []
-    cut = 0
+    shortened = 0
     for context, options in zip(contexts, answers, strict=True):
         ids = [letters.encode(option) for option in options]
         before = letters.encode(context)
         kept = before[-(25 - max(map(len, ids))) :]
-        cut += len(kept) < len(before)
+        shortened += len(kept) < len(before)
         wanted.append([plain(model, kept + option, len(kept)) for option in ids])
-    assert 0 < cut < len(contexts)
-    shared = choices(model, letters, contexts, answers)
-    apart = choices(model, letters, contexts, answers, reuse=False)
-    assert shared == pytest.approx(np.array(wanted), abs=1e-5)
-    assert apart == pytest.approx(shared, abs=1e-5)
+    assert 0 < shortened < len(contexts)
+    done: list[tuple[int, int]] = []
+    scores = choices(model, letters, contexts, answers, progress=lambda *now: done.append(now))
+    assert scores == pytest.approx(np.array(wanted), abs=1e-5)
+    assert done[-1] == (20, 20)
 
 
 def test_contexts_of_one_id_and_answers_that_fill_the_model(model: Transformer) -> None:
     contexts = [[5], [5, 6, 7], [5] * 24, [9], [5] * 24]
     answers = [[[6], [7, 8]], [[1] * 24, [2]], [[3], [4]], [[3] * 24, [4]], [[2] * 12, [3]]]
-    shared = choices_of_ids(model, contexts, answers)
-    assert shared == pytest.approx(choices_of_ids(model, contexts, answers, reuse=False), abs=1e-5)
-    assert shared[1, 0] == pytest.approx(plain(model, [7] + [1] * 24, 1), abs=1e-5)
+    scores = choices_of_ids(model, contexts, answers)
+    for context, options, row in zip(contexts, answers, scores, strict=True):
+        kept = context[-(25 - max(map(len, options))) :]
+        wanted = [plain(model, kept + option, len(kept)) for option in options]
+        assert row == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_context_is_read_once(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,29 +301,6 @@ def test_schemas_one_by_one(model: Transformer, letters: Tokenizer) -> None:
             row.append(plain(model, ids, len(ids) - len(after)))
         wanted.append(row)
     assert schemas(model, letters, made_schemas()) == pytest.approx(np.array(wanted), abs=1e-5)
-
-
-def test_a_pass_is_bounded(words: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zero_shot, "TOKENS", 12)
-    model = Bigrams(words, {})
-    done: list[int] = []
-    given = ["the cat", "the cat sat", "the cat sat on the mat", "a dog", "a dog", "a dog"]
-    acceptability(model, words, given, report=done.append)
-    assert model.passes == [(2, 5), (4, 1)]
-    assert done == [2, 4]
-    model.passes.clear()
-    acceptability(model, words, given, rows=1)
-    assert model.passes == [(1, 5), (1, 2), *[(1, 1)] * 4]
-
-
-def test_every_row_is_reported_once(model: Transformer, letters: Tokenizer) -> None:
-    for reuse in (True, False):
-        done: list[int] = []
-        choices(model, letters, *asked(), rows=7, reuse=reuse, report=done.append)
-        assert sum(done) == 20
-    done = []
-    schemas(model, letters, made_schemas(), rows=5, report=done.append)
-    assert sum(done) == 9
 
 
 def test_dropout_is_off_and_training_goes_on(letters: Tokenizer) -> None:
@@ -379,8 +330,6 @@ def test_texts_that_have_no_score(words: Tokenizer) -> None:
         choices(model, words, ["a", "the"], [["cat"]])
     with pytest.raises(InputError, match="schema 0, 'the cat chased it', has 0 tokens after"):
         schemas(model, words, [Schema("the cat chased it", "it", 15, ("a dog", "a cat"), 0)])
-    with pytest.raises(InputError, match="a batch has at least 1"):
-        acceptability(model, words, ["the cat"], rows=0)
 
 
 def test_nothing_has_no_scores(words: Tokenizer) -> None:
@@ -422,8 +371,8 @@ def test_measure_by_hand(words: Tokenizer) -> None:
         "sst2": Questions([Example(("a good film",), 1), Example(("a bad film",), 1)]),
         "race": Questions([Example(("a cat", *answers), i, "where") for i in (1, 1, 0, 1)]),
     }
-    seen: list[tuple[str, int, int]] = []
-    found = measure(model, words, sets, progress=lambda *state: seen.append(state))
+    seen: list[tuple[int, int]] = []
+    found = measure(model, words, sets, progress=lambda *now: seen.append(now))
     assert [one.data for one in found] == ["dpr", "cola", "sst2", "race"]
     values = {one.data: one.value for one in found}
     assert values == pytest.approx({"dpr": 2 / 3, "cola": 1.0, "sst2": 0.5, "race": 0.75})
@@ -435,7 +384,7 @@ def test_measure_by_hand(words: Tokenizer) -> None:
     assert all(one.low <= one.value <= one.high for one in found)
     assert found[0].threshold is None
     assert found[1].threshold == pytest.approx((log(0.5) + log(0.001)) / 2, abs=1e-5)
-    assert seen == [("dpr", 3, 3), ("cola", 7, 7), ("sst2", 2, 2), ("race", 4, 4)]
+    assert seen == [(3, 16), (10, 16), (12, 16), (16, 16)]
 
 
 def test_settings_run_from_guessing_to_the_state_of_the_art() -> None:
