@@ -70,7 +70,7 @@ def demo(
     write(gpt, "It was a dark and")
 
     heading("2. Jokes")
-    console.print(str(rows.accounting))
+    console.print(str(rows.counts))
     ids = gpt.tokenizer.encode(texts[0])
     pieces = " ".join(gpt.tokenizer.tokens(ids))
     console.print(f"the first, as the model reads it: {pieces}", markup=False)

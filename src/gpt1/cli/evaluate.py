@@ -115,7 +115,7 @@ def _perplexity(
                 "evaluating", f"{done:,} of {total:,} tokens", done, total
             ),
         )
-    print(texts.accounting, file=sys.stderr)
+    print(texts.counts, file=sys.stderr)
     if json:
         print(json_bytes(asdict(found)).decode(), end="")
         return
@@ -200,7 +200,7 @@ def _rows(
             )
         examples = fit_labels(rows.examples, data, task)
         leakage = _leakage(data, files[0], split, rows.examples)
-        return examples, None, rows.accounting, data.metrics, f"{data.title} {split}", leakage
+        return examples, None, rows.counts, data.metrics, f"{data.title} {split}", leakage
     if named is not None and named.kind != task.kind:
         raise ConfigError(
             f"the task is {named.kind}; the model was fine-tuned on {task.kind}. Leave --task out."
@@ -218,7 +218,7 @@ def _rows(
     print(table, file=sys.stderr)
     name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
     unknown = "whether training held some of these rows is not known; gpt1 finetune --valid checks"
-    return table.usable, table.places, table.accounting, (task.metric,), name, unknown
+    return table.usable, table.places, table.counts, (task.metric,), name, unknown
 
 
 def _leakage(data: DataSet, source: str, split: str, examples: list[Example]) -> str:

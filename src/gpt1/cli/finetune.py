@@ -120,7 +120,7 @@ def _learn_to_write(
 
     texts = open_texts(file, column, limit)
     rows = list(texts)
-    _note(texts.accounting)
+    _note(texts.counts)
     gpt1.load(model).finetune(
         rows, prefix=prefix, config=config, **{**common, "recipe": common["recipe"] or "jokes"}
     )

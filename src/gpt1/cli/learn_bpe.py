@@ -44,7 +44,7 @@ def learn_bpe(
         def counted() -> Iterator[str]:
             for text in texts:
                 yield text
-                shown.show("reading", f"{texts.accounting.used:,} documents")
+                shown.show("reading", f"{texts.counts.used:,} documents")
 
         def progress(done: int, wanted: int) -> None:
             shown.show("learning", f"{done:,} of {wanted:,} merges", done, wanted)
@@ -60,10 +60,10 @@ def learn_bpe(
             "merges": len(tokenizer.vocabulary.merges),
             "words": tokenizer.words,
             "sha256": tokenizer.fingerprint,
-            "rows": texts.accounting.rows,
+            "rows": texts.counts.rows,
             "seconds": round(seconds, 3),
         }
         print(json_bytes(facts).decode(), end="")
         return
-    print(texts.accounting)
+    print(texts.counts)
     print(f"{len(tokenizer):,} tokens learnt in {seconds:.1f} s -> {out}")

@@ -53,7 +53,7 @@ def predict(
     table = read_table(
         task.kind, file, predictor.tokenizer, columns=named, task=task, labelled=False
     )
-    print(table.accounting, file=sys.stderr)
+    print(table.counts, file=sys.stderr)
     encoded = predictor.encode(table.usable)
     with Progress() as shown:
         probabilities = predictor.score(

@@ -63,7 +63,7 @@ def prepare(
     if json:
         print(json_bytes({**asdict(summary), "seconds": round(seconds, 3)}).decode(), end="")
         return
-    print(texts.accounting)
+    print(texts.counts)
     print(
         f"{summary.tokens:,} tokens in {summary.documents:,} documents; "
         f"{summary.bytes / summary.tokens:.2f} bytes a token"

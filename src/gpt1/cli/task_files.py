@@ -94,14 +94,14 @@ def read_table(
     ]
     if not bad:
         return table
-    table.accounting.reject("no words", len(bad))
+    table.counts.reject("no words", len(bad))
     gone = set(bad)
     if not labelled:
         examples = [None if i in gone else e for i, e in enumerate(table.examples)]
         return replace(table, examples=examples)
     kept = [i for i in range(len(table.examples)) if i not in gone]
     if not kept:
-        raise DataError(f"{table.places[0]}: nothing to use; {table.accounting}.")
+        raise DataError(f"{table.places[0]}: nothing to use; {table.counts}.")
     lost = Counter(example.label for i in bad if (example := table.examples[i]) is not None)
     return replace(
         table,

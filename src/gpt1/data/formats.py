@@ -7,32 +7,32 @@ row is at most 8 MiB, so that no file fills the memory.
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gpt1.errors import DataError
+from gpt1.errors import DataError, did_you_mean
 
 MAX_ROW = 8 << 20
 """Bytes: a longer row is refused before it fills the memory."""
 _PARQUET_ROWS = 32  # at a time: rows may be whole books
 
 Row = dict[str, Any]
-Choose = Callable[[str, Sequence[str]], Sequence[str] | None]
+ChooseColumns = Callable[[str, Sequence[str]], Sequence[str] | None]
 """(file or file:line, the columns there) -> those to read, None being all; raises DataError."""
-Read = Iterator[tuple[int, Row | None]]
+RowIterator = Iterator[tuple[int, Row | None]]
 """(line, row) of a file; None is a blank line."""
-MISFIT: Row = {}
-"""Stands for a row with another number of fields, in a file read with `Names` (`row is MISFIT`)."""
+FileReader = Callable[[ChooseColumns], RowIterator]
+BAD_ROW: Row = {}
+"""Stands for a row with another number of fields (`row is BAD_ROW`); see `ReadOptions.header`."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,22 @@ class Headless:
     wider: bool = False
 
 
-Names = Callable[[str, Sequence[str]], Headless | None]
-"""(file, its first row) -> the names of its columns, None if that row is the header."""
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read files that do not say it themselves, such as those of published data sets."""
+
+    endings: Mapping[str, str] = field(default_factory=dict)
+    """A file's ending -> the one to read it by, also ".json": the whole file is one row."""
+    header: Callable[[str, Sequence[str]], Headless | None] | None = None
+    """(file, its first row) -> the names of the columns of a csv or tsv, None if that row is the
+    header. With it, a row with another number of fields comes as BAD_ROW instead of stopping."""
 
 
-def reader(
-    path: Path, *, ending: str | None = None, names: Names | None = None
-) -> Callable[[Path, Choose], Read]:
-    """Return the reader of a file, by its ending. Raises DataError; also for a missing file.
-
-    For the files of published data sets: `ending` is the one to read it by instead of its own,
-    also ".json" (the whole file is one row); with `names` a csv or tsv may lack a header, and a row
-    with another number of fields comes as MISFIT instead of stopping.
-    """
+def open_file(path: Path, options: ReadOptions) -> FileReader:
+    """Return the reader of a file, by its ending. Raises DataError; also for a missing file."""
     zipped = path.suffix.lower() == ".gz"
-    ending = ending or (path.with_suffix("") if zipped else path).suffix.lower()
+    ending = (path.with_suffix("") if zipped else path).suffix.lower()
+    ending = options.endings.get(ending, ending)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:
@@ -66,25 +67,28 @@ def reader(
         raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
     if not is_there:
         raise DataError(f"there is no file {path}. Check the path.")
+    readers: dict[str, Callable[[Path, ChooseColumns], RowIterator]] = {
+        ".txt": _read_txt,
+        ".jsonl": _read_jsonl,
+        ".csv": partial(_read_csv, options=options),
+        ".tsv": partial(_read_tsv, options=options),
+        ".parquet": _read_parquet,
+    }
     if ending == ".json":
-        return _read_json
-    if ending not in _READERS or (zipped and ending == ".parquet"):
-        known = ", ".join(_READERS)
+        return partial(_read_json, path)
+    if ending not in readers or (zipped and ending == ".parquet"):
         raise DataError(
-            f"{path} is of no known kind; gpt1 reads {known}, all but the last also .gz."
+            f"{path} is of no known kind; gpt1 reads {', '.join(readers)}, all but the last "
+            f"also .gz."
         )
-    if names and ending in (".csv", ".tsv"):
-        return partial(_read_csv if ending == ".csv" else _read_tsv, names=names)
-    return _READERS[ending]
+    return partial(readers[ending], path)
 
 
 def no_column(place: str, name: str, present: Sequence[str]) -> DataError:
     """Return the error for a column that is not among those present."""
-    folded = {other.casefold(): other for other in present}
-    close = difflib.get_close_matches(name.casefold(), list(folded), n=1)
-    nearest = f" Did you mean {folded[close[0]]!r}?" if close else ""
     return DataError(
-        f"{place} has no column {name!r}; it has {', '.join(present) or 'none'}.{nearest}"
+        f"{place} has no column {name!r}; it has {', '.join(present) or 'none'}."
+        + did_you_mean(name, present)
     )
 
 
@@ -143,7 +147,7 @@ class _Lines:
             raise DataError(f"{self.path} is empty. Give a file that holds some text.")
 
 
-def _read_txt(path: Path, choose: Choose) -> Read:
+def _read_txt(path: Path, choose: ChooseColumns) -> RowIterator:
     (name,) = choose(str(path), ["text"]) or ["text"]
     lines, first = _Lines(path), 1
     held: list[str] = []
@@ -158,46 +162,45 @@ def _read_txt(path: Path, choose: Choose) -> Read:
     yield first, {name: "".join(held)}
 
 
-def _read_jsonl(path: Path, choose: Choose) -> Read:
+def _read_jsonl(path: Path, choose: ChooseColumns) -> RowIterator:
     lines = _Lines(path)
     chosen, wanted = False, None
     for line in lines:
+        place = f"{path}:{lines.row}"
         if not line.strip():
             yield lines.row, None
         else:
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(
-                    f"{path}:{lines.row}: not JSON ({error}). Each line must be one JSON object."
-                ) from None
+            row = _json(line, place, "Each line")
             if not isinstance(row, dict):
                 raise DataError(
-                    f"{path}:{lines.row}: the line is {line.strip()[:40]!r}; it must be one JSON "
-                    f'object, e.g. {{"text": "..."}}.'
+                    f"{place}: the line is {line.strip()[:40]!r}; it must be one JSON object, e.g. "
+                    f'{{"text": "..."}}.'
                 )
             if not chosen:
-                chosen, wanted = True, choose(f"{path}:{lines.row}", list(row))
+                chosen, wanted = True, choose(place, list(row))
             for name in wanted or ():
                 if name not in row:
-                    raise no_column(f"{path}:{lines.row}", name, list(row))
+                    raise no_column(place, name, list(row))
             yield lines.row, {name: row[name] for name in wanted} if wanted else row
         lines.end_row()
 
 
-def _read_json(path: Path, choose: Choose) -> Read:
-    lines = _Lines(path)
-    try:
-        row = json.loads("".join(lines))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error}). The file must be one JSON object.") from None
+def _read_json(path: Path, choose: ChooseColumns) -> RowIterator:
+    row = _json("".join(_Lines(path)), str(path), "The file")
     if not isinstance(row, dict):
         raise DataError(f"{path} holds a JSON {type(row).__name__}; it must be one JSON object.")
     wanted = choose(str(path), list(row))
     yield 1, {name: row[name] for name in wanted} if wanted else row
 
 
-def _read_csv(path: Path, choose: Choose, names: Names | None = None) -> Read:
+def _json(text: str, place: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: not JSON ({error}). {what} must be one JSON object.") from None
+
+
+def _read_csv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:
     csv.field_size_limit(max(MAX_ROW, csv.field_size_limit()))
     lines = _Lines(path)
     reader = csv.reader(iter(lines), strict=True)
@@ -216,10 +219,10 @@ def _read_csv(path: Path, choose: Choose, names: Names | None = None) -> Read:
             yield lines.row, record
             lines.end_row()
 
-    return _read_records(path, records(), choose, names)
+    return _read_records(path, records(), choose, options)
 
 
-def _read_tsv(path: Path, choose: Choose, names: Names | None = None) -> Read:
+def _read_tsv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:
     lines = _Lines(path)
 
     def records() -> Iterator[tuple[int, list[str]]]:
@@ -228,13 +231,16 @@ def _read_tsv(path: Path, choose: Choose, names: Names | None = None) -> Read:
             yield lines.row, text.split("\t") if text else []
             lines.end_row()
 
-    return _read_records(path, records(), choose, names)
+    return _read_records(path, records(), choose, options)
 
 
 def _read_records(
-    path: Path, records: Iterator[tuple[int, list[str]]], choose: Choose, names: Names | None
-) -> Read:
-    """Give the records their names, the header's or those of `names`; [] is a blank line."""
+    path: Path,
+    records: Iterator[tuple[int, list[str]]],
+    choose: ChooseColumns,
+    options: ReadOptions,
+) -> RowIterator:
+    """Name the fields of the records, by the header or by the options; [] is a blank line."""
     blanks = []
     first: tuple[int, list[str]] = (0, [])
     for first in records:
@@ -242,7 +248,7 @@ def _read_records(
             break
         blanks.append(first)
     header, wider = [name.strip() for name in first[1]], False  # "text, label" is often written
-    if names and (headless := names(str(path), header)):
+    if options.header and (headless := options.header(str(path), header)):
         header, wider = list(headless.names), headless.wider
         records = chain(blanks, [first], records)
     twice = [name for name, count in Counter(header).items() if count > 1]
@@ -254,8 +260,8 @@ def _read_records(
             yield line, None
         elif len(record) == len(header) or (wider and len(record) > len(header)):
             yield line, {name: record[i] for name, i in wanted}
-        elif names:
-            yield line, MISFIT
+        elif options.header:
+            yield line, BAD_ROW
         else:
             raise DataError(
                 f"{path}:{line}: the row has {len(record)} fields; the header has {len(header)} "
@@ -263,7 +269,7 @@ def _read_records(
             )
 
 
-def _read_parquet(path: Path, choose: Choose) -> Read:
+def _read_parquet(path: Path, choose: ChooseColumns) -> RowIterator:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
@@ -286,12 +292,3 @@ def _read_parquet(path: Path, choose: Choose) -> Read:
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: no parquet file, or a damaged one ({reason}).") from None
-
-
-_READERS: dict[str, Callable[[Path, Choose], Read]] = {
-    ".txt": _read_txt,
-    ".jsonl": _read_jsonl,
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".parquet": _read_parquet,
-}

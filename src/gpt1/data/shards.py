@@ -88,7 +88,7 @@ def write_shards(
         for ids in encode(tokenizer, measured(), workers):
             text_size = sizes.popleft()
             if not len(ids):
-                texts.accounting.reject("no tokens")
+                texts.counts.reject("no tokens")
                 continue
             size += text_size
             ends.append(ends[-1] + len(ids))
@@ -103,7 +103,7 @@ def write_shards(
         if pending:
             folder.add(_shard(shards), bytes(pending))
             shards += 1
-        account = texts.accounting
+        account = texts.counts
         if not shards:
             raise DataError(f"no text gave a token; {account}. Give other text.")
         summary = Summary(

@@ -1,9 +1,10 @@
 """Files -> rows -> texts, streaming, with an account of every row.
 
-`open_rows` is the one reader; `open_texts` is built on it. Nothing is dropped in silence: rows in =
-rows used + rows rejected, by reason. What is wrong with a *row's text* (blank, NUL, a lone
-surrogate) rejects the row; what is wrong with the *file* (broken UTF-8, malformed JSON or csv, a
-missing column) stops with file and line, since the rest of it cannot be trusted.
+`RowReader` is the one reader: of texts, of a person's own task table, of published data sets.
+Nothing is dropped in silence: rows in = rows used + rows rejected, by reason. What is wrong with a
+*row's text* (blank, NUL, a lone surrogate) rejects the row; what is wrong with the *file* (broken
+UTF-8, malformed JSON or csv, a missing column) stops with file and line, since the rest of it
+cannot be trusted.
 
 | file | rows |
 | --- | --- |
@@ -19,17 +20,16 @@ All but parquet may end in .gz. Text is UTF-8, with or without a byte order mark
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from gpt1.data.formats import MISFIT, Choose, Read, Row, no_column, reader
+from gpt1.data.formats import BAD_ROW, ChooseColumns, ReadOptions, Row, no_column, open_file
 from gpt1.data.sources import Sources, find_files
 from gpt1.errors import DataError
 
 
 @dataclass
-class Accounting:
+class RowCounts:
     """How many rows came in and what became of them: rows == used + sum(rejected)."""
 
     rows: int = 0
@@ -51,87 +51,71 @@ class Accounting:
         )
 
 
-class Rows:
+class RowReader:
     """The rows of some files, one dict each; iterating again reads again.
 
-    `accounting` counts the present iteration, `place` is "file:line" of the row at hand, and
-    `reject(reason)` says that the row at hand is not used after all.
+    `counts` is of the present iteration, `place` is "file:line" of the row at hand. Raises
+    DataError, HubError; while iterating, DataError.
     """
 
     def __init__(
         self,
         sources: Sources,
-        choose: Choose,
+        choose: ChooseColumns,
         limit: int | None = None,
-        read: Callable[[Path], Callable[[Path, Choose], Read]] = reader,
+        options: ReadOptions | None = None,
     ) -> None:
+        """Open `sources` (paths, or `hub:owner/name`); `limit` is the most rows read."""
         self.files = find_files(sources)
-        self._read = read
-        self.accounting = Accounting()
+        self.counts = RowCounts()
         self.place = ""
+        self._readers = [open_file(path, options or ReadOptions()) for path in self.files]
         self._choose = choose
         self._limit = limit
-        for path in self.files:
-            read(path)
-
-    def reject(self, reason: str) -> None:
-        self.accounting.reject(reason)
 
     def __iter__(self) -> Iterator[Row]:
-        account = self.accounting = Accounting()
-        for path in self.files:
-            if account.rows == self._limit:
+        counts = self.counts = RowCounts()
+        for path, read in zip(self.files, self._readers, strict=True):
+            if counts.rows == self._limit:
                 break
-            account.files += 1
-            for line, row in self._read(path)(path, self._choose):
+            counts.files += 1
+            for line, row in read(self._choose):
                 self.place = f"{path}:{line}"
-                account.rows += 1
-                account.used += 1
+                counts.rows += 1
+                counts.used += 1
                 if row is None:
-                    self.reject("blank line")
-                elif row is MISFIT:
-                    self.reject("wrong number of fields")
+                    counts.reject("blank line")
+                elif row is BAD_ROW:
+                    counts.reject("wrong number of fields")
                 else:
                     yield row
-                if account.rows == self._limit:
+                if counts.rows == self._limit:
                     break
-        if not account.used:
+        if not counts.used:
             names = ", ".join(map(str, self.files[:3])) + (", ..." if len(self.files) > 3 else "")
-            raise DataError(
-                f"{names}: nothing to use; {account}. Give a file that holds some text."
-            )
+            raise DataError(f"{names}: nothing to use; {counts}. Give a file that holds some text.")
 
 
 class Texts:
     """The texts of one column of some files, one str a document; iterating again reads again."""
 
     def __init__(self, sources: Sources, column: str | None, limit: int | None) -> None:
-        self._rows = Rows(
+        self._reader = RowReader(
             sources, lambda place, present: [_text_column(place, present, column)], limit
         )
 
     @property
-    def accounting(self) -> Accounting:
-        """The account of the present iteration, whole once it has ended."""
-        return self._rows.accounting
+    def counts(self) -> RowCounts:
+        """The counts of the present iteration, whole once it has ended."""
+        return self._reader.counts
 
     def __iter__(self) -> Iterator[str]:
-        for row in self._rows:
+        for row in self._reader:
             (text,) = row.values()
             if fault := text_fault(text):
-                self._rows.reject(fault)
+                self.counts.reject(fault)
             else:
                 yield text
-
-
-def open_rows(
-    sources: Sources, columns: Sequence[str] | None = None, limit: int | None = None
-) -> Rows:
-    """Return the rows of `sources` (paths, or `hub:owner/name`), with `columns`, None being all.
-
-    `limit` is the most rows read. Raises DataError, HubError; while iterating, DataError.
-    """
-    return Rows(sources, lambda place, present: _columns(place, present, columns), limit)
 
 
 def open_texts(sources: Sources, column: str | None = None, limit: int | None = None) -> Texts:
@@ -180,12 +164,3 @@ def _text_column(place: str, present: Sequence[str], column: str | None) -> str:
         f"{place} has the columns {', '.join(present)}; one of them must be named. Give the one "
         f"with the text, e.g. --column {present[-1]} (Python: column={present[-1]!r})."
     )
-
-
-def _columns(
-    place: str, present: Sequence[str], wanted: Sequence[str] | None
-) -> Sequence[str] | None:
-    for name in wanted or ():
-        if name not in present:
-            raise no_column(place, name, present)
-    return wanted

@@ -20,10 +20,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gpt1.data import tables
 from gpt1.data.formats import Row, no_column
 from gpt1.data.sources import Sources
-from gpt1.data.tables import Accounting, text_fault
+from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.entry import sample
 from gpt1.tasks.leakage import identity
@@ -72,7 +71,7 @@ class Table:
 
     task: Task
     examples: list[Example | None]
-    accounting: Accounting
+    counts: RowCounts
     places: list[str]
     conflicts: Conflicts
     labels: Mapping[str, int]
@@ -83,7 +82,7 @@ class Table:
         return [example for example in self.examples if example is not None]
 
     def __str__(self) -> str:
-        lines = [str(self.accounting)]
+        lines = [str(self.counts)]
         if self.labels:
             lines.append(", ".join(f"{name} {count:,}" for name, count in self.labels.items()))
         return "\n".join([*lines, str(self.conflicts)])
@@ -107,7 +106,7 @@ def read_examples(
     """
     _check(kind, task, labelled, limit)
     reading = _Reading(kind, columns or {}, labelled, task.answers if task else None)
-    table = tables.Rows(sources, reading.choose)
+    table = RowReader(sources, reading.choose)
     places: list[str] = []
     read: list[Example | None] = []
     raw: list[str] = []
@@ -125,7 +124,7 @@ def read_examples(
             read.append(None)
         places.append(place)
         raw.append(label or "")
-    account = table.accounting
+    account = table.counts
     for reason in faults:
         account.reject(reason)
     if labelled:

@@ -62,7 +62,7 @@ def test_shards_hold_the_ids_of_all_texts_one_after_the_other(tmp_path: Path) ->
 
     assert summary.rows == len(given) == summary.documents + sum(summary.rejected.values())
     assert summary.rejected["no tokens"] >= 2
-    assert texts.accounting.rows == summary.rows
+    assert texts.counts.rows == summary.rows
     assert seen == sorted(seen)
     assert (0, 0) < seen[0] < seen[-1] <= (summary.documents, summary.bytes)
     assert len(seen) > 20

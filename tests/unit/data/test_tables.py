@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 import gpt1
 from gpt1.data import formats
-from gpt1.data.tables import Accounting, open_rows, open_texts, read_texts, text_fault
+from gpt1.data.tables import RowCounts, RowReader, open_texts, read_texts, text_fault
 from gpt1.errors import DataError
 
 ODD = [
@@ -37,6 +37,10 @@ ODD = [
     " ",
 ]
 BREAKS = ["\t", "\n", "\r\n", "\r"]
+
+
+def _rows(path: Path, columns: list[str] | None = None) -> RowReader:
+    return RowReader(path, lambda place, present: columns)
 
 
 def _write_csv(path: Path, rows: list[dict[str, str]], quoting: int = csv.QUOTE_MINIMAL) -> Path:
@@ -83,9 +87,9 @@ def test_ten_thousand_odd_rows_come_back_the_same_from_every_kind_of_file(tmp_pa
         _write_parquet(tmp_path / "rows.parquet", rows),
     ]
     for path in files:
-        table = open_rows(path)
+        table = _rows(path)
         assert list(table) == rows, path
-        assert table.accounting == Accounting(rows=10_000, used=10_000, files=1)
+        assert table.counts == RowCounts(rows=10_000, used=10_000, files=1)
 
 
 def test_line_breaks_and_tabs_inside_fields_survive_where_the_format_has_them(
@@ -97,7 +101,7 @@ def test_line_breaks_and_tabs_inside_fields_survive_where_the_format_has_them(
         _write_jsonl(tmp_path / "rows.jsonl", rows),
         _write_parquet(tmp_path / "rows.parquet", rows),
     ):
-        assert list(open_rows(path)) == rows, path
+        assert list(_rows(path)) == rows, path
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "txt"])
@@ -126,7 +130,7 @@ def test_whatever_happens_to_a_file_every_row_is_used_or_rejected_or_an_error_na
         found: list[str] | None = None
         with contextlib.suppress(DataError):
             found = list(texts)
-        account = texts.accounting
+        account = texts.counts
         assert account.rows == account.used + account.rejected.total()
         rejected += account.rejected.total()
         if found is None:
@@ -151,15 +155,15 @@ def test_rows_that_hold_no_usable_text_are_counted_by_reason(tmp_path: Path) -> 
     path.write_text("\n".join([*lines[:3], "", *lines[3:]]))
     texts = open_texts(path)
     assert list(texts) == ["fine", "🙂"]
-    assert texts.accounting.rejected == {
+    assert texts.counts.rejected == {
         "blank line": 1, "empty": 3, "not text": 1, "NUL character": 1, "lone surrogate": 1,
     }  # fmt: skip
-    assert str(texts.accounting) == (
+    assert str(texts.counts) == (
         "9 rows from 1 file: 2 used, 7 rejected (NUL character 1, blank line 1, empty 3, "
         "lone surrogate 1, not text 1)"
     )
     assert list(texts) == ["fine", "🙂"]
-    assert texts.accounting.rows == 9, "a second reading counts anew"
+    assert texts.counts.rows == 9, "a second reading counts anew"
 
 
 def test_the_articles_csv_is_read_by_its_column(tmp_path: Path) -> None:
@@ -186,7 +190,7 @@ def test_real_files_give_as_many_rows_as_their_makers_count(
 ) -> None:
     texts = open_texts(data_folder / name, column)
     assert sum(bool(text) for text in texts) == rows
-    assert texts.accounting == Accounting(rows=rows, used=rows, files=1)
+    assert texts.counts == RowCounts(rows=rows, used=rows, files=1)
 
 
 def test_a_txt_file_is_one_document_with_its_paragraphs(tmp_path: Path) -> None:
@@ -231,7 +235,7 @@ def test_limit_counts_rows_over_all_files_and_stops_reading(tmp_path: Path) -> N
     second.write_text('{"text": "4"}\nthis is not JSON\n')
     texts = open_texts([first, second], limit=4)
     assert list(texts) == ["1", "3", "4"]
-    assert texts.accounting == Accounting(rows=4, used=3, rejected={"empty": 1}, files=2)
+    assert texts.counts == RowCounts(rows=4, used=3, rejected={"empty": 1}, files=2)
     assert read_texts([first, tmp_path / "a.jsonl"], limit=3) == ["1", "3"]
 
 
@@ -243,7 +247,7 @@ def test_the_only_column_is_the_text_whatever_its_name(tmp_path: Path) -> None:
 def test_rows_tell_their_place(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text\n"two\nlines"\nlast\n')
-    rows = open_rows(path)
+    rows = _rows(path)
     assert [rows.place.rpartition(":")[2] for _ in rows] == ["2", "4"]
 
 
@@ -254,7 +258,7 @@ def test_wanted_columns_come_alone_and_in_the_order_asked(tmp_path: Path) -> Non
         (_write_jsonl, "x.jsonl"),
         (_write_parquet, "x.parquet"),
     ):
-        (row,) = open_rows(write(tmp_path / name, data), ["c", "a"])
+        (row,) = _rows(write(tmp_path / name, data), ["c", "a"])
         assert list(row.items()) == [("c", "3"), ("a", "1")], name
 
 

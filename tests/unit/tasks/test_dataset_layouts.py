@@ -118,8 +118,8 @@ def test_a_distributions_file_loads_as_it_is(
     path.write_bytes(holds.encode())
     rows = data_set(name).load(tmp_path, split)
     assert [example.label for example in rows.examples] == labels
-    assert rows.accounting.rejected.total() == rejected
-    assert rows.accounting.rows == len(labels) + rejected
+    assert rows.counts.rejected.total() == rejected
+    assert rows.counts.rows == len(labels) + rejected
     first = rows.examples[0].texts
     if name == "storycloze":
         assert first == ("One. Two, too. Three. Four.", 'She said "five".', "Six.")
@@ -148,11 +148,11 @@ def test_races_folders_of_passages_load_as_they_are(tmp_path: Path) -> None:
 
     odd = passage | {"options": [["A cat.", "A dog."], ["it", "he", "she", "we"]]}
     (folder / "1.txt").write_text(json.dumps(odd, indent=1))
-    assert race.load(tmp_path, "test_high").accounting.rejected == {"wrong number of answers": 1}
+    assert race.load(tmp_path, "test_high").counts.rejected == {"wrong number of answers": 1}
     (folder / "1.txt").write_text(json.dumps(passage | {"answers": ["A"]}))
     rows = race.load(tmp_path, "test_high")
-    assert rows.accounting.rejected == {"lists of different lengths": 1}
-    assert (rows.accounting.rows, rows.accounting.used) == (3, 2)
+    assert rows.counts.rejected == {"lists of different lengths": 1}
+    assert (rows.counts.rows, rows.counts.used) == (3, 2)
     (folder / "1.txt").write_text("[1]")
     with pytest.raises(DataError, match="holds a JSON list; it must be one JSON object"):
         race.load(tmp_path, "test_high")
@@ -172,7 +172,7 @@ def test_schemas_are_read_from_blocks_and_from_jsonl(tmp_path: Path) -> None:
         Schema("The item fell because it was wet.", "it", 22, ("The item", "The shelf"), 0),
         Schema("Ann saw Eve when She waved.", "she", 17, ("Ann", "Eve"), 1),
     ]
-    assert found.accounting.rejected == {"no such pronoun in the sentence": 1}
+    assert found.counts.rejected == {"no such pronoun in the sentence": 1}
     assert found.listed == (f"{tmp_path / 'dpr_train.c.txt'}:12: no such pronoun in the sentence",)
     assert len(SCHEMA_SETS["dpr"].load(tmp_path, "train", limit=1).schemas) == 1
 
@@ -182,7 +182,7 @@ def test_schemas_are_read_from_blocks_and_from_jsonl(tmp_path: Path) -> None:
     (tmp_path / "wsc273.jsonl").write_text("\n".join(map(json.dumps, rows)))
     found = SCHEMA_SETS["wsc273"].load(tmp_path, "test")
     assert [schema.start for schema in found.schemas] == [15, 15]
-    assert found.accounting.rejected == {"wrong label": 1}
+    assert found.counts.rejected == {"wrong label": 1}
     assert "3 rows from 1 file: 2 used" in str(found)
     with pytest.raises(ConfigError, match="no split 'dev'; it has test"):
         SCHEMA_SETS["wsc273"].load(tmp_path, "dev")
@@ -212,5 +212,5 @@ def test_a_zipped_file_is_read_as_what_it_is_and_blank_lines_are_counted(tmp_pat
     (tmp_path / "sts-train.csv.gz").write_bytes(gzip.compress(holds.encode()))
     rows = data_set("stsb").load(tmp_path, "train")
     assert [example.label for example in rows.examples] == [3.8, 5.0]
-    assert rows.accounting.rows == 4
-    assert rows.accounting.rejected == {"blank line": 2}
+    assert rows.counts.rows == 4
+    assert rows.counts.rejected == {"blank line": 2}

@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 
 from gpt1.data.formats import Headless
 from gpt1.errors import ConfigError, DataError
-from gpt1.tasks.datasets import DATA_SETS, Cut, DataSet, Files, Layout, data_set
+from gpt1.tasks.datasets import DATA_SETS, DataSet, DevSplit, Files, Layout, data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS
 from gpt1.tasks.spec import Task
 from hub import LoopbackHub
@@ -50,7 +50,7 @@ def test_real_files_give_as_many_examples_as_their_makers_count(
     data = data_set(name)
     for split, count in COUNTS[name].items():
         rows = data.load(data_folder, split)
-        account = rows.accounting
+        account = rows.counts
         assert len(rows.examples) == account.used == count, split
         assert account.rows == account.used + account.rejected.total()
         assert not rows.listed
@@ -79,7 +79,7 @@ def test_the_one_passage_of_real_race_without_a_question_is_accounted_for(
     data_folder: Path,
 ) -> None:
     rows = data_set("race").load(data_folder, "train")
-    assert rows.accounting.rejected == {"no question": 1}
+    assert rows.counts.rejected == {"no question": 1}
 
 
 def test_story_cloze_is_cut_as_the_release_cut_it(data_folder: Path) -> None:
@@ -97,10 +97,10 @@ def test_own_cuts_are_whole_disjoint_and_those_of_scikit_learn(
 ) -> None:
     data = data_set(name)
     train, dev = (data.load(data_folder, split) for split in ("train", "dev"))
-    assert data.cut == Cut("dev" if name == "scitail" else "train", of)
-    count = train.accounting.rows
-    assert train.accounting.used + dev.accounting.used == count
-    assert train.accounting.rejected == {"kept for dev": len(dev.examples)}
+    assert data.cut == DevSplit("dev" if name == "scitail" else "train", of)
+    count = train.counts.rows
+    assert train.counts.used + dev.counts.used == count
+    assert train.counts.rejected == {"kept for dev": len(dev.examples)}
     assert f"{len(dev.examples):,} of {count:,} rows" in str(dev)
     left, right = train_test_split(range(count), test_size=of, random_state=0)
     assert (len(left), len(right)) == (len(train.examples), len(dev.examples))
@@ -109,7 +109,7 @@ def test_own_cuts_are_whole_disjoint_and_those_of_scikit_learn(
 def test_real_winograd_schemas_begin_at_their_pronoun(data_folder: Path) -> None:
     for name, split, count in (("wsc273", "test", 273), ("dpr", "train", 1_316)):
         found = SCHEMA_SETS[name].load(data_folder, split)
-        assert len(found.schemas) == found.accounting.used == found.accounting.rows == count
+        assert len(found.schemas) == found.counts.used == found.counts.rows == count
         for schema in found.schemas:
             assert schema.text[schema.start :].startswith(schema.pronoun)
             assert 0 <= schema.label < len(schema.options)
@@ -124,7 +124,7 @@ def test_a_limit_takes_the_same_rows_each_time_and_samples_are_nested(data_folde
     assert len(small.examples) == 100
     assert Counter(small.examples) <= Counter(large.examples) <= Counter(whole)
     assert small.examples != whole[:100]
-    assert small.accounting.rejected == {"outside the sample of 100": 67_249}
+    assert small.counts.rejected == {"outside the sample of 100": 67_249}
     assert len(data.load(data_folder, "dev", limit=10**6).examples) == 872
 
 
@@ -161,12 +161,12 @@ def test_every_row_is_used_or_rejected_for_a_reason_and_wrong_labels_are_listed(
         "\tthe wind\nred\ta\0b\nblue\tthe sky\nred\ta brick\n"
     )
     rows = COLOURS.load(tmp_path, "train")
-    assert rows.accounting.rejected == {
+    assert rows.counts.rejected == {
         "wrong label": 1, "blank line": 1, "empty": 1, "no gold label": 2,
         "wrong number of fields": 1, "NUL character": 1,
     }  # fmt: skip
-    assert len(rows.examples) == rows.accounting.used == 4
-    assert rows.accounting.rows == 11
+    assert len(rows.examples) == rows.counts.used == 4
+    assert rows.counts.rows == 11
     assert rows.listed == (f"{path}:4: the label is 'green'; it must be one of red, orange, blue",)
     assert str(rows).startswith("colours train: 11 rows from 1 file: 4 used, 7 rejected (")
     assert str(rows).endswith(rows.listed[0])
@@ -185,7 +185,7 @@ def test_rows_in_are_rows_used_and_rejected_whatever_the_file_holds(tmp_path: Pa
         except DataError:
             continue
         loaded += 1
-        account = rows.accounting
+        account = rows.counts
         assert account.rows == len(lines) == account.used + account.rejected.total()
         assert len(rows.examples) == account.used
     assert loaded > 200
@@ -241,7 +241,7 @@ from gpt1.tasks.datasets import data_set
 name, source, split = sys.argv[1:]
 rows = data_set(name).load(source, split)
 print(json.dumps([[e.texts, e.label, e.question] for e in rows.examples]))
-print(rows.accounting)
+print(rows.counts)
 """
 
 

@@ -102,8 +102,8 @@ def test_rows_without_a_text_or_a_label_are_rejected_and_counted(tmp_path: Path)
         {"text": 7, "label": "a"},
     )  # fmt: skip
     table = read_examples("classification", path)
-    assert table.accounting.rejected == {"no label": 3, "empty": 1, "not text": 1}
-    assert table.accounting.used == len(table.examples) == 2
+    assert table.counts.rejected == {"no label": 3, "empty": 1, "not text": 1}
+    assert table.counts.used == len(table.examples) == 2
     assert str(table).splitlines() == [
         "7 rows from 1 file: 2 used, 5 rejected (empty 1, no label 3, not text 1)",
         "a 1, b 1",
@@ -223,8 +223,8 @@ def test_every_row_to_predict_has_its_place(tmp_path: Path) -> None:
     table = read_examples("classification", path, task=task, labelled=False)
     assert table.examples == [Example(("x",)), None, Example(("y",))]
     assert [place.rpartition(":")[2] for place in table.places] == ["1", "2", "3"]
-    assert table.accounting.rejected == {"empty": 1}
-    assert (table.accounting.rows, table.accounting.used, len(table.usable)) == (3, 2, 2)
+    assert table.counts.rejected == {"empty": 1}
+    assert (table.counts.rows, table.counts.used, len(table.usable)) == (3, 2, 2)
     assert table.task is task
     _jsonl(path, {"text": " "})
     assert read_examples("classification", path, task=task, labelled=False).examples == [None]
@@ -235,7 +235,7 @@ def test_every_row_to_predict_has_its_place(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.csv", "context,answer_0,answer_1", "x,a,b", "x,a,", ",a,b")
     table = read_examples("choice", path, task=choice, labelled=False)
     assert table.examples == [Example(("x", "a", "b")), None, None]
-    assert table.accounting.rejected == {"wrong number of answers": 1, "empty": 1}
+    assert table.counts.rejected == {"wrong number of answers": 1, "empty": 1}
 
 
 def test_a_limit_is_a_nested_sample_with_the_classes_of_all_rows(tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_a_limit_is_a_nested_sample_with_the_classes_of_all_rows(tmp_path: Path)
     small, large = (read_examples("classification", path, limit=n) for n in (2, 20))
     assert small.task.classes == ("0", "1", "2")
     assert set(small.places) < set(large.places)
-    assert small.accounting.rejected == {"outside the sample of 2": 98}
-    assert sum(large.labels.values()) == large.accounting.used == 20
+    assert small.counts.rejected == {"outside the sample of 2": 98}
+    assert sum(large.labels.values()) == large.counts.used == 20
     for example, place in zip(large.usable, large.places, strict=True):
         assert example.texts == (f"text {int(place.rpartition(':')[2]) - 2}",)
 
@@ -268,7 +268,7 @@ def test_rows_in_are_rows_used_and_rejected_whatever_the_file_holds(tmp_path: Pa
                 continue
             raise
         loaded += 1
-        account = table.accounting
+        account = table.counts
         assert account.rows == len(lines) == account.used + account.rejected.total()
         assert len(table.usable) == account.used
         assert len(table.places) == len(table.examples)

@@ -6,10 +6,10 @@ import difflib
 
 from gpt1.errors import ConfigError
 from gpt1.tasks.datasets import choice, classification, entailment, similarity
-from gpt1.tasks.datasets.entry import Cut, DataSet, Layout, Rows
+from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout, Rows
 from gpt1.tasks.datasets.files import Files
 
-__all__ = ["DATA_SETS", "Cut", "DataSet", "Files", "Layout", "Rows", "data_set"]
+__all__ = ["DATA_SETS", "DataSet", "DevSplit", "Files", "Layout", "Rows", "data_set"]
 
 DATA_SETS: dict[str, DataSet] = {
     entry.name: entry

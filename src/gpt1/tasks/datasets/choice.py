@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpt1.tasks.datasets.entry import Cut, DataSet, Layout
+from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout
 from gpt1.tasks.datasets.files import Files
 from gpt1.tasks.spec import Task
 
@@ -74,7 +74,7 @@ STORYCLOZE = DataSet(
             for split in ("val", "test")
         },
     ),
-    cut=Cut("val", dev=374, seed=3535999445),  # the release's (spec 4.5.1)
+    cut=DevSplit("val", dev=374, seed=3535999445),  # the release's (spec 4.5.1)
     endings={},
 )
 

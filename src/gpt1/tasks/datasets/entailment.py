@@ -6,7 +6,7 @@ The classes stand in the order of the hub's integer labels.
 from __future__ import annotations
 
 from gpt1.data.formats import Headless
-from gpt1.tasks.datasets.entry import Cut, DataSet, Layout
+from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout
 from gpt1.tasks.datasets.files import Files, hub_files
 from gpt1.tasks.spec import Task
 
@@ -28,7 +28,7 @@ RTE = DataSet(
         hub="nyu-mll/glue",
         hub_files=hub_files("rte"),
     ),
-    cut=Cut("train", dev=0.1),
+    cut=DevSplit("train", dev=0.1),
 )
 
 QNLI = DataSet(
@@ -131,7 +131,7 @@ SCITAIL = DataSet(
         # Not its tsv_format: that was read with quotes, which lost 499 rows of train (its card).
         hub_files=hub_files("snli_format"),
     ),
-    cut=Cut("dev", dev=0.2),
+    cut=DevSplit("dev", dev=0.2),
 )
 
 ENTRIES = (RTE, QNLI, SNLI, MNLI, SCITAIL)

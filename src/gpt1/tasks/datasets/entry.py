@@ -8,17 +8,15 @@ reason and listed; a file whose rows are mostly wrong is not the one it was take
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt1.data import tables
-from gpt1.data.formats import Choose, Headless, Names, Read, Row, reader
-from gpt1.data.tables import Accounting, text_fault
+from gpt1.data.formats import Headless, ReadOptions, Row
+from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.files import Files, Source, find_split
 from gpt1.tasks.spec import Example, Task
@@ -48,7 +46,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Cut:
+class DevSplit:
     """The project's own dev set, where no official one is: rows of the split `of`, at random.
 
     dev is a number of rows, or a fraction of them.
@@ -70,13 +68,13 @@ class Rows:
     split: str
     task: Task
     examples: list[Example]
-    accounting: Accounting
+    counts: RowCounts
     listed: tuple[str, ...] = ()
     note: str = ""
 
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
-        return "\n  ".join([f"{self.name} {self.split}: {self.accounting}{note}", *self.listed])
+        return "\n  ".join([f"{self.name} {self.split}: {self.counts}{note}", *self.listed])
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class DataSet:
     files: Files
     labels: tuple[tuple[str, ...], ...] = ()
     headless: tuple[Headless, ...] = ()
-    cut: Cut | None = None
+    cut: DevSplit | None = None
     endings: Mapping[str, str] = field(default_factory=lambda: {".txt": ".tsv"})
     """A file's ending -> the one of what it really is."""
 
@@ -153,7 +151,7 @@ def _sampled(rows: Rows, limit: int | None) -> Rows:
     return _part(rows, taken, f"outside the sample of {limit}", rows.note)
 
 
-def _cut(rows: Rows, cut: Cut) -> Rows:
+def _cut(rows: Rows, cut: DevSplit) -> Rows:
     """Return the train or dev part, the rows and the order scikit-learn's train_test_split gives.
 
     That is how the release cut Story Cloze. Raises DataError.
@@ -179,9 +177,9 @@ def _cut(rows: Rows, cut: Cut) -> Rows:
 def _part(rows: Rows, taken: Sequence[int], reason: str, note: str) -> Rows:
     left = len(rows.examples) - len(taken)
     if left:
-        rows.accounting.reject(reason, left)
+        rows.counts.reject(reason, left)
     examples = [rows.examples[i] for i in taken]
-    return Rows(rows.name, rows.split, rows.task, examples, rows.accounting, rows.listed, note)
+    return Rows(rows.name, rows.split, rows.task, examples, rows.counts, rows.listed, note)
 
 
 class _Layouts:
@@ -201,7 +199,7 @@ class _Layouts:
                     return True
         return False
 
-    def names(self, place: str, first: Sequence[str]) -> Headless | None:
+    def header(self, place: str, first: Sequence[str]) -> Headless | None:
         if self.find(first):
             return None
         for headless in self.data.headless:
@@ -233,7 +231,7 @@ class _WrongLabel(Exception):
 def _read(data: DataSet, files: list[Path], split: str) -> Rows:
     """Read the files of a split. Raises DataError."""
     layouts = _Layouts(data, split)
-    table = tables.Rows(files, layouts.choose, None, partial(_reader, data.endings, layouts.names))
+    table = RowReader(files, layouts.choose, options=ReadOptions(data.endings, layouts.header))
     spelled = {s: i for i, names in enumerate(_spellings(data.task, data.labels)) for s in names}
     examples: list[Example] = []
     faults: list[str] = []
@@ -245,8 +243,8 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows:
         if isinstance(parts, str):
             faults.append(parts)
             continue
-        table.accounting.rows += len(parts) - 1
-        table.accounting.used += len(parts) - 1
+        table.counts.rows += len(parts) - 1
+        table.counts.used += len(parts) - 1
         for part in parts:
             try:
                 label = _label(data.task, spelled, part[layout.label]) if labelled else None
@@ -258,7 +256,7 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows:
                 continue
             made = _example(part, layout, data.task, label)
             examples.append(made) if isinstance(made, Example) else faults.append(made)
-    account = table.accounting
+    account = table.counts
     misfits = account.rejected["wrong number of fields"]
     if 2 * (wrong + misfits) > account.rows:
         what = "a wrong label" if wrong >= misfits else "another number of fields than its first"
@@ -278,11 +276,6 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows:
     if not examples:
         raise DataError(f"{files[0]}: nothing to use; {account}.")
     return Rows(data.name, split, data.task, examples, account, tuple(listed))
-
-
-def _reader(endings: Mapping[str, str], names: Names, path: Path) -> Callable[[Path, Choose], Read]:
-    unzipped = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return reader(path, ending=endings.get(unzipped.suffix.lower()), names=names)
 
 
 def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row] | str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpt1.data.formats import Headless
-from gpt1.tasks.datasets.entry import Cut, DataSet, Layout
+from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout
 from gpt1.tasks.datasets.files import Files, hub_files
 from gpt1.tasks.spec import Task
 
@@ -27,7 +27,7 @@ MRPC = DataSet(
         hub="nyu-mll/glue",
         hub_files=hub_files("mrpc"),
     ),
-    cut=Cut("train", dev=408),
+    cut=DevSplit("train", dev=408),
 )
 
 QQP = DataSet(

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt1.data import tables
-from gpt1.data.formats import Headless, Row, no_column, reader
-from gpt1.data.tables import Accounting, text_fault
+from gpt1.data.formats import Headless, ReadOptions, Row, no_column, open_file
+from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.entry import sample
 from gpt1.tasks.datasets.files import Files, Source, find_split
@@ -42,11 +41,11 @@ class Schemas:
     name: str
     split: str
     schemas: list[Schema]
-    accounting: Accounting
+    counts: RowCounts
     listed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "\n  ".join([f"{self.name} {self.split}: {self.accounting}", *self.listed])
+        return "\n  ".join([f"{self.name} {self.split}: {self.counts}", *self.listed])
 
 
 @dataclass(frozen=True)
@@ -91,20 +90,20 @@ _Placed = list[tuple[str, Row]]
 _COLUMNS = ("text", "pronoun", "options", "label")
 
 
-def _read_jsonl(files: list[Path]) -> tuple[_Placed, Accounting]:
+def _read_jsonl(files: list[Path]) -> tuple[_Placed, RowCounts]:
     def choose(place: str, present: Sequence[str]) -> None:
         for name in _COLUMNS:
             if name not in present:
                 raise no_column(place, name, present)
 
-    table = tables.Rows(files, choose)
-    return [(table.place, row) for row in table], table.accounting
+    table = RowReader(files, choose)
+    return [(table.place, row) for row in table], table.counts
 
 
-def _read_blocks(files: list[Path]) -> tuple[_Placed, Accounting]:
+def _read_blocks(files: list[Path]) -> tuple[_Placed, RowCounts]:
     """Read blocks of a sentence, its pronoun, "one,other", the answer, a blank line."""
     placed: _Placed = []
-    account = Accounting(files=len(files))
+    account = RowCounts(files=len(files))
     for path in files:
         for line, block in _blocks(path):
             account.rows += 1
@@ -122,10 +121,10 @@ def _read_blocks(files: list[Path]) -> tuple[_Placed, Accounting]:
 def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
     # One column a line: what stands behind a tab in the original files is not read.
     one = Headless(("line",), wider=True)
-    read = reader(path, ending=".tsv", names=lambda place, first: one)
+    read = open_file(path, ReadOptions({".txt": ".tsv"}, lambda place, first: one))
     block: list[str] = []
     first = 0
-    for line, row in read(path, lambda place, present: None):
+    for line, row in read(lambda place, present: None):
         text = row["line"].strip() if row else ""
         if text:
             first = first if block else line
