@@ -446,7 +446,7 @@ def test_a_disk_that_refuses_is_said_and_leaves_nothing(
     reason: str,
 ) -> None:
     before = _snapshot(place)
-    monkeypatch.setattr(storage, "disk", Refusing(kind, number, n))
+    monkeypatch.setattr(storage.system, "disk", Refusing(kind, number, n))
     code, said = run(line)
     assert code == 1
     assert f"gpt1: could not {'create' if kind == 'make_folder' else 'write'}" in said
@@ -476,10 +476,10 @@ def test_a_disk_that_fills_during_training_harms_nothing_and_the_run_can_be_done
 ) -> None:
     before = _snapshot(place)
     line = command(tmp_path / "run")
-    monkeypatch.setattr(storage, "disk", Refusing("write", errno.ENOSPC, n))
+    monkeypatch.setattr(storage.system, "disk", Refusing("write", errno.ENOSPC, n))
     code, said = run(line)
     assert (code, "No space left on device" in said, "Traceback" in said) == (1, True, False), said
-    monkeypatch.setattr(storage, "disk", storage.Disk())
+    monkeypatch.setattr(storage.system, "disk", storage.Disk())
     begun = (tmp_path / "run" / "run.json").exists()
     code, said = run(line + " --resume" * begun)
     assert code == 0, said

@@ -492,7 +492,7 @@ def test_a_bad_file_option_or_model_is_told_and_harms_nothing(
         (place / name).write_bytes(data)
     before = _snapshot(place)
     if case.line.startswith("READONLY "):
-        monkeypatch.setattr(storage, "disk", ReadOnly())
+        monkeypatch.setattr(storage.system, "disk", ReadOnly())
     try:
         code, out, said = _run(place, case.line.removeprefix("READONLY "))
         after = _snapshot(place)

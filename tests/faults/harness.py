@@ -119,7 +119,7 @@ class Dying(Hooked):
 @contextlib.contextmanager
 def using(disk: storage.Disk) -> Iterator[None]:
     """Let storage use another disk within the block."""
-    with mock.patch.object(storage, "disk", disk):
+    with mock.patch.object(storage.system, "disk", disk):
         yield
 
 
@@ -347,14 +347,14 @@ def in_place() -> Iterator[None]:
 
     def enter(self: storage.FolderWriter) -> storage.FolderWriter:
         if self.path.exists():
-            storage.disk.remove(self.path)
+            storage.system.disk.remove(self.path)
         storage.make_folder(self.path)
         self._folder = self.path
         return self
 
     def publish(self: storage.FolderWriter) -> None:
         self.add(storage.MANIFEST, storage.json_bytes({"files": self._files}))
-        storage.disk.flush_folder(self.path)
+        storage.system.disk.flush_folder(self.path)
 
     writer = storage.FolderWriter
     with mock.patch.multiple(writer, __enter__=enter, _publish=publish):

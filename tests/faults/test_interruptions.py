@@ -225,7 +225,7 @@ def test_a_run_that_was_slow_to_take_the_lock_does_not_go_on_with_another(
     """It had looked into the folder before the other run began, and locks it after its end."""
     out, lock = place / "run", run._lock
 
-    def late(path: Path) -> int:
+    def late(path: Path) -> Any:
         with mock.patch.object(run, "_lock", lock):
             trainer.train(out, resume=False)
         return lock(path)

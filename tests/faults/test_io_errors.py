@@ -20,7 +20,7 @@ import pytest
 from harness import EVERY, STEPS, Hooked, Known, Trainer, Whole, using
 
 from gpt1 import storage
-from gpt1.errors import StorageError
+from gpt1.errors import CorruptError, StorageError
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EACCES", "EINTR")
 SHORT = "a short write"
@@ -121,12 +121,12 @@ def test_refused_with_each_error_at_every_call_the_run_can_go_on(
 
 
 def _careless(fd: int, data: bytes | memoryview) -> None:
-    storage.disk.write(fd, data)  # it may have written less
+    storage.system.disk.write(fd, data)  # it may have written less
 
 
 BROKEN: dict[str, tuple[Callable[[], AbstractContextManager[Any]], str]] = {
     "short writes are not looked at": (
-        lambda: mock.patch.object(storage, "_write_all", _careless), SHORT,
+        lambda: mock.patch.object(storage.system, "write_all", _careless), SHORT,
     ),
     "nothing is cleared away": (
         lambda: mock.patch.object(storage.FolderWriter, "_discard", return_value=None), "ENOSPC",
@@ -145,5 +145,5 @@ def test_a_broken_saver_is_noticed(
     with broken():
         trainer.train(place / "unharmed")
         assert harness.digest(place / "unharmed") == whole.digest
-        with pytest.raises((AssertionError, storage.CorruptError)):
+        with pytest.raises((AssertionError, CorruptError)):
             sweep(trainer, whole, known, place / "run", error, every=4)

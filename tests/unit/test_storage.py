@@ -78,7 +78,7 @@ def every_call(
         (place / str(n)).mkdir()
         disk = Failing(n, error, dies=dies)
         yield n, place / str(n) / "it", disk
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
 
 
 class _anything:
@@ -119,7 +119,7 @@ def test_a_folder_refused_at_any_call_leaves_what_was_there(
     for _, path, disk in every_call(monkeypatch, tmp_path, error, dies=False):
         if before is not None:
             storage.write_folder(path, before)
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         with _refusal(number) as found:
             storage.write_folder(path, NEW, replace=True)
         refused += found.happened
@@ -127,7 +127,7 @@ def test_a_folder_refused_at_any_call_leaves_what_was_there(
             assert disk.happened[-1] in ("rename", "remove")
             assert disk.happened.count("flush_folder") == 2
         expected = before if found.happened else NEW
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
         assert read(path) == expected
         storage.write_folder(path, {**NEW, "again": b"1"}, replace=True)
         assert read(path) == {**NEW, "again": b"1"}
@@ -142,17 +142,17 @@ def test_a_folder_cut_off_at_any_call_is_the_old_one_or_the_new_one(
     for _, path, disk in every_call(monkeypatch, tmp_path, Died(), dies=True):
         if before is not None:
             storage.write_folder(path, before)
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         try:
             storage.write_folder(path, NEW, replace=True)
         except Died:
             pass
         else:
             assert disk.left > 0
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
         seen.append(read(path))
         assert seen[-1] in (before, NEW)
-        assert read(path) == seen[-1]  # recovering is done once
+        assert read(path) == seen[-1]  # a reader repairs nothing
         storage.write_folder(path, {**NEW, "again": b"1"}, replace=True)
         assert read(path) == {**NEW, "again": b"1"}
     turn = seen.index(NEW)
@@ -167,17 +167,35 @@ def test_a_folder_whose_recovery_is_cut_off_too_is_recovered_the_next_time(
         for again in range(1, 5):
             path = first.with_name(f"it-{again}")
             storage.write_folder(path, OLD)
-            monkeypatch.setattr(storage, "disk", Failing(n, Died(), dies=True))
+            monkeypatch.setattr(storage.system, "disk", Failing(n, Died(), dies=True))
             with pytest.raises(Died) if disk.left <= 0 else _anything():
                 storage.write_folder(path, NEW, replace=True)
-            monkeypatch.setattr(storage, "disk", Failing(again, Died(), dies=True))
+            monkeypatch.setattr(storage.system, "disk", Failing(again, Died(), dies=True))
             with _anything():
-                storage.Folder(path)
-            monkeypatch.setattr(storage, "disk", storage.Disk())
+                storage.write_folder(path, NEW, replace=True)
+            monkeypatch.setattr(storage.system, "disk", storage.Disk())
             assert read(path) in (OLD, NEW)
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         with _anything():
             storage.write_folder(first, NEW)
+
+
+def test_a_reader_changes_nothing_and_the_next_writer_or_cleaning_up_repairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash came between the two renames, or before the old folder was removed."""
+    for name, files in {"done": NEW, ".done.old": OLD, ".it.old": OLD}.items():
+        storage.write_folder(tmp_path / name, files)
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(storage.system, "disk", Failing(1, Died(), dies=True))
+    assert (read(tmp_path / "it"), read(tmp_path / "done")) == (OLD, NEW)
+    assert sorted(tmp_path.iterdir()) == before
+    monkeypatch.setattr(storage.system, "disk", storage.Disk())
+    with pytest.raises(StorageError, match="already there"):
+        storage.write_folder(tmp_path / "it", NEW)
+    storage.clean_up(tmp_path)
+    assert [item.name for item in sorted(tmp_path.iterdir())] == ["done", "it"]
+    assert (read(tmp_path / "it"), read(tmp_path / "done")) == (OLD, NEW)
 
 
 def test_what_a_reader_lost_is_never_made_of_the_rest_of_an_old_folder(
@@ -186,10 +204,10 @@ def test_what_a_reader_lost_is_never_made_of_the_rest_of_an_old_folder(
     """Clearing an old folder away is cut off, and then somebody deletes the new one."""
     for _, path, disk in every_call(monkeypatch, tmp_path, Died(), dies=True):
         storage.write_folder(path, OLD)
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         with _anything():
             storage.write_folder(path, NEW, replace=True)
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
         if path.exists() and read(path) == NEW:
             storage.remove(path)
             assert read(path) is None
@@ -206,13 +224,13 @@ def test_a_file_refused_at_any_call_is_whole(
     for _, path, disk in every_call(monkeypatch, tmp_path, error, dies=False):
         if before is not None:
             path.write_bytes(before)
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         if disk.left <= 5:  # create, write, flush, rename, flush the folder
             with pytest.raises(StorageError, match=os.strerror(number)):
                 storage.write_file(path, after)
         else:
             storage.write_file(path, after)
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
         states.append(path.read_bytes() if path.exists() else None)
         assert [item.name for item in path.parent.iterdir()] == ["it"] * path.exists()
         storage.write_file(path, b"again")
@@ -226,10 +244,10 @@ def test_a_file_cut_off_at_any_call_is_the_old_one_or_the_new_one(
     states = []
     for _, path, disk in every_call(monkeypatch, tmp_path, Died(), dies=True):
         path.write_bytes(b"old")
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         with _anything():
             storage.write_file(path, b"newer")
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
         states.append(path.read_bytes())
         storage.write_file(path, b"again")
         assert path.read_bytes() == b"again"
@@ -245,14 +263,14 @@ def test_a_log_refused_at_any_call_keeps_its_lines_and_takes_new_ones(
     for _, path, disk in every_call(monkeypatch, tmp_path, error, dies=False):
         log = storage.Log(path)
         log.append({"n": 1}, {"n": 2})
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         expected = [{"n": 1}, {"n": 2}]
         with _refusal(number) as found:
             log.append({"n": 3}, {"n": 4})
             expected += [{"n": 3}, {"n": 4}]
             log.flush()
         refused += found.happened
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
         assert log.read() == expected
         log.append({"n": 5})
         assert log.read() == [*expected, {"n": 5}]
@@ -266,10 +284,10 @@ def test_a_log_cut_off_at_any_call_keeps_its_whole_lines(
     for _, path, disk in every_call(monkeypatch, tmp_path, Died(), dies=True):
         log = storage.Log(path)
         log.append(*lines[:2])
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         with _anything():
             log.append(*lines[2:])
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
         found = log.read()
         assert len(found) >= 2
         assert found == lines[: len(found)]
@@ -377,7 +395,7 @@ def test_a_name_that_leads_out_is_refused(written: Path, name: str) -> None:
         lambda: storage.Folder(written).map(name),
         lambda: storage.write_folder(written.with_name("new"), {name: b""}),
     ):
-        with pytest.raises(CheckpointError, match="is no plain file name"):
+        with pytest.raises(CheckpointError, match="is not a plain file name"):
             act()
     assert [item.name for item in written.parent.iterdir()] == ["it"]
 
@@ -386,7 +404,7 @@ def test_a_name_that_leads_out_is_refused_in_a_manifest_too(written: Path, tmp_p
     (tmp_path / "secret").write_bytes(b"s")
     entry = {"bytes": 1, "sha256": hashlib.sha256(b"s").hexdigest()}
     (written / storage.MANIFEST).write_text(json.dumps({"files": {"../secret": entry}}))
-    with pytest.raises(CheckpointError, match="is no plain file name"):
+    with pytest.raises(CheckpointError, match="is not a plain file name"):
         storage.Folder(written).read("../secret")
 
 
@@ -479,10 +497,10 @@ def test_removing_is_whole_even_when_it_is_cut_off(
     seen = []
     for _, path, disk in every_call(monkeypatch, tmp_path, Died(), dies=True):
         storage.write_folder(path, OLD)
-        monkeypatch.setattr(storage, "disk", disk)
+        monkeypatch.setattr(storage.system, "disk", disk)
         with _anything():
             storage.remove(path)
-        monkeypatch.setattr(storage, "disk", storage.Disk())
+        monkeypatch.setattr(storage.system, "disk", storage.Disk())
         seen.append(read(path))
     assert seen == [OLD, None, None]
 

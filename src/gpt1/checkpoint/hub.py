@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from gpt1.errors import HubError, StorageError
-from gpt1.storage import MANIFEST, Folder, reading, write_folder
+from gpt1.storage import MANIFEST, Folder, existing, wrap_os_errors, write_folder
 
 PATTERNS = (
     *(
@@ -38,7 +38,7 @@ def resolve(name: Path | str) -> Path:
     """
     packaged = Path(str(resources.files("gpt1"))) / "assets"
     try:
-        path = Path(name).expanduser()
+        path = existing(Path(name).expanduser())
         if str(name) and path.exists():
             return of_run(path)
         if (packaged / str(name) / "config.json").is_file():
@@ -62,9 +62,10 @@ def resolve(name: Path | str) -> Path:
 
 def of_run(path: Path) -> Path:
     """Return the final model of a training run's folder, and any other path as it is."""
-    with reading(path):
-        is_run = (path / "run.json").is_file() and (path / "model").is_dir()
-    return path / "model" if is_run else path
+    with wrap_os_errors("read", path):
+        model = existing(path / "model")
+        is_run = (path / "run.json").is_file() and model.is_dir()
+    return model if is_run else path
 
 
 def pull(name: str, out: Path | str) -> Path:

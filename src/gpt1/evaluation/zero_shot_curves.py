@@ -15,7 +15,7 @@ from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, ZeroShotResult, 
 from gpt1.model.device import choose_device
 from gpt1.reports.charts import draw_png
 from gpt1.reports.sections import ABSENT, Curve, Level, LineChart, Section, Table
-from gpt1.storage import Folder, json_bytes, reading, write_file
+from gpt1.storage import Folder, json_bytes, wrap_os_errors, write_file
 
 _STEP = re.compile(r"step-(\d+)")
 _STYLES: Any = ("solid", "dashed", "dotted", "dashdot")
@@ -179,7 +179,7 @@ def _value(result: ZeroShotResult, interval: bool) -> str:
 def _numbered(path: Path) -> dict[int, Path]:
     if not path.is_dir():
         return {}
-    with reading(path):
+    with wrap_os_errors("read", path):
         names = [(_STEP.fullmatch(entry.name), entry) for entry in path.iterdir() if entry.is_dir()]
     return {int(match[1]): entry for match, entry in names if match}
 

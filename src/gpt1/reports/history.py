@@ -106,7 +106,7 @@ class History:
         path = Path(path)
         record = _read_record(path / "run.json")
         log = path / "metrics.jsonl"
-        with storage.reading(log):
+        with storage.wrap_os_errors("read", log):
             lines = storage.Log(log).read()
         for number, line in enumerate(lines, 1):
             _check_line(line, f"{log} line {number}")
@@ -175,7 +175,7 @@ class History:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    with storage.reading(path):
+    with storage.wrap_os_errors("read", path):
         if not path.is_file():
             raise DataError(
                 f"{path.parent} is no run: it has no run.json. Give the folder that was --out of "

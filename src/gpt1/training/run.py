@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, Self
 
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from gpt1 import storage
@@ -103,19 +103,19 @@ class Run:
         try:
             self._check_start()  # another run may have come and gone in between
             for place in (self.path, self.path / "checkpoints", self.path / "snapshots"):
-                storage.remove_leftovers(place)
+                storage.clean_up(place)
             if self._resume:
                 self._compare(self.record)
             else:
                 storage.write_file(self.record, storage.json_bytes(self._record()))
         except BaseException:
-            os.close(self._lock)
+            self._lock.release()
             raise
         return self
 
     def _check_start(self) -> None:
         """Raise if there is nothing to resume, or something in the way of a new run."""
-        with storage.reading(self.path):
+        with storage.wrap_os_errors("read", self.path):
             begun, taken = self.record.is_file(), _is_taken(self.path)
         if self._resume and not begun:
             raise TrainingError(
@@ -133,7 +133,7 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._lock)
+        self._lock.release()
 
     def _record(self) -> dict[str, Any]:
         return {
@@ -299,32 +299,18 @@ def _is_taken(path: Path) -> bool:
     )
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path) -> FileLock:
     """Take the run's lock; the system frees it when this process ends, however it ends."""
-    with storage.refusals("write", path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        owner = os.read(fd, 100).decode(errors="replace").strip()
-        os.close(fd)
-        raise TrainingError(
-            f"another process ({owner or 'unknown'}) is training in {path.parent}. Wait for it, or "
-            f"choose another --out."
-        ) from None
-    except OSError as error:
-        os.close(fd)
-        raise TrainingError(
-            f"{path} cannot be locked: {error.strerror}. Keep the run on another file system."
-        ) from None
+    lock = FileLock(path)
+    with storage.wrap_os_errors("lock", path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            owner = path.read_text(errors="replace").strip()
+            raise TrainingError(
+                f"another process ({owner or 'unknown'}) is training in {path.parent}. Wait for "
+                f"it, or choose another --out."
+            ) from None
     with contextlib.suppress(OSError):  # who holds it is for people; the lock itself is held
-        os.truncate(fd, 0)
-        os.write(fd, f"process {os.getpid()} on {platform.node()}\n".encode())
-    return fd
+        path.write_text(f"process {os.getpid()} on {platform.node()}\n")
+    return lock

@@ -29,13 +29,13 @@ class Tensorboard:
                 'out, or install it: pip install "gpt1[track]"'
             ) from None
         self._folder = Path(folder)
-        with storage.refusals("write", self._folder):
+        with storage.wrap_os_errors("write", self._folder):
             self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Write one line of metrics.jsonl."""
         step = record["step"]
-        with storage.refusals("write", self._folder):
+        with storage.wrap_os_errors("write", self._folder):
             for name, value in _scalars(record).items():
                 self._writer.add_scalar(name, value, step)
             for name in ("sample", "skipped"):
@@ -45,7 +45,7 @@ class Tensorboard:
 
     def close(self) -> None:
         """Write what is left."""
-        with storage.refusals("write", self._folder):
+        with storage.wrap_os_errors("write", self._folder):
             self._writer.close()
 
 

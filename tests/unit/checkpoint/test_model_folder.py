@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 import tiny
 from gpt1 import __version__
-from gpt1.checkpoint import folder, huggingface
+from gpt1.checkpoint import folder, hub, huggingface
 from gpt1.config import ModelConfig
 from gpt1.errors import CheckpointError, CorruptError, StorageError, TokenizerError
 from gpt1.text.tokenizer import Tokenizer
@@ -116,6 +116,16 @@ def test_a_run_is_loaded_by_its_final_model(tmp_path: Path, saved: Path) -> None
     (tmp_path / "run" / "run.json").write_text("{}")
     shutil.copytree(saved, tmp_path / "run" / "model")
     same_weights(folder.load(tmp_path / "run"), tiny.model().state_dict())
+
+
+def test_a_model_is_found_where_a_crash_left_it_while_it_was_replaced(
+    tmp_path: Path, saved: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    saved.rename(tmp_path / "run" / ".model.old")
+    assert folder.load(tmp_path / "run" / "model").config == tiny.config()
+    assert hub.resolve(tmp_path / "run") == tmp_path / "run" / ".model.old"
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

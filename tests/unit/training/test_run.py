@@ -253,7 +253,7 @@ def test_settings_that_would_change_nothing_are_refused(
 def test_two_processes_cannot_train_in_one_folder(corpus: Path, tmp_path: Path) -> None:
     code = (
         "import sys, time; from gpt1.training import run; "
-        "run._lock(__import__('pathlib').Path(sys.argv[1])); print('held', flush=True); "
+        "held = run._lock(__import__('pathlib').Path(sys.argv[1])); print('held', flush=True); "
         "time.sleep(60)"
     )
     run = tmp_path / "run"
