@@ -15,84 +15,53 @@ from typing import TYPE_CHECKING, Any
 from gpt1._version import __version__
 
 if TYPE_CHECKING:
-    from gpt1.config import ModelConfig
-    from gpt1.data.tables import read_texts
+    from gpt1.config import ModelConfig as ModelConfig
+    from gpt1.data.tables import read_texts as read_texts
     from gpt1.errors import (
-        CheckpointError,
-        ConfigError,
-        ContextError,
-        CorruptError,
-        DataError,
-        GPT1Error,
-        HubError,
-        InputError,
-        StorageError,
-        TokenizerError,
-        TrainingError,
-        UsageError,
+        CheckpointError as CheckpointError,
+        ConfigError as ConfigError,
+        ContextError as ContextError,
+        CorruptError as CorruptError,
+        DataError as DataError,
+        GPT1Error as GPT1Error,
+        HubError as HubError,
+        InputError as InputError,
+        StorageError as StorageError,
+        TokenizerError as TokenizerError,
+        TrainingError as TrainingError,
+        UsageError as UsageError,
     )
     from gpt1.estimators import (
-        EntailmentClassifier,
-        MultipleChoiceClassifier,
-        SimilarityClassifier,
-        SimilarityRegressor,
-        TextClassifier,
+        EntailmentClassifier as EntailmentClassifier,
+        MultipleChoiceClassifier as MultipleChoiceClassifier,
+        SimilarityClassifier as SimilarityClassifier,
+        SimilarityRegressor as SimilarityRegressor,
+        TextClassifier as TextClassifier,
     )
-    from gpt1.model.transformer import Transformer
-    from gpt1.pipeline import GPT1, load, pretrain
-    from gpt1.text.tokenizer import Tokenizer
+    from gpt1.model.transformer import Transformer as Transformer
+    from gpt1.pipeline import GPT1 as GPT1, load as load, pretrain as pretrain
+    from gpt1.text.tokenizer import Tokenizer as Tokenizer
 
-_HOME = {
-    "GPT1": "gpt1.pipeline",
-    "ModelConfig": "gpt1.config",
-    "Tokenizer": "gpt1.text.tokenizer",
-    "Transformer": "gpt1.model.transformer",
-    "load": "gpt1.pipeline",
-    "pretrain": "gpt1.pipeline",
-    "read_texts": "gpt1.data.tables",
-    **dict.fromkeys(
-        (
-            "EntailmentClassifier",
-            "MultipleChoiceClassifier",
-            "SimilarityClassifier",
-            "SimilarityRegressor",
-            "TextClassifier",
-        ),
-        "gpt1.estimators",
-    ),
-    **dict.fromkeys(
-        (
-            "CheckpointError",
-            "ConfigError",
-            "ContextError",
-            "CorruptError",
-            "DataError",
-            "GPT1Error",
-            "HubError",
-            "InputError",
-            "StorageError",
-            "TokenizerError",
-            "TrainingError",
-            "UsageError",
-        ),
-        "gpt1.errors",
-    ),
+_NAMES = {  # the module of each public name; the imports above tell type checkers the same
+    "gpt1.pipeline": "GPT1 load pretrain",
+    "gpt1.config": "ModelConfig",
+    "gpt1.data.tables": "read_texts",
+    "gpt1.model.transformer": "Transformer",
+    "gpt1.text.tokenizer": "Tokenizer",
+    "gpt1.estimators": "TextClassifier EntailmentClassifier SimilarityClassifier "
+    "SimilarityRegressor MultipleChoiceClassifier",
+    "gpt1.errors": "GPT1Error UsageError ConfigError InputError ContextError DataError "
+    "TokenizerError CheckpointError CorruptError StorageError HubError TrainingError",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = [  # noqa: RUF022 - the names people use first come first
-    "load", "pretrain", "read_texts", "GPT1", "ModelConfig", "Tokenizer", "Transformer",
-    "TextClassifier", "EntailmentClassifier", "SimilarityClassifier", "SimilarityRegressor",
-    "MultipleChoiceClassifier",
-    "CheckpointError", "ConfigError", "ContextError", "CorruptError", "DataError", "GPT1Error",
-    "HubError", "InputError", "StorageError", "TokenizerError", "TrainingError", "UsageError",
-    "__version__",
-]  # fmt: skip
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'gpt1' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

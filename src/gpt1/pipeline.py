@@ -15,8 +15,7 @@ from torch import Tensor
 from gpt1.checkpoint import folder, hub
 from gpt1.config import ModelConfig, SamplingConfig, check
 from gpt1.errors import CheckpointError, InputError, TokenizerError
-from gpt1.generation import engine, quantize
-from gpt1.generation import explain as explaining
+from gpt1.generation import engine, explain as explaining, quantize
 from gpt1.generation.engine import Generation
 from gpt1.generation.explain import Explanation, NextToken, Score
 from gpt1.model.build import Model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import statistics
@@ -36,6 +37,18 @@ def test_the_readme_lists_the_public_names() -> None:
     assert sorted(re.findall(r"`(\w+)`", listed)) == NAMES
     assert len(gpt1.__all__) == len(set(gpt1.__all__))
     assert dir(gpt1) == NAMES
+
+
+def test_type_checkers_see_the_same_public_names() -> None:
+    tree = ast.parse(Path(gpt1.__file__).read_text("utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imported = {
+        alias.asname: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == gpt1._MODULES
 
 
 @pytest.mark.parametrize("name", NAMES)

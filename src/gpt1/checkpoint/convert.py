@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt1.checkpoint import folder, huggingface
+from gpt1.checkpoint import folder, hub, huggingface
 from gpt1.errors import CheckpointError
 from gpt1.storage import Folder
 
@@ -36,12 +36,12 @@ _ALLOWED = {
 def convert(source: Path | str, out: Path | str) -> folder.Loaded:
     """Turn a .bin, with the config.json and vocabulary beside it, into a model folder of ours.
 
-    A folder in any format that `folder.load` reads is converted as well. Raises CheckpointError
-    (hostile, damaged, or not a GPT-1), StorageError (disk, or `out` exists).
+    A folder in any format that `folder.load` reads, or a run's, is converted as well. Raises
+    CheckpointError (hostile, damaged, or not a GPT-1), StorageError (disk, or `out` exists).
     """
     source = Path(source)
     if source.is_dir():
-        loaded = folder.load(source)
+        loaded = folder.load(hub.of_run(source))
     else:
         beside = Folder(source.parent)
         if folder.CONFIG not in beside:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gpt1._version import __version__
-from gpt1.checkpoint import hub, huggingface, openai, tensors
+from gpt1.checkpoint import huggingface, openai, tensors
 from gpt1.config import ModelConfig
 from gpt1.errors import CheckpointError, TokenizerError
 from gpt1.model.build import Model, build_model
@@ -50,7 +50,7 @@ class Loaded:
 
 
 def load(path: Path | str) -> Loaded:
-    """Load the model in a folder of any of the formats, or a training run's final model.
+    """Load the model in a folder of any of the formats; `hub.resolve` finds folders by name.
 
     Raises CheckpointError naming everything that is missing, left over or misshapen; CorruptError
     if the bytes are not those that were written; TokenizerError if the vocabulary does not fit.
@@ -143,7 +143,7 @@ def save(
 
 
 def _open(path: Path | str) -> Folder:
-    """Open a model folder, or the one that a run has ended with."""
+    """Open a model folder; say how to make one of a pickle."""
     path = Path(path)
     if path.suffix in PICKLES and not path.is_dir():
         raise CheckpointError(
@@ -152,7 +152,7 @@ def _open(path: Path | str) -> Folder:
         )
     if path.is_file():
         raise CheckpointError(f"{path} is a file; give the folder that holds the model.")
-    return Folder(hub.of_run(path))
+    return Folder(path)
 
 
 def _config(folder: Folder) -> ModelConfig:

@@ -6,6 +6,7 @@ HF_HUB_OFFLINE, HF_TOKEN); only the files that gpt1 reads are fetched, never a p
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from importlib import resources
@@ -15,13 +16,8 @@ from gpt1.errors import HubError, StorageError
 from gpt1.storage import MANIFEST, Folder, existing, wrap_os_errors, write_folder
 
 PATTERNS = (
-    *(
-        "config.json",
-        "generation_config.json",
-        "model*.safetensors",
-        "head.safetensors",
-        "model.safetensors.index.json",
-    ),
+    *("config.json", "generation_config.json", "head.safetensors"),
+    *("model*.safetensors", "model.safetensors.index.json"),
     *("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"),
     *("special_tokens_map.json", "gpt1.json", "README.md", MANIFEST),
     *("params_*.npy", "params_shapes.json", "encoder_bpe_40000.json", "vocab_40000.bpe"),
@@ -87,6 +83,7 @@ def _chunks(source: Folder, name: str) -> Iterator[bytes]:
     yield source.read(name)
 
 
+@functools.cache  # the hub is asked once in a process
 def _fetch(name: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (

@@ -115,7 +115,7 @@ def test_a_run_is_loaded_by_its_final_model(tmp_path: Path, saved: Path) -> None
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     shutil.copytree(saved, tmp_path / "run" / "model")
-    same_weights(folder.load(tmp_path / "run"), tiny.model().state_dict())
+    same_weights(folder.load(hub.resolve(tmp_path / "run")), tiny.model().state_dict())
 
 
 def test_a_model_is_found_where_a_crash_left_it_while_it_was_replaced(
