@@ -139,9 +139,9 @@ def race(data: str, count: int, blocks: int, updates: int) -> dict[str, object]:
 def whole(data: str, count: int) -> dict[str, object]:
     """Return the seconds of three epochs and an evaluation, and of predicting 1,000 texts."""
     import gpt1
-    from gpt1.pipeline import Predictor
     from gpt1.tasks.datasets import data_set
     from gpt1.tasks.metrics import accuracy
+    from gpt1.tasks.predictor import Predictor
     from gpt1.training import supervised
 
     train = data_set("sst2").load(data, "train", count)

@@ -11,15 +11,16 @@ import tiny
 from gpt1.config import ModelConfig
 from gpt1.model.build import Model, build_model
 from gpt1.tasks import network
-from gpt1.tasks.spec import KINDS, Example, Kind, Task
+from gpt1.tasks.kinds import KINDS, Choice, Classification, Entailment, Regression, Similarity, Task
+from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 
-TASKS: dict[Kind, Task] = {
-    "classification": Task("classification", ("bad", "fine", "good")),
-    "entailment": Task("entailment", ("yes", "no")),
-    "similarity": Task("similarity", ("different", "same"), metric="f1"),
-    "regression": Task("regression", scale=(0.0, 5.0), metric="pearson"),
-    "choice": Task("choice", answers=3),
+TASKS: dict[str, Task] = {
+    "classification": Classification(("bad", "fine", "good")),
+    "entailment": Entailment(("yes", "no")),
+    "similarity": Similarity(("different", "same"), metric="f1"),
+    "regression": Regression(scale=(0.0, 5.0)),
+    "choice": Choice(answers=3),
 }
 assert set(TASKS) == set(KINDS)
 
@@ -30,7 +31,7 @@ def tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-def examples(kind: Kind, count: int, seed: int = 0) -> list[Example]:
+def examples(kind: str, count: int, seed: int = 0) -> list[Example]:
     """Return labelled examples of texts of 1 to 12 words."""
     draw = random.Random(seed)
 
@@ -47,7 +48,7 @@ def examples(kind: Kind, count: int, seed: int = 0) -> list[Example]:
             texts = (text(), *(text(3) for _ in range(3)))
         else:
             texts = (text(), text())
-        label: int | float = draw.randrange(len(task.classes) or 3)
+        label: int | float = draw.randrange(task.num_scores)
         if kind == "regression":
             label = round(draw.uniform(0, 5), 2)
         found.append(Example(texts, label, text(2) if kind == "choice" else ""))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt1.checkpoint import folder, hub
@@ -22,9 +20,6 @@ from gpt1.model.build import Model
 from gpt1.model.device import choose_device
 from gpt1.model.padding import pad_right
 from gpt1.model.transformer import Transformer
-from gpt1.tasks import network
-from gpt1.tasks.collate import Encoded, by_length, encode
-from gpt1.tasks.spec import Example, Task
 from gpt1.text.tokenizer import Tokenizer
 
 
@@ -165,89 +160,6 @@ class GPT1:
         if not ids:
             raise InputError(f"the text {text!r} has no tokens; give some words.")
         return ids
-
-
-class Predictor:
-    """A model that was fine-tuned on a task: examples in, scores out.
-
-    `task` says what the scores mean. float32, without dropout, longest first; an example's scores
-    do not depend on the others beyond rounding.
-    """
-
-    def __init__(self, model: Model, tokenizer: Tokenizer, task: Task) -> None:
-        self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.task = task
-
-    @classmethod
-    def load(cls, name: str | Path, *, device: str = "auto") -> Predictor:
-        """Load a folder that `gpt1 finetune --task` made, or the run around it.
-
-        Raises CheckpointError if the model there was not fine-tuned on a task.
-        """
-        place = hub.resolve(name)
-        loaded = folder.load(place)
-        if "task" not in loaded.extra or loaded.tokenizer is None:
-            raise CheckpointError(
-                f"the model in {place} has no task: it was not fine-tuned on one. Run "
-                f"gpt1 finetune --task classification ... first."
-            )
-        task = Task.from_json(loaded.extra["task"])
-        model = folder.build(loaded)
-        if model.head is None or len(model.head.bias) != task.outputs:
-            raise CheckpointError(
-                f"the head in {place} does not fit its task, which has {task.outputs} outputs. "
-                f"Restore the folder from a copy."
-            )
-        return cls(model.to(choose_device(device)), loaded.tokenizer, task)
-
-    def save(self, path: Path | str) -> None:
-        """Write a model folder with the head and the task, whole or not at all."""
-        folder.save(path, self.model, self.tokenizer, {"task": self.task.to_json()})
-
-    def probabilities(
-        self,
-        examples: Sequence[Example],
-        *,
-        batch_size: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> NDArray[np.float64]:
-        """Return each example's distribution over classes, answers or anchors, (n, columns).
-
-        `batch_size` examples in a forward pass, None: as many as are fast. `progress(done, all)`
-        counts examples. Raises InputError.
-        """
-        return self.score(self.encode(examples), batch_size=batch_size, progress=progress)
-
-    def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Return examples as ids; `cut` is how many are longer than the window."""
-        return encode(examples, self.task, self.tokenizer, self.model.config.n_ctx)
-
-    def score(
-        self,
-        encoded: Encoded,
-        *,
-        batch_size: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> NDArray[np.float64]:
-        """Return the distributions of encoded examples; see `probabilities`."""
-        found = np.empty((len(encoded), self.task.columns))
-        done = 0
-        with torch.inference_mode():
-            for chosen, batch in by_length(encoded, batch_size):
-                states = network.hidden(self.model, batch)
-                logits = network.scores(self.model, states, batch, self.task)
-                found[chosen] = logits.cpu().double().softmax(1).numpy()
-                done += len(chosen)
-                if progress is not None:
-                    progress(done, len(encoded))
-        return found
-
-    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the likeliest class or answer as an index, or the expected score, (n,)."""
-        if self.task.kind == "regression":
-            return np.asarray(probabilities @ np.array(self.task.anchors), np.float64)
-        return np.asarray(probabilities.argmax(1), np.float64)
 
 
 def load(

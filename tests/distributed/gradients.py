@@ -21,7 +21,7 @@ from gpt1.data.batches import Batches, PackBatches
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import Encoded, TaskBatches
-from gpt1.tasks.spec import Task
+from gpt1.tasks.kinds import Choice, Classification, Similarity, Task
 from gpt1.training import distributed, loop, objectives, optimizers
 from gpt1.training.distributed import Ranks
 
@@ -31,19 +31,19 @@ SIZE = 8
 
 TASKS = {
     "lm": None,
-    "classification": Task("classification", ("a", "b", "c")),
-    "similarity": Task("similarity", ("a", "b")),
-    "choice": Task("choice", answers=3),
+    "classification": Classification(("a", "b", "c")),
+    "similarity": Similarity(("a", "b")),
+    "choice": Choice(answers=3),
 }
 
 
 def task_batches(task: Task, micro: int) -> TaskBatches:
     """Return batches of random sequences and labels."""
     random = np.random.default_rng(0)
-    rows = [random.integers(0, 40, random.integers(4, 15)) for _ in range(60 * task.sequences)]
+    rows = [random.integers(0, 40, random.integers(4, 15)) for _ in range(60 * task.num_sequences)]
     ids = np.concatenate([[*row, 0] for row in rows]).astype(np.uint32)
     offsets = np.cumsum([0, *(len(row) + 1 for row in rows)])
-    targets = np.eye(task.columns)[random.integers(0, task.columns, 60)]
+    targets = np.eye(task.num_scores)[random.integers(0, task.num_scores, 60)]
     encoded = Encoded(task, ids, offsets, targets, 0, 16)
     return TaskBatches(encoded, SIZE, micro_batch_size=micro, weights={0: 2.0})
 

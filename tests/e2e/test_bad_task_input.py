@@ -32,16 +32,16 @@ import worlds
 from gpt1 import cli, storage
 from gpt1.checkpoint import folder
 from gpt1.errors import CheckpointError, ConfigError, GPT1Error, InputError, TrainingError
-from gpt1.pipeline import Predictor
-from gpt1.tasks.spec import KINDS, Kind
+from gpt1.tasks.kinds import KINDS
+from gpt1.tasks.predictor import Predictor
 from gpt1.text.tokenizer import Tokenizer
 
-ALL = KINDS
-CLASSES: tuple[Kind, ...] = ("classification", "entailment", "similarity")
-PAIRS: tuple[Kind, ...] = ("entailment", "similarity", "regression")
-EITHER: tuple[Kind, ...] = ("similarity", "regression")
-CHOICE: tuple[Kind, ...] = ("choice",)
-SCORES: tuple[Kind, ...] = ("regression",)
+ALL = tuple(KINDS)
+CLASSES: tuple[str, ...] = ("classification", "entailment", "similarity")
+PAIRS: tuple[str, ...] = ("entailment", "similarity", "regression")
+EITHER: tuple[str, ...] = ("similarity", "regression")
+CHOICE: tuple[str, ...] = ("choice",)
+SCORES: tuple[str, ...] = ("regression",)
 LEAST = 30
 """Cases a kind."""
 
@@ -88,7 +88,7 @@ TUNE, LABEL, MEASURE = "finetune f.csv <tune>", "predict model-<kind> f.csv", (
 # The kinds, the files, the command line, its exit code, and what it must say (regular expressions).
 # \udcXX in a file is the byte XX. Files are f.csv where they are one text.
 Files = str | dict[str, str]
-COMMANDS: list[tuple[tuple[Kind, ...], Files, str, int, list[str]]] = [
+COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
     # The file
     (ALL, {}, TUNE, 2, ["there is no file f.csv", "Check the path"]),
     (ALL, {}, LABEL, 2, ["there is no file f.csv", "Check the path"]),
@@ -338,14 +338,14 @@ COMMANDS: list[tuple[tuple[Kind, ...], Files, str, int, list[str]]] = [
 class Case:
     """A line of the table for one kind."""
 
-    kind: Kind
+    kind: str
     files: Mapping[str, str]
     line: str
     code: int
     said: list[str]
 
 
-def _fill(text: str, kind: Kind) -> str:
+def _fill(text: str, kind: str) -> str:
     """Put in what the marks stand for."""
     meaning = COMMON | {name: of[kind] for name, of in MARKS.items()} | {"kind": kind}
     for _ in range(3):  # marks stand for marks
@@ -529,7 +529,7 @@ class Fit:
     whole: Any = None
     new: bool = False
     """The texts are for predict, after a fit to sound rows."""
-    kinds: tuple[Kind, ...] = ALL
+    kinds: tuple[str, ...] = ALL
 
 
 NAN = float("nan")
@@ -616,7 +616,7 @@ FITS = [
     Fit("run is .*run-.* there is a run already", parameters={"run": "<run>"}, error=TrainingError),
 ]  # fmt: skip
 FIT_CASES = [(fit, kind) for fit in FITS for kind in fit.kinds]
-ESTIMATORS: dict[Kind, Any] = {
+ESTIMATORS: dict[str, Any] = {
     "classification": gpt1.TextClassifier,
     "entailment": gpt1.EntailmentClassifier,
     "similarity": gpt1.SimilarityClassifier,
@@ -625,14 +625,14 @@ ESTIMATORS: dict[Kind, Any] = {
 }
 
 
-def _X(kind: Kind, texts: Any) -> Any:
+def _X(kind: str, texts: Any) -> Any:
     if texts is None or kind == "classification":
         return texts if texts is None else list(texts)
     other: Any = ["the dog", "a cat", "and"] if kind == "choice" else "the cat is a dog"
     return [(text, other) for text in texts]
 
 
-def _y(kind: Kind, labels: Any) -> Any:
+def _y(kind: str, labels: Any) -> Any:
     if not isinstance(labels, tuple):
         return labels
     names: dict[str, Any] = {name: MARKS[name][kind] for name in "ab"}
@@ -648,7 +648,7 @@ def _y(kind: Kind, labels: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def fitted(place: Path) -> dict[Kind, Any]:
+def fitted(place: Path) -> dict[str, Any]:
     """Estimators with a model of the three labels or answers of `worlds`."""
     return {kind: ESTIMATORS[kind].load(place / f"model-{kind}") for kind in KINDS}
 
@@ -661,10 +661,10 @@ def fitted(place: Path) -> dict[Kind, Any]:
 )
 def test_rows_labels_and_parameters_that_cannot_be_are_told(
     fit: Fit,
-    kind: Kind,
+    kind: str,
     place: Path,
     untouched: State,
-    fitted: dict[Kind, Any],
+    fitted: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -688,9 +688,9 @@ def test_rows_labels_and_parameters_that_cannot_be_are_told(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_estimator_is_not_loaded_from_another_kind_or_from_nothing(
-    kind: Kind, place: Path, tmp_path: Path
+    kind: str, place: Path, tmp_path: Path
 ) -> None:
-    other: Kind = "choice" if kind != "choice" else "similarity"
+    other: str = "choice" if kind != "choice" else "similarity"
     cls, right = ESTIMATORS[kind], ESTIMATORS[other].__name__
     said = f"holds a model for {other}; {cls.__name__} is for {kind}. Load it with gpt1.{right}"
     with pytest.raises(CheckpointError, match=said):
@@ -707,7 +707,7 @@ def test_an_estimator_is_not_loaded_from_another_kind_or_from_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_odd_but_sound_is_taken(place: Path, fitted: dict[Kind, Any]) -> None:
+def test_what_is_odd_but_sound_is_taken(place: Path, fitted: dict[str, Any]) -> None:
     for kind in KINDS:
         texts = [LONG[:900], "THE  dog", "dog\n\ncat", "é", "the dog" + "!" * 90]
         X = _X(kind, texts)

@@ -18,7 +18,7 @@ from gpt1.config import ModelConfig, RunConfig, load_run
 from gpt1.model.heads import Head
 from gpt1.model.transformer import Transformer
 from gpt1.tasks.collate import Encoded, TaskBatch, TaskBatches, collate
-from gpt1.tasks.spec import Task
+from gpt1.tasks.kinds import Choice
 from gpt1.training import loop, objectives, optimizers, schedules
 from gpt1.training.distributed import Ranks, Step
 
@@ -32,7 +32,7 @@ SHAPE = ModelConfig(
     attn_pdrop=0,
     resid_pdrop=0,
 )
-TASK = Task("choice", answers=2)
+TASK = Choice(answers=2)
 AMPLITUDE = 0.25
 
 

@@ -31,8 +31,8 @@ from gpt1.errors import (
 )
 from gpt1.estimators.base import CLASS_OF
 from gpt1.model.build import Model
-from gpt1.pipeline import Predictor
 from gpt1.storage import disk
+from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop, optimizers, start

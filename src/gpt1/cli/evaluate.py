@@ -12,9 +12,9 @@ from gpt1.cli.task_files import COLUMNS
 
 if TYPE_CHECKING:
     from gpt1.cli.task_files import Named
-    from gpt1.evaluation.tasks import TaskEvaluation
-    from gpt1.pipeline import Predictor
     from gpt1.tasks.datasets import DataSet
+    from gpt1.tasks.kinds.evaluation import TaskEvaluation
+    from gpt1.tasks.predictor import Predictor
     from gpt1.tasks.spec import Example
 
 _PAGE = "evaluation.html"
@@ -139,8 +139,8 @@ def _task(
     from gpt1.cli.progress import Progress
     from gpt1.cli.task_files import cut_note
     from gpt1.evaluation import tasks
-    from gpt1.pipeline import Predictor
     from gpt1.storage import json_bytes
+    from gpt1.tasks.predictor import Predictor
 
     predictor = Predictor.load(model)
     examples, places, account, metrics, of, leakage = _rows(
@@ -156,8 +156,8 @@ def _task(
                 "evaluating", f"{done:,} of {total:,} rows", done, total
             ),
         )
-    if found.cut:
-        print(cut_note(found.cut), file=sys.stderr)
+    if found.truncated:
+        print(cut_note(found.truncated), file=sys.stderr)
     print(leakage, file=sys.stderr)
     title = f"{model} on {of}"
     if json:
@@ -205,14 +205,12 @@ def _rows(
         raise ConfigError(
             f"the task is {named.kind}; the model was fine-tuned on {task.kind}. Leave --task out."
         )
-    # scores beyond the training rows' can be measured as well
-    fixed = None if task.kind == "regression" else task
     table = read_table(
         task.kind,
         files,
         predictor.tokenizer,
         columns=columns_given(columns),
-        task=fixed,
+        task=task.for_new_rows,
         limit=limit,
     )
     print(table, file=sys.stderr)
@@ -234,32 +232,13 @@ def _leakage(data: DataSet, source: str, split: str, examples: list[Example]) ->
 
 
 def _print(title: str, found: TaskEvaluation) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from gpt1.reports.sections import Table
+    from gpt1.reports.tables import print_table
 
-    console = Console(highlight=False, width=None if Console().is_terminal else 120)
-    table = Table(title=escape(title), title_justify="left")
-    for name in ("metric", "value", "95% interval"):
-        table.add_column(name, justify="left" if name == "metric" else "right")
-    for label, value, interval in found.figures():
-        table.add_row(escape(label), value, interval)
-    console.print(table)
-    console.print(f"{found.rows:,} row{'s' * (found.rows != 1)}")
-    if not found.classes:
-        return
-    table = Table(title="Per class", title_justify="left")
-    for number, name in enumerate(("", "rows", "predicted", "precision", "recall")):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
-    for one in found.classes:
-        table.add_row(
-            escape(one.name),
-            f"{one.rows:,}",
-            f"{one.predicted:,}",
-            "-" if one.precision is None else f"{one.precision:.3f}",
-            "-" if one.recall is None else f"{one.recall:.3f}",
-        )
-    console.print(table)
+    print_table(title, Table(("metric", "value", "95% interval"), found.figures()))
+    print(f"{found.rows:,} row{'s' * (found.rows != 1)}")
+    if found.classes:
+        print_table("Per class", found.class_table())
 
 
 def _write_page(

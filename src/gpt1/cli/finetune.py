@@ -14,7 +14,8 @@ from gpt1.cli.task_files import COLUMNS
 
 if TYPE_CHECKING:
     from gpt1.tasks.datasets import DataSet
-    from gpt1.tasks.spec import Example, Kind, Task
+    from gpt1.tasks.kinds import Task
+    from gpt1.tasks.spec import Example
     from gpt1.tasks.tables import Table
     from gpt1.text.tokenizer import Tokenizer
 
@@ -144,7 +145,7 @@ class _Given:
         self.allow_leakage = allow_leakage
 
     def table(
-        self, kind: Kind, tokenizer: Tokenizer
+        self, kind: str, tokenizer: Tokenizer
     ) -> tuple[Task, list[Example], list[Example] | None]:
         """Return the task, the rows to train on and those of --valid. Raises DataError."""
         from gpt1.cli.task_files import read_table
@@ -153,13 +154,11 @@ class _Given:
         _note(train)
         if self.valid is None:
             return train.task, train.usable, None
-        # a score beyond the training rows' is no mistake
-        task = None if kind == "regression" else train.task
+        task = train.task.for_new_rows
         valid = read_table(kind, self.valid, tokenizer, columns=self.columns, task=task)
         _note(f"to validate: {valid}")
-        task, rows, others = _on_one_scale(train, valid)
-        self._refuse_leakage(kind, rows, valid)
-        return task, rows, others
+        self._refuse_leakage(kind, train.usable, valid)
+        return train.task.covering(valid.usable), train.usable, valid.usable
 
     def data_set(self, data: DataSet) -> tuple[Task, list[Example], list[Example]]:
         """Return the task of a published data set, its training and its dev rows."""
@@ -182,17 +181,19 @@ class _Given:
         _note(f"dev against train: {found}")
         return data.task, train.examples, dev.examples
 
-    def _refuse_leakage(self, kind: Kind, train: Sequence[Example], valid: Table) -> None:
+    def _refuse_leakage(self, kind: str, train: Sequence[Example], valid: Table) -> None:
         from gpt1.errors import DataError
-        from gpt1.tasks.leakage import LISTED, identity, leakage
+        from gpt1.tasks.kinds import KINDS
+        from gpt1.tasks.leakage import LISTED, leakage
 
         found = leakage(train, valid.usable, kind)
         if found.exact and not self.allow_leakage:
-            known = {identity(example, kind) for example in train}
+            identity = KINDS[kind].identity
+            known = {identity(example) for example in train}
             where = [
                 place
                 for place, example in zip(valid.places, valid.usable, strict=True)
-                if identity(example, kind) in known
+                if identity(example) in known
             ]
             first = ", ".join(where[:LISTED]) + (", ..." if len(where) > LISTED else "")
             raise DataError(
@@ -204,18 +205,8 @@ class _Given:
             _note(f"{self.valid} against {self.file}: {found}")
 
 
-def _on_one_scale(train: Table, valid: Table) -> tuple[Task, list[Example], list[Example]]:
-    from dataclasses import replace
-
-    task, other = train.task, valid.task
-    if task.scale and other.scale:
-        low, high = zip(task.scale, other.scale, strict=True)
-        task = replace(task, scale=(min(low), max(high)))
-    return task, train.usable, valid.usable
-
-
 def _learn_task(
-    kind: Kind,
+    kind: str,
     data: DataSet | None,
     given: _Given,
     model: str,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ from gpt1.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from gpt1.tasks.datasets import DataSet
-    from gpt1.tasks.spec import Example, Kind, Task
+    from gpt1.tasks.kinds import Task
+    from gpt1.tasks.spec import Example
     from gpt1.tasks.tables import Table
     from gpt1.text.tokenizer import Tokenizer
 
@@ -24,20 +24,19 @@ COLUMNS = "which column is which, e.g. text=Review,label=Stars."
 class Named:
     """What --task names: neither a kind nor a data set is "lm"; a data set has its kind."""
 
-    kind: Kind | None = None
+    kind: str | None = None
     data: DataSet | None = None
 
 
 def task_named(name: str) -> Named:
     """Return the task type, or the paper's data set, of that name. Raises ConfigError."""
     from gpt1.tasks.datasets import DATA_SETS, data_set
-    from gpt1.tasks.spec import KINDS
+    from gpt1.tasks.kinds import KINDS
 
     if name == LM:
         return Named()
-    for kind in KINDS:
-        if name == kind:
-            return Named(kind)
+    if name in KINDS:
+        return Named(name)
     try:
         data = data_set(name)
     except ConfigError:
@@ -70,7 +69,7 @@ def columns_given(text: str | None) -> dict[str, str]:
 
 
 def read_table(
-    kind: Kind,
+    kind: str,
     sources: str | Sequence[str],
     tokenizer: Tokenizer,
     *,
@@ -102,12 +101,12 @@ def read_table(
     kept = [i for i in range(len(table.examples)) if i not in gone]
     if not kept:
         raise DataError(f"{table.places[0]}: nothing to use; {table.counts}.")
-    lost = Counter(example.label for i in bad if (example := table.examples[i]) is not None)
+    examples = [table.examples[i] for i in kept]
     return replace(
         table,
-        examples=[table.examples[i] for i in kept],
+        examples=examples,
         places=[table.places[i] for i in kept],
-        labels={name: n - lost[i] for i, (name, n) in enumerate(table.labels.items())},
+        labels=table.task.count_labels(examples),
     )
 
 
@@ -126,26 +125,13 @@ def cut_note(cut: int) -> str:
 
 def fit_labels(examples: Sequence[Example], data: DataSet, task: Task) -> list[Example]:
     """Give a data set's examples the labels of a model's task. Raises ConfigError if none fit."""
-    own = data.task
-    if (
-        own.kind != task.kind
-        or set(own.classes) != set(task.classes)
-        or own.answers != task.answers
-    ):
+    index = task.translate(data.task)
+    if index is None:
         raise ConfigError(
-            f"{data.title} is {_described(own)}; the model was taught {_described(task)}. Take a "
-            f"model that was fine-tuned with --task {data.name}."
+            f"{data.title} is {data.task.describe()}; the model was taught {task.describe()}. Take "
+            f"a model that was fine-tuned with --task {data.name}."
         )
-    if own.classes == task.classes:
-        return list(examples)
-    index = {i: task.classes.index(name) for i, name in enumerate(own.classes)}
-    return [e if e.label is None else replace(e, label=index[int(e.label)]) for e in examples]
-
-
-def _described(task: Task) -> str:
-    if task.kind == "choice":
-        return f"a choice between {task.answers} answers"
-    if task.kind == "regression":
-        return "a regression"
-    names = ", ".join(task.classes[:8]) + (", ..." if len(task.classes) > 8 else "")
-    return f"{task.kind} with the classes {names}"
+    return [
+        e if e.label is None or not index else replace(e, label=index[int(e.label)])
+        for e in examples
+    ]

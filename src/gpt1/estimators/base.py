@@ -23,16 +23,18 @@ from gpt1.errors import CheckpointError, ConfigError, Interrupted, TrainingError
 from gpt1.estimators.rows import Row, count_conflicts, item, listed, read_pair, short
 from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, check_random_state
 from gpt1.model.build import Model
-from gpt1.pipeline import GPT1, Predictor, load
+from gpt1.pipeline import GPT1, load
 from gpt1.reports.history import History
 from gpt1.storage import Folder
 from gpt1.tasks.collate import encode
+from gpt1.tasks.kinds import Task
 from gpt1.tasks.leakage import hold_out
-from gpt1.tasks.spec import SPECIAL, Example, Kind, Task
+from gpt1.tasks.predictor import Predictor
+from gpt1.tasks.spec import SPECIAL, Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
 
-CLASS_OF: Mapping[Kind, str] = {
+CLASS_OF: Mapping[str, str] = {
     "classification": "TextClassifier",
     "entailment": "EntailmentClassifier",
     "similarity": "SimilarityClassifier",
@@ -66,7 +68,7 @@ class _Given:
 class Estimator(BaseEstimator):  # type: ignore[misc]
     """Rows and parameters in, a fine-tuned `Predictor` out."""
 
-    _kind: Kind
+    _kind: str
 
     def __init__(
         self,
@@ -126,7 +128,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             seed = config.train.seed
             words = tokenizer.with_words(config.data.words or tokenizer.words)
             words.add_tokens(SPECIAL)
-            cut = encode(examples, task, words, model.config.n_ctx).cut
+            cut = encode(examples, task, words, model.config.n_ctx).truncated
             training, validation = self._split(examples, seed)
             if self.run is None:
                 place = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpt1-"))
@@ -351,10 +353,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "predictor_")
         predictor = self.predictor_
         encoded = predictor.encode([Example(row) for row in self._read_new(X)])
-        if encoded.cut and self.verbose:
+        if encoded.truncated and self.verbose:
             _note(
-                f"{encoded.cut:,} of {len(encoded):,} rows are longer than the model's window and "
-                f"were cut (docs/tasks.md says how)"
+                f"{encoded.truncated:,} of {len(encoded):,} rows are longer than the model's "
+                f"window and were truncated (docs/tasks.md says how)"
             )
         return predictor.score(encoded)
 

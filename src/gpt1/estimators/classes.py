@@ -28,8 +28,9 @@ from gpt1.estimators.rows import (
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
 from gpt1.pipeline import GPT1
-from gpt1.tasks.spec import Task, label_name
-from gpt1.tasks.tables import classes_fault
+from gpt1.tasks.kinds import KINDS, Choice, Regression, Task
+from gpt1.tasks.kinds.classes import ClassTask, classes_fault
+from gpt1.tasks.spec import label_name
 
 
 class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
@@ -106,7 +107,9 @@ class _Classifier(_Chooser):
             raise InputError(
                 f"y[0] is {short(item(labels[0]))}, and {fault}. Give classes, each in some rows."
             )
-        task = Task(self._kind, tuple(map(label_name, classes.tolist())))
+        kind = KINDS[self._kind]
+        assert issubclass(kind, ClassTask)
+        task = kind(tuple(map(label_name, classes.tolist())))
         return task, codes.tolist(), {"classes_": classes}
 
     def _task_settings(self, task: Task) -> list[str]:
@@ -123,10 +126,10 @@ class _Classifier(_Chooser):
         pairs = []
         for label, weight in wanted.items():
             name = label_name(item(label))
-            if name not in task.classes:
+            if name not in task.score_names:
                 raise InputError(
                     f"class_weight names {label!r}; the classes of y are "
-                    f"{', '.join(task.classes[:20])}. Correct it."
+                    f"{', '.join(task.score_names[:20])}. Correct it."
                 )
             number = item(weight)
             if not isinstance(number, int | float) or not 0 < number < math.inf:
@@ -142,8 +145,8 @@ class _Classifier(_Chooser):
 
     def _labels_from_json(self, task: Task, about: Mapping[str, Any] | None) -> dict[str, Any]:
         if about is None:
-            return {"classes_": np.array(task.classes)}
-        return {"classes_": classes_from_json(about, task.classes)}
+            return {"classes_": np.array(task.score_names)}
+        return {"classes_": classes_from_json(about, task.score_names)}
 
 
 class TextClassifier(_Classifier):
@@ -231,11 +234,10 @@ class MultipleChoiceClassifier(_Chooser):
         answers = len(rows[0]) - 1
         given = enumerate(column(y, len(rows)))
         gold = [read_index(value, f"y[{i}]", answers) for i, value in given]
-        return Task("choice", answers=answers), gold, {"classes_": np.arange(answers)}
+        return Choice(answers), gold, {"classes_": np.arange(answers)}
 
     def _labels_from_json(self, task: Task, about: Mapping[str, Any] | None) -> dict[str, Any]:
-        assert task.answers is not None
-        return {"classes_": np.arange(task.answers)}
+        return {"classes_": np.arange(task.num_scores)}
 
 
 class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
@@ -316,4 +318,4 @@ class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
                     f"y[{i}] is {score:g}; the scale goes from {low:g} to {high:g}. Correct it, or "
                     f"give another low and high."
                 )
-        return Task("regression", scale=(low, high), metric="pearson"), scores, {}
+        return Regression(scale=(low, high)), scores, {}

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from gpt1.data.tables import text_fault
 from gpt1.errors import InputError
 from gpt1.estimators.scikit import column_or_1d
-from gpt1.tasks.leakage import identity
-from gpt1.tasks.spec import Example, Kind, label_name
-from gpt1.tasks.tables import MOST_SCORE
+from gpt1.tasks.kinds import KINDS
+from gpt1.tasks.kinds.regression import MOST_SCORE
+from gpt1.tasks.spec import Example, Label, label_name
 
 Row = tuple[str, ...]
 """The texts of an example, as `tasks.spec.Example` has them."""
@@ -173,12 +173,12 @@ def read_index(value: Any, place: str, answers: int) -> int:
     return int(index)
 
 
-def count_conflicts(examples: Sequence[Example], kind: Kind) -> int:
+def count_conflicts(examples: Sequence[Example], kind: str) -> int:
     """Count texts that occur with different labels."""
-    found: dict[tuple[str, ...], set[float]] = {}
+    found: dict[tuple[str, ...], set[Label]] = {}
     for example in examples:
         assert example.label is not None
-        found.setdefault(identity(example, kind), set()).add(example.label)
+        found.setdefault(KINDS[kind].identity(example), set()).add(example.label)
     return sum(len(labels) > 1 for labels in found.values())
 
 

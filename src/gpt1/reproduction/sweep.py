@@ -26,15 +26,17 @@ from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
 from gpt1.config import RunConfig, load_run
 from gpt1.errors import ConfigError, DataError, GPT1Error
-from gpt1.pipeline import Predictor, load
+from gpt1.pipeline import load
 from gpt1.reproduction.paper import LSTM, NO_AUX, NO_PRETRAINING
 from gpt1.reproduction.results import RESULTS, Experiment, ExperimentResult
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.entry import Rows, sample
 from gpt1.tasks.datasets.files import find_split
+from gpt1.tasks.kinds import Task
 from gpt1.tasks.leakage import leakage
 from gpt1.tasks.metrics import METRICS
-from gpt1.tasks.spec import Example, Task
+from gpt1.tasks.predictor import Predictor
+from gpt1.tasks.spec import Example
 from gpt1.training import supervised
 from gpt1.training.supervised import default_recipe
 
@@ -326,10 +328,7 @@ def _words(examples: Sequence[Example], task: Task, window: float) -> float:
     """Return about how many words the examples' sequences have, none longer than `window`."""
     words = 0.0
     for example in examples:
-        first, *others = [len(text.split()) for text in example.texts]
-        if task.kind == "choice":
-            first += len(example.question.split())
-            words += sum(min(window, first + other) for other in others)
-        else:
-            words += task.sequences * min(window, first + sum(others))
+        lengths = [len(text.split()) for text in example.texts]
+        sequences = task.sequence_lengths(lengths, len(example.question.split()))
+        words += sum(min(window, length) for length in sequences)
     return words

@@ -6,7 +6,7 @@ into rows of the length that leaves the fewest places empty, where they do not s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,8 +17,9 @@ from gpt1.data.batches import Batch, SampleBatches, fingerprint
 from gpt1.data.packing import NO_TARGET, Piece, fill_packs, pack_documents
 from gpt1.data.parallel import encode_texts
 from gpt1.errors import InputError
-from gpt1.tasks.spec import Example, Task
-from gpt1.tasks.transforms import Special, sequences
+from gpt1.tasks.kinds import Task
+from gpt1.tasks.spec import Example
+from gpt1.tasks.transforms import Special
 from gpt1.text.tokenizer import Tokenizer
 
 _ROWS = (0, 48, 64, 96, 128, 192, 256)  # lengths of rows that are tried, 0 being the longest's
@@ -33,9 +34,9 @@ class TaskBatch(Batch):
     extract: NDArray[np.int64]
     """(n, S): where the extract tokens are, in 0 .. B * T - 1."""
     targets_of_task: NDArray[np.float64]
-    """(n, columns): the right distribution over the scores."""
+    """(n, num_scores): the right distribution over the scores."""
     weights: NDArray[np.float64]
-    """(n,): what an example counts."""
+    """What each loss counts, in the shape of `task.losses`: (n,), or (n, num_scores)."""
     lm_weights: NDArray[np.float64]
     """(B, T): 1 / (targets of the sequence), for every target."""
 
@@ -46,7 +47,7 @@ class TaskBatch(Batch):
 
 @dataclass(frozen=True)
 class Encoded:
-    """Examples as ids, and what has been cut.
+    """Examples as ids, and how many of them are truncated.
 
     Sequence s of example i is ids[offsets[i * S + s] : offsets[i * S + s + 1]], a 0 after it.
     """
@@ -55,9 +56,9 @@ class Encoded:
     ids: NDArray[np.uint32]
     offsets: NDArray[np.int64]
     targets: NDArray[np.float64]
-    """(n, columns); zeros where there is no label."""
-    cut: int
-    """Examples longer than the window."""
+    """(n, num_scores); zeros where there is no label."""
+    truncated: int
+    """How many examples are longer than the window."""
     n_ctx: int
     """The window: what a row may hold."""
 
@@ -67,7 +68,7 @@ class Encoded:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Ids of every sequence, (n, S)."""
-        return (np.diff(self.offsets) - 1).reshape(len(self), self.task.sequences)
+        return (np.diff(self.offsets) - 1).reshape(len(self), self.task.num_sequences)
 
 
 def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx: int) -> Encoded:
@@ -81,53 +82,29 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
     arrays = encode_texts(tokenizer, unique)
     ids_of = {text: ids.tolist() for text, ids in zip(unique, arrays, strict=True)}
     rows: list[list[int]] = []
-    cut = 0
+    num_truncated = 0
     for number, example in enumerate(examples):
-        _check(example, task, number)
+        task.check(example, number)
         ids = [ids_of[text] for text in example.texts]
         if not all(ids):
             raise InputError(
                 f"text {ids.index([])} of example {number} is "
                 f"{example.texts[ids.index([])][:40]!r}; it has no words. Leave the example out."
             )
-        found, was_cut = sequences(
-            task.kind, ids, special, n_ctx, question=ids_of[example.question]
-        )
-        rows += found
-        cut += was_cut
+        made, truncated = task.sequences(ids, special, n_ctx, question=ids_of[example.question])
+        rows += made
+        num_truncated += truncated
     lengths = np.array([len(row) + 1 for row in rows], np.int64)
     flat = np.fromiter((id for row in rows for id in (*row, 0)), np.uint32, int(lengths.sum()))
-    targets = np.zeros((len(examples), task.columns))
-    for target, example in zip(targets, examples, strict=True):
-        _set_target(target, example, task)
-    return Encoded(task, flat, np.concatenate([[0], np.cumsum(lengths)]), targets, cut, n_ctx)
-
-
-def _check(example: Example, task: Task, number: int) -> None:
-    needed = {"classification": 1, "choice": 1 + (task.answers or 0)}.get(task.kind, 2)
-    if len(example.texts) != needed:
-        raise InputError(
-            f"example {number} has {len(example.texts)} texts; this {task.kind} takes {needed}"
-            + (" (the context and the answers)." if task.kind == "choice" else ".")
-        )
-
-
-def _set_target(target: NDArray[np.float64], example: Example, task: Task) -> None:
-    """Fill in an example's distribution; a regression's is over two neighbours (spec 4.6)."""
-    if example.label is None:
-        return
-    if task.kind != "regression":
-        target[int(example.label)] = 1
-        return
-    assert task.scale is not None
-    low, high = task.scale
-    place = (len(target) - 1) * (example.label - low) / (high - low)
-    below = min(int(place), len(target) - 2)
-    target[below], target[below + 1] = below + 1 - place, place - below
+    targets = np.zeros((len(examples), task.num_scores))
+    for i, example in enumerate(examples):
+        targets[i] = task.target(example.label)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Encoded(task, flat, offsets, targets, num_truncated, n_ctx)
 
 
 class TaskBatches(SampleBatches):
-    """The batches of a supervised run; `weights` is what each class counts."""
+    """The batches of a supervised run; `weights` is what each loss counts, None: 1."""
 
     def __init__(
         self,
@@ -137,12 +114,11 @@ class TaskBatches(SampleBatches):
         seed: int = 0,
         shuffle: bool = True,
         micro_batch_size: int | None = None,
-        weights: Mapping[int, float] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__(len(encoded), batch_size, micro_batch_size, seed, shuffle)
         self.encoded = encoded
-        classes = encoded.targets.argmax(1)
-        self._weights = np.array([(weights or {}).get(int(c), 1.0) for c in classes])
+        self._weights = np.ones(len(encoded)) if weights is None else weights
         self.tokens_per_sample = float(encoded.lengths.sum() / max(1, len(encoded)))
 
     @cached_property
@@ -161,7 +137,7 @@ def collate(
     encoded: Encoded, chosen: Sequence[int], weights: NDArray[np.float64] | None = None
 ) -> TaskBatch:
     """Pack the sequences of the chosen examples into rows."""
-    S = encoded.task.sequences
+    S = encoded.task.num_sequences
     examples = np.asarray(chosen, np.int64)
     numbers = (examples[:, None] * S + np.arange(S)).ravel()
     sizes = encoded.lengths[examples].ravel()
@@ -214,7 +190,7 @@ def by_length(encoded: Encoded, size: int | None = None) -> Iterator[tuple[list[
     order = np.argsort(-longest, kind="stable").tolist()
     start = 0
     while start < len(order):
-        tokens = int(longest[order[start]]) * encoded.task.sequences
+        tokens = int(longest[order[start]]) * encoded.task.num_sequences
         chosen = order[start : start + (size or max(1, _TOKENS // tokens))]
         start += len(chosen)
         yield chosen, collate(encoded, chosen)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.data.batches import split_validation
-from gpt1.tasks.spec import Example, Kind
+from gpt1.tasks.kinds import KINDS
+from gpt1.tasks.spec import Example
 
 GRAM = 13
 """Words in a run that counts as overlap, as is usual for language models."""
@@ -40,7 +41,7 @@ class Leakage:
 
 
 def leakage(
-    train: Sequence[Example], test: Sequence[Example], kind: Kind = "classification"
+    train: Sequence[Example], test: Sequence[Example], kind: str = "classification"
 ) -> Leakage:
     """Return how many test examples occur in training; case, white space and labels do not count.
 
@@ -50,8 +51,9 @@ def leakage(
     ...     "similarity"))
     of 1 test row 1 occur in training and 0 share a run of 13 words with it (first rows: 0)
     """
-    known = {identity(example, kind) for example in train}
-    exact = np.array([identity(example, kind) in known for example in test], bool)
+    same = KINDS[kind].identity
+    known = {same(example) for example in train}
+    exact = np.array([same(example) in known for example in test], bool)
     numbers = _Numbers()
     tested = list(_grams(test, numbers))
     hashes = np.concatenate([h for h, _ in tested] or [np.zeros(0, np.uint64)])
@@ -129,7 +131,7 @@ def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def hold_out(
-    examples: Sequence[Example], share: float, seed: int, kind: Kind = "classification"
+    examples: Sequence[Example], share: float, seed: int, kind: str = "classification"
 ) -> tuple[list[Example], list[Example]]:
     """Split examples into (training, validation); equal texts never come to stand in both.
 
@@ -147,24 +149,18 @@ def hold_out(
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, example in enumerate(examples):
-        groups.setdefault(identity(example, kind), []).append(i)
+        groups.setdefault(KINDS[kind].identity(example), []).append(i)
     members = list(groups.values())
     if round(len(members) * share) < LEAST_HELD_OUT:
         return list(examples), []
     chosen, held = split_validation(len(members), share, seed)
-    if kind not in ("regression", "choice"):  # a class that nothing teaches cannot be validated
-        taught = {examples[i].label for group in chosen for i in members[group]}
-        back = [g for g in held if any(examples[i].label not in taught for i in members[g])]
-        chosen, held = chosen + back, [group for group in held if group not in set(back)]
+    # a class that nothing teaches cannot be validated
+    classes = [set(KINDS[kind].classes_of(example)) for example in examples]
+    taught = {name for group in chosen for i in members[group] for name in classes[i]}
+    back = [g for g in held if any(not classes[i] <= taught for i in members[g])]
+    chosen, held = chosen + back, [group for group in held if group not in set(back)]
     training, validation = (
         [examples[i] for i in sorted(i for group in part for i in members[group])]
         for part in (chosen, held)
     )
     return training, validation
-
-
-def identity(example: Example, kind: Kind) -> tuple[str, ...]:
-    """Return what two examples have in common if the model should take them for the same."""
-    texts = [" ".join(text.casefold().split()) for text in example.texts]
-    question = " ".join(example.question.casefold().split())
-    return (question, *(sorted(texts) if kind in ("similarity", "regression") else texts))

@@ -10,7 +10,8 @@ from gpt1.model.build import Model, build_model, grow_vocabulary
 from gpt1.model.heads import Head
 from gpt1.model.transformer import Transformer
 from gpt1.tasks.collate import TaskBatch
-from gpt1.tasks.spec import SPECIAL, Task
+from gpt1.tasks.kinds import Task
+from gpt1.tasks.spec import SPECIAL
 from gpt1.text.tokenizer import Tokenizer
 
 
@@ -51,7 +52,11 @@ def add_head(
     """Put a new head for `task` on the model."""
     config = model.config
     model.head = Head(
-        config.n_embd, task.outputs, pdrop=pdrop, std=config.initializer_range, generator=generator
+        config.n_embd,
+        task.num_outputs,
+        pdrop=pdrop,
+        std=config.initializer_range,
+        generator=generator,
     ).to(model.tokens.weight.device, model.tokens.weight.dtype)
 
 
@@ -74,7 +79,7 @@ def hidden(
 def scores(
     model: Model, states: Tensor, batch: TaskBatch, task: Task, *, shared: bool = False
 ) -> Tensor:
-    """Return the logits (n, columns) of a batch from its states (B, T, C) (spec 5).
+    """Return the logits (n, num_scores) of a batch from its states (B, T, C) (spec 5).
 
     `shared`: the answers of a choice share a dropout mask (spec 4.3.2).
     """
@@ -83,8 +88,4 @@ def scores(
     found = states.flatten(0, 1)[extract]  # (n, S, C)
     with torch.autocast(states.device.type, enabled=False):  # bf16 would make ties of near scores
         found = found.to(model.head.weight.dtype)
-        if task.kind == "choice":
-            logits: Tensor = model.head(found, shared=shared).squeeze(-1)
-        else:
-            logits = model.head(found.sum(1))  # one sequence, or the sum of both orders
-    return logits
+        return task.logits(model.head, found, shared=shared)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpt1.errors import ConfigError, InputError
-from gpt1.tasks.spec import SPECIAL, Kind
+from gpt1.tasks.spec import SPECIAL
 from gpt1.text.tokenizer import Tokenizer
 
 SHORTEST = 16
@@ -50,43 +50,63 @@ class Special:
         return cls(start, delimiter, extract)
 
 
-def sequences(
-    kind: Kind, texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
-) -> tuple[list[list[int]], bool]:
-    """Return an example's sequences, each at most n_ctx ids, and whether something was cut.
+def single(text: Ids, special: Special, n_ctx: int) -> tuple[list[list[int]], bool]:
+    """Return [start text extract], at most n_ctx ids, and whether the text is truncated.
 
-    Raises ConfigError for a model of fewer than 16 positions.
+    Raises ConfigError for a model of fewer than 16 positions, as do the other transformations.
+    """
+    kept = text[: _check(n_ctx) - 2]
+    return [[special.start, *kept, special.extract]], len(kept) < len(text)
 
-    >>> sequences("entailment", [[5, 6], [7]], Special(40, 41, 42), 16)
+
+def pair(first: Ids, second: Ids, special: Special, n_ctx: int) -> tuple[list[list[int]], bool]:
+    """Return [start first delimiter second extract] and whether it is truncated.
+
+    >>> pair([5, 6], [7], Special(40, 41, 42), 16)
     ([[40, 5, 6, 41, 7, 42]], False)
     """
+    a, b = _truncate_pair(first, second, _check(n_ctx) - 3)
+    truncated = len(a) + len(b) < len(first) + len(second)
+    return [[special.start, *a, special.delimiter, *b, special.extract]], truncated
+
+
+def both_orders(
+    first: Ids, second: Ids, special: Special, n_ctx: int
+) -> tuple[list[list[int]], bool]:
+    """Return the two sequences of a pair in no order, and whether they are truncated."""
+    a, b = _truncate_pair(first, second, _check(n_ctx) - 3)
+    start, delimiter, extract = special.start, special.delimiter, special.extract
+    rows = [[start, *a, delimiter, *b, extract], [start, *b, delimiter, *a, extract]]
+    rows.sort()  # so that (a, b) and (b, a) are the same input to the last bit
+    return rows, len(a) + len(b) < len(first) + len(second)
+
+
+def choices(
+    context: Ids, question: Ids, answers: Sequence[Ids], special: Special, n_ctx: int
+) -> tuple[list[list[int]], bool]:
+    """Return [start context question delimiter answer extract] for each answer.
+
+    And whether any is truncated.
+    """
+    room = _check(n_ctx) - 3
+    rows, truncated = [], False
+    for answer in answers:
+        a = answer[: max(room // 2, room - len(question) - len(context))]
+        q = question[: room - len(a)]
+        z = context[: room - len(a) - len(q)]
+        rows.append([special.start, *z, *q, special.delimiter, *a, special.extract])
+        truncated |= len(a) + len(q) + len(z) < len(answer) + len(question) + len(context)
+    return rows, truncated
+
+
+def _truncate_pair(first: Ids, second: Ids, room: int) -> tuple[Ids, Ids]:
+    half = room // 2
+    return first[: max(half, room - len(second))], second[: max(half, room - len(first))]
+
+
+def _check(n_ctx: int) -> int:
     if n_ctx < SHORTEST:
         raise ConfigError(
             f"the model has {n_ctx} positions; a task needs {SHORTEST}. Take a larger model."
         )
-    start, delimiter, extract = special.start, special.delimiter, special.extract
-    if kind == "classification":
-        (text,) = texts
-        kept = text[: n_ctx - 2]
-        return [[start, *kept, extract]], len(kept) < len(text)
-    room = n_ctx - 3
-    if kind == "choice":
-        context, *answers = texts
-        rows, cut = [], False
-        for answer in answers:
-            a = answer[: max(room // 2, room - len(question) - len(context))]
-            q = question[: room - len(a)]
-            z = context[: room - len(a) - len(q)]
-            rows.append([start, *z, *q, delimiter, *a, extract])
-            cut |= len(a) + len(q) + len(z) < len(answer) + len(question) + len(context)
-        return rows, cut
-    first, second = texts
-    half = room // 2
-    a = first[: max(half, room - len(second))]
-    b = second[: max(half, room - len(first))]
-    cut = len(a) + len(b) < len(first) + len(second)
-    rows = [[start, *a, delimiter, *b, extract]]
-    if kind != "entailment":
-        rows.append([start, *b, delimiter, *a, extract])
-        rows.sort()  # so that (a, b) and (b, a) are the same input to the last bit
-    return rows, cut
+    return n_ctx

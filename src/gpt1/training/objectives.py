@@ -20,7 +20,7 @@ from gpt1.model.losses import linear_cross_entropy
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import TaskBatch
-from gpt1.tasks.spec import Task
+from gpt1.tasks.kinds import Task
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
         logits = network.scores(model, states, batch, task, shared=config.choice_mask == "shared")
         targets = torch.from_numpy(batch.targets_of_task).to(logits)
         weights = torch.from_numpy(batch.weights).to(logits)
-        nll = -(targets * logits.log_softmax(1)).sum(1)
-        terms = {"task": (nll * weights).sum(), "scores": logits.detach()}
+        losses = task.losses(logits, targets)
+        terms = {"task": (losses * weights).sum(), "scores": logits.detach()}
         if config.lm_coef:
             labels = torch.from_numpy(batch.labels).to(logits.device)
             lm_weights = torch.from_numpy(batch.lm_weights).to(logits)

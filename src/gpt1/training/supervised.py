@@ -17,8 +17,8 @@ from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import Encoded, TaskBatch, TaskBatches, encode
-from gpt1.tasks.metrics import METRICS
-from gpt1.tasks.spec import Example, Task
+from gpt1.tasks.kinds import Task
+from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, objectives
 from gpt1.training.progress import Progress
@@ -77,7 +77,7 @@ def finetune(
         train.batch_size,
         seed=seed,
         micro_batch_size=train.micro_batch_size,
-        weights=_class_weights(config, task, encoded),
+        weights=task.class_weights(config.task.class_weight, encoded.targets),
     )
     longest = max(int(e.lengths.max()) for e in (encoded, held_out) if e is not None)
     model = run_training(
@@ -135,40 +135,15 @@ def _settle(
     return settle(config, tokenizer)
 
 
-def _class_weights(config: RunConfig, task: Task, encoded: Encoded) -> dict[int, float] | None:
-    wanted = config.task.class_weight
-    if wanted is None:
-        return None
-    if task.kind not in ("classification", "entailment", "similarity"):
-        raise ConfigError(
-            f"task.class_weight is {wanted!r}; a {task.kind} has no classes. Leave it out."
-        )
-    if isinstance(wanted, dict):
-        unknown = sorted(wanted.keys() - set(task.classes))
-        if unknown:
-            raise ConfigError(
-                f"task.class_weight names {unknown[0]!r}; the classes are "
-                f"{', '.join(task.classes)}."
-            )
-        return {i: wanted.get(name, 1.0) for i, name in enumerate(task.classes)}
-    counts = np.bincount(encoded.targets.argmax(1), minlength=len(task.classes))
-    return {i: len(encoded) / (len(counts) * max(1, n)) for i, n in enumerate(counts.tolist())}
-
-
 def _judge(task: Task) -> Callable[[list[tuple[Batch, Tensor]]], dict[str, float]]:
     """Return a function from batches and their scores to the task's metric."""
-    metric = METRICS[task.metric]
 
     def judge(judged: list[tuple[Batch, Tensor]]) -> dict[str, float]:
-        logits = torch.cat([scores for _, scores in judged]).double()
+        probabilities = task.probabilities(torch.cat([scores for _, scores in judged]))
         targets = np.concatenate(
             [batch.targets_of_task for batch, _ in judged if isinstance(batch, TaskBatch)]
         )
-        if task.kind == "regression":
-            anchors = np.array(task.anchors)
-            return {task.metric: metric(targets @ anchors, logits.softmax(1).numpy() @ anchors)}
-        gold, predicted = targets.argmax(1), logits.numpy().argmax(1)
-        return {task.metric: metric(gold.astype(float), predicted.astype(float))}
+        return {task.metric: task.compute_metric(targets, probabilities)}
 
     return judge
 
@@ -179,7 +154,7 @@ def _account(task: Task, encoded: Encoded, held_out: Encoded | None) -> str:
         lines += f", {len(held_out):,} to validate, chosen by {task.metric}"
     else:
         lines += ", none to validate: the last model is kept"
-    cut = encoded.cut + (held_out.cut if held_out is not None else 0)
+    cut = encoded.truncated + (held_out.truncated if held_out is not None else 0)
     if cut:
         are = "is" if cut == 1 else "are"
         lines += f"; {cut:,} {are} longer than the window and {are} cut (docs/tasks.md says how)"

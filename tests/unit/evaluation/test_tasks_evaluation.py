@@ -13,12 +13,13 @@ import worlds
 from gpt1.errors import InputError
 from gpt1.evaluation.task_page import page, write_page
 from gpt1.evaluation.tasks import evaluate
-from gpt1.pipeline import Predictor
+from gpt1.tasks.kinds import KINDS, Classification, Task
 from gpt1.tasks.metrics import accuracy, f1, matthews, pearson
-from gpt1.tasks.spec import KINDS, Example, Kind, Task
+from gpt1.tasks.predictor import Predictor
+from gpt1.tasks.spec import Example
 from pages import Page
 
-TWO = Task("classification", ("bad", "good"))
+TWO = Classification(("bad", "good"))
 NASTY = '<script>alert("x")</script> & \ud800'
 
 
@@ -39,7 +40,7 @@ def texts(labels: Sequence[float], text: str = "the dog") -> list[Example]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_figures_are_those_of_the_predictions(kind: Kind, tmp_path: Path) -> None:
+def test_the_figures_are_those_of_the_predictions(kind: str, tmp_path: Path) -> None:
     task = worlds.TASKS[kind]
     made = predictor(tmp_path, task)
     examples = worlds.examples(kind, 40)
@@ -49,7 +50,7 @@ def test_the_figures_are_those_of_the_predictions(kind: Kind, tmp_path: Path) ->
     predicted = made.decide(made.probabilities(examples))
     assert seen[-1] == (40, 40)
     assert found.rows == 40
-    assert found.cut == made.encode(examples).cut
+    assert found.truncated == made.encode(examples).truncated
     if kind == "regression":
         assert list(found.metrics) == ["pearson", "spearman", "mean_absolute_error"]
         assert found.metrics["pearson"].value == pearson(gold, predicted)
@@ -98,7 +99,7 @@ def test_precision_recall_and_calibration_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_class_never_predicted_and_one_without_rows(tmp_path: Path) -> None:
-    task = Task("classification", ("a", "b", "c"))
+    task = Classification(("a", "b", "c"))
     found = evaluate(fixed(tmp_path, task, [[0.9, 0.1, 0], [0.8, 0.2, 0]]), texts([0, 1]))
     assert [(one.precision, one.recall) for one in found.classes] == [
         (0.5, 1.0), (None, 0.0), (None, None),
@@ -123,7 +124,7 @@ def test_what_cannot_be_measured_is_refused(examples: list[Example], tmp_path: P
 
 
 def test_the_page_holds_all_it_needs_and_escapes_every_text(tmp_path: Path) -> None:
-    task = Task("classification", ("<b>bad", "good & 'well'"))
+    task = Classification(("<b>bad", "good & 'well'"))
     found = evaluate(
         fixed(tmp_path, task, [[0.2, 0.8], [0.1, 0.9]]),
         texts([0, 1], NASTY.replace("\ud800", "")),
@@ -139,7 +140,7 @@ def test_the_page_holds_all_it_needs_and_escapes_every_text(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_page_of_every_kind_is_sound(kind: Kind, tmp_path: Path) -> None:
+def test_the_page_of_every_kind_is_sound(kind: str, tmp_path: Path) -> None:
     made = predictor(tmp_path, worlds.TASKS[kind])
     examples = [Example(e.texts, e.label, e.question) for e in worlds.examples(kind, 30)]
     write_page(tmp_path / "new" / "page.html", kind, evaluate(made, examples))
@@ -151,7 +152,7 @@ def test_the_page_of_every_kind_is_sound(kind: Kind, tmp_path: Path) -> None:
 def test_many_classes_give_a_list_of_confusions_and_long_texts_are_shortened(
     tmp_path: Path,
 ) -> None:
-    task = Task("classification", tuple(f"c{i}" for i in range(40)))
+    task = Classification(tuple(f"c{i}" for i in range(40)))
     probabilities = np.full((40, 40), 0.01)
     probabilities[np.arange(40), (np.arange(40) + 1) % 40] = 0.61
     found = evaluate(

@@ -40,11 +40,11 @@ def result(
     task = data_set(data).task
     chance = np.random.default_rng(len(data))
     noise = np.random.default_rng([seed, len(variant), more.get("layers") or 0])
-    if task.scale:
+    if not task.label_names:
         gold = chance.uniform(0, 5, ROWS)
         predicted = gold + noise.normal(size=ROWS) * 3 * (1 - right)
     else:
-        classes = task.answers or len(task.classes)
+        classes = len(task.label_names)
         gold = chance.integers(classes, size=ROWS).astype(float)
         predicted = np.where(noise.random(ROWS) < right, gold, (gold + 1) % classes)
     parts = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}.get(data, ())

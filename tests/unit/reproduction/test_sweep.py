@@ -130,7 +130,7 @@ def test_tokens_are_about_those_of_the_encoded_rows(
             len(tokenizer.encode(text)) for example in train.examples for text in example.texts
         ) + len(train.examples) * (len(train.examples[0].texts) + 1)
         ours = sweep_module._TOKENS_A_WORD * sweep_module._words(train.examples, train.task, 1000)
-        assert ours / train.task.sequences == pytest.approx(count, rel=0.34), name
+        assert ours / train.task.num_sequences == pytest.approx(count, rel=0.34), name
 
 
 class _Sweep:

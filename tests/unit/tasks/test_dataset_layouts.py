@@ -11,7 +11,7 @@ import pytest
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets import DATA_SETS, data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS, Schema
-from gpt1.tasks.spec import KINDS
+from gpt1.tasks.kinds import KINDS
 
 ONE, TWO = 'A man "sleeps.', "Nobody is awake."
 PARSES = "( x )\t( y )\t(ROOT x)\t(ROOT y)"
@@ -200,11 +200,11 @@ def test_entries_are_whole(name: str) -> None:
     assert data.name == name == data.files.folders[0]
     assert data.task.kind in KINDS
     assert data.metrics[0] == data.task.metric
-    assert data.task.columns >= 2
+    assert data.task.num_scores >= 2
     assert {"train", "dev"} <= set(data.splits)
     assert set(data.files.hub_files) <= set(data.splits)
     if data.labels:
-        assert len(data.labels) == (data.task.answers or len(data.task.classes))
+        assert len(data.labels) == len(data.task.label_names)
 
 
 def test_a_zipped_file_is_read_as_what_it_is_and_blank_lines_are_counted(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from gpt1.data.formats import Headless
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets import DATA_SETS, DataSet, DevSplit, Files, Layout, data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS
-from gpt1.tasks.spec import Task
+from gpt1.tasks.kinds import Classification
 from hub import LoopbackHub
 
 COUNTS = {
@@ -54,13 +54,13 @@ def test_real_files_give_as_many_examples_as_their_makers_count(
         assert len(rows.examples) == account.used == count, split
         assert account.rows == account.used + account.rejected.total()
         assert not rows.listed
-        texts = {"classification": 1, "choice": 1 + (data.task.answers or 0)}.get(data.task.kind, 2)
+        texts = data.task.num_texts
         assert {len(example.texts) for example in rows.examples} == {texts}
         labels = {example.label for example in rows.examples}
-        if data.task.scale:
+        if not data.task.label_names:
             assert all(isinstance(label, float) and 0 <= label <= 5 for label in labels)
         else:
-            assert labels == set(range(data.task.answers or len(data.task.classes)))
+            assert labels == set(range(len(data.task.label_names)))
     assert data.load(data_folder / name, split).examples == rows.examples, "the set's own folder"
 
 
@@ -131,7 +131,7 @@ def test_a_limit_takes_the_same_rows_each_time_and_samples_are_nested(data_folde
 COLOURS = DataSet(
     name="colours",
     title="Colours",
-    task=Task("classification", ("warm", "cold")),
+    task=Classification(("warm", "cold")),
     metrics=("accuracy",),
     layouts=(Layout(("thing",), label="colour"),),
     labels=(("red", "orange"), ("blue",)),

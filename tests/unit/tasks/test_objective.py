@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,9 @@ import worlds
 from gpt1.config import TaskConfig
 from gpt1.model.build import Model
 from gpt1.tasks.collate import TaskBatches, collate, encode
-from gpt1.tasks.spec import KINDS, Example, Kind, Task
-from gpt1.tasks.transforms import Special, sequences
+from gpt1.tasks.kinds import KINDS, Task
+from gpt1.tasks.spec import Example
+from gpt1.tasks.transforms import Special
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import objectives
 from tolerances import ACCUMULATION_FP64
@@ -27,8 +29,7 @@ def by_hand(model: Model, words: Tokenizer, task: Task, examples: list[Example])
     special = Special.of(words)
     losses, lm = [], []
     for example in examples:
-        rows, _ = sequences(
-            task.kind,
+        rows, _ = task.sequences(
             [words.encode(text) for text in example.texts],
             special,
             model.config.n_ctx,
@@ -75,7 +76,7 @@ def loss(model: Model, batches: list, task: Task) -> Tensor:
 @pytest.mark.parametrize("units", [None, 20], ids=["transformer", "lstm"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_and_gradients_are_those_calculated_by_hand(
-    kind: Kind, units: int | None, tmp_path: Path
+    kind: str, units: int | None, tmp_path: Path
 ) -> None:
     task, words = worlds.TASKS[kind], worlds.tokenizer(tmp_path)
     model = worlds.model(task, words, n_hidden=units)
@@ -97,7 +98,7 @@ def test_the_loss_and_gradients_are_those_calculated_by_hand(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_token_of_an_epoch_is_in_one_batch_and_hardly_any_place_is_empty(
-    kind: Kind, tmp_path: Path
+    kind: str, tmp_path: Path
 ) -> None:
     task, words = worlds.TASKS[kind], worlds.tokenizer(tmp_path)
     worlds.model(task, words)
@@ -117,7 +118,7 @@ def test_class_weights_count_examples(tmp_path: Path) -> None:
     encoded = encode(examples, task, words, 32)
     plain, weighted = (
         TaskBatches(encoded, 2, shuffle=False, weights=w).update(0)
-        for w in (None, {0: 1.0, 1: 3.0})
+        for w in (None, np.array([1.0, 3.0]))
     )
     objective = objectives.supervised(task, TaskConfig(lm_coef=0), longest=32)
     assert objective.counts(weighted[0])["task"] == 4

@@ -12,7 +12,8 @@ import pytest
 from pyarrow import parquet
 
 from gpt1.errors import ConfigError, DataError
-from gpt1.tasks.spec import Example, Kind, Task
+from gpt1.tasks.kinds import Choice, Classification, Entailment, Regression
+from gpt1.tasks.spec import Example
 from gpt1.tasks.tables import read_examples
 
 
@@ -43,7 +44,7 @@ def test_a_classification_is_read_alike_from_every_kind_of_file(
         by_tab = ["text\tlabel", "a fine day\tgood", "rain, again\tbad"]
         _write(path, *(by_comma if ending == "csv" else by_tab))
     table = read_examples("classification", path)
-    assert table.task == Task("classification", ("bad", "good"))
+    assert table.task == Classification(("bad", "good"))
     assert table.examples == [Example(("a fine day",), 1), Example(("rain, again",), 0)]
     assert table.labels == {"bad": 1, "good": 1}
     first = 1 if ending in ("jsonl", "parquet") else 2
@@ -119,7 +120,7 @@ def test_labels_that_make_no_task_stop(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.csv", "text,label", "x,good", "y,good")
     with pytest.raises(DataError, match=r"all 2 rows have the label 'good'.*at least two classes"):
         read_examples("classification", path)
-    task = Task("classification", ("bad", "good"))
+    task = Classification(("bad", "good"))
     assert read_examples("classification", path, task=task).labels == {"bad": 0, "good": 2}
     _write(path, *MOODS, "y,great")
     with pytest.raises(DataError, match=r"a.csv:5: the label is 'great'; .* classes are bad, good"):
@@ -136,11 +137,11 @@ def test_a_regression_finds_its_scale_and_keeps_to_a_given_one(tmp_path: Path) -
     head = "text_a,text_b,label"
     path = _write(tmp_path / "a.csv", head, "a,b,1.5", "c,d,-2", "e,f,0")
     table = read_examples("regression", path)
-    assert table.task == Task("regression", scale=(-2.0, 1.5), metric="pearson")
+    assert table.task == Regression(scale=(-2.0, 1.5))
     assert [example.label for example in table.usable] == [1.5, -2.0, 0.0]
     assert table.labels == {}
     with pytest.raises(DataError, match=r"a.csv:2: the score is 1.5; .* goes from 0 to 1"):
-        read_examples("regression", path, task=Task("regression", scale=(0, 1)))
+        read_examples("regression", path, task=Regression(scale=(0, 1)))
     for odd in ("high", "nan", "inf"):
         _write(path, head, "a,b,1", f"c,d,{odd}")
         with pytest.raises(DataError, match=rf"a.csv:3: the label is '{odd}'; .* a number"):
@@ -154,7 +155,7 @@ def test_a_choice_has_as_many_answers_as_the_file_has(tmp_path: Path) -> None:
     head = "context,question,answer_0,answer_1,answer_2,label"
     path = _write(tmp_path / "a.csv", head, "It rained.,What fell?,rain,snow,hail,0")
     table = read_examples("choice", path)
-    assert table.task == Task("choice", answers=3)
+    assert table.task == Choice(answers=3)
     assert table.labels == {"0": 1, "1": 0, "2": 0}
     example = Example(("It rained.", "rain", "snow", "hail"), 0, "What fell?")
     assert table.examples == [example]
@@ -173,7 +174,7 @@ def test_a_choice_has_as_many_answers_as_the_file_has(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.csv:3: the row has 2 answers; it must have 3"):
         read_examples("choice", path)
     with pytest.raises(DataError, match=r"a.csv:2: the row has 3 answers; it must have 4"):
-        read_examples("choice", path, task=Task("choice", answers=4))
+        read_examples("choice", path, task=Choice(answers=4))
     row = {"context": "x", "label": 0}
     for more in ({"answers": ["a"]}, {"answers": ["a", "b", "c"]}, {"answers": ["a", ""]}):
         _jsonl(rows, row | {"answers": ["a", "b"]}, row | more)
@@ -204,7 +205,7 @@ def test_conflicts_and_duplicates_are_told_and_kept(tmp_path: Path) -> None:
     [("similarity", "01", 1), ("regression", "01", 1), ("entailment", "01", 0)],
 )
 def test_pairs_conflict_in_either_order_where_order_means_nothing(
-    kind: Kind, labels: str, conflicts: int, tmp_path: Path
+    kind: str, labels: str, conflicts: int, tmp_path: Path
 ) -> None:
     lines = [f"a,b,{labels[0]}", f"b,a,{labels[1]}"]
     path = _write(tmp_path / "a.csv", "text_a,text_b,label", *lines)
@@ -218,7 +219,7 @@ def test_only_ten_conflicts_are_listed(tmp_path: Path) -> None:
 
 
 def test_every_row_to_predict_has_its_place(tmp_path: Path) -> None:
-    task = Task("classification", ("bad", "good"))
+    task = Classification(("bad", "good"))
     path = _jsonl(tmp_path / "a.jsonl", {"text": "x"}, {"text": ""}, {"text": "y", "label": "?"})
     table = read_examples("classification", path, task=task, labelled=False)
     assert table.examples == [Example(("x",)), None, Example(("y",))]
@@ -231,7 +232,7 @@ def test_every_row_to_predict_has_its_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="need a task"):
         read_examples("classification", path, labelled=False)
 
-    choice = Task("choice", answers=2)
+    choice = Choice(answers=2)
     path = _write(tmp_path / "a.csv", "context,answer_0,answer_1", "x,a,b", "x,a,", ",a,b")
     table = read_examples("choice", path, task=choice, labelled=False)
     assert table.examples == [Example(("x", "a", "b")), None, None]
@@ -252,7 +253,7 @@ def test_a_limit_is_a_nested_sample_with_the_classes_of_all_rows(tmp_path: Path)
 
 def test_rows_in_are_rows_used_and_rejected_whatever_the_file_holds(tmp_path: Path) -> None:
     rng = random.Random(0)
-    task = Task("entailment", ("no", "yes"))
+    task = Entailment(("no", "yes"))
     path = tmp_path / "a.csv"
     loaded = 0
     for _ in range(300):

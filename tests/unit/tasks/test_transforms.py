@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -10,13 +11,19 @@ from hypothesis import given, strategies as st
 import worlds
 from gpt1.errors import ConfigError, InputError
 from gpt1.tasks.collate import encode
-from gpt1.tasks.spec import Example, Task
-from gpt1.tasks.transforms import SHORTEST, Special, sequences
+from gpt1.tasks.kinds import KINDS, Regression
+from gpt1.tasks.spec import Example
+from gpt1.tasks.transforms import SHORTEST, Special
 
 S, D, X = 100, 101, 102
 SPECIAL = Special(S, D, X)
 ids = st.lists(st.integers(0, 99), max_size=60)
 windows = st.integers(SHORTEST, 40)
+
+
+def sequences(kind: str, texts: list[list[int]], special: Special, n_ctx: int, **more: Any) -> Any:
+    """Return an example's sequences, and whether any is truncated."""
+    return KINDS[kind].sequences(texts, special, n_ctx, **more)
 
 
 def test_the_four_layouts() -> None:
@@ -113,7 +120,7 @@ def test_encoding_counts_what_is_cut_and_refuses_what_does_not_fit(tmp_path: Pat
     words.add_tokens(["_start_", "_delimiter_", "_classify_"])
     long = " ".join(["dog"] * 40)
     found = encode([Example(("cat", long), 0), Example(("cat", "dog"), 1)], task, words, 32)
-    assert found.cut == 1
+    assert found.truncated == 1
     assert found.lengths.tolist() == [[32], [5]]
     assert found.targets.tolist() == [[1, 0], [0, 1]]
     with pytest.raises(InputError, match=r"example 1 has 1 texts; this entailment takes 2"):
@@ -134,7 +141,7 @@ def test_scores_become_distributions(score: float, expected: list[float], tmp_pa
     words.add_tokens(["_start_", "_delimiter_", "_classify_"])
     found = encode([Example(("cat", "dog"), score)], worlds.TASKS["regression"], words, 32)
     assert found.targets[0].tolist() == expected
-    wider = Task("regression", scale=(-10.0, 10.0), metric="pearson")
+    wider = Regression(scale=(-10.0, 10.0))
     moved = encode([Example(("cat", "dog"), 4 * score - 10)], wider, words, 32)
     assert moved.targets[0] == pytest.approx(expected)
     assert sum(p * a for p, a in zip(expected, wider.anchors, strict=True)) == 4 * score - 10

@@ -12,13 +12,14 @@ import torch
 import tiny
 import worlds
 from gpt1.checkpoint import folder
-from gpt1.config import RunConfig
 from gpt1.errors import CheckpointError, ConfigError, DataError, GPT1Error, TrainingError
 from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
-from gpt1.pipeline import GPT1, Predictor
+from gpt1.pipeline import GPT1
 from gpt1.reports.history import History
-from gpt1.tasks.spec import KINDS, SPECIAL, Example, Kind
+from gpt1.tasks.kinds import KINDS
+from gpt1.tasks.predictor import Predictor
+from gpt1.tasks.spec import SPECIAL, Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop, supervised
 from gpt1.training.run import Run
@@ -32,7 +33,7 @@ SETTINGS = [
 
 
 def fit(
-    kind: Kind,
+    kind: str,
     tmp_path: Path,
     *overrides: str,
     model: Model | None = None,
@@ -55,7 +56,7 @@ def fit(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_step_moves_every_part_and_the_folder_gives_the_same_scores(
-    kind: Kind, tmp_path: Path
+    kind: str, tmp_path: Path
 ) -> None:
     model, words = fit(kind, tmp_path, "train.steps=1")
     before = folder.build(folder.load(tmp_path / "run" / "model"))  # what was written
@@ -82,7 +83,7 @@ def test_one_step_moves_every_part_and_the_folder_gives_the_same_scores(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_head_moves_in_one_step(kind: Kind, tmp_path: Path) -> None:
+def test_the_head_moves_in_one_step(kind: str, tmp_path: Path) -> None:
     starts: list[torch.Tensor] = []
     train = loop.train
 
@@ -101,7 +102,7 @@ def test_the_head_moves_in_one_step(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["similarity", "regression"])
-def test_the_order_of_a_pair_does_not_matter(kind: Kind, tmp_path: Path) -> None:
+def test_the_order_of_a_pair_does_not_matter(kind: str, tmp_path: Path) -> None:
     fit(kind, tmp_path, "train.steps=2")
     predictor = Predictor.load(tmp_path / "run")
     data = worlds.examples(kind, 9, seed=3)
@@ -232,14 +233,15 @@ def test_balanced_classes_weigh_the_same(tmp_path: Path) -> None:
     data = [Example(("the", "dog"), label) for label in (0, 0, 0, 1)]
     encoded = encode(data, worlds.TASKS["entailment"], words, 32)
     for wanted, expected in (
-        ("balanced", {0: 4 / 6, 1: 2.0}), ({"no": 5.0}, {0: 1.0, 1: 5.0}), (None, None),
+        ("balanced", [4 / 6, 4 / 6, 4 / 6, 2.0]), ({"no": 5.0}, [1.0, 1.0, 1.0, 5.0])
     ):  # fmt: skip
-        config = RunConfig.model_validate({"task": {"class_weight": wanted}})
-        found = supervised._class_weights(config, worlds.TASKS["entailment"], encoded)
-        assert found == expected
+        weights = worlds.TASKS["entailment"].class_weights(wanted, encoded.targets)
+        assert weights is not None
+        assert weights.tolist() == expected
+    assert worlds.TASKS["entailment"].class_weights(None, encoded.targets) is None
 
 
-REFUSED: list[tuple[Kind, dict[str, Any], type[GPT1Error], str]] = [
+REFUSED: list[tuple[str, dict[str, Any], type[GPT1Error], str]] = [
     ("choice", {"overrides": ["task.class_weight=balanced"]}, ConfigError, "has no classes"),
     ("regression", {"overrides": ["task.class_weight=balanced"]}, ConfigError, "has no classes"),
     ("entailment", {"overrides": ['task.class_weight={"maybe" = 2.0}']}, ConfigError, "'maybe'"),
@@ -254,7 +256,7 @@ REFUSED: list[tuple[Kind, dict[str, Any], type[GPT1Error], str]] = [
 
 @pytest.mark.parametrize(("kind", "given", "error", "message"), REFUSED)
 def test_what_cannot_be_is_refused(
-    kind: Kind, given: dict[str, Any], error: type[GPT1Error], message: str, tmp_path: Path
+    kind: str, given: dict[str, Any], error: type[GPT1Error], message: str, tmp_path: Path
 ) -> None:
     overrides = given.pop("overrides", [])
     with pytest.raises(error, match=message):

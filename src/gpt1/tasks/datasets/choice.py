@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout
 from gpt1.tasks.datasets.files import Files
-from gpt1.tasks.spec import Task
+from gpt1.tasks.kinds import Choice
 
 _RACE: dict[str, tuple[tuple[str, ...], ...]] = {
     f"{split}_{level}": ((f"{split}_{level}.jsonl.gz",), (f"{split}/{level}/*.txt",))
@@ -16,7 +16,7 @@ _HUB = {"train": "train", "dev": "validation", "test": "test"}
 RACE = DataSet(
     name="race",
     title="RACE",
-    task=Task("choice", answers=4),
+    task=Choice(answers=4),
     metrics=("accuracy",),
     layouts=(
         # A passage with its questions; on the hub one question a row.
@@ -50,7 +50,7 @@ RACE = DataSet(
 STORYCLOZE = DataSet(
     name="storycloze",
     title="Story Cloze",
-    task=Task("choice", answers=2),
+    task=Choice(answers=2),
     metrics=("accuracy",),
     layouts=(
         Layout(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from gpt1.data.formats import Headless
 from gpt1.tasks.datasets.entry import DataSet, Layout
 from gpt1.tasks.datasets.files import Files, hub_files
-from gpt1.tasks.spec import Task
+from gpt1.tasks.kinds import Classification
 
 SST2 = DataSet(
     name="sst2",
     title="SST-2",
-    task=Task("classification", ("negative", "positive")),
+    task=Classification(("negative", "positive")),
     metrics=("accuracy",),
     layouts=(Layout(("sentence",)),),
     labels=(("0",), ("1",)),
@@ -25,7 +25,7 @@ SST2 = DataSet(
 COLA = DataSet(
     name="cola",
     title="CoLA",
-    task=Task("classification", ("unacceptable", "acceptable"), metric="matthews"),
+    task=Classification(("unacceptable", "acceptable"), metric="matthews"),
     metrics=("matthews", "accuracy"),
     layouts=(Layout(("sentence",)),),
     labels=(("0",), ("1",)),

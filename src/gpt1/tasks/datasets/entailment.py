@@ -8,10 +8,10 @@ from __future__ import annotations
 from gpt1.data.formats import Headless
 from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout
 from gpt1.tasks.datasets.files import Files, hub_files
-from gpt1.tasks.spec import Task
+from gpt1.tasks.kinds import Entailment
 
-_TWO = Task("entailment", ("entailment", "not_entailment"))
-_THREE = Task("entailment", ("entailment", "neutral", "contradiction"))
+_TWO = Entailment(("entailment", "not_entailment"))
+_THREE = Entailment(("entailment", "neutral", "contradiction"))
 # The original jsonl and txt; GLUE's MNLI has both gold_label and these names.
 _GOLD = Layout(("sentence1", "sentence2"), label="gold_label")
 _NAMED = Layout(("premise", "hypothesis"))
@@ -111,7 +111,7 @@ MNLI = DataSet(
 SCITAIL = DataSet(
     name="scitail",
     title="SciTail",
-    task=Task("entailment", ("entails", "neutral")),
+    task=Entailment(("entails", "neutral")),
     metrics=("accuracy",),
     # Columns and labels of snli_format are those of SNLI.
     layouts=(_GOLD, _NAMED),

@@ -19,7 +19,8 @@ from gpt1.data.formats import Headless, ReadOptions, Row
 from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.files import Files, Source, find_split
-from gpt1.tasks.spec import Example, Task
+from gpt1.tasks.kinds import Task
+from gpt1.tasks.spec import Example
 
 LISTED = 5
 """How many rows with a wrong label are named."""
@@ -294,9 +295,7 @@ def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row] | str:
 
 
 def _spellings(task: Task, labels: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
-    if task.kind == "choice":
-        return labels or tuple((str(i),) for i in range(task.sequences))
-    return labels or tuple((name,) for name in task.classes)
+    return labels or tuple((name,) for name in task.label_names)
 
 
 def _label(task: Task, spelled: Mapping[str, int], value: object) -> int | float | None:
@@ -304,15 +303,11 @@ def _label(task: Task, spelled: Mapping[str, int], value: object) -> int | float
     text = "" if value is None else str(value).strip()
     if text in ("", "-") or (value in (-1, -1.0) and "-1" not in spelled):
         return None
-    if task.scale:
-        low, high = task.scale
+    if not spelled:
         try:
-            score = float(text)
-        except ValueError:
-            score = math.nan
-        if not low <= score <= high:
-            raise _WrongLabel(f"the score is {text[:40]!r}; it must be from {low:g} to {high:g}")
-        return score
+            return task.parse_label(text, "")
+        except DataError as error:
+            raise _WrongLabel(str(error).removeprefix(": ").partition(". Correct")[0]) from None
     if text in spelled:
         return spelled[text]
     # The hub's files hold the class's index where the original ones hold its name.
@@ -335,8 +330,7 @@ def _example(row: Row, layout: Layout, task: Task, label: int | float | None) ->
             texts += row[column]
         else:
             texts.append(row[column])
-    wanted = {"classification": 1, "choice": 1 + (task.answers or 0)}.get(task.kind, 2)
-    if len(texts) != wanted:
+    if len(texts) != task.num_texts:
         return "wrong number of answers"
     question = row[layout.question] if layout.question else ""
     for text in [*texts, question] if layout.question else texts:

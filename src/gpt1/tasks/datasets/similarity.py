@@ -5,12 +5,12 @@ from __future__ import annotations
 from gpt1.data.formats import Headless
 from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout
 from gpt1.tasks.datasets.files import Files, hub_files
-from gpt1.tasks.spec import Task
+from gpt1.tasks.kinds import Regression, Similarity
 
 MRPC = DataSet(
     name="mrpc",
     title="MRPC",
-    task=Task("similarity", ("not_equivalent", "equivalent"), metric="f1"),
+    task=Similarity(("not_equivalent", "equivalent"), metric="f1"),
     metrics=("f1", "accuracy"),
     layouts=(
         Layout(("#1 String", "#2 String"), label="Quality"),
@@ -33,7 +33,7 @@ MRPC = DataSet(
 QQP = DataSet(
     name="qqp",
     title="QQP",
-    task=Task("similarity", ("not_duplicate", "duplicate"), metric="f1"),
+    task=Similarity(("not_duplicate", "duplicate"), metric="f1"),
     metrics=("f1", "accuracy"),
     layouts=(
         Layout(("question1", "question2"), label="is_duplicate"),
@@ -55,7 +55,7 @@ QQP = DataSet(
 STSB = DataSet(
     name="stsb",
     title="STS-B",
-    task=Task("regression", scale=(0.0, 5.0), metric="pearson"),
+    task=Regression(scale=(0.0, 5.0)),
     metrics=("pearson", "spearman"),
     layouts=(
         Layout(("sentence1", "sentence2"), label="score"),

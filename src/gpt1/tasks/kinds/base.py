@@ -1,0 +1,328 @@
+"""`Task`: what every kind of task answers, with the answers that most kinds share.
+
+A task is an instance of its kind's class; its fields are what the head's numbers mean. Whatever is
+different about a kind is a method here, so that no other module asks which kind it has.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt1.data.formats import Row, no_column
+from gpt1.data.tables import text_fault
+from gpt1.errors import ConfigError, DataError, InputError
+from gpt1.tasks import metrics
+from gpt1.tasks.spec import Example, Label, label_name
+from gpt1.tasks.transforms import Ids, Special
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gpt1.model.heads import Head
+    from gpt1.tasks.kinds.evaluation import TaskEvaluation
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A row of a table by the standard names of its columns; `columns` maps them to the file's."""
+
+    row: Row
+    columns: Mapping[str, str]
+    place: str
+
+    def __contains__(self, name: str) -> bool:
+        return self.columns.get(name, name) in self.row
+
+    def get(self, name: str) -> Any:
+        """Return a field, None if the row has no such column."""
+        return self.row.get(self.columns.get(name, name))
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self:  # in jsonl each row has columns of its own
+            raise no_column(self.place, self.columns.get(name, name), list(self.row))
+        return self.get(name)
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What the head's numbers mean; n examples have n rows of scores unless a kind says otherwise.
+
+    metric: the name in `tasks.metrics.METRICS` by which the best model is chosen.
+    """
+
+    metric: str = field(default="accuracy", kw_only=True)
+
+    kind: ClassVar[str]
+    """The name on the command line and in gpt1.json."""
+    text_columns: ClassVar[tuple[str, ...]]
+    """The columns of a table that every row must have."""
+    label_column: ClassVar[str] = "label"
+    more_columns: ClassVar[str] = ""
+    """Optional columns, as messages list them."""
+    ordered: ClassVar[bool] = True
+    """Whether the texts of an example may not be exchanged."""
+
+    # A table's rows
+
+    @classmethod
+    def is_optional(cls, name: str) -> bool:
+        """Return whether `name` is a column that a table may have besides those it must have."""
+        return False
+
+    @classmethod
+    def required_columns(cls, present: Collection[str]) -> list[str]:
+        """Return the text columns that a table must have, given the standard names it has."""
+        return list(cls.text_columns)
+
+    @classmethod
+    def read(cls, fields: Fields, num_texts: int | None, *, labelled: bool) -> Example | str:
+        """Return the example of a row, without its label; a str is why there is none.
+
+        `num_texts` is that of the rows before, where there are any. Raises DataError.
+        """
+        return make_example([fields[name] for name in cls.text_columns])
+
+    @classmethod
+    def read_label(cls, fields: Fields) -> Any:
+        """Return the label as it is written, None if there is none. Raises DataError."""
+        value = fields.get(cls.label_column)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        if isinstance(value, str | int | float):
+            text = label_name(value).strip()
+            if text and (fault := text_fault(text)):
+                raise DataError(f"{fields.place}: the label is {text!r}: {fault}. Correct the row.")
+            return text or None
+        raise DataError(
+            f"{fields.place}: the label is a {type(value).__name__}; it must be a string or a "
+            f"number."
+        )
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Task:
+        """Return the task that labels as they are written belong to. Raises DataError."""
+
+    @abstractmethod
+    def parse_label(self, raw: Any, place: str) -> Label:
+        """Return a label from how it is written. Raises DataError if the task has no such label."""
+
+    def count_labels(self, examples: Sequence[Example | None]) -> dict[str, int]:
+        """Return how many examples each label has; {} for labels that cannot be counted."""
+        names = self.label_names
+        counts = dict.fromkeys(names, 0)
+        for example in examples:
+            if example is not None and counts:
+                counts[names[int(example.label)]] += 1  # type: ignore[arg-type]
+        return counts
+
+    @property
+    def for_new_rows(self) -> Task | None:
+        """The task whose labels rows must have to be measured; None if they may have others."""
+        return self
+
+    def covering(self, examples: Sequence[Example]) -> Task:
+        """Return the task widened so that it has the labels of `examples`."""
+        return self
+
+    def translate(self, other: Task) -> Mapping[int, int] | None:
+        """Return where the labels of `other` are among this task's, None if they do not fit."""
+        return {} if type(other) is type(self) else None
+
+    def describe(self) -> str:
+        """Return what the task is, for messages."""
+        return f"a {self.kind}"
+
+    # Sameness of examples
+
+    @classmethod
+    def identity(cls, example: Example) -> tuple[str, ...]:
+        """Return what two examples have in common if the model should take them for the same."""
+        texts = [" ".join(text.casefold().split()) for text in example.texts]
+        question = " ".join(example.question.casefold().split())
+        return (question, *(texts if cls.ordered else sorted(texts)))
+
+    @classmethod
+    def classes_of(cls, example: Example) -> Collection[Any]:
+        """Return the classes that an example teaches; () for labels that need no teaching one."""
+        return () if example.label is None else (example.label,)
+
+    # Sequences
+
+    @property
+    @abstractmethod
+    def num_texts(self) -> int | None:
+        """How many texts an example has; None if any number."""
+
+    @property
+    def num_sequences(self) -> int:
+        """How many sequences an example becomes (spec 5)."""
+        return 1
+
+    @staticmethod
+    @abstractmethod
+    def sequences(
+        texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
+    ) -> tuple[list[list[int]], bool]:
+        """Return an example's sequences, each at most n_ctx ids, and whether any is truncated."""
+
+    def sequence_lengths(self, lengths: Sequence[int], question: int = 0) -> list[int]:
+        """Return how long an example's sequences are, given its texts, before truncation."""
+        return [sum(lengths) + question] * self.num_sequences
+
+    def check(self, example: Example, number: int) -> None:
+        """Raise InputError if an example has another number of texts than the task."""
+        if self.num_texts not in (None, len(example.texts)):
+            raise InputError(
+                f"example {number} has {len(example.texts)} texts; this {self.kind} takes "
+                f"{self.num_texts}."
+            )
+
+    # The head and the loss on its numbers
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """How many numbers the head gives for a state."""
+
+    @property
+    def num_scores(self) -> int:
+        """How many scores an example has."""
+        return self.num_outputs
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """What the scores are called; () where they have no names."""
+        return ()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """How the labels are written in a table; () where they are numbers."""
+        return self.score_names
+
+    def logits(self, head: Head, states: Tensor, *, shared: bool = False) -> Tensor:
+        """Return logits (n, num_scores) of states (n, num_sequences, C).
+
+        `shared`: the sequences of an example share a dropout mask, where that makes a difference.
+        """
+        logits: Tensor = head(states.sum(1))
+        return logits
+
+    def target(self, label: Label | None) -> Array:
+        """Return the distribution over the scores that a label stands for, zeros for None."""
+        target = np.zeros(self.num_scores)
+        if label is not None:
+            target[int(label)] = 1
+        return target
+
+    def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy (n,) of logits and targets, both (n, num_scores)."""
+        return -(targets * logits.log_softmax(1)).sum(1)
+
+    def class_weights(
+        self, wanted: str | Mapping[str, float] | None, targets: Array
+    ) -> Array | None:
+        """Return what each of the losses counts, in their shape; None: 1. Raises ConfigError.
+
+        `wanted` is the setting task.class_weight.
+        """
+        if wanted is None:
+            return None
+        raise ConfigError(
+            f"task.class_weight is {wanted!r}; a {self.kind} has no classes. Leave it out."
+        )
+
+    # Scores become an answer
+
+    def probabilities(self, logits: Tensor) -> Array:
+        """Return probabilities (n, num_scores) of logits of the same shape."""
+        found: Array = logits.double().softmax(1).numpy()
+        return found
+
+    def decide(self, probabilities: Array) -> Array:
+        """Return what probabilities (n, num_scores) come to, (n,): the index of the largest."""
+        return np.asarray(probabilities.argmax(1), np.float64)
+
+    def compute_metric(self, targets: Array, probabilities: Array) -> float:
+        """Return the task's metric of probabilities against targets, both (n, num_scores)."""
+        metric = metrics.METRICS[self.metric]
+        return metric(self.decide(targets), self.decide(probabilities))
+
+    @abstractmethod
+    def evaluate(
+        self,
+        examples: Sequence[Example],
+        probabilities: Array,
+        places: Sequence[str],
+        first: Sequence[str] = (),
+    ) -> TaskEvaluation:
+        """Return the figures of labelled examples; `first` names metrics to give first."""
+
+    @abstractmethod
+    def records(self, probabilities: Array) -> list[dict[str, Any]]:
+        """Return an answer for each example as JSON values."""
+
+    @property
+    def empty_record(self) -> dict[str, Any]:
+        """The answer for a row that cannot be used."""
+        return {"label": None, "probabilities": None}
+
+    @property
+    def csv_header(self) -> list[str]:
+        """The columns of the answers."""
+        return ["label", *(f"p_{name}" for name in self.score_names)]
+
+    def csv_cells(self, record: Mapping[str, Any]) -> list[str]:
+        """Return the fields of an answer that is not empty."""
+        return [
+            str(record["label"]),
+            *(f"{p:.6f}" for p in record["probabilities"].values()),
+        ]
+
+    def to_csv(self, records: Sequence[Mapping[str, Any]]) -> str:
+        """Return answers as a csv, an empty field for each that is missing."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.csv_header)
+        blank = [""] * len(self.csv_header)
+        writer.writerows(
+            blank if record == self.empty_record else self.csv_cells(record) for record in records
+        )
+        return text.getvalue()
+
+    # An example on a page
+
+    def named_texts(self, example: Example) -> list[tuple[str, str]]:
+        """Return (name, text) of each text of an example; a single one needs no name."""
+        return list(zip(self.text_columns, example.texts, strict=True))
+
+    # gpt1.json
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the task as JSON values, for gpt1.json."""
+        return {"kind": self.kind, **asdict(self)}
+
+    def is_sound(self) -> bool:
+        """Return whether the fields make sense together, e.g. when read from a file."""
+        return self.num_scores >= 2 and self.metric in metrics.METRICS
+
+
+def make_example(texts: Sequence[object], question: object = "") -> Example | str:
+    """Return an unlabelled example of texts; a str is why one of them cannot be used."""
+    for text in texts:
+        if fault := text_fault(text):
+            return fault
+    if question and (fault := text_fault(question)):
+        return f"question: {fault}"
+    return Example(tuple(map(str, texts)), None, str(question))

@@ -1,0 +1,192 @@
+"""Multiple choice: which of several answers fits a context, or answers a question on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from gpt1.errors import DataError, InputError
+from gpt1.tasks.kinds import evaluation
+from gpt1.tasks.kinds.base import Array, Fields, Task, make_example
+from gpt1.tasks.spec import Example, Label
+from gpt1.tasks.transforms import Ids, Special, choices
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gpt1.model.heads import Head
+
+
+@dataclass(frozen=True)
+class Choice(Task):
+    """A context and `answers` answers, each a sequence with one number; the label is an index."""
+
+    answers: int
+
+    kind = "choice"
+    text_columns = ("context",)
+    more_columns = "question, answer_0, answer_1, ..."
+
+    @classmethod
+    def is_optional(cls, name: str) -> bool:
+        """Return whether a column is the question, an answer, or the list of answers."""
+        number = name.removeprefix("answer_")
+        return name in ("question", "answers") or (number != name and number.isdigit())
+
+    @classmethod
+    def required_columns(cls, present: Collection[str]) -> list[str]:
+        """Return the context and, without a list of answers, two of them."""
+        return ["context", *([] if "answers" in present else ["answer_0", "answer_1"])]
+
+    @classmethod
+    def read(cls, fields: Fields, num_texts: int | None, *, labelled: bool) -> Example | str:
+        """Return the example of a row; all must have the same number of answers."""
+        context, answers, place = fields["context"], _answers(fields), fields.place
+        count = sum(answer not in ("", None) for answer in answers)
+        wanted = len(answers) if num_texts is None else num_texts - 1
+        if wanted < 2:
+            raise DataError(f"{place}: the row has {count} answer(s); a choice takes at least two.")
+        if not count == len(answers) == wanted:
+            if not labelled:
+                return "wrong number of answers"
+            raise DataError(
+                f"{place}: the row has {count} answers; it must have {wanted}, as all rows of a "
+                f"task do. Correct the row, or put it in a file of its own."
+            )
+        question = fields.get("question") or ""
+        if isinstance(question, str) and question.isspace():
+            question = ""
+        return make_example([context, *answers], question)
+
+    @classmethod
+    def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:
+        """Return the task with as many answers as the examples have."""
+        return cls(len(examples[0].texts) - 1)
+
+    def parse_label(self, raw: Any, place: str) -> Label:
+        """Return the index of the right answer. Raises DataError."""
+        if raw in self.label_names:
+            return self.label_names.index(raw)
+        raise DataError(
+            f"{place}: the label is {raw[:40]!r}; it must be the index of the right answer, 0 to "
+            f"{self.answers - 1}."
+        )
+
+    def translate(self, other: Task) -> Mapping[int, int] | None:
+        """Return that the indices are the same, None for another number of answers."""
+        same = isinstance(other, Choice) and other.answers == self.answers
+        return {i: i for i in range(self.answers)} if same else None
+
+    def describe(self) -> str:
+        """Return what the task is, for messages."""
+        return f"a choice between {self.answers} answers"
+
+    @classmethod
+    def classes_of(cls, example: Example) -> Collection[Any]:
+        """Return (): an index means nothing of its own."""
+        return ()
+
+    @property
+    def num_texts(self) -> int:
+        """The context and the answers."""
+        return 1 + self.answers
+
+    @property
+    def num_sequences(self) -> int:
+        """A sequence for each answer."""
+        return self.answers
+
+    @staticmethod
+    def sequences(
+        texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
+    ) -> tuple[list[list[int]], bool]:
+        """Return the context and the question before each answer."""
+        context, *answers = texts
+        return choices(context, question, answers, special, n_ctx)
+
+    def sequence_lengths(self, lengths: Sequence[int], question: int = 0) -> list[int]:
+        """Return how long the sequence of each answer is, before truncation."""
+        context, *answers = lengths
+        return [context + question + answer for answer in answers]
+
+    def check(self, example: Example, number: int) -> None:
+        """Raise InputError for another number of answers."""
+        if len(example.texts) != self.num_texts:
+            raise InputError(
+                f"example {number} has {len(example.texts)} texts; this choice takes "
+                f"{self.num_texts} (the context and the answers)."
+            )
+
+    @property
+    def num_outputs(self) -> int:
+        """One number for each answer's state."""
+        return 1
+
+    @property
+    def num_scores(self) -> int:
+        """A score for each answer."""
+        return self.answers
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """answer_0, answer_1, ..."""
+        return tuple(f"answer_{i}" for i in range(self.answers))
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """0, 1, ..."""
+        return tuple(str(i) for i in range(self.answers))
+
+    def logits(self, head: Head, states: Tensor, *, shared: bool = False) -> Tensor:
+        """Return logits (n, answers) of states (n, answers, C) (spec 4.3.2)."""
+        logits: Tensor = head(states, shared=shared).squeeze(-1)
+        return logits
+
+    def evaluate(
+        self,
+        examples: Sequence[Example],
+        probabilities: Array,
+        places: Sequence[str],
+        first: Sequence[str] = (),
+    ) -> evaluation.TaskEvaluation:
+        """Return the accuracy and the confusions of the answers' places."""
+        return evaluation.ClassEvaluation.of(
+            self, examples, probabilities, places, ["accuracy"], "answer"
+        )
+
+    def records(self, probabilities: Array) -> list[dict[str, Any]]:
+        """Return the index of the likeliest answer, and the probability of every answer."""
+        return [
+            {
+                "label": int(index),
+                "probabilities": dict(
+                    zip(self.score_names, np.round(row, 6).tolist(), strict=True)
+                ),
+            }
+            for index, row in zip(self.decide(probabilities), probabilities, strict=True)
+        ]
+
+    def named_texts(self, example: Example) -> list[tuple[str, str]]:
+        """Return the context, the question if there is one, and the answers."""
+        context, *answers = example.texts
+        return [
+            ("context", context),
+            *([("question", example.question)] if example.question else []),
+            *((f"answer_{i}", answer) for i, answer in enumerate(answers)),
+        ]
+
+
+def _answers(fields: Fields) -> list[Any]:
+    """Return the answers of a row, from a list or from columns. Raises DataError."""
+    if "answers" in fields:
+        answers = fields["answers"]
+        if not isinstance(answers, list):
+            raise DataError(f'{fields.place}: "answers" must be a list of texts.')
+        return answers
+    answers = []
+    while (name := f"answer_{len(answers)}") in fields:
+        answers.append(fields[name])
+    return answers

@@ -1,0 +1,396 @@
+"""What a model came to on labelled rows: its figures, as JSON, and as sections of a page.
+
+The intervals are 95 % bootstrap ones over rows: they say how much a figure would move with another
+test set of this size, not with another training seed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gpt1.reports.sections import ABSENT, Bar, Bars, Examples, Matrix, Scatter, Section, Table
+from gpt1.tasks.kinds.base import Task
+from gpt1.tasks.metrics import Interval, bootstrap, confusion
+from gpt1.tasks.spec import Example
+
+BINS = 10
+"""Of confidence, for the calibration."""
+ERRORS = 50
+"""The most confident ones that are kept."""
+LABELS = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "matthews": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "mean_absolute_error": "mean absolute error",
+}
+_MATRIX = 20  # classes; with more, the most frequent confusions are listed
+_PAIRS = 30
+_POINTS = 1500  # of a scatter plot
+_TEXT = 600  # characters of an error's text
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """One class or answer: precision is None if never predicted, recall if there is no row."""
+
+    name: str
+    rows: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows whose likeliest class has a probability from low to high."""
+
+    low: float
+    high: float
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A row that the model gets wrong, or far off: `row` is its number, from 0.
+
+    confidence: the probability of what was predicted; None where there is none.
+    """
+
+    row: int
+    place: str
+    texts: tuple[str, ...]
+    question: str
+    gold: str
+    predicted: str
+    confidence: float | None
+
+    @classmethod
+    def of(
+        cls,
+        row: int,
+        example: Example,
+        place: str,
+        gold: str,
+        predicted: str,
+        confidence: float | None = None,
+    ) -> Mistake:
+        """Return what is kept of an example that was predicted wrongly."""
+        return cls(row, place, example.texts, example.question, gold, predicted, confidence)
+
+    @property
+    def short_place(self) -> str:
+        """The file's name and line without the folders; the number of the row, from 1, else."""
+        name, colon, line = self.place.rpartition(":")
+        return f"{Path(name).name}{colon}{line}" if self.place else f"{self.row + 1}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskEvaluation(ABC):
+    """What a model came to on labelled rows.
+
+    metrics: by name, the task's own first. baseline: the figure of always giving the same answer.
+    truncated: rows longer than the window. errors: the worst ones, at most 50.
+    """
+
+    task: Task
+    rows: int
+    truncated: int = 0
+    metrics: Mapping[str, Interval]
+    baseline: float
+    errors: tuple[Mistake, ...] = ()
+    classes: tuple[ClassFigures, ...] = ()
+
+    baseline_label = ""
+    """What `baseline` is, for people."""
+
+    def metric_label(self, name: str) -> str:
+        """Return what a metric is called, for people."""
+        return LABELS.get(name, name)
+
+    def figures(self) -> list[tuple[str, str, str]]:
+        """Return (name, value, interval) for people."""
+        rows = [
+            (self.metric_label(name), f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}")
+            for name, one in self.metrics.items()
+        ]
+        return [*rows, (self.baseline_label, f"{self.baseline:.4f}", "")]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the single rows as JSON values; errors keep their texts."""
+        return {
+            "task": self.task.to_json(),
+            "rows": self.rows,
+            "truncated": self.truncated,
+            "metrics": {name: asdict(one) for name, one in self.metrics.items()},
+            "baseline": self.baseline,
+            **self.details(),
+            "errors": [asdict(one) for one in self.errors],
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Return what an evaluation of this kind of task has besides, as JSON values."""
+        return {}
+
+    @abstractmethod
+    def sections(self) -> list[Section]:
+        """Return what a page shows of the evaluation, under its figures."""
+
+    def class_table(self, name: str = "") -> Table:
+        """Return precision and recall of each class; `name` heads the classes."""
+        return Table(
+            (name, "rows", "predicted", "precision", "recall"),
+            tuple(
+                (
+                    one.name,
+                    f"{one.rows:,}",
+                    f"{one.predicted:,}",
+                    ABSENT if one.precision is None else f"{one.precision:.3f}",
+                    ABSENT if one.recall is None else f"{one.recall:.3f}",
+                )
+                for one in self.classes
+            ),
+        )
+
+    def examples_section(self, title: str, note: str = "") -> Section:
+        """Return the errors with their texts."""
+        if not self.errors:
+            return Section(title, None, "None: every row is right.")
+        sure = self.errors[0].confidence is not None
+        rows = []
+        for one in self.errors:
+            cells = [one.short_place, one.gold, one.predicted]
+            if one.confidence is not None:
+                cells.append(f"{one.confidence:.3f}")
+            texts = self.task.named_texts(Example(one.texts, None, one.question))
+            rows.append((tuple(cells), tuple((name, _short(text)) for name, text in texts)))
+        head = ("row", "right", "predicted", *["sure"] * sure, "text")
+        return Section(title, Examples(head, tuple(rows)), note)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassEvaluation(TaskEvaluation):
+    """Of one label a row. confusion: row = the right class, column = the predicted one."""
+
+    names: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    bins: tuple[Bin, ...]
+    calibration_error: float
+    wrong: int
+    """Rows with the wrong label."""
+    noun: str = "class"
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        examples: Sequence[Example],
+        probabilities: Array,
+        places: Sequence[str],
+        metrics: Sequence[str],
+        noun: str = "class",
+    ) -> ClassEvaluation:
+        """Measure probabilities (n, classes) of labelled examples."""
+        names = task.score_names
+        gold = np.array([example.label for example in examples], np.float64)
+        predicted = task.decide(probabilities)
+        counts = confusion(gold.astype(np.int64), predicted.astype(np.int64), len(names))
+        confidence = probabilities.max(1)
+        right = gold == predicted
+        wrong = np.flatnonzero(~right)
+        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
+        bins = calibration_bins(confidence, right)
+        distance = sum(b.rows * abs(b.confidence - b.accuracy) for b in bins)
+        return cls(
+            task=task,
+            rows=len(examples),
+            metrics={name: bootstrap(name, gold, predicted) for name in metrics},
+            baseline=float(counts.sum(1).max() / len(examples)),
+            names=names,
+            classes=class_figures(
+                names, np.diagonal(counts), counts.sum(1), counts.sum(0)
+            ),
+            confusion=tuple(tuple(row) for row in counts.tolist()),
+            bins=bins,
+            calibration_error=distance / len(examples),
+            errors=tuple(
+                Mistake.of(
+                    i, examples[i], places[i], names[int(gold[i])], names[int(predicted[i])],
+                    float(confidence[i]),
+                )
+                for i in wrong[:ERRORS].tolist()
+            ),
+            wrong=len(wrong),
+            noun=noun,
+        )  # fmt: skip
+
+    @property
+    def baseline_label(self) -> str:  # type: ignore[override]
+        """What `baseline` is, for people."""
+        return f"accuracy, always saying the most frequent {self.noun}"
+
+    def metric_label(self, name: str) -> str:
+        """Return what a metric is called, for people."""
+        return super().metric_label(name) + (f" of {self.names[1]}" if name == "f1" else "")
+
+    def figures(self) -> list[tuple[str, str, str]]:
+        """Return (name, value, interval) for people."""
+        return [*super().figures(), ("calibration error", f"{self.calibration_error:.4f}", "")]
+
+    def details(self) -> dict[str, Any]:
+        """Return the figures of each class, the confusions and the calibration."""
+        return {
+            "classes": [asdict(one) for one in self.classes],
+            "confusion": [list(row) for row in self.confusion],
+            "calibration_error": self.calibration_error,
+            "calibration": [asdict(one) for one in self.bins],
+            "wrong": self.wrong,
+        }
+
+    def sections(self) -> list[Section]:
+        """Return confusions, figures per class, calibration and the most confident errors."""
+        return [
+            self._confusions(),
+            Section("Per class", self.class_table(), narrow=True),
+            calibration_section(self.bins),
+            self.examples_section(
+                "Most confident errors",
+                f"{len(self.errors):,} of {self.wrong:,} rows with a wrong label, the surest "
+                f"first. Often the given label is what is wrong: check these first.",
+            ),
+        ]
+
+    def _confusions(self) -> Section:
+        names = self.names
+        if len(names) <= _MATRIX:
+            return Section(
+                "Confusions",
+                Matrix(names, self.confusion),
+                "A row for each right label, a column for each predicted one. Right is blue and "
+                "wrong is red, the darker the larger the share of its row.",
+            )
+        wrong = np.array(self.confusion) * (1 - np.eye(len(names), dtype=np.int64))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS].tolist()
+        pairs = [divmod(i, len(names)) for i in order]
+        rows = tuple((names[g], names[p], f"{wrong[g, p]:,}") for g, p in pairs if wrong[g, p])
+        table = Table(("right", "predicted", "rows"), rows)
+        return Section("Confusions", table, f"The most frequent of {len(names)} classes.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreEvaluation(TaskEvaluation):
+    """Of a score a row: `gold` and `predicted` are the scores (n,)."""
+
+    gold: Array = field(repr=False)
+    predicted: Array = field(repr=False)
+
+    baseline_label = "the same, always saying the mean"
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        examples: Sequence[Example],
+        predicted: Array,
+        places: Sequence[str],
+        metrics: Sequence[str],
+    ) -> ScoreEvaluation:
+        """Measure predicted scores (n,) of labelled examples."""
+        gold = np.array([example.label for example in examples], np.float64)
+        off = np.abs(gold - predicted)
+        worst = np.argsort(-off, kind="stable")[:ERRORS].tolist()
+        return cls(
+            task=task,
+            rows=len(examples),
+            metrics={
+                **{name: bootstrap(name, gold, predicted) for name in metrics},
+                "mean_absolute_error": bootstrap(mean_absolute_error, gold, predicted),
+            },
+            baseline=float(np.abs(gold - gold.mean()).mean()),
+            errors=tuple(
+                Mistake.of(i, examples[i], places[i], f"{gold[i]:g}", f"{predicted[i]:.2f}")
+                for i in worst
+            ),
+            gold=gold,
+            predicted=predicted,
+        )
+
+    def sections(self) -> list[Section]:
+        """Return right against predicted scores and the largest errors."""
+        chosen = np.arange(len(self.gold))
+        if len(chosen) > _POINTS:
+            chosen = np.sort(np.random.default_rng(0).permutation(len(chosen))[:_POINTS])
+        points = zip(self.gold[chosen].tolist(), self.predicted[chosen].tolist(), strict=True)
+        note = "A point for each row; on the dashed line both are equal."
+        if len(chosen) < self.rows:
+            note += f" {len(chosen):,} of {self.rows:,} rows."
+        return [
+            Section("Scores", Scatter(tuple(points), "right score", "predicted score"), note),
+            self.examples_section("Largest errors"),
+        ]
+
+
+def class_figures(
+    names: Sequence[str], hits: ArrayLike, rows: ArrayLike, predicted: ArrayLike
+) -> tuple[ClassFigures, ...]:
+    """Return each class's figures from counts (C,): predicted rightly, there, and predicted."""
+    columns = (np.asarray(column).tolist() for column in (hits, rows, predicted))
+    return tuple(
+        ClassFigures(name, n, p, hit / p if p else None, hit / n if n else None)
+        for name, hit, n, p in zip(names, *columns, strict=True)
+    )
+
+
+def mean_absolute_error(gold: ArrayLike, predicted: ArrayLike) -> float:
+    """Return how far off a score is, on average."""
+    return float(np.abs(np.asarray(gold) - np.asarray(predicted)).mean())
+
+
+def calibration_bins(confidence: Array, right: NDArray[np.bool_]) -> tuple[Bin, ...]:
+    """Return the bins of confidence that have rows."""
+    number = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    return tuple(
+        Bin(
+            i / BINS,
+            (i + 1) / BINS,
+            int(inside.sum()),
+            float(confidence[inside].mean()),
+            float(right[inside].mean()),
+        )
+        for i in range(BINS)
+        if (inside := number == i).any()
+    )
+
+
+def calibration_section(bins: Sequence[Bin]) -> Section:
+    """Return a chart of confidence against accuracy."""
+    bars = tuple(
+        Bar(
+            b.low, b.high, b.accuracy,
+            f"{b.rows:,} rows, sure {b.confidence:.2f}, right {b.accuracy:.2f}",
+        )
+        for b in bins
+    )  # fmt: skip
+    return Section(
+        "How sure, and how often right",
+        Bars(bars, "probability of the predicted label", "share that is right"),
+        "Bars below the dashed line: the model is surer than it should be. The calibration error "
+        "is the mean distance from the line.",
+        narrow=True,
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]} ..."
