@@ -49,11 +49,10 @@ def verify(
     The values are the article's (ids, logits, probability, loss, texts), transformers' own
     integration test, and the number of parameters. All is computed in float32.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     import gpt1
     from gpt1.errors import DataError
+    from gpt1.reports.sections import Table
+    from gpt1.reports.tables import print_table
     from gpt1.storage import json_bytes
 
     values = _read(expected)
@@ -66,40 +65,36 @@ def verify(
         raise DataError(f"{expected}: {error!r}; {_FORM}") from None
     failed = sum(not check.passed for check in checks)
     if json:
-        rows = [
-            {"name": c.name, "expected": c.expected, "found": c.found, "tolerance": c.tolerance,
-             "passed": c.passed}
-            for c in checks
-        ]  # fmt: skip
-        print(json_bytes({"failed": failed, "checks": rows}).decode(), end="")
+        results = [{**vars(check), "passed": check.passed} for check in checks]
+        print(json_bytes({"failed": failed, "checks": results}).decode(), end="")
     else:
-        table = Table("check", "published", "found", "")
-        for check in checks:
-            verdict = "pass" if check.passed else "[bold red]FAIL"
-            table.add_row(check.name, _short(check.expected), _short(check.found), verdict)
-        console = Console(highlight=False, width=None if Console().is_terminal else 160)
-        console.print(table)
-        console.print(f"{len(checks) - failed} of {len(checks)} pass")
+        rows = [
+            (c.name, _short(c.expected), _short(c.found), "pass" if c.passed else "FAIL")
+            for c in checks
+        ]
+        columns = ("check", "published", "found", "")
+        passed = f"{len(checks) - failed} of {len(checks)} pass"
+        print_table(model, Table(columns, rows), passed)
     if failed:
         raise typer.Exit(1)
 
 
 def _read(file: Path | None) -> dict[str, Any]:
+    """Return the expected values, by default the published ones. Raises DataError."""
     from importlib import resources
     from json import loads
 
     from gpt1.errors import DataError
 
-    place = resources.files("gpt1") / "assets" / "published.json" if file is None else file
+    path = file or resources.files("gpt1") / "assets" / "published.json"
     try:
-        values: Any = loads(place.read_text("utf-8"))
+        values: Any = loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"the expected values in {place} cannot be read: {error}.") from None
+        raise DataError(f"the expected values in {path} cannot be read: {error}.") from None
     missing = NEEDED - values.keys() if isinstance(values, dict) else NEEDED
     if missing:
-        raise DataError(f"{place} lacks {', '.join(sorted(missing))}; {_FORM}")
-    found: dict[str, Any] = values
-    return found
+        raise DataError(f"{path} lacks {', '.join(sorted(missing))}; {_FORM}")
+    return dict(values)
 
 
 def run_checks(gpt: GPT1, values: dict[str, Any]) -> Iterator[Check]:
@@ -112,13 +107,13 @@ def run_checks(gpt: GPT1, values: dict[str, Any]) -> Iterator[Check]:
     yield Check("parameters", values["parameters"], walk.parameters)
     yield Check("ids of the prompt", values["ids"], walk.ids)
     logits = values["logits"]
-    places = {
+    corners = {
         (row, column): walk.corners[i][j]
         for i, row in enumerate(walk.corner_rows)
         for j, column in enumerate(walk.corner_columns)
     }
     for row, published in logits["rows"].items():
-        found = [places.get((int(row), column)) for column in logits["columns"]]
+        found = [corners.get((int(row), column)) for column in logits["columns"]]
         yield Check(f"logits after id {row}", published, found, logits["tolerance"])
     best, following = walk.next_tokens[0], values["next"]
     yield Check("likeliest next id", following["id"], best.id)

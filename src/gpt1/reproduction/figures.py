@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-
-import numpy as np
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from gpt1.reports.charts import draw_png
 from gpt1.reports.sections import ABSENT, Curve, Level, LineChart, Section, Table
@@ -21,28 +20,9 @@ from gpt1.reproduction.results import (
     percent,
     title_of,
 )
-from gpt1.tasks.metrics import Interval
 
 NOTHING = -1
 """The number of transferred "blocks" where the embeddings are random too."""
-
-
-@dataclass(frozen=True)
-class LayerPoint:
-    """What models with so many transferred blocks reach; all seeds together.
-
-    train: on as many of the training rows; constant: what the most frequent answer reaches.
-    """
-
-    blocks: int
-    metric: str
-    test: Interval
-    train: float
-    constant: float
-    seeds: int
-    train_rows: int
-    test_rows: int
-    split: str
 
 
 def experiments_by_layers(sets: Iterable[str], layers: int, seeds: int = 1) -> list[Experiment]:
@@ -79,8 +59,11 @@ def figure2_left(
         blocks = _transferred(result.experiment, layers)
         if blocks is not None:
             grouped.setdefault(result.experiment.data, {}).setdefault(blocks, []).append(result)
-    points = {
-        data: [_point(data, blocks, by_blocks[blocks]) for blocks in sorted(by_blocks)]
+    curves = {
+        data: {
+            blocks: Measurement(data, FULL, tuple(by_blocks[blocks]))
+            for blocks in sorted(by_blocks)
+        }
         for data, by_blocks in grouped.items()
     }
     notes = (
@@ -91,36 +74,37 @@ def figure2_left(
         f"by up to 9 points in all.",
         "In brackets, and shaded: the 95 % bootstrap interval over the measured rows.",
     )
-    charts = [_chart(data, some, layers) for data, some in points.items()]
+    charts = [_chart(data, curve, layers) for data, curve in curves.items()]
     return Document(
         "figure2-left",
         "Figure 2, left, anew: what each transferred block is worth",
         (*notes, *skipped),
-        tuple(_table(data, some, layers) for data, some in points.items()),
+        tuple(_table(data, curve, layers) for data, curve in curves.items()),
         values={
             "models": vars(models),
             "layers": layers,
             "skipped": list(skipped),
-            "points": {data: [asdict(point) for point in some] for data, some in points.items()},
+            "points": {
+                data: [_values(blocks, measured) for blocks, measured in curve.items()]
+                for data, curve in curves.items()
+            },
         },
         picture=draw_png(*charts, size=(1 + 4.6 * len(charts), 4.4)) if charts else None,
     )
 
 
-def _point(data: str, blocks: int, results: Sequence[ExperimentResult]) -> LayerPoint:
-    measured = Measurement(data, FULL, tuple(results))
-    first = results[0]
-    return LayerPoint(
-        blocks,
-        measured.metric,
-        test=measured.interval(),
-        train=float(np.mean([result.train_metrics[measured.metric] for result in results])),
-        constant=measured.constant,
-        seeds=len(results),
-        train_rows=first.train_rows,
-        test_rows=len(measured.gold),
-        split=first.split,
-    )
+def _values(blocks: int, measured: Measurement) -> dict[str, Any]:
+    return {
+        "blocks": blocks,
+        "metric": measured.metric,
+        "test": asdict(measured.interval()),
+        "train": measured.on_training_rows,
+        "constant": measured.constant,
+        "seeds": len(measured.results),
+        "train_rows": measured.train_rows,
+        "test_rows": len(measured.gold),
+        "split": measured.split,
+    }
 
 
 def _transferred(experiment: Experiment, layers: int) -> int | None:
@@ -136,10 +120,11 @@ def _transferred(experiment: Experiment, layers: int) -> int | None:
     return layers if experiment.layers is None else experiment.layers
 
 
-def _chart(data: str, points: Sequence[LayerPoint], layers: int) -> LineChart:
-    first = points[0]
-    blocks = [point.blocks for point in points]
-    low, high = ([100 * getattr(p.test, end) for p in points] for end in ("low", "high"))
+def _chart(data: str, curve: Mapping[int, Measurement], layers: int) -> LineChart:
+    first = next(iter(curve.values()))
+    blocks = list(curve)
+    intervals = [measured.interval() for measured in curve.values()]
+    band = [100 * one.low for one in intervals], [100 * one.high for one in intervals]
     share = first.metric in ("accuracy", "f1")
     return LineChart(
         title_of(data),
@@ -147,16 +132,16 @@ def _chart(data: str, points: Sequence[LayerPoint], layers: int) -> LineChart:
         f"{first.metric}, %" if share else first.metric,
         [
             Curve(
-                f"{first.split} rows ({first.test_rows:,}; 95 % interval)",
+                f"{first.split} rows ({len(first.gold):,}; 95 % interval)",
                 blocks,
-                [100 * point.test.value for point in points],
+                [100 * one.value for one in intervals],
                 marker=True,
-                band=(low, high),
+                band=band,
             ),
             Curve(
                 f"training rows ({first.train_rows:,} learnt from)",
                 blocks,
-                [100 * point.train for point in points],
+                [100 * measured.on_training_rows for measured in curve.values()],
                 color=1,
                 style="dashed",
                 marker=True,
@@ -167,17 +152,15 @@ def _chart(data: str, points: Sequence[LayerPoint], layers: int) -> LineChart:
     )
 
 
-def _table(data: str, points: Sequence[LayerPoint], layers: int) -> Section:
-    by_blocks = {point.blocks: point for point in points}
+def _table(data: str, curve: Mapping[int, Measurement], layers: int) -> Section:
     rows = []
     for blocks in range(NOTHING, layers + 1):
-        point = by_blocks.get(blocks)
         cells = (ABSENT, ABSENT)
-        if point is not None:
-            cells = (format_interval(point.test), percent(point.train))
+        if blocks in curve:
+            measured = curve[blocks]
+            cells = (format_interval(measured.interval()), percent(measured.on_training_rows))
         rows.append(("none" if blocks == NOTHING else str(blocks), *cells))
-    first = points[0]
-    metric = paper.METRICS[first.metric]
+    first = next(iter(curve.values()))
     note = (
         f"Ours, {first.train_rows:,} training rows. The most frequent answer reaches "
         f"{percent(first.constant)}."
@@ -185,5 +168,5 @@ def _table(data: str, points: Sequence[LayerPoint], layers: int) -> Section:
     printed = paper.figure(data)
     if printed is not None:
         note += f" The paper's, with all of its 12 blocks: {printed:.1f}."
-    measured = f"{first.split} ({metric}, {first.test_rows:,} rows)"
-    return Section(title_of(data), Table(("blocks", measured, "training rows"), rows), note)
+    column = f"{first.split} ({paper.METRICS[first.metric]}, {len(first.gold):,} rows)"
+    return Section(title_of(data), Table(("blocks", column, "training rows"), rows), note)

@@ -164,20 +164,34 @@ class Measurement:
         }
 
     @property
+    def split(self) -> str:
+        """The split of the measured rows."""
+        return self.results[0].split
+
+    @property
+    def train_rows(self) -> int:
+        """The number of training rows."""
+        return self.results[0].train_rows
+
+    @property
+    def on_training_rows(self) -> float:
+        """The seeds' mean on training rows."""
+        return float(np.mean([result.train_metrics[self.metric] for result in self.results]))
+
+    @property
     def constant(self) -> float:
         """What a constant answer reaches."""
         return baseline(self.metric, self.gold)
 
     def interval(self, metric: str | None = None) -> Interval:
         """Return the seeds' mean with its bootstrap interval."""
-        value = metrics.mean_metric(metric or self.metric, self.gold, self.predictions)
+        metric = metric or self.metric
+        value = metrics.mean_metric(metric, self.gold, self.predictions)
         return Interval.of(value, self.resample(metric))
 
-    def resample(self, metric: str | None = None) -> NDArray[np.float64]:
+    def resample(self, metric: str) -> NDArray[np.float64]:
         """Return the seeds' mean on sets of resampled rows."""
-        return metrics.resample(
-            metric or self.metric, self.gold, self.predictions, seed=self.bootstrap_seed
-        )
+        return metrics.resample(metric, self.gold, self.predictions, seed=self.bootstrap_seed)
 
     def __str__(self) -> str:
         """Return value (interval), and the seeds' range if there are several."""

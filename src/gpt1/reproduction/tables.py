@@ -88,7 +88,7 @@ def _caveats(models: Models, ours: Measurements) -> tuple[str, ...]:
     sizes = f"{models.model} with {models.parameters:,} parameters"
     if LSTM in ours.variants:
         sizes += f" (LSTM: {models.lstm} with {models.lstm_parameters:,})"
-    counts = [measured.results[0].train_rows for measured in ours.all.values()]
+    counts = [measured.train_rows for measured in ours.all.values()]
     trained = f"at most {max(counts):,} training rows a data set" if counts else "no figures yet"
     return (
         f"Not the paper's model and not its data. Ours: another model size, {sizes}, against "
@@ -129,7 +129,7 @@ def _average(measurements: Sequence[Measurement]) -> str:
     if not measurements:
         return ABSENT
     value = float(np.mean([measured.interval().value for measured in measurements]))
-    resampled = np.mean([measured.resample() for measured in measurements], axis=0)
+    resampled = np.mean([measured.resample(measured.metric) for measured in measurements], axis=0)
     return format_interval(Interval.of(value, resampled))
 
 
@@ -206,18 +206,17 @@ def _rows(ours: Measurements) -> Section:
     for data in ours.sets:
         variant = next(v for v in ours.variants if (data, v) in ours.all)
         measured = ours.all[data, variant]
-        result = measured.results[0]
-        leakage = result.leakage
+        leakage = measured.results[0].leakage
         rows.append(
             (
                 title_of(data),
                 measured.metric,
-                f"{result.train_rows:,}",
+                f"{measured.train_rows:,}",
                 f"{paper.TRAIN_ROWS[data]:,}",
                 f"{len(measured.gold):,}",
-                result.split,
+                measured.split,
                 percent(measured.constant),
-                f"{percent(result.train_metrics[measured.metric])} ({LINES[variant]})",
+                f"{percent(measured.on_training_rows)} ({LINES[variant]})",
                 f"{leakage['exact']:,}, {leakage['overlapping']:,}",
             )
         )
@@ -255,9 +254,8 @@ def _column(ours: Measurements, column: str) -> str:
     measured = next((m for v in ours.variants if (m := ours.get(column, v))), None)
     if measured is None:
         return f"{title_of(column)} ({metric})"
-    result = measured.results[0]
-    rows = f"{result.train_rows:,} of {paper.TRAIN_ROWS[data]:,} rows"
-    return f"{title_of(column)} ({metric}; ours: {rows}, {result.split})"
+    rows = f"{measured.train_rows:,} of {paper.TRAIN_ROWS[data]:,} rows"
+    return f"{title_of(column)} ({metric}; ours: {rows}, {measured.split})"
 
 
 def _values(ours: Measurements, models: Models, skipped: Sequence[str]) -> dict[str, Any]:
@@ -281,8 +279,8 @@ def _figure(measured: Measurement) -> dict[str, Any]:
     return {
         "data": measured.name,
         "variant": measured.variant,
-        "split": first.split,
-        "train_rows": first.train_rows,
+        "split": measured.split,
+        "train_rows": measured.train_rows,
         "rows": len(measured.rows),
         "metrics": {name: asdict(measured.interval(name)) for name in names},
         "seeds": {str(seed): value for seed, value in measured.seeds.items()},
