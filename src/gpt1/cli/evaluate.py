@@ -106,14 +106,12 @@ def _perplexity(
 
     texts = open_texts(files, column, limit)
     gpt = gpt1.load(model)
-    with Progress() as shown:
+    with Progress("evaluating", "tokens") as shown:
         found = measure(
             gpt.model,
             gpt.tokenizer,
             texts,
-            progress=lambda done, total: shown.show(
-                "evaluating", f"{done:,} of {total:,} tokens", done, total
-            ),
+            progress=shown.progress,
         )
     print(texts.counts, file=sys.stderr)
     if json:
@@ -146,15 +144,13 @@ def _task(
     examples, places, account, metrics, of, leakage = _rows(
         predictor, files, columns, named, split, limit
     )
-    with Progress() as shown:
+    with Progress("evaluating", "rows") as shown:
         found = tasks.evaluate(
             predictor,
             examples,
             places=places,
             metrics=metrics,
-            progress=lambda done, total: shown.show(
-                "evaluating", f"{done:,} of {total:,} rows", done, total
-            ),
+            progress=shown.progress,
         )
     if found.truncated:
         print(cut_note(found.truncated), file=sys.stderr)

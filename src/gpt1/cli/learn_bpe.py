@@ -37,19 +37,17 @@ def learn_bpe(
     texts = open_texts(files, column, limit)
     check_free(out)
     start = perf_counter()
-    shown = Progress()
+    shown = Progress("reading", "documents")
     with shown, without_torch(), warnings.catch_warnings(record=True) as stopped:
         warnings.simplefilter("always", UserWarning)
 
         def counted() -> Iterator[str]:
             for text in texts:
                 yield text
-                shown.show("reading", f"{texts.counts.used:,} documents")
+                shown.progress(texts.counts.used, 0)
+            shown.status("learning", "merges")
 
-        def progress(done: int, wanted: int) -> None:
-            shown.show("learning", f"{done:,} of {wanted:,} merges", done, wanted)
-
-        tokenizer = Tokenizer.train(counted(), vocab_size, words, progress=progress)
+        tokenizer = Tokenizer.train(counted(), vocab_size, words, progress=shown.progress)
     tokenizer.save(out)
     seconds = perf_counter() - start
     for warning in stopped:

@@ -50,12 +50,10 @@ def predict(
     )
     print(table.counts, file=sys.stderr)
     encoded = predictor.encode(table.usable)
-    with Progress() as shown:
+    with Progress("predicting", "rows") as shown:
         probabilities = predictor.score(
             encoded,
-            progress=lambda done, total: shown.show(
-                "predicting", f"{done:,} of {total:,} rows", done, total
-            ),
+            progress=shown.progress,
         )
     answers = iter(task.records(probabilities))
     records = [task.empty_record if e is None else next(answers) for e in table.examples]

@@ -46,18 +46,14 @@ def prepare(
 
     texts = open_texts(files, column, limit)
     start = perf_counter()
-    with Progress() as shown, without_torch():
-
-        def progress(documents: int, size: int) -> None:
-            shown.show("preparing", f"{documents:,} documents, {size / 1e6:.1f} MB")
-
+    with Progress("preparing", "documents") as shown, without_torch():
         summary = write_shards(
             out,
             texts,
             Tokenizer.load(hub.of_run(tokenizer), words=words),
             workers=workers,
             encode=encode_texts,
-            progress=progress,
+            progress=shown.progress,
         )
     seconds = perf_counter() - start
     if json:

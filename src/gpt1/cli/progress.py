@@ -14,9 +14,9 @@ _EVERY = 10.0
 
 
 class Progress:
-    """A context that shows how far a command is."""
+    """A context that shows how far a command is; its `progress` is a ProgressCallback."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: str = "", unit: str = "") -> None:
         self.console = Console(stderr=True, highlight=False)
         self._bar = Bar(
             TextColumn("{task.description}"),
@@ -29,28 +29,31 @@ class Progress:
         )
         self._task = self._bar.add_task("", total=None, state="")
         self._last = time.monotonic()
-        self._doing = ""
+        self.status(status, unit)
 
-    def show(self, doing: str, state: str, done: int = 0, total: int | None = None) -> None:
-        """Say what is being done and how far it is; `total` is None where no one knows it."""
-        self._bar.update(self._task, description=doing, state=state, completed=done, total=total)
-        if not self.console.is_terminal and time.monotonic() - self._last >= _EVERY:
-            self._last = time.monotonic()
-            self.console.print(f"{doing}: {state}", soft_wrap=True, markup=False)
-
-    def status(self, text: str) -> None:
-        """Say what is being done; `progress` says how far it is."""
-        self._doing = text
-        self.show(text, "started")
+    def status(self, text: str, unit: str = "") -> None:
+        """Say what is being done from now on, and what `progress` counts."""
+        self._status, self._unit = text, unit
+        self._bar.update(self._task, description=text, state="", completed=0, total=None)
+        if text and not unit:  # it may take long until something is counted, if ever
+            self._line(text)
 
     def progress(self, done: int, total: int) -> None:
-        """Show how far it is: a ProgressCallback."""
+        """Show how far it is; a `total` of 0 is not known."""
         state = f"{done:,} of {total:,}" if total else f"{done:,}"
-        self.show(self._doing, state, done, total or None)
+        state = f"{state} {self._unit}".rstrip()
+        self._bar.update(self._task, state=state, completed=done, total=total or None)
+        self._line(f"{self._status}: {state}")
 
-    def note(self, line: str) -> None:
+    def note(self, text: str) -> None:
         """Print a line that stays."""
-        self.console.print(line, soft_wrap=True, markup=False)
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def _line(self, text: str) -> None:
+        """Print how far it is where there is no bar, if the last time was a while ago."""
+        if not self.console.is_terminal and time.monotonic() - self._last >= _EVERY:
+            self._last = time.monotonic()
+            self.note(text)
 
     def __enter__(self) -> Self:
         self._bar.start()

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.callbacks import ProgressCallback
 from gpt1.data.parallel import encode_texts
 from gpt1.data.tables import Texts
 from gpt1.errors import CorruptError, DataError, TokenizerError
@@ -61,12 +62,12 @@ def write_shards(
     *,
     workers: int | None = None,
     encode: Encode = encode_texts,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Summary:
     """Tokenise `texts` into a new folder of shards; memory does not grow with the corpus.
 
     `workers` is the number of processes (None: all processors, if there is much text);
-    `progress(documents, bytes)` is called now and then with the totals so far. Texts without any
+    `progress` counts documents, now and then. Texts without any
     token are counted as rejected. Raises DataError, TokenizerError, StorageError.
     """
     if len(tokenizer) > MAX_VOCABULARY:
@@ -99,7 +100,7 @@ def write_shards(
                 shards += 1
             if progress and size - reported >= _REPORT:
                 reported = size
-                progress(len(ends) - 1, size)
+                progress(len(ends) - 1, 0)
         if pending:
             folder.add(_shard(shards), bytes(pending))
             shards += 1

@@ -144,7 +144,7 @@ def test_without_a_terminal_a_line_is_printed_now_and_then(
     monkeypatch.setattr(progress, "_EVERY", 0.0)
     assert _run(monkeypatch, table, *where, "--out", tmp_path / "slow", "--json") == 0
     printed = capsys.readouterr()
-    assert printed.err.splitlines()[0] == "preparing: 4 documents, 0.0 MB"
+    assert printed.err.splitlines()[0] == "preparing: 4 documents"
     assert json.loads(printed.out)["documents"] == 60
 
 
