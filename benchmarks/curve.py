@@ -89,7 +89,7 @@ def main() -> None:
             ) -> torch.Tensor:
                 with torch.autocast("cpu", torch.bfloat16):
                     total, count = linear_cross_entropy(
-                        model.hidden(ids).flatten(0, 1), model.tokens.weight, labels.flatten()
+                        model.hidden(ids), model.tokens.weight, labels
                     )
                 return total / count
 

@@ -54,9 +54,7 @@ def contender(name: str, size: str, batch: int) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=name != "transformers float32"):
             if isinstance(model, Transformer):
                 hidden = model.hidden(ids[:, :-1])
-                total, count = linear_cross_entropy(
-                    hidden.flatten(0, 1), model.tokens.weight, ids[:, 1:].flatten()
-                )
+                total, count = linear_cross_entropy(hidden, model.tokens.weight, ids[:, 1:])
                 loss = total / count
             else:
                 loss = model(ids[:, :-1], labels=ids[:, :-1]).loss

@@ -27,6 +27,7 @@ from gpt1.config import SamplingConfig
 from gpt1.data.tables import open_texts
 from gpt1.evaluation.perplexity import Perplexity, measure
 from gpt1.generation import engine
+from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.losses import perplexity
 from gpt1.pipeline import GPT1
 from gpt1.text.tokenizer import Tokenizer
@@ -55,7 +56,7 @@ def main() -> None:
 
     found = measure(model, tokenizer, open_texts(options.valid))
     sampling = SamplingConfig(temperature=TEMPERATURE, seed=0, max_new_tokens=60)
-    samples = engine.generate(model, tokenizer, [PROMPT] * SAMPLES, sampling)
+    samples = engine.generate(TorchBackend(model), tokenizer, [PROMPT] * SAMPLES, sampling)
     lines = storage.Log(options.run / "metrics.jsonl").read()
     record = json.loads((options.run / "run.json").read_bytes())
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from gpt1.checkpoint import folder, hub
 from gpt1.config import ModelConfig, SamplingConfig, check
 from gpt1.errors import CheckpointError, InputError, TokenizerError
-from gpt1.generation import engine, explain as explaining, quantize
-from gpt1.generation.engine import Generation
+from gpt1.generation import engine, explain as explaining, torch_backend
 from gpt1.generation.explain import Explanation, NextToken, Score
+from gpt1.generation.request import Generation
+from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device
 from gpt1.model.padding import pad_right
@@ -47,7 +48,7 @@ class GPT1:
         self.tokenizer = tokenizer
         self._dtype = dtype
         self._about = about or {}  # the task of its head, if it has one
-        self._decoder: quantize.Decoder | None = None
+        self._backend: TorchBackend | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -84,15 +85,14 @@ class GPT1:
         a setting out of its bounds, ContextError for a prompt longer than n_ctx.
         """
         settings = check(SamplingConfig, sampling)
-        single = isinstance(prompt, str)
         prompts: list[str] = [prompt] if isinstance(prompt, str) else prompt
-        found = engine.generate(self._decode_with(), self.tokenizer, prompts, settings)
-        return found[0] if single else found
+        generations = engine.generate(self.backend(), self.tokenizer, prompts, settings)
+        return generations[0] if isinstance(prompt, str) else generations
 
     def stream(self, prompt: str, **sampling: Any) -> Iterator[str]:
         """Continue a prompt piece by piece; the joined pieces are `generate`'s completion."""
         settings = check(SamplingConfig, sampling)
-        return engine.stream(self._decode_with(), self.tokenizer, prompt, settings)
+        return engine.stream(self.backend(), self.tokenizer, prompt, settings)
 
     def next_tokens(self, text: str, k: int = 10) -> list[NextToken]:
         """Return the k likeliest next tokens: id, text, probability, logit."""
@@ -141,10 +141,11 @@ class GPT1:
         )
         return GPT1(model, tokenizer, dtype=self._dtype)
 
-    def _decode_with(self) -> quantize.Decoder:
-        if self._decoder is None or not self._decoder.is_current():
-            self._decoder = quantize.decoder(self.transformer(), self._dtype)
-        return self._decoder
+    def backend(self) -> TorchBackend:
+        """Return what writes text with the model's present weights, in the format of `dtype`."""
+        if self._backend is None or not self._backend.is_current():
+            self._backend = torch_backend.make_backend(self.transformer(), self._dtype)
+        return self._backend
 
     def transformer(self) -> Transformer:
         """Return the model. Raises InputError if it is the LSTM baseline."""
@@ -174,7 +175,7 @@ def load(
     `words` chooses how text is cut ("original", "slow", "fast"); None is what the model was trained
     with, and the release's way where that is not recorded. Raises CheckpointError, HubError.
     """
-    quantize.check_dtype(dtype)
+    torch_backend.check_dtype(dtype)
     place = hub.resolve(name)
     loaded = folder.load(place)
     if loaded.tokenizer is None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import random
 import resource
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from gpt1.config import ModelConfig, SamplingConfig
-from gpt1.generation.engine import ROWS, Generation, generate, stream, stream_events
-from gpt1.generation.quantize import Decoder, decoder
+from gpt1.generation import engine
+from gpt1.generation.engine import SLOTS, generate, stream, stream_events
+from gpt1.generation.request import Generation
+from gpt1.generation.torch_backend import TorchBackend, make_backend
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
@@ -94,7 +97,9 @@ def test_with_and_without_a_cache_the_ids_are_the_same(
 ) -> None:
     model = make(tokenizer, dtype)
     for prompt in some_prompts(tokenizer, 6):
-        found = generate(model, tokenizer, [prompt], SamplingConfig(max_new_tokens=24))[0]
+        found = generate(
+            TorchBackend(model), tokenizer, [prompt], SamplingConfig(max_new_tokens=24)
+        )[0]
         assert found.ids == naive_greedy(model, prompt, 24, slide=False)
         assert len(set(found.ids[len(prompt) :])) > 3  # a model that repeats itself proves nothing
 
@@ -102,7 +107,7 @@ def test_with_and_without_a_cache_the_ids_are_the_same(
 def test_logprobs_are_those_of_one_uncached_pass(tokenizer: Tokenizer) -> None:
     model = make(tokenizer, torch.float64).eval()
     sampling = SamplingConfig(temperature=0.7, top_k=5, seed=1, max_new_tokens=20)
-    for found in generate(model, tokenizer, some_prompts(tokenizer, 3), sampling):
+    for found in generate(TorchBackend(model), tokenizer, some_prompts(tokenizer, 3), sampling):
         ids = torch.tensor([found.ids])
         with torch.no_grad():
             logprobs = model(ids).logits.log_softmax(-1)[0, :-1]
@@ -115,7 +120,7 @@ def test_logprobs_are_those_of_one_uncached_pass(tokenizer: Tokenizer) -> None:
 def test_a_batch_of_eight_writes_what_each_prompt_writes_alone(
     tokenizer: Tokenizer, name: str, weights: str
 ) -> None:
-    ready = decoder(make(tokenizer), weights)
+    ready = make_backend(make(tokenizer), weights)
     prompts = some_prompts(tokenizer, 8, longest=40)
     sampling = SamplingConfig(max_new_tokens=30, **SETTINGS[name])
     together = generate(ready, tokenizer, prompts, sampling)
@@ -125,19 +130,19 @@ def test_a_batch_of_eight_writes_what_each_prompt_writes_alone(
 
 
 def test_a_long_list_keeps_its_order_and_its_texts(tokenizer: Tokenizer) -> None:
-    ready = decoder(make(tokenizer), "float32")
-    prompts = some_prompts(tokenizer, ROWS + 3)
+    ready = make_backend(make(tokenizer), "float32")
+    prompts = some_prompts(tokenizer, SLOTS + 3)
     sampling = SamplingConfig(max_new_tokens=4, temperature=1, seed=9)
     found = generate(ready, tokenizer, prompts, sampling)
     assert [g.ids[: len(p)] for g, p in zip(found, prompts, strict=True)] == prompts
-    last = sampling.model_copy(update={"seed": 9 + ROWS + 2})
+    last = sampling.model_copy(update={"seed": 9 + SLOTS + 2})
     assert_same(found[-1], generate(ready, tokenizer, [prompts[-1]], last)[0])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["greedy", "sampled"])
 def test_500_prompts_write_the_same_in_any_batch(tokenizer: Tokenizer, name: str) -> None:
-    ready = decoder(make(tokenizer))
+    ready = make_backend(make(tokenizer))
     prompts = some_prompts(tokenizer, 500)
     sampling = SamplingConfig(max_new_tokens=16, **SETTINGS[name])
     source, start, same = random.Random(1), 0, 0
@@ -155,7 +160,7 @@ def test_500_prompts_write_the_same_in_any_batch(tokenizer: Tokenizer, name: str
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_pieces_of_a_stream_are_the_completion(tokenizer: Tokenizer, name: str) -> None:
-    ready = decoder(make(tokenizer))
+    ready = make_backend(make(tokenizer))
     sampling = SamplingConfig(max_new_tokens=30, **SETTINGS[name])
     for prompt in some_prompts(tokenizer, 5):
         pieces = list(stream(ready, tokenizer, prompt, sampling))
@@ -164,26 +169,26 @@ def test_the_pieces_of_a_stream_are_the_completion(tokenizer: Tokenizer, name: s
 
 
 def test_streams_of_a_batch_are_the_completions(tokenizer: Tokenizer) -> None:
-    ready = decoder(make(tokenizer))
+    ready = make_backend(make(tokenizer))
     prompts = some_prompts(tokenizer, 6)
     sampling = SamplingConfig(max_new_tokens=30, temperature=1, seed=2, stop=("s",))
     pieces = [""] * 6
     results = {}
     for event in stream_events(ready, tokenizer, prompts, sampling):
-        assert event.row not in results  # nothing comes after a row's last event
-        pieces[event.row] += event.piece
+        assert event.request not in results  # nothing comes after a row's last event
+        pieces[event.request] += event.piece
         if event.generation is not None:
-            results[event.row] = event.generation
+            results[event.request] = event.generation
     assert [results[i].completion for i in range(6)] == pieces
 
 
 def test_nothing_of_the_engines_mode_leaks_between_pieces(tokenizer: Tokenizer) -> None:
     model = make(tokenizer).train()
-    for _ in stream(model, tokenizer, [3, 4], SamplingConfig(max_new_tokens=5)):
+    for _ in stream(TorchBackend(model), tokenizer, [3, 4], SamplingConfig(max_new_tokens=5)):
         assert not torch.is_inference_mode_enabled()
         assert torch.is_grad_enabled()
         assert model.training
-    found = generate(model, tokenizer, [[3, 4]], SamplingConfig(max_new_tokens=20))[0]
+    found = generate(TorchBackend(model), tokenizer, [[3, 4]], SamplingConfig(max_new_tokens=20))[0]
     assert found.ids == naive_greedy(model, [3, 4], 20, slide=False)  # no dropout, though training
 
 
@@ -192,7 +197,9 @@ def test_a_sliding_window_reads_the_last_half_again(tokenizer: Tokenizer, n_ctx:
     model = make(tokenizer, torch.float64, n_ctx=n_ctx)
     sampling = SamplingConfig(max_new_tokens=3 * n_ctx + 5, overflow="slide")
     prompts = [p[:n_ctx] for p in some_prompts(tokenizer, 8)]
-    for prompt, found in zip(prompts, generate(model, tokenizer, prompts, sampling), strict=True):
+    for prompt, found in zip(
+        prompts, generate(TorchBackend(model), tokenizer, prompts, sampling), strict=True
+    ):
         assert found.ids == naive_greedy(model, prompt, 3 * n_ctx + 5, slide=True)
         assert found.finish_reason == "length"
 
@@ -200,7 +207,7 @@ def test_a_sliding_window_reads_the_last_half_again(tokenizer: Tokenizer, n_ctx:
 def test_a_sliding_window_goes_on_for_2000_ids(tokenizer: Tokenizer) -> None:
     model = make(tokenizer)
     sampling = SamplingConfig(max_new_tokens=2000, overflow="slide", temperature=1, seed=0)
-    found = generate(model, tokenizer, [[5, 6, 7]], sampling)[0]
+    found = generate(TorchBackend(model), tokenizer, [[5, 6, 7]], sampling)[0]
     assert len(found.ids) == 2003
     assert len(found.logprobs) == 2000
     assert len(set(found.ids[-200:])) > 10
@@ -212,36 +219,58 @@ def test_the_positions_are_a_hard_wall(tokenizer: Tokenizer, length: int) -> Non
     model = make(tokenizer, n_ctx=12)
     for limit in (0, 1, 2, 10, 11, 12, 13, 40):
         sampling = SamplingConfig(max_new_tokens=limit)
-        found = generate(model, tokenizer, [[1] * length], sampling)[0]
+        found = generate(TorchBackend(model), tokenizer, [[1] * length], sampling)[0]
         assert len(found.ids) == min(length + limit, 12)
         assert found.finish_reason == "length"
 
 
-class Breaking(Decoder):
-    """Puts NaN into one row's logits at one step."""
+class Breaking(TorchBackend):
+    """Puts NaN into one prompt's logits, and keys, at one step."""
 
-    step, row, calls = -1, -1, 0
+    prompt: list[int]
+    step = slot = -1
+    calls = 0
 
-    def head(self, hidden: Tensor) -> Tensor:
-        logits = super().head(hidden)
-        if self.calls == self.step:
-            logits[self.row] = torch.nan
-        self.calls += 1
+    def prefill(self, ids: Tensor, lengths: Tensor, cache: Any, slots: slice) -> Tensor:
+        logits = super().prefill(ids, lengths, cache, slots)
+        for row, length in enumerate(lengths.tolist()):
+            if ids[row, :length].tolist() == self.prompt:
+                self.slot = slots.start + row
+                if self.step == 0:
+                    self.destroy(logits[row], cache)
         return logits
+
+    def decode(self, ids: Tensor, cache: Any, slots: slice) -> Tensor:
+        logits = super().decode(ids, cache, slots)
+        self.calls += 1
+        if self.calls == self.step:
+            self.destroy(logits[self.slot], cache)
+        return logits
+
+    def destroy(self, logits: Tensor, cache: Any) -> None:
+        logits[:] = torch.nan
+        cache.keys[:, self.slot] = cache.values[:, self.slot] = torch.nan
 
 
 @pytest.mark.parametrize("name", ["greedy", "filtered"])
-def test_logits_that_are_not_finite_end_their_row_alone(tokenizer: Tokenizer, name: str) -> None:
+def test_logits_that_are_not_finite_end_their_row_alone(
+    tokenizer: Tokenizer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """NaN at each of 8 steps in each of 8 rows: that row ends, no other notices."""
     model = make(tokenizer)
     prompts = some_prompts(tokenizer, 8)
     sampling = SamplingConfig(max_new_tokens=9, **SETTINGS[name])
-    whole = generate(Decoder(model), tokenizer, prompts, sampling)
+    whole = generate(TorchBackend(model), tokenizer, prompts, sampling)
+    monkeypatch.setattr(engine, "SLOTS", 8)  # what waits gets the slot of the row that failed
+    later = sampling.model_copy(update={"seed": (sampling.seed or 0) + 8})
+    after = generate(TorchBackend(model), tokenizer, [prompts[3]], later)[0]
     for step in range(8):
         for row in range(8):
             broken = Breaking(model)
-            broken.step, broken.row = step, row
-            found = generate(broken, tokenizer, prompts, sampling)
+            broken.step, broken.prompt = step, prompts[row]
+            found = generate(broken, tokenizer, [*prompts, prompts[3]], sampling)
+            if row != 3:
+                assert found[8].ids == after.ids
             for i in range(8):
                 if i != row:
                     assert found[i].ids == whole[i].ids
@@ -251,32 +280,37 @@ def test_logits_that_are_not_finite_end_their_row_alone(tokenizer: Tokenizer, na
             assert len(found[row].logprobs) == step
 
 
-class Watching(Decoder):
-    """Notes the shapes that meet the head, and the rows and positions there is room for."""
+class Watching(TorchBackend):
+    """Notes how many rows are decoded together, and what there is room for."""
 
-    shapes: list[tuple[int, ...]]
+    rows: list[int]
     room: tuple[int, int]
 
-    def head(self, hidden: Tensor) -> Tensor:
-        self.shapes.append(tuple(hidden.shape))
-        return super().head(hidden)
+    def prefill(self, ids: Tensor, lengths: Tensor, cache: Any, slots: slice) -> Tensor:
+        logits = super().prefill(ids, lengths, cache, slots)
+        assert len(logits) == len(ids)  # not of every position
+        return logits
 
-    def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
-        self.room = rows, capacity
-        return super().new_cache(rows, capacity)
+    def decode(self, ids: Tensor, cache: Any, slots: slice) -> Tensor:
+        self.rows.append(len(ids))
+        return super().decode(ids, cache, slots)
+
+    def new_cache(self, slots: int, capacity: int) -> KeyValueCache:
+        self.room = slots, capacity
+        return super().new_cache(slots, capacity)
 
 
 def test_only_last_positions_meet_the_head_and_ended_rows_leave(tokenizer: Tokenizer) -> None:
-    ready = Watching(make(tokenizer))
-    ready.shapes = []
+    backend = Watching(make(tokenizer))
+    backend.rows = []
     sampling = SamplingConfig(max_length=12)
-    generate(ready, tokenizer, [[1] * 10, [2] * 4, [3] * 11], sampling)
-    assert ready.shapes == [(3, 32), (2, 32), *[(1, 32)] * 6]
-    assert ready.room == (3, 12)  # not n_ctx: only what these prompts can need
+    generate(backend, tokenizer, [[1] * 10, [2] * 4, [3] * 11], sampling)
+    assert backend.rows == [2, *[1] * 6]
+    assert backend.room == (3, 12)  # not n_ctx: only what these prompts can need
 
 
 def test_two_hundred_calls_leave_no_memory_behind(tokenizer: Tokenizer) -> None:
-    ready = decoder(make(tokenizer))
+    ready = make_backend(make(tokenizer))
     sampling = SamplingConfig(max_new_tokens=3, temperature=1, seed=0, stop=("zz",))
 
     def calls(count: int) -> None:

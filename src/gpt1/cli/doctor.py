@@ -48,10 +48,8 @@ def machine() -> dict[str, Any]:
     import torch
 
     from gpt1._version import __version__
-    from gpt1.config import ModelConfig
-    from gpt1.generation.quantize import half_weights
+    from gpt1.generation.torch_backend import best_weights
     from gpt1.model.device import choose_device, choose_dtype
-    from gpt1.model.transformer import Transformer
 
     device = choose_device("auto")
     offered = torch.cpu.get_capabilities()
@@ -74,8 +72,7 @@ def machine() -> dict[str, Any]:
         found = torch.cuda.get_device_properties(device)
         facts["gpu"] = f"{found.name}, {found.total_memory / 2**30:.1f} GiB"
     facts["device auto"] = str(device)
-    probe = Transformer(ModelConfig(vocab_size=16, n_ctx=1, n_embd=16, n_layer=1, n_head=1))
-    facts["generating in"] = f"{half_weights(probe.to(device)).weights} weights"
+    facts["generating in"] = f"{best_weights(device)} weights"
     facts["training in"] = str(choose_dtype("auto", device)).removeprefix("torch.")
     return facts
 

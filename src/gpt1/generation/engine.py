@@ -1,107 +1,304 @@
-"""Prompts to text: read each prompt once, then write one id a step for all rows together.
+"""Prompts to text: requests come and go, and each step writes one id in every row.
 
-    prefill   the prompts, padded on the right, go through the model and fill a cache
-    decode    each step reads one id a row; rows that have ended leave the batch
+    submit    puts a request in line
+    step      prefill: the prompts in line are read into free slots of the cache
+              decode: one id of each row is read; the next ids of all are sampled together
+    cancel    ends a request and frees its slot at once
 
-Only the last real position of a row meets the head. A row's text depends on its prompt and seed
-alone: positions, randomness, stop strings and limits are all its own. The model's n_ctx positions
-are a hard wall: prompt and new ids together never exceed it, unless the window slides.
+The rows that are running fill the first slots of one cache, which is allocated once; the last row
+takes the place of one that ends. Only the last position of a row meets the head. A row's text
+depends on its prompt and settings alone: positions, randomness, stop strings and limits are all its
+own. The model's n_ctx positions are a hard wall: prompt and new ids together never exceed it,
+unless the window slides.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gpt1.config import SamplingConfig
 from gpt1.errors import CheckpointError, ContextError, InputError
-from gpt1.generation.quantize import Decoder, decoder
-from gpt1.generation.sampling import FAILED, GREEDY_BELOW, pick, row_generators
-from gpt1.generation.writing import Writer
-from gpt1.model.transformer import Transformer
+from gpt1.generation.backend import Backend
+from gpt1.generation.request import (
+    Event,
+    Generation,
+    Prompt,
+    Request,
+    encode_prompt,
+    random_seed,
+)
+from gpt1.generation.sampling import pick
+from gpt1.model.padding import pad_right
 from gpt1.text.tokenizer import Tokenizer
 
-Prompt = str | Sequence[int]
-"""A text, or its ids."""
+SLOTS = 32
+"""Rows that are written together; further requests wait, which changes no text."""
+PREFILL = 4096
+"""Ids in one prefill, at most; a single longer prompt goes alone."""
+PADDING = {"cpu": 32, "cuda": 1024}
+"""Ids of padding in a prefill, at most: what a further pass costs, on a device of this type."""
 
-FinishReason = Literal["length", "stop", "eos", "error"]
 
-ROWS = 32
-"""Prompts that share a batch; a longer list is worked off in parts, which changes no text."""
+class Engine:
+    """Writes text after many prompts at once, each with settings of its own.
 
+    engine = Engine(backend, tokenizer)
+    request = engine.submit("once upon a time", SamplingConfig(temperature=0.8, seed=1))
+    while len(engine):
+        for event in engine.step():
+            print(event.piece, end="")
 
-@dataclass(frozen=True)
-class Generation:
-    """What was written after one prompt.
-
-    text: the prompt as the tokenizer reads it (lower case, cleaned up), then `completion`.
-    ids: the prompt's, then the new ones. An end token is among them but not in the text; with a
-    stop string they end with the first id that completes the kept text, so the last one may reach
-    beyond it.
-    logprobs: one for each new id; natural log of the probability the model itself gave it, at
-    temperature 1, before penalty and filters.
-    finish_reason: "length" (a limit, or the model's last position), "stop" (a stop string), "eos"
-    (the tokenizer's end token), "error" (the logits were not finite; what came before is kept).
+    `slots` rows are written together; `capacity` is how many positions each has room for, n_ctx by
+    default. Not to be used by two threads at once.
     """
 
-    text: str
-    completion: str
-    ids: list[int]
-    logprobs: list[float]
-    finish_reason: FinishReason
+    def __init__(
+        self,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        *,
+        slots: int = SLOTS,
+        capacity: int | None = None,
+    ) -> None:
+        self.backend = backend
+        self.tokenizer = tokenizer
+        self.slots = slots
+        self.capacity = backend.config.n_ctx if capacity is None else capacity
+        self._cache: Any = None  # made for the first step
+        self._running: list[Request] = []
+        """Row i is in slot i."""
+        self._waiting: deque[Request] = deque()
+        self._submitted = 0
 
+    def __len__(self) -> int:
+        """Return how many requests have not ended."""
+        return len(self._running) + len(self._waiting)
 
-@dataclass(frozen=True)
-class StreamEvent:
-    """A further piece of prompt number `row`'s completion; the row's last one has the result."""
+    def submit(
+        self,
+        prompt: Prompt,
+        sampling: SamplingConfig,
+        *,
+        alternatives: int = 0,
+        name: str = "the prompt",
+    ) -> int:
+        """Put a request in line; return its number, counted from 0.
 
-    row: int
-    piece: str
-    generation: Generation | None = None
+        Its events carry the `alternatives` likeliest ids of each step. `name` is what messages call
+        the prompt. A prompt that fills the model's positions, or max_new_tokens=0, ends at once
+        with an empty completion. Raises InputError (a prompt without ids: GPT-1 has no start token;
+        an id the model does not know; a prompt of max_length ids or more) and ContextError (more
+        ids than positions).
+        """
+        config = self.backend.config
+        if not 0 <= alternatives <= config.vocab_size:
+            raise InputError(
+                f"alternatives is {alternatives}; it must be from 0 to {config.vocab_size}, the "
+                f"size of the vocabulary."
+            )
+        request = Request(
+            self._submitted,
+            prompt,
+            sampling,
+            self.tokenizer,
+            config,
+            alternatives=alternatives,
+            name=name,
+        )
+        needed = min(len(request.ids) + request.limit, config.n_ctx)
+        if needed > self.capacity:
+            raise ContextError(
+                f"{name} needs {needed} positions; the engine's slots have {self.capacity}. "
+                f"Shorten the text or lower max_new_tokens."
+            )
+        self._submitted += 1
+        self._waiting.append(request)
+        return request.number
+
+    def cancel(self, number: int) -> Generation | None:
+        """End a request; return what it has written, or None if it had ended already."""
+        for request in [*self._running, *self._waiting]:
+            if request.number == number:
+                request.finish("cancelled")
+                if request in self._running:
+                    self._release(self._running.index(request))
+                else:
+                    self._waiting.remove(request)
+                return request.result()
+        return None
+
+    @torch.inference_mode()
+    def step(self) -> list[Event]:
+        """Write one id in every row; return an event of each, and of those that ended at once."""
+        logits = [self._decode()] if self._running else []
+        events = self._admit(logits)
+        if not logits:
+            return events
+        for slot, (new_id, logprob, alternatives) in enumerate(self._sample(torch.cat(logits))):
+            request = self._running[slot]
+            piece = request.accept(new_id, logprob)
+            failed = request.finish_reason == "error"
+            events.append(
+                Event(
+                    request.number,
+                    None if failed else new_id,
+                    None if failed else logprob,
+                    piece,
+                    () if failed else alternatives,
+                    request.result() if request.finish_reason else None,
+                )
+            )
+        for slot in reversed(range(len(self._running))):  # rows behind it have not ended
+            if self._running[slot].finish_reason:
+                self._release(slot)
+        return events
+
+    def _decode(self) -> Tensor:
+        """Read the id each row has just written; return the logits (B, V) after them."""
+        for slot, request in enumerate(self._running):
+            if request.cached == self.backend.config.n_ctx:
+                self._slide(slot)
+            request.cached += 1
+        ids = torch.tensor([request.ids[-1] for request in self._running])
+        return self.backend.decode(ids, self._cache, slice(0, len(ids)))
+
+    def _slide(self, slot: int) -> None:
+        """Make room in a row: only the last half window stays, read again from position 0."""
+        request = self._running[slot]
+        half = max(1, self.backend.config.n_ctx // 2)
+        window = request.ids[-half:-1]  # the newest id is read with the other rows'
+        if window:
+            ids, lengths = pad_right([window])
+            self.backend.prefill(ids, lengths, self._cache, slice(slot, slot + 1))
+        else:
+            self._cache.clear(slot)
+        request.cached = len(window)
+
+    def _admit(self, logits: list[Tensor]) -> list[Event]:
+        """Read prompts into the free slots and append the logits after them to `logits`.
+
+        Return the events of requests that have nothing to write.
+        """
+        events = []
+        admitted: list[Request] = []
+        while self._waiting and len(self._running) + len(admitted) < self.slots:
+            request = self._waiting.popleft()
+            if request.finish_reason:
+                events.append(Event(request.number, generation=request.result()))
+            else:
+                admitted.append(request)
+        if admitted and self._cache is None:
+            self._cache = self.backend.new_cache(self.slots, self.capacity)
+        for group in _by_length(admitted, PADDING.get(self.backend.device.type, PADDING["cuda"])):
+            ids, lengths = pad_right([request.ids for request in group])
+            start = len(self._running)
+            slots = slice(start, start + len(group))
+            logits.append(self.backend.prefill(ids, lengths, self._cache, slots))
+            for request in group:
+                request.cached = len(request.ids)
+                if request.sampling.repetition_penalty != 1:
+                    seen = torch.zeros(self.backend.config.vocab_size, dtype=torch.bool)
+                    seen[request.ids] = True
+                    request.seen = seen.to(self.backend.device)
+            self._running += group
+        return events
+
+    def _sample(self, logits: Tensor) -> list[tuple[int, float, tuple[tuple[int, float], ...]]]:
+        """Return each row's next id, its log-probability and the alternatives to it."""
+        laws: dict[tuple[float | None, ...], list[int]] = {}
+        for slot, request in enumerate(self._running):
+            laws.setdefault(request.law, []).append(slot)
+        written: list[tuple[int, float]] = [(0, 0.0)] * len(self._running)
+        for slots in laws.values():
+            rows = [self._running[slot] for slot in slots]
+            seen = [row.seen for row in rows if row.seen is not None]
+            picked, logprobs = pick(
+                logits if len(rows) == len(logits) else logits[slots],
+                rows[0].sampling,
+                [row.generator for row in rows],
+                torch.stack(seen) if seen else None,
+            )
+            ids, scores = torch.stack([picked.double(), logprobs.double()]).tolist()
+            for slot, new_id, logprob in zip(slots, ids, scores, strict=True):
+                written[slot] = int(new_id), logprob
+        return [
+            (*pair, _likeliest(logits[slot], self._running[slot].alternatives))
+            for slot, pair in enumerate(written)
+        ]
+
+    def _release(self, slot: int) -> None:
+        """Free a slot: the last row takes its place."""
+        ended = self._running[slot]
+        if ended.finish_reason == "error":
+            self._cache.clear(slot)  # its keys and values may be NaN
+        last = self._running.pop()
+        if last is not ended:
+            self._cache.move(len(self._running), slot)
+            self._running[slot] = last
 
 
 def generate(
-    model: Transformer | Decoder,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Prompt],
-    sampling: SamplingConfig,
+    backend: Backend, tokenizer: Tokenizer, prompts: Sequence[Prompt], sampling: SamplingConfig
 ) -> list[Generation]:
     """Continue each prompt and return the results in the prompts' order.
 
-    A `Transformer` writes with its own weights; `quantize.decoder` makes a faster `Decoder` of it.
     Prompt i of the list draws from seed + i, so it is what that prompt alone gives with seed + i;
-    without a seed, one is drawn from torch's global generator. A prompt that fills the model's
-    positions, or max_new_tokens=0, gives an empty completion with finish_reason "length".
-
-    Raises InputError (a prompt without ids: GPT-1 has no start token; an id the model does not
-    know; a prompt of max_length ids or more) and ContextError (more ids than positions).
+    without a seed, one is drawn from torch's global generator. Raises as `Engine.submit`.
     """
     results: dict[int, Generation] = {}
-    for event in stream_events(model, tokenizer, prompts, sampling):
+    for event in stream_events(backend, tokenizer, prompts, sampling):
         if event.generation is not None:
-            results[event.row] = event.generation
-    return [results[row] for row in range(len(prompts))]
+            results[event.request] = event.generation
+    return [results[number] for number in range(len(prompts))]
 
 
 def stream(
-    model: Transformer | Decoder,
-    tokenizer: Tokenizer,
-    prompt: Prompt,
-    sampling: SamplingConfig,
+    backend: Backend, tokenizer: Tokenizer, prompt: Prompt, sampling: SamplingConfig
 ) -> Iterator[str]:
     """Continue one prompt piece by piece; the joined pieces are `generate`'s completion.
 
-    Raises as `generate`, before the first piece is asked for, and CheckpointError at the end of the
-    text if the logits were not finite: who reads plain pieces has no finish_reason to look at.
+    Raises as `Engine.submit`, before the first piece is asked for, and CheckpointError at the end
+    of the text if the logits were not finite: who reads plain pieces has no finish_reason.
     """
-    return _pieces(stream_events(model, tokenizer, [prompt], sampling))
+    return _pieces(stream_events(backend, tokenizer, [prompt], sampling))
 
 
-def _pieces(events: Iterator[StreamEvent]) -> Iterator[str]:
+def stream_events(
+    backend: Backend, tokenizer: Tokenizer, prompts: Sequence[Prompt], sampling: SamplingConfig
+) -> Iterator[Event]:
+    """Do as `generate`, but give the event of each new id; `request` is the prompt's index.
+
+    Prompts are checked at once, before the first event is asked for; closing the iterator early
+    frees its memory.
+    """
+    if isinstance(prompts, str):
+        raise InputError(f"prompts is the text {prompts[:40]!r}; it is a list. Put it in brackets.")
+    names = [f"prompt {i}" if len(prompts) > 1 else "the prompt" for i in range(len(prompts))]
+    rows = [
+        encode_prompt(tokenizer, prompt, backend.config, name)
+        for prompt, name in zip(prompts, names, strict=True)
+    ]
+    longest = max(map(len, rows), default=0)
+    most = sampling.max_length or longest + sampling.max_new_tokens
+    capacity = min(backend.config.n_ctx, max(longest, most))
+    engine = Engine(backend, tokenizer, slots=min(SLOTS, len(rows)), capacity=capacity)
+    seed = random_seed(sampling) if sampling.seed is None else sampling.seed
+    for i, (ids, name) in enumerate(zip(rows, names, strict=True)):
+        engine.submit(ids, sampling.model_copy(update={"seed": seed + i}), name=name)
+    return _events(engine)
+
+
+def _events(engine: Engine) -> Iterator[Event]:
+    while len(engine):
+        yield from engine.step()
+
+
+def _pieces(events: Iterator[Event]) -> Iterator[str]:
     for event in events:
         if event.piece:
             yield event.piece
@@ -112,203 +309,27 @@ def _pieces(events: Iterator[StreamEvent]) -> Iterator[str]:
             )
 
 
-def stream_events(
-    model: Transformer | Decoder,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Prompt],
-    sampling: SamplingConfig,
-) -> Iterator[StreamEvent]:
-    """Do as `generate`, but give each piece of text as soon as nothing can change it any more.
-
-    The pieces of a row joined are its completion. Prompts are checked at once, before the first
-    piece is asked for; closing the iterator early frees its memory.
-    """
-    if isinstance(prompts, str):
-        raise InputError(f"prompts is the text {prompts[:40]!r}; it is a list. Put it in brackets.")
-    ready = model if isinstance(model, Decoder) else decoder(model, "float32")
-    seed = sampling.seed
-    if seed is None:
-        seed = int(torch.randint(2**63 - 1, ())) if sampling.temperature >= GREEDY_BELOW else 0
-    rows = []
-    for number, prompt in enumerate(prompts):
-        where = "the prompt" if len(prompts) == 1 else f"prompt {number}"
-        if not isinstance(prompt, str | Sequence):
-            raise InputError(f"{where} is {prompt!r}; a prompt is a text, or a list of its ids.")
-        ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-        check_ids(ids, ready.config.vocab_size, ready.config.n_ctx, where)
-        limit = _limit(len(ids), sampling, ready.config.n_ctx, where)
-        rows.append(_Row(number, ids, limit, Writer(tokenizer, ids, sampling.stop)))
-    return _run(ready, tokenizer.eos_id, rows, sampling, seed)
+def _by_length(requests: Sequence[Request], padding: int) -> list[list[Request]]:
+    """Return groups of similar length, the longest first, of little padding and PREFILL ids."""
+    groups: list[list[Request]] = []
+    ids = 0
+    for request in sorted(requests, key=lambda r: -len(r.ids)):
+        length = len(request.ids)
+        ids += length
+        if groups:
+            padded = len(groups[-1][0].ids) * (len(groups[-1]) + 1)
+            if padded - ids <= padding and padded <= PREFILL:
+                groups[-1].append(request)
+                continue
+        groups.append([request])
+        ids = length
+    return groups
 
 
-def check_ids(ids: Sequence[int], vocab_size: int, n_ctx: int, where: str) -> None:
-    """Raise InputError or ContextError if the model cannot read `ids`; `where` names them."""
-    if not ids:
-        raise InputError(
-            f"{where} is empty; GPT-1 has no start token and needs at least one id to go on from. "
-            f"Give it some text."
-        )
-    for i in ids:
-        if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < vocab_size:
-            raise InputError(
-                f"{where} holds the id {i!r}; the model knows whole numbers from 0 to "
-                f"{vocab_size - 1}. Use the tokenizer that belongs to the model."
-            )
-    if len(ids) > n_ctx:
-        raise ContextError(
-            f"{where} is {len(ids)} ids long; the model has {n_ctx} positions. Shorten the text."
-        )
-
-
-def _limit(length: int, sampling: SamplingConfig, n_ctx: int, where: str) -> int:
-    """Return how many ids may be written after a prompt of `length` ids."""
-    if sampling.max_length is None:
-        limit = sampling.max_new_tokens
-    else:
-        limit = sampling.max_length - length
-        if limit <= 0:
-            raise InputError(
-                f"{where} is {length} ids long; max_length is {sampling.max_length}, the prompt "
-                f"included. Raise max_length, or give max_new_tokens instead."
-            )
-    return limit if sampling.overflow == "slide" else min(limit, n_ctx - length)
-
-
-class _Row:
-    """One prompt, what has been written after it, and when it ends."""
-
-    def __init__(self, number: int, prompt: list[int], limit: int, writer: Writer) -> None:
-        self.number = number
-        self.ids = list(prompt)
-        self.prompt_length = len(prompt)
-        self.limit = limit
-        self.logprobs: list[float] = []
-        self.writer = writer
-        self.finish_reason: FinishReason | None = None if limit else "length"
-
-    def accept(self, new_id: int, logprob: float, eos_id: int | None) -> str:
-        """Take the next id; return the text it settles."""
-        if new_id == FAILED:
-            self.finish_reason = "error"
-            return self.writer.finish()
-        self.ids.append(new_id)
-        self.logprobs.append(logprob)
-        if new_id == eos_id:
-            self.finish_reason = "eos"
-            piece = ""
-        else:
-            piece = self.writer.push(new_id)
-            if len(self.logprobs) == self.limit:
-                self.finish_reason = "length"
-        if self.finish_reason:
-            piece += self.writer.finish()
-        if self.writer.stopped:
-            self.finish_reason = "stop"
-            kept = self.writer.needed(self.ids[self.prompt_length :])
-            del self.ids[self.prompt_length + kept :], self.logprobs[kept:]
-        return piece
-
-    def result(self) -> Generation:
-        assert self.finish_reason is not None
-        completion = self.writer.text
-        text = self.writer.prompt_text + completion
-        return Generation(text, completion, self.ids, self.logprobs, self.finish_reason)
-
-
-def _run(
-    model: Decoder, eos_id: int | None, rows: list[_Row], sampling: SamplingConfig, seed: int
-) -> Iterator[StreamEvent]:
-    for start in range(0, len(rows), ROWS):
-        part = rows[start : start + ROWS]
-        for row in part:
-            if row.finish_reason:
-                yield StreamEvent(row.number, "", row.result())
-        batch = _Batch(model, [row for row in part if not row.finish_reason], sampling, seed)
-        while batch.rows:
-            for row, piece in batch.step(eos_id):
-                if row.finish_reason:
-                    yield StreamEvent(row.number, piece, row.result())
-                elif piece:
-                    yield StreamEvent(row.number, piece)
-
-
-class _Batch:
-    """The rows being written together: their cache and the logits their next ids come from."""
-
-    def __init__(
-        self, model: Decoder, rows: list[_Row], sampling: SamplingConfig, seed: int
-    ) -> None:
-        self.rows = rows
-        self._model = model
-        self._sampling = sampling
-        self._generators = row_generators(seed, [row.number for row in rows])
-        self._logits: Tensor | None = None
-        self._seen: Tensor | None = None
-
-    @torch.inference_mode()
-    def step(self, eos_id: int | None) -> list[tuple[_Row, str]]:
-        """Write one id in every row; return each row with the text that it settled."""
-        logits = self._prefill() if self._logits is None else self._logits
-        picked, logprobs = pick(logits, self._sampling, self._generators, self._seen)
-        new_ids, scores = torch.stack([picked.double(), logprobs.double()]).tolist()
-        written = []
-        for row, new_id, score in zip(self.rows, new_ids, scores, strict=True):
-            written.append((row, row.accept(int(new_id), score, eos_id)))
-        going = [i for i, row in enumerate(self.rows) if row.finish_reason is None]
-        if len(going) < len(self.rows):
-            self._keep(going)
-        if going:
-            self._read()
-        return written
-
-    def _prefill(self) -> Tensor:
-        """Read all prompts and return the logits (B, V) after each."""
-        lengths = [len(row.ids) for row in self.rows]
-        n_ctx = self._model.config.n_ctx
-        capacity = min(n_ctx, max(len(row.ids) + row.limit for row in self.rows))
-        self._cache = self._model.new_cache(len(self.rows), capacity)
-        padded = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)  # (B, T)
-        for line, row in zip(padded, self.rows, strict=True):
-            line[: len(row.ids)] = torch.tensor(row.ids)
-        ends = torch.tensor(lengths, device=self._model.device)
-        hidden = self._model.hidden(padded.to(self._model.device), cache=self._cache)
-        self._cache.advance(ends)
-        if self._sampling.repetition_penalty != 1:
-            shape = len(lengths), self._model.config.vocab_size
-            self._seen = torch.zeros(shape, dtype=torch.bool, device=self._model.device)
-            for line, row in zip(self._seen, self.rows, strict=True):
-                line[row.ids] = True
-        last = hidden[torch.arange(len(lengths), device=ends.device), ends - 1]  # (B, C)
-        return self._model.head(last)
-
-    def _read(self) -> None:
-        """Read the id each row has just written; the logits after it are the next step's."""
-        n_ctx = self._model.config.n_ctx
-        if self._cache.longest == n_ctx:
-            for i, length in enumerate(self._cache.lengths.tolist()):
-                if length == n_ctx:
-                    self._slide(i)
-        new = torch.tensor([row.ids[-1:] for row in self.rows], device=self._model.device)
-        if self._seen is not None:
-            self._seen.scatter_(1, new, True)
-        hidden = self._model.hidden(new, cache=self._cache)
-        self._cache.advance(1)
-        self._logits = self._model.head(hidden[:, -1])
-
-    def _slide(self, i: int) -> None:
-        """Make room in row `i`: only the last half window stays, read again from position 0."""
-        half = max(1, self._model.config.n_ctx // 2)
-        window = self.rows[i].ids[-half:-1]  # the newest id is read with the other rows'
-        fresh = self._model.new_cache(1, half)
-        if window:
-            self._model.hidden(torch.tensor([window], device=self._model.device), cache=fresh)
-            fresh.advance(len(window))
-        self._cache.replace(i, fresh)
-
-    def _keep(self, going: list[int]) -> None:
-        self.rows = [self.rows[i] for i in going]
-        self._generators = [self._generators[i] for i in going]
-        kept = torch.tensor(going, dtype=torch.int64, device=self._model.device)
-        self._cache.keep(kept)
-        if self._seen is not None:
-            self._seen = self._seen[kept]
+def _likeliest(logits: Tensor, count: int) -> tuple[tuple[int, float], ...]:
+    """Return the `count` likeliest ids of logits (V,) and their log-probabilities."""
+    if not count:
+        return ()
+    best = logits.topk(count)
+    logprobs = best.values - logits.logsumexp(-1)
+    return tuple(zip(best.indices.tolist(), logprobs.tolist(), strict=True))

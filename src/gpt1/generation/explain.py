@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from gpt1.errors import CheckpointError, InputError
-from gpt1.generation.engine import check_ids
-from gpt1.generation.quantize import Decoder, decoder
+from gpt1.generation.backend import Backend
+from gpt1.generation.request import encode_prompt
+from gpt1.generation.scoring import continuation_logprobs, evaluation_mode
+from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.losses import perplexity
+from gpt1.model.padding import pad_right
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
@@ -84,7 +87,6 @@ class Explanation:
     article_text: str
 
 
-@torch.inference_mode()
 def next_tokens(
     model: Transformer, tokenizer: Tokenizer, text: str, k: int = 10
 ) -> list[NextToken]:
@@ -95,32 +97,27 @@ def next_tokens(
     V = model.config.vocab_size
     if not 1 <= k <= V:
         raise InputError(f"k is {k}; it must be from 1 to {V}, the size of the vocabulary.")
-    ready = decoder(model, "float32")
-    ids = _encode(ready, tokenizer, text)
-    hidden = ready.hidden(_row(ready, ids))[:, -1]
-    return _best(_finite(ready.head(hidden))[0], k, tokenizer)
+    ids = encode_prompt(tokenizer, text, model.config, "the text")
+    return _next_tokens(TorchBackend(model), tokenizer, ids, k)
 
 
-@torch.inference_mode()
 def score(model: Transformer, tokenizer: Tokenizer, text: str) -> Score:
     """Return the loss, perplexity and log-probabilities of `text` (spec 9.5.1).
 
     Raises InputError (fewer than two ids), ContextError (longer than the model's positions).
     """
-    ready = decoder(model, "float32")
-    ids = _encode(ready, tokenizer, text)
+    ids = encode_prompt(tokenizer, text, model.config, "the text")
     if len(ids) < 2:
         raise InputError(
             f"the text is 1 id long ({text[:40]!r}); the first id has nothing before it to be "
             f"predicted from, so a score needs at least 2. Give a longer text."
         )
-    logits = _finite(ready.head(ready.hidden(_row(ready, ids))[0, :-1]))  # (T - 1, V)
-    logprobs = _logprobs(logits, ids[1:])
+    logprobs = continuation_logprobs(model, [ids[:1]], [[ids[1:]]])[0][0]
+    _check_finite(torch.from_numpy(logprobs))
     loss = -float(logprobs.mean())
     return Score(loss, perplexity(loss), ids, logprobs.tolist())
 
 
-@torch.inference_mode()
 def explain(
     model: Transformer, tokenizer: Tokenizer, text: str, *, k: int = 10, steps: int = 20
 ) -> Explanation:
@@ -134,12 +131,14 @@ def explain(
         raise InputError(
             f"k is {k} and steps is {steps}; k must be from 1 to {V}, steps 0 or more."
         )
-    ready = decoder(model, "float32")
-    ids = _encode(ready, tokenizer, text)
-    logits = _finite(ready.head(ready.hidden(_row(ready, ids))[0]))  # (T, V)
+    ids = encode_prompt(tokenizer, text, model.config, "the text")
     T = len(ids)
+    with evaluation_mode(model):
+        logits = model(torch.tensor([ids], device=model.tokens.weight.device)).logits[0]  # (T, V)
+    _check_finite(logits)
     rows, columns = _ends(T), _ends(V)
-    article_steps, article_text = _article_loop(ready, tokenizer, text, steps)
+    backend = TorchBackend(model)
+    article_steps, article_text = _article_loop(backend, tokenizer, text, steps)
     return Explanation(
         text=text,
         ids=ids,
@@ -149,37 +148,30 @@ def explain(
         corner_rows=rows,
         corner_columns=columns,
         corners=logits[rows][:, columns].tolist(),
-        loss=-float(_logprobs(logits[:-1], ids[1:]).mean()) if T > 1 else None,
+        loss=score(model, tokenizer, text).loss if T > 1 else None,
         positions=_positions(logits, ids, tokenizer),
         next_tokens=_best(logits[-1], k, tokenizer),
-        steps=_greedy_loop(ready, tokenizer, ids, steps),
+        steps=_greedy_loop(backend, tokenizer, ids, steps),
         article_steps=article_steps,
         article_text=article_text,
     )
 
 
-def _encode(ready: Decoder, tokenizer: Tokenizer, text: str) -> list[int]:
-    ids = tokenizer.encode(text)
-    check_ids(ids, ready.config.vocab_size, ready.config.n_ctx, "the text")
-    return ids
-
-
-def _row(ready: Decoder, ids: Sequence[int]) -> Tensor:
-    return torch.tensor([ids], dtype=torch.int64, device=ready.device)  # (1, T)
-
-
-def _finite(logits: Tensor) -> Tensor:
-    if not bool(logits.isfinite().all()):
+def _check_finite(values: Tensor) -> None:
+    if not bool(values.isfinite().all()):
         raise CheckpointError(
             "the model's logits are not finite; its weights hold NaN or infinity, or are far too "
             "large. Load a checkpoint from before training went wrong."
         )
-    return logits
 
 
-def _logprobs(logits: Tensor, targets: Sequence[int]) -> Tensor:
-    index = torch.tensor(targets, device=logits.device)[:, None]
-    return logits.log_softmax(-1).gather(-1, index)[:, 0]
+def _next_tokens(
+    backend: Backend, tokenizer: Tokenizer, ids: Sequence[int], k: int
+) -> list[NextToken]:
+    """Return the `k` likeliest ids after `ids`."""
+    logits = backend.prefill(*pad_right([ids]), backend.new_cache(1, len(ids)), slice(0, 1))
+    _check_finite(logits)
+    return _best(logits[0], k, tokenizer)
 
 
 def _best(logits: Tensor, k: int, tokenizer: Tokenizer) -> list[NextToken]:
@@ -193,42 +185,47 @@ def _token(i: int, logits: Tensor, p: Tensor, tokenizer: Tokenizer) -> NextToken
 
 
 def _positions(logits: Tensor, ids: Sequence[int], tokenizer: Tokenizer) -> list[Position]:
+    """Return what logits (T, V) predict at each of T ids."""
     p = logits.softmax(-1)
-    out = []
+    positions = []
     for t, best in enumerate(logits.argmax(-1).tolist()):
         actual, rank = None, None
         if t + 1 < len(ids):
             actual = _token(ids[t + 1], logits[t], p[t], tokenizer)
             rank = int((logits[t] > logits[t, ids[t + 1]]).sum()) + 1
         predicted = _token(best, logits[t], p[t], tokenizer)
-        out.append(Position(t, ids[t], tokenizer.id_to_token(ids[t]), predicted, actual, rank))
-    return out
+        token = tokenizer.id_to_token(ids[t])
+        positions.append(Position(t, ids[t], token, predicted, actual, rank))
+    return positions
 
 
 def _ends(size: int) -> list[int]:
+    """Return the first and last three of `size` indices, or all if they are no more than six."""
     return list(range(size)) if size <= 6 else [0, 1, 2, size - 3, size - 2, size - 1]
 
 
 def _greedy_loop(
-    ready: Decoder, tokenizer: Tokenizer, ids: list[int], steps: int
+    backend: Backend, tokenizer: Tokenizer, ids: Sequence[int], steps: int
 ) -> list[NextToken]:
-    read, out = list(ids), []
-    for _ in range(min(steps, ready.config.n_ctx - len(ids))):
-        out.append(_choice(ready, tokenizer, read))
-        read.append(out[-1].id)
-    return out
+    """Return up to `steps` greedy choices after `ids`; an end token does not end them."""
+    steps = min(steps, backend.config.n_ctx - len(ids))
+    if not steps:
+        return []
+    cache, slots = backend.new_cache(1, len(ids) + steps), slice(0, 1)
+    logits = backend.prefill(*pad_right([ids]), cache, slots)
+    choices = _best(logits[0], 1, tokenizer)
+    while len(choices) < steps:
+        logits = backend.decode(torch.tensor([choices[-1].id]), cache, slots)
+        choices += _best(logits[0], 1, tokenizer)
+    return choices
 
 
 def _article_loop(
-    ready: Decoder, tokenizer: Tokenizer, text: str, steps: int
+    backend: Backend, tokenizer: Tokenizer, text: str, steps: int
 ) -> tuple[list[NextToken], str]:
     """Do as the article: append the decoded choice to the text, read the text anew."""
-    out: list[NextToken] = []
-    while len(out) < steps and len(ids := tokenizer.encode(text)) <= ready.config.n_ctx:
-        out.append(_choice(ready, tokenizer, ids))
-        text += out[-1].text
-    return out, text
-
-
-def _choice(ready: Decoder, tokenizer: Tokenizer, ids: Sequence[int]) -> NextToken:
-    return _best(ready.head(ready.hidden(_row(ready, ids))[:, -1])[0], 1, tokenizer)[0]
+    choices: list[NextToken] = []
+    while len(choices) < steps and len(ids := tokenizer.encode(text)) <= backend.config.n_ctx:
+        choices += _next_tokens(backend, tokenizer, ids, 1)
+        text += choices[-1].text
+    return choices, text

@@ -27,15 +27,6 @@ _HEAD = 1024
 """Top-p looks at so many of the likeliest ids before it sorts a whole vocabulary."""
 
 
-def row_generators(seed: int, rows: Sequence[int]) -> list[torch.Generator]:
-    """Return a generator for each row number: prompt i of a list draws from `seed` + i.
-
-    A prompt's text then depends on nothing else in its batch: prompt i of a list with seed s is
-    that prompt alone with seed s + i.
-    """
-    return [torch.Generator().manual_seed(seed + row) for row in rows]
-
-
 def uniforms(generators: Sequence[torch.Generator]) -> Tensor:
     """Return the next number of each generator, float64 (B,) in [0, 1).
 

@@ -177,9 +177,8 @@ def _with_shared_contexts(
             )
             if past.shape[1]:
                 model.hidden(past, cache=cache)
-                cache.advance(lengths)
-            counts = torch.tensor([len(continuations[i]) for i in batch])
-            cache.keep(torch.arange(len(batch)).repeat_interleave(counts).to(device))
+                cache.advance(lengths.cpu())
+            cache = cache.repeat(torch.tensor([len(continuations[i]) for i in batch]))
             options = [list(option) for i in batch for option in continuations[i]]
             lasts = [contexts[i][-1] for i in batch for _ in continuations[i]]
             ids, _ = pad_right(

@@ -1,23 +1,27 @@
-"""Attention over blocks of queries: what training on a CPU uses (spec 1.4).
+"""Ways to compute attention (spec 1.4): plainly, in blocks, over documents, over a cache.
 
-A block of queries against the keys up to its end is small enough for the processor's cache, and the
-half of the square that causality hides is mostly never computed. torch's own attention on a CPU
-falls back to the whole square, in float32, as soon as there is dropout.
+Training on a CPU works in blocks of queries: a block against the keys up to its end is small enough
+for the processor's cache, and the half of the square that causality hides is mostly never computed.
+torch's own attention on a CPU falls back to the whole square, in float32, as soon as there is
+dropout.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gpt1.model.dropout import keep_mask
 
 BLOCK = 128
-"""Queries looked at together."""
+"""Queries worked on together."""
+CALL = 48
+"""What one more call of torch's attention costs on a CPU, in keys of a row."""
 
 
 def causal(T: int, device: torch.device) -> Tensor:
@@ -25,7 +29,7 @@ def causal(T: int, device: torch.device) -> Tensor:
     return torch.ones(T, T, dtype=torch.bool, device=device).tril()
 
 
-def weigh(
+def naive_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
 ) -> tuple[Tensor, Tensor]:
     """Return attention's output (B, H, T, D) and its weights (B, H, T, S), the plain way."""
@@ -38,7 +42,32 @@ def weigh(
     return weights @ v, weights
 
 
-class Packed:
+def cached_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, ends: Sequence[int] | None
+) -> Tensor:
+    """Return attention's output (B, H, T, D) of new queries over cached keys (B, H, S, D).
+
+    ends: where each row's keys end, if they differ. On a CPU the rows are then computed one by one
+    if padding all to the longest would take more time than the calls.
+    """
+    one_by_one = (
+        ends is not None
+        and q.device.type == "cpu"
+        and q.shape[2] == 1
+        and sum(ends) + CALL * len(ends) < max(ends) * len(ends)
+    )
+    if ends is None or not one_by_one:
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None and q.shape[2] > 1
+        )
+    rows = [
+        F.scaled_dot_product_attention(q[i : i + 1], k[i : i + 1, :, :end], v[i : i + 1, :, :end])
+        for i, end in enumerate(ends)
+    ]
+    return torch.cat(rows)
+
+
+class DocumentMask:
     """Documents packed into rows, for torch's flex kernel, which skips blocks that nobody sees.
 
     segments (B, T): positions see only their own segment, and what stands before them. For a GPU;
@@ -64,8 +93,8 @@ class Packed:
 def _flex(device: str) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    found: Callable[..., Any] = flex_attention
-    return torch.compile(found) if device == "cuda" else found
+    kernel: Callable[..., Any] = flex_attention
+    return torch.compile(kernel) if device == "cuda" else kernel
 
 
 def block_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:

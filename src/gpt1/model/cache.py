@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -9,75 +11,92 @@ from gpt1.config import ModelConfig
 
 
 class KeyValueCache:
-    """Room for B rows of up to `capacity` positions (n_ctx by default), each at its own length.
+    """Slots for rows of up to `capacity` positions (n_ctx by default), each at its own length.
 
-    `lengths` (B,) counts the positions of each row that are valid; the model writes new keys and
-    values behind them and the caller moves `lengths` on (`advance`), so that rows of a right-padded
-    batch end where their text ends. `longest` and `shortest` are the same on the host: while they
-    agree, reading one more id needs neither mask nor scatter.
+    The memory is allocated once; `cache[2:5]` is a cache of three slots that shares it. `lengths`
+    (B,) counts the valid positions of each slot and stays on the host, so nothing here waits for a
+    device. The model writes new keys and values behind them and the caller moves `lengths` on
+    (`advance`), so that rows of a right-padded batch end where their text ends.
     """
 
     def __init__(
         self,
         config: ModelConfig,
-        rows: int,
+        slots: int,
         *,
         capacity: int | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         room = config.n_ctx if capacity is None else capacity
-        size = (config.n_layer, rows, config.n_head, room, config.n_embd // config.n_head)
+        size = (config.n_layer, slots, config.n_head, room, config.n_embd // config.n_head)
         self.keys = torch.zeros(size, device=device, dtype=dtype)  # (L, B, H, capacity, D)
         self.values = torch.zeros(size, device=device, dtype=dtype)
-        self.lengths = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.longest = self.shortest = 0
+        self.lengths = torch.zeros(slots, dtype=torch.int64)
+        self._n_ctx = config.n_ctx
+        self.prepare(0)
 
-    def positions(self, new: int) -> Tensor:
-        """Return the positions (B, T) that `new` further ids of each row take."""
-        return self.lengths[:, None] + torch.arange(new, device=self.lengths.device)
+    def __getitem__(self, slots: slice) -> KeyValueCache:
+        """Return a cache of these slots that shares their memory and lengths."""
+        return self._of(self.keys[:, slots], self.values[:, slots], self.lengths[slots])
 
-    def visible(self, new: int) -> Tensor | None:
-        """Return the mask (B, 1, T, S) of keys each new id sees; None where causality says all."""
-        if self.longest == 0 or (new == 1 and self.longest == self.shortest):
-            return None
-        keys = torch.arange(self.longest + new, device=self.lengths.device)
-        return (keys <= self.positions(new)[:, :, None])[:, None]
+    def prepare(self, new: int) -> None:
+        """Work out, once for all layers, where `new` further ids of each row go.
+
+        `start` and `end` are the longest row's positions; `ends` each row's end where rows differ,
+        else None; `positions` (B, T) likewise; `mask` (B, 1, T, S) what each new id sees, None
+        where causality says it all.
+        """
+        lengths = self.lengths.tolist()
+        self.start = max(lengths, default=0)
+        self.end = self.start + new
+        self.ends: list[int] | None = None
+        self.positions: Tensor | None = None
+        self.mask: Tensor | None = None
+        even = min(lengths, default=0) == self.start
+        if even and (new <= 1 or self.start == 0):
+            return
+        device = self.keys.device
+        positions = (self.lengths[:, None] + torch.arange(new)).to(device)  # (B, T)
+        self.mask = (torch.arange(self.end, device=device) <= positions[:, :, None])[:, None]
+        if not even:
+            self.ends = [length + new for length in lengths]
+            self.positions = positions.clamp_max(self._n_ctx - 1)  # what is over is padding
+            self._index = positions[:, None, :, None]
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k and v (B, H, T, D) of `layer` behind each row; return all (B, H, S, D)."""
-        new, end = k.shape[2], self.longest + k.shape[2]
-        if self.longest == self.shortest:
-            self.keys[layer, :, :, self.longest : end] = k
-            self.values[layer, :, :, self.longest : end] = v
-        else:
-            index = self.positions(new)[:, None, :, None].expand_as(k)
-            self.keys[layer].scatter_(2, index, k)
-            self.values[layer].scatter_(2, index, v)
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        for stored, new in ((self.keys[layer], k), (self.values[layer], v)):
+            if self.ends is None:
+                stored[:, :, self.start : self.end] = new
+            else:
+                stored.scatter_(2, self._index.expand_as(new), new)
+        return self.keys[layer, :, :, : self.end], self.values[layer, :, :, : self.end]
 
     def advance(self, new: Tensor | int) -> None:
-        """Count `new` further ids of each row, (B,) or one number for all, as read."""
-        self.lengths = self.lengths + new
-        if isinstance(new, int):  # known without asking the device
-            self.longest, self.shortest = self.longest + new, self.shortest + new
-        else:
-            self._measure()
+        """Count `new` further ids of each row, (B,) on the host or one number for all, as read."""
+        self.lengths += new
 
-    def keep(self, rows: Tensor) -> None:
-        """Keep only `rows`, a tensor of row numbers, in that order."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self.lengths = self.lengths[rows]
-        self._measure()
+    def clear(self, slot: int) -> None:
+        """Empty a slot; what it held, NaN included, can reach no later row."""
+        self.keys[:, slot] = 0
+        self.values[:, slot] = 0
+        self.lengths[slot] = 0
 
-    def replace(self, row: int, other: KeyValueCache) -> None:
-        """Forget what `row` held; put the only row of `other` there."""
-        end = other.longest
-        self.keys[:, row, :, :end] = other.keys[:, 0, :, :end]
-        self.values[:, row, :, :end] = other.values[:, 0, :, :end]
-        self.lengths[row] = end
-        self._measure()
+    def move(self, source: int, target: int) -> None:
+        """Put what one slot holds into another."""
+        length = int(self.lengths[source])
+        self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
+        self.values[:, target, :, :length] = self.values[:, source, :, :length]
+        self.lengths[target] = length
 
-    def _measure(self) -> None:
-        ends = self.lengths.tolist()
-        self.longest, self.shortest = max(ends, default=0), min(ends, default=0)
+    def repeat(self, counts: Tensor) -> KeyValueCache:
+        """Return a copy that holds slot i counts[i] times, in order; counts int64 (B,)."""
+        slots = torch.arange(len(counts)).repeat_interleave(counts)
+        moved = slots.to(self.keys.device)
+        return self._of(self.keys[:, moved], self.values[:, moved], self.lengths[slots])
+
+    def _of(self, keys: Tensor, values: Tensor, lengths: Tensor) -> KeyValueCache:
+        other = copy.copy(self)
+        other.keys, other.values, other.lengths = keys, values, lengths
+        return other

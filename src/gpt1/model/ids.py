@@ -1,4 +1,9 @@
-"""What a model accepts as ids, whichever model it is."""
+"""What a model accepts as ids, whichever model it is.
+
+The values are checked where ids come in from outside: `forward` and the engine's prompts. `hidden`,
+which training and decoding call, reads what it is given: looking at values would make the host wait
+for the device at every step.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +41,13 @@ def check_ids(
             f"{name} hold {int(ids[wrong][0])}; the model knows {what} from 0 to {limit - 1}. "
             f"{remedy}"
         )
+
+
+def check_position_ids(position_ids: Tensor | None, n_ctx: int, ids: Tensor) -> None:
+    """Refuse positions beyond `n_ctx`; one row of them may serve all rows of `ids`."""
+    if position_ids is not None:
+        rows = ids[:1] if len(position_ids) == 1 else ids
+        check_ids(position_ids, "position_ids", n_ctx, like=rows)
 
 
 def check_length(length: int, n_ctx: int) -> None:

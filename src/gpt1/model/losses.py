@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpt1.errors import InputError
+
 IGNORED = -100
 CHUNK = 1024
 """Positions whose logits exist together."""
@@ -35,10 +37,12 @@ def linear_cross_entropy(
 ) -> tuple[Tensor, int]:
     """Return the summed cross-entropy of `hidden @ weight.T` against `labels`, and their count.
 
-    hidden (N, C), weight (V, C), labels int64 (N,): the id each position must predict, -100 where
-    there is none; weights (N,): what each counts in the sum, None being 1. Computes in autocast's
-    dtype where it is on; the sum is float32, or float64 for float64 input.
+    hidden (..., C), weight (V, C), labels int64 (...): the id each position must predict, -100
+    where there is none; weights (...): what each counts in the sum, None being 1. Computes in
+    autocast's dtype where it is on; the sum is float32, or float64 for float64 input.
     """
+    hidden, labels = hidden.flatten(0, -2), labels.flatten()  # (N, C), (N,)
+    weights = None if weights is None else weights.flatten()
     kept = (labels != IGNORED).nonzero().squeeze(1)
     if len(kept) < len(labels):
         hidden, labels = hidden[kept], labels[kept]
@@ -47,6 +51,21 @@ def linear_cross_entropy(
         hidden, weight, labels, weights
     )
     return total, len(kept)
+
+
+def next_token_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean loss of predicting each position's next label, a scalar.
+
+    hidden (B, T, C); weight (V, C); labels int64 (B, T), the ids themselves: the shift is made
+    here, and -100 is no target. Raises InputError if no target is left.
+    """
+    total, count = linear_cross_entropy(hidden[:, :-1], weight, labels[:, 1:])
+    if not count:
+        raise InputError(
+            "labels hold no target; a loss needs at least two ids in a row, and labels that are "
+            "not all -100 after the first. Give a longer text."
+        )
+    return total / count
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

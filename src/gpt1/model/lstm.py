@@ -19,8 +19,8 @@ from gpt1.errors import ConfigError, InputError
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
 from gpt1.model.heads import Head
-from gpt1.model.ids import check_ids, check_length
-from gpt1.model.losses import linear_cross_entropy
+from gpt1.model.ids import check_ids, check_length, check_position_ids
+from gpt1.model.losses import next_token_loss
 from gpt1.model.transformer import Output
 
 
@@ -38,10 +38,10 @@ class Recurrent(nn.Module):
             return self._read(x).to(x.dtype)
         flat = x.flatten(0, 1)
         out = torch.zeros_like(flat)  # what belongs to no sequence stays 0
-        for places in _sequences(segments):  # (n, L), -1 is padding
-            real = places >= 0
-            h = self._read(flat[places.clamp_min(0)])
-            out = out.index_copy(0, places[real], h[real].to(x.dtype))
+        for index in _sequences(segments):  # (n, L), -1 is padding
+            real = index >= 0
+            h = self._read(flat[index.clamp_min(0)])
+            out = out.index_copy(0, index[real], h[real].to(x.dtype))
         return out.view(B, T, C)
 
     def _read(self, x: Tensor) -> Tensor:
@@ -102,20 +102,16 @@ class LSTM(nn.Module):
 
         Raises InputError (an id out of range, nothing to read), ContextError (over n_ctx).
         """
-        hidden = self.hidden(ids, attention_mask=attention_mask, position_ids=position_ids)
-        logits = F.linear(hidden, self.tokens.weight)  # (B, T, V)
+        V, table = self.config.vocab_size, self.tokens.weight
+        check_ids(ids, "ids", V)
+        check_length(ids.shape[1], self.config.n_ctx)
+        check_position_ids(position_ids, self.config.n_ctx, ids)
+        hidden = self.hidden(ids, attention_mask=attention_mask)
+        logits = F.linear(hidden, table)  # (B, T, V)
         if labels is None:
             return Output(logits)
-        check_ids(labels, "labels", self.config.vocab_size, like=ids, ignored=-100)
-        total, count = linear_cross_entropy(
-            hidden[:, :-1].flatten(0, 1), self.tokens.weight, labels[:, 1:].flatten()
-        )
-        if not count:
-            raise InputError(
-                "labels hold no target; a loss needs at least two ids in a row, and labels "
-                "that are not all -100 after the first. Give a longer text."
-            )
-        return Output(logits, total / count)
+        check_ids(labels, "labels", V, like=ids, ignored=-100)
+        return Output(logits, next_token_loss(hidden, table, labels))
 
     def hidden(
         self,
@@ -129,19 +125,15 @@ class LSTM(nn.Module):
         """Return the states (B, T, C) before the output matrix: what the objectives read.
 
         segments (B, T): the ids of one segment of a row are read as if alone, 0 is padding (and its
-        states are 0); instead of attention_mask (B, T). position_ids are checked and change
-        nothing. Raises InputError, also for a cache, which is for generation; ContextError.
+        states are 0); instead of attention_mask (B, T). position_ids change nothing, and ids are
+        not checked. Raises InputError for a cache, which is for generation; ContextError.
         """
         if cache is not None:
             raise InputError(
                 "the LSTM baseline is for the paper's comparison; it has no generation. Use a "
                 "Transformer to write text."
             )
-        check_ids(ids, "ids", self.config.vocab_size)
         check_length(ids.shape[1], self.config.n_ctx)
-        if position_ids is not None:
-            rows = ids[:1] if len(position_ids) == 1 else ids
-            check_ids(position_ids, "position_ids", self.config.n_ctx, like=rows)
         if segments is None and attention_mask is not None:
             if attention_mask.shape != ids.shape:
                 raise InputError(
@@ -161,9 +153,9 @@ class LSTM(nn.Module):
 
 
 def _sequences(segments: Tensor) -> list[Tensor]:
-    """Return where the ids of each sequence are, in groups of sequences alike in length.
+    """Return the indices of each sequence's ids, in groups of sequences of similar length.
 
-    segments (B, T), 0 is none. Each group is int64 (n, L): places in the flat (B * T), in order,
+    segments (B, T), 0 is none. Each group is int64 (n, L): indices into the flat (B * T), in order,
     padded with -1. The longest of a group is less than twice its shortest: all padded to one length
     would cost up to T times the work, and torch's PackedSequence is slower still on a CPU.
     """
@@ -173,6 +165,6 @@ def _sequences(segments: Tensor) -> list[Tensor]:
     order = kept[owners[kept].argsort(stable=True)]
     counts: Tensor = torch.unique_consecutive(owners[order], return_counts=True)[1]
     groups: dict[int, list[Tensor]] = {}
-    for places in torch.split(order, counts.tolist()):
-        groups.setdefault(len(places).bit_length(), []).append(places)
+    for index in torch.split(order, counts.tolist()):
+        groups.setdefault(len(index).bit_length(), []).append(index)
     return [pad_sequence(g, batch_first=True, padding_value=-1) for g in groups.values()]

@@ -18,12 +18,18 @@ from torch import Tensor, nn
 
 from gpt1.config import ModelConfig
 from gpt1.errors import InputError
-from gpt1.model.attention import Packed, block_attention, causal, weigh
+from gpt1.model.attention import (
+    DocumentMask,
+    block_attention,
+    cached_attention,
+    causal,
+    naive_attention,
+)
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
 from gpt1.model.heads import Head
-from gpt1.model.ids import check_ids, check_length
-from gpt1.model.losses import linear_cross_entropy
+from gpt1.model.ids import check_ids, check_length, check_position_ids
+from gpt1.model.losses import next_token_loss
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,20 @@ class Output:
     attentions: tuple[Tensor, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What a forward pass is to record on its way; None is not recorded."""
+
+    hidden_states: list[Tensor] | None = None
+    attentions: list[Tensor] | None = None
+
+
 class Attention(nn.Module):
     """Causal multi-head self-attention (spec 1.4)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
+        self.layer = layer  # its own in a cache
         self.n_head = config.n_head
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.proj = nn.Linear(config.n_embd, config.n_embd)
@@ -54,29 +69,32 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | Packed | None,
-        cache: KeyValueCache | None,
-        layer: int,
-        weights_wanted: bool,
-    ) -> tuple[Tensor, Tensor | None]:
+        mask: Tensor | DocumentMask | None = None,
+        cache: KeyValueCache | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """Return (B, T, C) of x (B, T, C), each position mixed with those that `mask` shows it."""
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
         if cache is not None:
-            k, v = cache.update(layer, k, v)  # (B, H, S, D)
+            k, v = cache.update(self.layer, k, v)  # (B, H, S, D)
         dropout = self.attn_pdrop if self.training else 0.0
-        weights = None
-        if isinstance(mask, Packed):
+        if isinstance(mask, DocumentMask):
             y = mask.attend(q, k, v)
-        elif weights_wanted:
-            y, weights = weigh(q, k, v, mask, dropout)
-        elif x.device.type == "cpu" and cache is None:
+        elif trace is not None and trace.attentions is not None:
+            y, weights = naive_attention(q, k, v, mask, dropout)
+            trace.attentions.append(weights)
+        elif cache is not None:
+            y = cached_attention(q, k, v, mask, cache.ends)
+        elif x.device.type == "cpu":
             y = block_attention(q, k, v, mask, dropout)
         else:
             y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None and T > 1
+                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None
             )
         y = y.transpose(1, 2).reshape(B, T, C)  # heads side by side again
-        return self.resid_drop(self.proj(y)), weights
+        out: Tensor = self.resid_drop(self.proj(y))
+        return out
 
 
 class MLP(nn.Module):
@@ -90,6 +108,7 @@ class MLP(nn.Module):
         self.resid_drop = Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, C) of x (B, T, C), each position by itself."""
         u = self.fc(x)  # (B, T, 4C)
         if self.afn == "gelu":
             u = F.gelu(u, approximate="tanh")  # the release's form, not the error function's
@@ -102,9 +121,9 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each added to its input and then normalised (spec 1.3)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.attention = Attention(config)
+        self.attention = Attention(config, layer)
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = MLP(config)
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
@@ -112,14 +131,14 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | Packed | None,
-        cache: KeyValueCache | None,
-        layer: int,
-        weights_wanted: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        a, weights = self.attention(x, mask, cache, layer, weights_wanted)
-        n = self.ln_1(x + a)
-        return self.ln_2(n + self.mlp(n)), weights  # the second sum takes n, not x + a
+        mask: Tensor | DocumentMask | None = None,
+        cache: KeyValueCache | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """Return the states (B, T, C) after this block of those before it, (B, T, C)."""
+        n = self.ln_1(x + self.attention(x, mask, cache, trace))
+        h: Tensor = self.ln_2(n + self.mlp(n))  # the second sum takes n, not x + attention
+        return h
 
 
 class Transformer(nn.Module):
@@ -138,7 +157,7 @@ class Transformer(nn.Module):
         self.tokens = embedding(torch.empty(config.vocab_size, config.n_embd))
         self.positions = embedding(torch.empty(config.n_ctx, config.n_embd))
         self.embd_drop = Dropout(config.embd_pdrop)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head: Head | None = None  # of a task, after supervised fine-tuning
         for name, parameter in self.named_parameters():  # spec 1.8
             if parameter.is_meta or ".ln_" in name:
@@ -171,33 +190,23 @@ class Transformer(nn.Module):
 
         Raises InputError (an id out of range, nothing to read), ContextError (over n_ctx).
         """
-        hidden, states, attentions = self._encode(
-            ids,
-            attention_mask,
-            position_ids,
-            token_type_ids,
-            cache,
-            output_hidden_states,
-            output_attentions,
-        )
-        logits = F.linear(hidden, self.tokens.weight)  # (B, T, V)
+        V, table = self.config.vocab_size, self.tokens.weight
+        check_ids(ids, "ids", V)
+        check_position_ids(position_ids, self.config.n_ctx, ids)
+        if token_type_ids is not None:
+            check_ids(token_type_ids, "token_type_ids", V, like=ids)
+        trace = Trace([] if output_hidden_states else None, [] if output_attentions else None)
+        h = self._embed(ids, position_ids, cache, token_type_ids=token_type_ids)
+        hidden = self._encode(h, attention_mask, cache, trace)
         loss = None
         if labels is not None:
-            check_ids(labels, "labels", self.config.vocab_size, like=ids, ignored=-100)
-            total, count = linear_cross_entropy(
-                hidden[:, :-1].flatten(0, 1), self.tokens.weight, labels[:, 1:].flatten()
-            )
-            if not count:
-                raise InputError(
-                    "labels hold no target; a loss needs at least two ids in a row, and labels "
-                    "that are not all -100 after the first. Give a longer text."
-                )
-            loss = total / count
+            check_ids(labels, "labels", V, like=ids, ignored=-100)
+            loss = next_token_loss(hidden, table, labels)
         return Output(
-            logits,
+            F.linear(hidden, table),  # (B, T, V)
             loss,
-            states if output_hidden_states else None,
-            attentions if output_attentions else None,
+            None if trace.hidden_states is None else tuple(trace.hidden_states),
+            None if trace.attentions is None else tuple(trace.attentions),
         )
 
     def hidden(
@@ -214,70 +223,73 @@ class Transformer(nn.Module):
 
         segments (B, T): positions see only their own one (documents packed into a row), 0 is
         padding; instead of attention_mask. embeddings: token and position rows to be looked up
-        instead of the model's own, dropout already done (the release's way, spec 1.7.1).
+        instead of the model's own, dropout already done (the release's way, spec 1.7.1). ids are
+        not checked: `forward` and the engine do that where they come in.
         """
-        mask: Tensor | Packed | None = attention_mask
+        mask: Tensor | DocumentMask | None = attention_mask
         if segments is not None:
             drops = self.training and self.config.attn_pdrop > 0
             narrow = self.config.n_embd // self.config.n_head < 16  # the kernel's least
             if ids.device.type == "cuda" and not drops and not narrow:
-                mask = Packed(segments)
+                mask = DocumentMask(segments)
             else:
                 mask = (segments[:, :, None] == segments[:, None, :])[:, None]  # (B, 1, T, T)
-        return self._encode(ids, mask, position_ids, None, cache, False, False, embeddings)[0]
+        return self._encode(self._embed(ids, position_ids, cache, embeddings), mask, cache)
 
     def num_parameters(self) -> int:
         """Return the number of weights, the tied head counted once (spec 1.9.1)."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def _encode(
+    def _embed(
         self,
         ids: Tensor,
-        attention_mask: Tensor | Packed | None,
         position_ids: Tensor | None,
-        token_type_ids: Tensor | None,
         cache: KeyValueCache | None,
-        states_wanted: bool,
-        weights_wanted: bool,
         embeddings: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        check_ids(ids, "ids", self.config.vocab_size)
-        if position_ids is not None:
-            rows = ids[:1] if len(position_ids) == 1 else ids  # one row serves all
-            check_ids(position_ids, "position_ids", self.config.n_ctx, like=rows)
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Return the states (B, T, C) that enter the first block: token and position rows added."""
         T = ids.shape[1]
-        past = 0 if cache is None else cache.longest
-        check_length(past + T, self.config.n_ctx)
-        mask: Tensor | Packed | None
-        if isinstance(attention_mask, Packed):
-            mask = attention_mask
-        elif cache is None:
-            mask = _mask(attention_mask, T, ids.device)
+        start = 0
+        if cache is not None:
+            cache.prepare(T)
+            start = cache.start
+            position_ids = cache.positions if position_ids is None else position_ids
+        check_length(start + T, self.config.n_ctx)
+        tokens, positions = embeddings or (self.tokens.weight, self.positions.weight)
+        if position_ids is None:
+            h = F.embedding(ids, tokens) + positions[start : start + T]  # (B, T, C)
         else:
-            if attention_mask is not None:
+            h = F.embedding(ids, tokens) + F.embedding(position_ids, positions)
+        if token_type_ids is not None:
+            h = h + F.embedding(token_type_ids, tokens)
+        return h if embeddings is not None else self.embd_drop(h)
+
+    def _encode(
+        self,
+        h: Tensor,
+        mask: Tensor | DocumentMask | None,
+        cache: KeyValueCache | None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """Return the states (B, T, C) after the last block."""
+        if cache is not None:
+            if mask is not None:
                 raise InputError(
                     "attention_mask and cache were both given; the cache's lengths tell what a "
                     "row holds. Pad on the right and advance the cache by each row's length."
                 )
-            mask = cache.visible(T)
-            if position_ids is None:
-                position_ids = cache.positions(T).clamp_max(self.config.n_ctx - 1)
-        tokens, positions = embeddings or (self.tokens.weight, self.positions.weight)
-        places = positions[:T] if position_ids is None else F.embedding(position_ids, positions)
-        h = F.embedding(ids, tokens) + places  # (B, T, C)
-        if token_type_ids is not None:
-            check_ids(token_type_ids, "token_type_ids", self.config.vocab_size, like=ids)
-            h = h + F.embedding(token_type_ids, tokens)
-        if embeddings is None:
-            h = self.embd_drop(h)
-        states, attentions = [h], []
-        for layer, block in enumerate(self.blocks):
-            h, weights = block(h, mask, cache, layer, weights_wanted)
-            if states_wanted:
+            mask = cache.mask
+        elif not isinstance(mask, DocumentMask):
+            mask = _mask(mask, h.shape[1], h.device)
+        states = None if trace is None else trace.hidden_states
+        for block in self.blocks:
+            if states is not None:
                 states.append(h)
-            if weights is not None:
-                attentions.append(weights)
-        return h, tuple(states), tuple(attentions)
+            h = block(h, mask, cache, trace)
+        if states is not None:
+            states.append(h)
+        return h
 
 
 def embedding(weight: Tensor) -> nn.Embedding:

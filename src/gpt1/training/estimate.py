@@ -106,8 +106,8 @@ def _layer(config: ModelConfig) -> Callable[[Tensor], Tensor]:
     if config.n_hidden is not None:
         recurrent = Recurrent(config, config.n_hidden).train()
         return lambda h: recurrent(h, None)
-    block = Block(config).train()
-    return lambda h: block(h, None, None, 0, False)[0]
+    block = Block(config, 0).train()
+    return lambda h: block(h)
 
 
 def _median_seconds(loss: Callable[[], torch.Tensor]) -> float:

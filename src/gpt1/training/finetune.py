@@ -21,7 +21,8 @@ from gpt1.data.batches import (
 from gpt1.data.packing import Ids
 from gpt1.data.parallel import encode_texts
 from gpt1.errors import ConfigError, DataError
-from gpt1.generation import engine, quantize
+from gpt1.generation import engine
+from gpt1.generation.torch_backend import make_backend
 from gpt1.model.build import grow_vocabulary
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
@@ -151,5 +152,5 @@ def _copying(
     """Write some samples, and say in a line how much of them stands in the training texts."""
     prompts = list(itertools.islice(itertools.cycle(starts), _SAMPLES))
     sampling = SamplingConfig(temperature=0.8, top_k=40, seed=seed)
-    samples = engine.generate(quantize.decoder(model), tokenizer, prompts, sampling)
+    samples = engine.generate(make_backend(model), tokenizer, prompts, sampling)
     return str(copied([sample.completion for sample in samples], training))

@@ -55,7 +55,7 @@ def _hidden(model: Model, batch: Batch) -> Tensor:
 def _token_sums(model: Model, batch: Batch) -> dict[str, Tensor]:
     hidden = _hidden(model, batch)
     labels = torch.from_numpy(batch.labels).to(hidden.device)
-    total, _ = linear_cross_entropy(hidden.flatten(0, 1), model.tokens.weight, labels.flatten())
+    total, _ = linear_cross_entropy(hidden, model.tokens.weight, labels)
     return {"lm": total}
 
 
@@ -110,9 +110,7 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
         if config.lm_coef:
             labels = torch.from_numpy(batch.labels).to(logits.device)
             lm_weights = torch.from_numpy(batch.lm_weights).to(logits)
-            terms["lm"], _ = linear_cross_entropy(
-                states.flatten(0, 1), table, labels.flatten(), lm_weights.flatten()
-            )
+            terms["lm"], _ = linear_cross_entropy(states, table, labels, lm_weights)
         return terms
 
     def counts(batch: Batch) -> dict[str, float]:

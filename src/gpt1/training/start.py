@@ -13,7 +13,8 @@ from gpt1.checkpoint import folder
 from gpt1.config import RunConfig, SamplingConfig
 from gpt1.data.batches import Batch, Batches, SampleBatches
 from gpt1.errors import DataError, Interrupted, TrainingError
-from gpt1.generation import engine, quantize
+from gpt1.generation import engine
+from gpt1.generation.torch_backend import make_backend
 from gpt1.model.allocator import keep_freed_memory
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device, choose_dtype
@@ -231,7 +232,7 @@ def _sampler(tokenizer: Tokenizer, prompt: str, seed: int) -> loop.Sampler | Non
         model.eval()
         assert isinstance(model, Transformer)
         start = ids[: model.config.n_ctx - 1]
-        return engine.generate(quantize.decoder(model), tokenizer, [start], sampling)[0].text
+        return engine.generate(make_backend(model), tokenizer, [start], sampling)[0].text
 
     return sample
 

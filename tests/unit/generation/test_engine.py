@@ -11,7 +11,9 @@ import torch
 
 from gpt1.config import ModelConfig, SamplingConfig
 from gpt1.errors import CheckpointError, ContextError, InputError
-from gpt1.generation.engine import Generation, generate, stream, stream_events
+from gpt1.generation.engine import generate, stream, stream_events
+from gpt1.generation.request import Generation
+from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
@@ -46,7 +48,7 @@ Write = Callable[..., Generation]
 def write(model: Transformer, tokenizer: Tokenizer) -> Write:
     def write(prompt: str | list[int] = PROMPT, **settings: object) -> Generation:
         sampling = SamplingConfig(**{"temperature": 1.0, "seed": 1, **settings})
-        return generate(model, tokenizer, [prompt], sampling)[0]
+        return generate(TorchBackend(model), tokenizer, [prompt], sampling)[0]
 
     return write
 
@@ -156,7 +158,9 @@ def test_a_seed_repeats_itself_and_none_follows_torchs(write: Write) -> None:
 def test_prompt_i_draws_from_the_seed_plus_i(
     model: Transformer, tokenizer: Tokenizer, write: Write
 ) -> None:
-    found = generate(model, tokenizer, [PROMPT] * 3, SamplingConfig(temperature=1, seed=7))
+    found = generate(
+        TorchBackend(model), tokenizer, [PROMPT] * 3, SamplingConfig(temperature=1, seed=7)
+    )
     assert [g.ids for g in found] == [write(seed=7 + i).ids for i in range(3)]
     assert found[0].ids != found[1].ids
 
@@ -184,7 +188,7 @@ def test_an_empty_prompt_is_an_error_that_says_why(write: Write, prompt: str | l
 
 
 def test_no_prompts_give_no_results(model: Transformer, tokenizer: Tokenizer) -> None:
-    assert generate(model, tokenizer, [], SamplingConfig()) == []
+    assert generate(TorchBackend(model), tokenizer, [], SamplingConfig()) == []
 
 
 @pytest.mark.parametrize("bad", [-1, "V", 2**31, 2**63, True, 1.0, None, "a"])
@@ -193,14 +197,14 @@ def test_an_id_the_model_does_not_know_is_refused(
 ) -> None:
     bad = len(tokenizer) if bad == "V" else bad
     with pytest.raises(InputError, match=rf"prompt 1 holds the id {re.escape(repr(bad))}; .* 0 to"):
-        generate(model, tokenizer, [[1], [2, bad]], SamplingConfig())  # type: ignore[list-item]
+        generate(TorchBackend(model), tokenizer, [[1], [2, bad]], SamplingConfig())  # type: ignore[list-item]
 
 
 def test_a_prompt_that_is_no_prompt_is_refused(model: Transformer, tokenizer: Tokenizer) -> None:
     with pytest.raises(InputError, match="prompt 0 is 3; a prompt is a text, or a list"):
-        generate(model, tokenizer, [3, 4], SamplingConfig())  # type: ignore[list-item]
+        generate(TorchBackend(model), tokenizer, [3, 4], SamplingConfig())  # type: ignore[list-item]
     with pytest.raises(InputError, match="it is a list"):
-        generate(model, tokenizer, "the sea", SamplingConfig())
+        generate(TorchBackend(model), tokenizer, "the sea", SamplingConfig())
 
 
 def test_too_long_a_prompt_gives_both_numbers(write: Write) -> None:
@@ -213,7 +217,7 @@ def test_a_stream_checks_its_prompt_before_the_first_piece(
     model: Transformer, tokenizer: Tokenizer
 ) -> None:
     with pytest.raises(InputError):
-        stream(model, tokenizer, "", SamplingConfig())
+        stream(TorchBackend(model), tokenizer, "", SamplingConfig())
 
 
 def test_weights_of_nan_end_a_generation_and_break_a_stream(tokenizer: Tokenizer) -> None:
@@ -221,15 +225,15 @@ def test_weights_of_nan_end_a_generation_and_break_a_stream(tokenizer: Tokenizer
     broken = Transformer(config)
     with torch.no_grad():
         broken.blocks[0].mlp.fc.weight[0, 0] = math.nan
-    found = generate(broken, tokenizer, [PROMPT], SamplingConfig())[0]
+    found = generate(TorchBackend(broken), tokenizer, [PROMPT], SamplingConfig())[0]
     assert (found.completion, found.logprobs, found.finish_reason) == ("", [], "error")
     with pytest.raises(CheckpointError, match="not finite"):
-        list(stream(broken, tokenizer, PROMPT, SamplingConfig()))
+        list(stream(TorchBackend(broken), tokenizer, PROMPT, SamplingConfig()))
 
 
 def test_a_stream_gives_text_long_before_its_end(model: Transformer, tokenizer: Tokenizer) -> None:
     sampling = SamplingConfig(max_new_tokens=45, temperature=1, seed=1, stop=("@@@",))
-    events = list(stream_events(model, tokenizer, [PROMPT], sampling))
+    events = list(stream_events(TorchBackend(model), tokenizer, [PROMPT], sampling))
     assert len([event for event in events if event.piece]) > 15
     assert events[-1].generation is not None
     assert all(event.generation is None for event in events[:-1])

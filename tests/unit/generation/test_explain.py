@@ -14,6 +14,7 @@ from gpt1.config import ModelConfig, SamplingConfig
 from gpt1.errors import CheckpointError, ContextError, InputError
 from gpt1.generation.engine import generate
 from gpt1.generation.explain import explain, next_tokens, score
+from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
@@ -107,7 +108,7 @@ def test_the_greedy_steps_are_what_generate_writes(
     model: Transformer, tokenizer: Tokenizer
 ) -> None:
     walk = explain(model, tokenizer, TEXT, steps=12)
-    written = generate(model, tokenizer, [TEXT], SamplingConfig(max_new_tokens=12))[0]
+    written = generate(TorchBackend(model), tokenizer, [TEXT], SamplingConfig(max_new_tokens=12))[0]
     assert [step.id for step in walk.steps] == written.ids[len(walk.ids) :]
     probabilities = [math.exp(logprob) for logprob in written.logprobs]
     assert [step.probability for step in walk.steps] == pytest.approx(probabilities, rel=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -24,11 +25,14 @@ from gpt1.generation.sampling import (
     draw,
     pick,
     probabilities,
-    row_generators,
     uniforms,
 )
 
 LOGITS = torch.tensor([[0.4, 0.3, 0.2, 0.1]], dtype=torch.float64).log()
+
+
+def row_generators(seed: int, rows: Sequence[int]) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed + row) for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from torch.testing import assert_close
 
 import tiny
 from gpt1.model import attention
-from gpt1.model.attention import Packed, block_attention, causal, weigh
+from gpt1.model.attention import (
+    DocumentMask,
+    block_attention,
+    cached_attention,
+    causal,
+    naive_attention,
+)
 from gpt1.model.dropout import Dropout, keep_mask
 from tolerances import FP64
 
@@ -37,7 +43,7 @@ def test_blocks_give_the_output_and_gradients_of_the_whole_square(
     mask = documents(T) if masked else None
     found, expected = heads(T), heads(T)
     a = block_attention(*found, mask, 0.0)
-    b, weights = weigh(*expected, mask, 0.0)
+    b, weights = naive_attention(*expected, mask, 0.0)
     assert_close(a, b, **FP64)
     assert_close(weights.sum(-1), torch.ones(2, 3, T, dtype=torch.float64), **FP64)
     toward = torch.randn(a.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -108,9 +114,20 @@ def test_the_flex_kernel_gives_what_the_plain_way_gives_for_packed_documents() -
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, 2, 3, T, 16, generator=generator)
     with torch.no_grad():
-        found = Packed(segments).attend(q, k, v)
-        expected, _ = weigh(q, k, v, mask, 0.0)
+        found = DocumentMask(segments).attend(q, k, v)
+        expected, _ = naive_attention(q, k, v, mask, 0.0)
     assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("ends", [[3, 3, 3], [9, 8, 7], [200, 1, 2]])  # the last one by one
+def test_rows_of_a_cache_each_see_their_own_keys(ends: list[int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    S = max(ends)
+    q = torch.randn(3, 2, 1, 4, generator=generator, dtype=torch.float64)
+    k, v = torch.randn(2, 3, 2, S, 4, generator=generator, dtype=torch.float64)
+    mask = (torch.arange(S) < torch.tensor(ends)[:, None])[:, None, None]
+    expected, _ = naive_attention(q, k, v, mask, 0.0)
+    assert_close(cached_attention(q, k, v, mask, ends), expected, **FP64)
 
 
 @pytest.mark.gpu

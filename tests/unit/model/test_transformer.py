@@ -117,28 +117,24 @@ def test_reading_piece_by_piece_is_reading_at_once(lengths: list[int]) -> None:
     assert cache.lengths.tolist() == seen.tolist()
 
 
-def test_rows_that_stay_in_a_cache_go_on_as_before() -> None:
+def test_slots_of_a_cache_are_moved_shared_repeated_and_cleared() -> None:
     model, ids = make(), random_ids(3, 8)
-    cache = KeyValueCache(CONFIG, 3, dtype=torch.float64)
-    model(ids[:, :7], cache=cache)
-    cache.advance(torch.tensor([7, 4, 7]))
-    cache.keep(torch.tensor([2, 0]))
-    logits = model(ids[[2, 0], 7:], cache=cache).logits
-    assert_close(logits, model(ids).logits[[2, 0], 7:], **FP64)
-
-
-def test_a_row_of_a_cache_can_be_replaced() -> None:
-    model, ids = make(), random_ids(2, 9)
-    cache, fresh = (KeyValueCache(CONFIG, rows, dtype=torch.float64) for rows in (2, 1))
-    model(ids[:, :8], cache=cache)
-    cache.advance(8)
-    text = random_ids(1, 4, seed=2)
-    model(text[:, :3], cache=fresh)
-    fresh.advance(3)
-    cache.replace(1, fresh)
-    logits = model(torch.cat([ids[:1, 8:], text[:, 3:]]), cache=cache).logits
-    assert_close(logits[0], model(ids).logits[0, 8:], **FP64)
-    assert_close(logits[1], model(text).logits[0, 3:], **FP64)
+    whole = model(ids).logits
+    cache = KeyValueCache(CONFIG, 4, dtype=torch.float64)
+    part = cache[:3]
+    model(ids[:, :7], cache=part)
+    part.advance(torch.tensor([7, 4, 7]))
+    assert cache.lengths.tolist() == [7, 4, 7, 0]
+    cache.move(2, 1)
+    logits = model(ids[[0, 2], 7:], cache=cache[:2]).logits
+    assert_close(logits, whole[[0, 2], 7:], **FP64)
+    again = cache[:2].repeat(torch.tensor([1, 2]))
+    logits = model(ids[[0, 2, 2], 7:], cache=again).logits
+    assert_close(logits, whole[[0, 2, 2], 7:], **FP64)
+    cache.keys[:, 1] = torch.nan
+    cache.clear(1)
+    logits = model(ids[:2, :1], cache=cache[1:3]).logits  # beside a row of seven
+    assert_close(logits[0], whole[0, :1], **FP64)
 
 
 def test_a_mask_of_documents_keeps_them_apart() -> None:

@@ -1,9 +1,9 @@
-"""How the matrices are multiplied while text is generated.
+"""Generation with PyTorch: how the matrices are multiplied while text is written.
 
 Decoding one id reads every weight once, so its time is the weights' size. Half of it is saved by
 weights of 16 bits: on a CPU they are float16 and the sums float32 (nearly exact); on CUDA all is
-bfloat16. The model itself is left as it is: a `Decoder` holds a copy of its module tree that shares
-every tensor but the packed matrices, and is always in evaluation mode.
+bfloat16. The model itself is left as it is: a `TorchBackend` holds a copy of its module tree that
+shares every tensor but the packed matrices, and is always in evaluation mode.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from gpt1.model.transformer import Transformer
 Weights = Literal["float32", "float16", "bfloat16"]
 
 
-class Decoder:
-    """A model made ready to write: `hidden` and `head`, without dropout or gradients.
+class TorchBackend:
+    """A `Transformer` made ready to write; see `backend.Backend`.
 
     `weights` says which form the matrices have; "float32" means the model's own, unchanged.
     """
@@ -33,43 +33,62 @@ class Decoder:
     def __init__(self, model: Transformer, weights: Weights = "float32") -> None:
         self.config = model.config
         self.weights: Weights = weights
+        self.name = f"torch {weights}"
         self._source = model
-        self._state = _state(model)
+        self._versions = _versions(model)
         if weights == "bfloat16":
             self._transformer = copy.deepcopy(model).to(torch.bfloat16).eval()
         else:
-            self._transformer = _twin(model, half=weights == "float16")
+            self._transformer = _shallow_copy(model, half=weights == "float16")
         table = self._transformer.tokens.weight
         self.device, self.dtype = table.device, table.dtype
         self._head = _HalfLinear(table, None) if weights == "float16" else None
-
-    def hidden(self, ids: Tensor, *, cache: KeyValueCache | None = None) -> Tensor:
-        """Return the last block's states (B, T, C) of ids, int64 (B, T)."""
-        return self._transformer.hidden(ids, cache=cache)
-
-    def head(self, hidden: Tensor) -> Tensor:
-        """Return the logits (B, V) of states (B, C), in float32 or finer."""
-        if self._head is not None:
-            logits: Tensor = self._head(hidden)
-            return logits
-        logits = F.linear(hidden, self._transformer.tokens.weight)
-        return logits.float() if logits.dtype.itemsize < 4 else logits
-
-    def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
-        """Return an empty cache for `rows` rows of up to `capacity` positions."""
-        return KeyValueCache(
-            self.config, rows, capacity=capacity, device=self.device, dtype=self.dtype
+        half = [m for m in self._transformer.modules() if isinstance(m, _HalfLinear)]
+        half += [] if self._head is None else [self._head]
+        self.num_bytes = sum(m.num_bytes for m in half) + sum(
+            p.numel() * p.element_size() for p in self._transformer.parameters()
         )
 
+    def new_cache(self, slots: int, capacity: int) -> KeyValueCache:
+        """Return an empty cache for `slots` rows of up to `capacity` positions."""
+        return KeyValueCache(
+            self.config, slots, capacity=capacity, device=self.device, dtype=self.dtype
+        )
+
+    @torch.inference_mode()
+    def prefill(self, ids: Tensor, lengths: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
+        """Read rows (B, T) from position 0 into `slots`; return the logits (B, V) after each."""
+        rows = cache[slots]
+        rows.lengths.zero_()
+        hidden = self._transformer.hidden(ids.to(self.device), cache=rows)
+        rows.advance(lengths)
+        return self._logits(hidden[torch.arange(len(ids)), lengths - 1])  # of (B, C)
+
+    @torch.inference_mode()
+    def decode(self, ids: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
+        """Read one further id (B,) of each row in `slots`; return the logits (B, V) after it."""
+        rows = cache[slots]
+        hidden = self._transformer.hidden(ids[:, None].to(self.device), cache=rows)
+        rows.advance(1)
+        return self._logits(hidden[:, -1])
+
     def is_current(self) -> bool:
-        """Tell whether the model still has the weights that this decoder was made from.
+        """Tell whether the model still has the weights that this backend was made from.
 
         Sees optimizer steps, loaded states, replaced or moved tensors; not writes through `.data`.
         """
-        return self._state == _state(self._source)
+        return self._versions == _versions(self._source)
+
+    def _logits(self, states: Tensor) -> Tensor:
+        """Return the logits (B, V) of states (B, C), in float32 or finer."""
+        if self._head is not None:
+            logits: Tensor = self._head(states)
+            return logits
+        logits = F.linear(states, self._transformer.tokens.weight)
+        return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
-def decoder(model: Transformer, dtype: str = "auto") -> Decoder:
+def make_backend(model: Transformer, dtype: str = "auto") -> TorchBackend:
     """Return `model` ready to write: "auto" takes 16-bit weights where they help, "float32" none.
 
     auto: float16 weights with float32 sums on a CPU whose torch has them, bfloat16 on CUDA with
@@ -79,12 +98,12 @@ def decoder(model: Transformer, dtype: str = "auto") -> Decoder:
     check_dtype(dtype)
     table = model.tokens.weight
     if dtype == "float32" or table.dtype != torch.float32:
-        return Decoder(model)
-    return half_weights(model)
+        return TorchBackend(model)
+    return TorchBackend(model, best_weights(table.device))
 
 
 def check_dtype(dtype: str) -> None:
-    """Raise ConfigError if `dtype` is not one that `decoder` takes."""
+    """Raise ConfigError if `dtype` is not one that `make_backend` takes."""
     if dtype not in ("auto", "float32"):
         raise ConfigError(
             f"dtype is {dtype!r}; generation takes auto (16-bit weights where they help) or "
@@ -92,21 +111,19 @@ def check_dtype(dtype: str) -> None:
         )
 
 
-def half_weights(model: Transformer) -> Decoder:
-    """Return a decoder of `model` with 16-bit weights if its device has a fast way to use them."""
-    device = model.tokens.weight.device
+def best_weights(device: torch.device) -> Weights:
+    """Return the form of float32 weights that writes fastest on `device`."""
     if device.type == "cuda" and has_bfloat16(device):
-        return Decoder(model, "bfloat16")
-    if device.type == "cpu" and _has_half_linear():
-        return Decoder(model, "float16")
-    return Decoder(model)
+        return "bfloat16"
+    return "float16" if device.type == "cpu" and _has_half_linear() else "float32"
 
 
 class _HalfLinear(nn.Module):
-    """y = x W^T + b with W kept in float16 and summed in float32; x (..., in), float32."""
+    """y = x W^T + b with W kept in float16 and summed in float32; x (..., in) is float32."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
+        self.num_bytes = 2 * weight.numel() + (0 if bias is None else 4 * bias.numel())
         bias = None if bias is None else bias.detach()
         self.packed: Any = torch.ops.quantized.linear_prepack_fp16(weight.detach(), bias)
 
@@ -127,19 +144,21 @@ def _has_half_linear() -> bool:
     return bool((y - x @ weight.T).abs().max() < 1e-2)
 
 
-def _twin(module: Any, *, half: bool) -> Any:
+def _shallow_copy(module: Any, *, half: bool) -> Any:
     """Return a copy of the module tree that shares all tensors, in evaluation mode."""
     if module is None:  # a model whose task head was taken off
         return None
     if half and isinstance(module, nn.Linear):
         return _HalfLinear(module.weight, module.bias)
-    twin = copy.copy(module)
-    twin.training = False
-    twin._modules = {name: _twin(child, half=half) for name, child in module._modules.items()}
-    return twin
+    other = copy.copy(module)
+    other.training = False
+    other._modules = {
+        name: _shallow_copy(child, half=half) for name, child in module._modules.items()
+    }
+    return other
 
 
-def _state(model: nn.Module) -> list[tuple[int, int]]:
+def _versions(model: nn.Module) -> list[tuple[int, int]]:
     """Return what changes when a weight does: its memory and how often it was written to."""
     return [
         (p.data_ptr(), -1 if p.is_inference() else p._version)  # inference tensors keep no count

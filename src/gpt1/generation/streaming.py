@@ -8,7 +8,7 @@ from gpt1.text.detokenize import StreamDecoder
 from gpt1.text.tokenizer import Tokenizer
 
 
-class Writer:
+class TextStreamer:
     """Turns a row's new ids into text, and holds back what a stop string may still take away.
 
     `text` is all that was given out; it goes on from `prompt_text`. A stop string is looked for in
@@ -19,7 +19,7 @@ class Writer:
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int], stop: Sequence[str]) -> None:
         self._tokenizer = tokenizer
-        self._prompt = prompt
+        self._prompt = tuple(prompt)
         self._stop = tuple(stop)
         self._decoder = StreamDecoder(tokenizer, prompt)
         self.prompt_text = self._decoder.prompt_text
@@ -35,7 +35,7 @@ class Writer:
         """Return the rest of the text; nothing may be pushed afterwards."""
         return "" if self.stopped else self._take(self._decoder.finish(), last=True)
 
-    def needed(self, new_ids: Sequence[int]) -> int:
+    def count_needed(self, new_ids: Sequence[int]) -> int:
         """Return how many of `new_ids` it takes to write `text`: the last may reach beyond it."""
         count = len(new_ids)
         while count and self._written(new_ids[: count - 1]).startswith(self.text):

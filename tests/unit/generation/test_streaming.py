@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from gpt1.generation.writing import Writer
+from gpt1.generation.streaming import TextStreamer
 from gpt1.text.detokenize import StreamDecoder
 from gpt1.text.tokenizer import Tokenizer
 
@@ -35,25 +35,25 @@ def test_the_text_ends_where_a_reader_of_letters_would_end_it(
     decoder = StreamDecoder(tokenizer, prompt)
     whole = "".join([decoder.push(i) for i in new]) + decoder.finish()
 
-    writer = Writer(tokenizer, prompt, stops)
+    streamer = TextStreamer(tokenizer, prompt, stops)
     pieces, read = [], []
     for new_id in new:
         read.append(new_id)
-        pieces.append(writer.push(new_id))
-        if writer.stopped:
+        pieces.append(streamer.push(new_id))
+        if streamer.stopped:
             break
-    pieces.append(writer.finish())
+    pieces.append(streamer.finish())
 
     text, stopped = letter_by_letter(whole, stops)
-    assert (writer.text, writer.stopped) == (text, stopped)
+    assert (streamer.text, streamer.stopped) == (text, stopped)
     assert "".join(pieces) == text
-    needed = writer.needed(read)
+    needed = streamer.count_needed(read)
     assert 0 <= needed <= len(read)
     again = StreamDecoder(tokenizer, prompt)
     assert ("".join([again.push(i) for i in new[:needed]]) + again.finish()).startswith(text)
 
 
 def test_text_is_held_back_only_while_it_may_be_a_stop_string(tokenizer: Tokenizer) -> None:
-    plain, stopping = (Writer(tokenizer, [1], stop) for stop in ((), ("zzz",)))
+    plain, stopping = (TextStreamer(tokenizer, [1], stop) for stop in ((), ("zzz",)))
     ids = tokenizer.encode("ab a ba b aba ab")
     assert [plain.push(i) for i in ids] == [stopping.push(i) for i in ids]

@@ -1,4 +1,4 @@
-"""Decoders: close to the model, or equal to it; never at the model's expense."""
+"""TorchBackends: close to the model, or equal to it; never at the model's expense."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gpt1.config import ModelConfig
 from gpt1.errors import ConfigError
-from gpt1.generation import quantize
-from gpt1.generation.quantize import Decoder, decoder, half_weights
+from gpt1.generation import torch_backend
+from gpt1.generation.torch_backend import TorchBackend, make_backend
 from gpt1.model.transformer import Transformer
 from tolerances import BF16
 
@@ -26,9 +26,13 @@ def some_ids(rows: int = 3, length: int = 20) -> Tensor:
     return torch.randint(301, (rows, length), generator=torch.Generator().manual_seed(2))
 
 
-def logits_of(ready: Decoder, ids: Tensor) -> Tensor:
-    with torch.inference_mode():
-        return ready.head(ready.hidden(ids).flatten(0, 1)).view(*ids.shape, -1)
+def logits_of(backend: TorchBackend, ids: Tensor) -> Tensor:
+    """Return the logits (B, T, V), read one id at a time."""
+    B, T = ids.shape
+    cache, slots = backend.new_cache(B + 1, T), slice(1, B + 1)
+    steps = [backend.prefill(ids[:, :1], torch.ones(B, dtype=torch.int64), cache, slots)]
+    steps += [backend.decode(ids[:, t], cache, slots) for t in range(1, T)]
+    return torch.stack(steps, 1)
 
 
 def error(a: Tensor, b: Tensor) -> float:
@@ -38,7 +42,7 @@ def error(a: Tensor, b: Tensor) -> float:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_float32_is_the_model_itself(dtype: torch.dtype) -> None:
     model, ids = make(dtype), some_ids()
-    logits = logits_of(decoder(model, "float32"), ids)
+    logits = logits_of(make_backend(model, "float32"), ids)
     assert logits.dtype == dtype
     with torch.inference_mode():
         torch.testing.assert_close(logits, model(ids).logits)
@@ -46,15 +50,15 @@ def test_float32_is_the_model_itself(dtype: torch.dtype) -> None:
 
 def test_auto_takes_float16_weights_on_a_cpu_that_has_them_and_stays_close() -> None:
     model, ids = make(), some_ids()
-    ready = decoder(model)
-    assert ready.weights == ("float16" if quantize._has_half_linear() else "float32")
+    ready = make_backend(model)
+    assert ready.weights == ("float16" if torch_backend._has_half_linear() else "float32")
     with torch.inference_mode():
         assert error(logits_of(ready, ids), model(ids).logits) < HALF
 
 
 def test_float16_weights_compute_with_the_rounded_weights_in_float32() -> None:
     """The only loss is the rounding of the weights: rounding them by hand gives the same."""
-    if not quantize._has_half_linear():
+    if not torch_backend._has_half_linear():
         pytest.skip("this torch build has no float16 linear operator")
     model, ids = make(), some_ids()
     rounded = make()
@@ -64,17 +68,17 @@ def test_float16_weights_compute_with_the_rounded_weights_in_float32() -> None:
                 module.weight.copy_(module.weight.half().float())
         hidden = rounded.hidden(ids)
         expected = hidden @ rounded.tokens.weight.half().float().T  # the table itself stays exact
-    assert error(logits_of(half_weights(model), ids), expected) < 1e-6
+    assert error(logits_of(make_backend(model), ids), expected) < 1e-6
 
 
 def test_without_the_operator_the_weights_stay_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantize, "_has_half_linear", lambda: False)
-    assert half_weights(make()).weights == "float32"
+    monkeypatch.setattr(torch_backend, "_has_half_linear", lambda: False)
+    assert make_backend(make()).weights == "float32"
 
 
 def test_the_probe_finds_a_broken_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    probe = quantize._has_half_linear.__wrapped__
-    monkeypatch.setattr(quantize._HalfLinear, "forward", lambda self, x: torch.zeros(2, 6))
+    probe = torch_backend._has_half_linear.__wrapped__
+    monkeypatch.setattr(torch_backend._HalfLinear, "forward", lambda self, x: torch.zeros(2, 6))
     assert probe() is False
     monkeypatch.setattr(torch.ops.quantized, "linear_prepack_fp16", missing_operator)
     assert probe() is False
@@ -86,7 +90,7 @@ def missing_operator(*_: object) -> None:
 
 def test_bfloat16_is_close_and_a_copy() -> None:
     model, ids = make(), some_ids()
-    ready = Decoder(model, "bfloat16")
+    ready = TorchBackend(model, "bfloat16")
     logits = logits_of(ready, ids)
     assert logits.dtype == torch.float32
     assert ready.new_cache(1, 8).keys.dtype == torch.bfloat16
@@ -96,15 +100,19 @@ def test_bfloat16_is_close_and_a_copy() -> None:
 
 
 def test_a_model_that_is_not_float32_is_used_as_it_is() -> None:
-    assert decoder(make(torch.float64)).weights == "float32"
-    assert decoder(make(torch.float64)).dtype == torch.float64
+    assert make_backend(make(torch.float64)).weights == "float32"
+    assert make_backend(make(torch.float64)).dtype == torch.float64
 
 
 def test_the_model_is_left_alone_and_dropout_is_off() -> None:
     model, ids = make().train(), some_ids()
     before = {name: (p.data_ptr(), p.detach().clone()) for name, p in model.named_parameters()}
     kinds = [type(m) for m in model.modules()]
-    for ready in (decoder(model, "float32"), half_weights(model), Decoder(model, "bfloat16")):
+    for ready in (
+        make_backend(model, "float32"),
+        make_backend(model),
+        TorchBackend(model, "bfloat16"),
+    ):
         assert torch.equal(logits_of(ready, ids), logits_of(ready, ids))
     assert all(m.training for m in model.modules())
     assert [type(m) for m in model.modules()] == kinds
@@ -117,7 +125,7 @@ def test_the_model_is_left_alone_and_dropout_is_off() -> None:
 
 def test_embeddings_are_shared_not_copied() -> None:
     model = make()
-    ready = half_weights(model)
+    ready = make_backend(model)
     assert ready._transformer.tokens.weight is model.tokens.weight
     assert ready._transformer.positions.weight is model.positions.weight
 
@@ -125,29 +133,29 @@ def test_embeddings_are_shared_not_copied() -> None:
 @pytest.mark.parametrize("weights", ["float32", "float16"])
 def test_a_decoder_knows_when_the_model_has_moved_on(weights: str) -> None:
     model = make()
-    ready = decoder(model, "float32") if weights == "float32" else half_weights(model)
+    ready = make_backend(model, "float32") if weights == "float32" else make_backend(model)
     assert ready.is_current()
     with torch.no_grad():
         model.blocks[2].mlp.fc.bias.add_(1)
     assert not ready.is_current()
-    ready = decoder(model)
+    ready = make_backend(model)
     model.load_state_dict(make().state_dict())
     assert not ready.is_current()
-    ready = decoder(model)
+    ready = make_backend(model)
     model.tokens = torch.nn.Embedding(301, 64)
     assert not ready.is_current()
 
 
 def test_another_dtype_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"dtype is 'int4'; .* auto .* float32"):
-        decoder(make(), "int4")
+        make_backend(make(), "int4")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_auto_on_cuda_is_bfloat16_and_close() -> None:
     model, ids = make().cuda(), some_ids().cuda()
-    ready = decoder(model)
+    ready = make_backend(model)
     assert ready.weights == "bfloat16"
     with torch.inference_mode():
         assert error(logits_of(ready, ids), model(ids).logits) < BF16

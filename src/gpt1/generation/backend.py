@@ -1,0 +1,46 @@
+"""What the engine needs of a model. Whatever has these few methods can write text."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gpt1.config import ModelConfig
+
+
+class Cache(Protocol):
+    """What a backend remembers of the rows it has read, one to a slot."""
+
+    def move(self, source: int, target: int) -> None:
+        """Put what slot `source` holds into slot `target`."""
+
+    def clear(self, slot: int) -> None:
+        """Empty a slot, so that nothing it held, NaN included, can reach a later row."""
+
+
+class Backend(Protocol):
+    """A model that reads ids and returns logits, without dropout or gradients.
+
+    name: what it is called, e.g. "torch float16". num_bytes: what its weights weigh. device: where
+    its logits are. Ids come as int64 tensors on the CPU; logits (B, V) are float32 or float64. The
+    rows in use always fill the first slots of a cache, so `slots` is a range.
+    """
+
+    name: str
+    config: ModelConfig
+    num_bytes: int
+    device: torch.device
+
+    def new_cache(self, slots: int, capacity: int) -> Cache:
+        """Return an empty cache for `slots` rows of up to `capacity` positions."""
+
+    def prefill(self, ids: Tensor, lengths: Tensor, cache: Any, slots: slice) -> Tensor:
+        """Read rows from position 0 into `slots`; return the logits (B, V) after each.
+
+        ids (B, T) are padded on the right; lengths (B,) are at least 1.
+        """
+
+    def decode(self, ids: Tensor, cache: Any, slots: slice) -> Tensor:
+        """Read one further id (B,) of each row in `slots`; return the logits (B, V) after it."""
