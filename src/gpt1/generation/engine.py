@@ -120,6 +120,7 @@ class Engine:
         self._waiting.append(request)
         return request.number
 
+    @torch.inference_mode()
     def cancel(self, number: int) -> Generation | None:
         """End a request; return what it has written, or None if it had ended already."""
         for request in [*self._running, *self._waiting]:

@@ -1,0 +1,214 @@
+"""Requests that come and go at any step, over a backend of a few lines and over PyTorch's."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import tiny
+from gpt1.config import ModelConfig, SamplingConfig
+from gpt1.errors import ContextError, InputError
+from gpt1.generation.backend import Backend
+from gpt1.generation.engine import Engine, generate, stream
+from gpt1.generation.request import Event, Generation
+from gpt1.generation.torch_backend import TorchBackend
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.vocabulary import Vocabulary
+
+CONFIG = tiny.config(n_ctx=24)
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 1.0},
+    {"temperature": 0.8, "top_k": 5},
+    {"temperature": 1.2, "top_p": 0.9, "min_p": 0.02},
+    {"repetition_penalty": 1.4},
+    {"temperature": 1.0, "stop": ("t", "o ")},
+    {"temperature": 1.0, "overflow": "slide", "max_new_tokens": 40},
+    {"max_new_tokens": 0},
+]
+
+
+class Histories(list[list[int]]):
+    """What each slot has read."""
+
+    def move(self, source: int, target: int) -> None:
+        self[target] = self[source]
+        self[source] = []
+
+    def clear(self, slot: int) -> None:
+        self[slot] = []
+
+
+class HashBackend:
+    """Logits that are drawn anew for every sequence of ids: any mix-up of rows shows."""
+
+    name, num_bytes, device = "hash", 0, torch.device("cpu")
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.prefills: list[tuple[int, ...]] = []
+        self.caches = 0
+
+    def logits(self, ids: list[int]) -> Tensor:
+        seed = torch.Generator().manual_seed(hash(tuple(ids)) % 2**63)
+        return 3 * torch.randn(self.config.vocab_size, generator=seed)
+
+    def new_cache(self, slots: int, capacity: int) -> Histories:
+        self.caches += 1
+        return Histories([] for _ in range(slots))
+
+    def prefill(self, ids: Tensor, lengths: Tensor, cache: Histories, slots: slice) -> Tensor:
+        self.prefills.append(tuple(ids.shape))
+        for row, length, slot in zip(ids, lengths, range(slots.start, slots.stop), strict=True):
+            cache[slot] = row[:length].tolist()
+        return torch.stack([self.logits(history) for history in cache[slots]])
+
+    def decode(self, ids: Tensor, cache: Histories, slots: slice) -> Tensor:
+        for history, new_id in zip(cache[slots], ids.tolist(), strict=True):
+            history.append(new_id)
+        return torch.stack([self.logits(history) for history in cache[slots]])
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(Vocabulary.of(tiny.vocabulary(), [tuple(m.split()) for m in tiny.MERGES]))
+
+
+@pytest.fixture(params=["hash", "torch"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    if request.param == "hash":
+        return HashBackend(CONFIG)
+    return TorchBackend(tiny.model(n_ctx=24).double())
+
+
+def run(engine: Engine) -> list[Event]:
+    events = []
+    while len(engine):
+        events += engine.step()
+    return events
+
+
+def some_request(source: random.Random) -> tuple[list[int], SamplingConfig]:
+    prompt = [source.randrange(1, CONFIG.vocab_size) for _ in range(source.randint(1, 24))]
+    settings = {"max_new_tokens": source.randint(1, 12), **source.choice(SETTINGS)}
+    return prompt, SamplingConfig(seed=source.randrange(1000), **settings)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_each_request_writes_what_it_writes_alone(
+    backend: Backend, tokenizer: Tokenizer, seed: int
+) -> None:
+    """Submit, step and cancel in any order, with settings of every kind side by side."""
+    source = random.Random(seed)
+    engine = Engine(backend, tokenizer, slots=source.randint(1, 5))
+    requests: dict[int, tuple[list[int], SamplingConfig]] = {}
+    results: dict[int, Generation] = {}
+    cancelled: set[int] = set()
+    events: dict[int, list[Event]] = {}
+    while len(requests) < 20 or len(engine):
+        action = source.random()
+        if action < 0.3 and len(requests) < 20:
+            prompt, sampling = some_request(source)
+            requests[engine.submit(prompt, sampling, alternatives=2)] = prompt, sampling
+        elif action < 0.35 and requests:
+            number = source.choice(list(requests))
+            generation = engine.cancel(number)
+            assert (generation is None) == (number in results)
+            if generation is not None:
+                results[number] = generation
+                cancelled.add(number)
+        else:
+            for event in engine.step():
+                assert event.request not in results  # nothing comes after a request's last event
+                events.setdefault(event.request, []).append(event)
+                if event.generation is not None:
+                    results[event.request] = event.generation
+    assert list(requests) == list(range(20)) == sorted(results)
+    for number, (prompt, sampling) in requests.items():
+        found, alone = results[number], generate(backend, tokenizer, [prompt], sampling)[0]
+        seen = events.get(number, [])
+        pieces = "".join(event.piece for event in seen)
+        written = [event.id for event in seen if event.id is not None]
+        new = found.ids[len(prompt) :]
+        assert written[: len(new)] == new
+        assert all(event.alternatives for event in seen if event.id is not None)
+        if number in cancelled and found.finish_reason == "cancelled":
+            assert found.ids == alone.ids[: len(found.ids)]
+            assert found.completion.startswith(pieces)
+        else:
+            assert (found.ids, found.text) == (alone.ids, alone.text)
+            assert found.finish_reason == alone.finish_reason
+            assert found.logprobs == pytest.approx(alone.logprobs, abs=1e-9)
+            assert pieces == found.completion or number in cancelled
+
+
+def test_alternatives_are_the_likeliest_ids_and_their_log_probabilities(
+    tokenizer: Tokenizer,
+) -> None:
+    backend = HashBackend(CONFIG)
+    engine = Engine(backend, tokenizer)
+    engine.submit([3, 4], SamplingConfig(max_new_tokens=5, temperature=1, seed=1), alternatives=4)
+    engine.submit([5], SamplingConfig(max_new_tokens=5))
+    history = [3, 4]
+    for event in run(engine):
+        if event.request == 1:
+            assert event.alternatives == ()
+            continue
+        logprobs = backend.logits(history).log_softmax(-1)
+        best = logprobs.topk(4)
+        assert [i for i, _ in event.alternatives] == best.indices.tolist()
+        assert [p for _, p in event.alternatives] == pytest.approx(best.values.tolist(), abs=1e-5)
+        assert event.id is not None
+        assert event.logprob == pytest.approx(float(logprobs[event.id]), abs=1e-5)
+        history.append(event.id)
+
+
+def test_a_cancelled_request_frees_its_slot_at_once(tokenizer: Tokenizer) -> None:
+    engine = Engine(HashBackend(CONFIG), tokenizer, slots=1)
+    sampling = SamplingConfig(max_new_tokens=10)
+    first, second, third = (engine.submit([i], sampling) for i in (3, 4, 5))
+    assert [event.request for event in engine.step()] == [first]
+    generation = engine.cancel(first)
+    assert generation is not None
+    assert (generation.finish_reason, len(generation.ids)) == ("cancelled", 2)
+    waiting = engine.cancel(third)
+    assert waiting is not None
+    assert (waiting.finish_reason, waiting.ids) == ("cancelled", [5])
+    assert engine.cancel(first) is engine.cancel(third) is engine.cancel(99) is None
+    assert len(engine) == 1
+    assert {event.request for event in run(engine)} == {second}
+
+
+def test_prompts_of_similar_length_are_read_together_into_one_cache(tokenizer: Tokenizer) -> None:
+    backend = HashBackend(tiny.config(n_ctx=512))
+    prompts = [[1] * length for length in (100, 7, 103, 6, 500, 7, 101, 104)]
+    generate(backend, tokenizer, prompts, SamplingConfig(max_new_tokens=2))
+    assert backend.prefills == [(1, 500), (4, 104), (3, 7)]
+    many = [[1 + i % 60] for i in range(100)]
+    engine = Engine(backend, tokenizer, slots=4)
+    for prompt in many:
+        engine.submit(prompt, SamplingConfig(max_new_tokens=3))
+    assert len(run(engine)) == 300
+    assert backend.caches == 2  # one of each engine
+
+
+def test_a_stream_over_any_backend(tokenizer: Tokenizer) -> None:
+    backend = HashBackend(CONFIG)
+    sampling = SamplingConfig(max_new_tokens=9, temperature=1, seed=3)
+    generation = generate(backend, tokenizer, ["the dog"], sampling)[0]
+    assert "".join(stream(backend, tokenizer, "the dog", sampling)) == generation.completion
+
+
+def test_what_does_not_fit_is_refused(tokenizer: Tokenizer) -> None:
+    engine = Engine(HashBackend(CONFIG), tokenizer, capacity=10)
+    with pytest.raises(ContextError, match=r"the prompt needs 11 positions; .* slots have 10"):
+        engine.submit([1] * 8, SamplingConfig(max_new_tokens=3))
+    for wrong in (-1, CONFIG.vocab_size + 1):
+        with pytest.raises(InputError, match=f"alternatives is {wrong}; it must be from 0 to"):
+            engine.submit([1], SamplingConfig(max_new_tokens=3), alternatives=wrong)
+    assert len(engine) == 0
+    assert engine.step() == []
