@@ -1,4 +1,4 @@
-"""gpt1 doctor: what this machine offers, and what a model is made of."""
+"""gpt1 doctor: what this machine offers, and how many parameters a model has."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show versions, devices and what `auto` chooses; with --model or --size, its parameters."""
-    from rich.console import Console
-
+    from gpt1.reports.sections import Table
+    from gpt1.reports.tables import print_table
     from gpt1.storage import json_bytes
 
-    facts = machine()
+    settings = machine()
     config = _config(model, size)
     parts = {} if config is None else parameters(config)
     if json:
-        report: dict[str, Any] = {"machine": facts}
+        report: dict[str, Any] = {"machine": settings}
         if parts:
             report["parameters"] = parts
         print(json_bytes(report).decode(), end="")
         return
-    console = Console(highlight=False)
-    _table(console, {name: str(value) for name, value in facts.items()}, numbers=False)
+    print_table(
+        "This machine", Table(("", ""), [(k, str(v)) for k, v in settings.items()], "settings")
+    )
     if parts:
-        _table(console, {name: f"{count:,}" for name, count in parts.items()}, numbers=True)
+        rows = [(name, f"{count:,}") for name, count in parts.items()]
+        print_table("\nParameters", Table(("", ""), rows))
 
 
 def machine() -> dict[str, Any]:
@@ -54,7 +56,7 @@ def machine() -> dict[str, Any]:
     device = choose_device("auto")
     offered = torch.cpu.get_capabilities()
     widths = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if offered.get(name)]
-    facts: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "gpt1": __version__,
         "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
@@ -67,14 +69,14 @@ def machine() -> dict[str, Any]:
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        facts["memory"] = f"{memory / 2**30:.1f} GiB"
+        settings["memory"] = f"{memory / 2**30:.1f} GiB"
     if device.type == "cuda":
-        found = torch.cuda.get_device_properties(device)
-        facts["gpu"] = f"{found.name}, {found.total_memory / 2**30:.1f} GiB"
-    facts["device auto"] = str(device)
-    facts["generating in"] = f"{best_weights(device)} weights"
-    facts["training in"] = str(choose_dtype("auto", device)).removeprefix("torch.")
-    return facts
+        gpu = torch.cuda.get_device_properties(device)
+        settings["gpu"] = f"{gpu.name}, {gpu.total_memory / 2**30:.1f} GiB"
+    settings["device auto"] = str(device)
+    settings["generating in"] = f"{best_weights(device)} weights"
+    settings["training in"] = str(choose_dtype("auto", device)).removeprefix("torch.")
+    return settings
 
 
 def parameters(config: ModelConfig) -> dict[str, int]:
@@ -114,14 +116,3 @@ def _config(model: str | None, size: str | None) -> ModelConfig | None:
     from gpt1.checkpoint import folder, hub
 
     return folder.read_config(hub.resolve(model))
-
-
-def _table(console: Any, rows: dict[str, str], *, numbers: bool) -> None:
-    from rich.table import Table
-
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(justify="right" if numbers else "left")
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)

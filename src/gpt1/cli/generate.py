@@ -9,25 +9,36 @@ import typer
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to continue; - reads it from stdin.")],
-    model: Annotated[str, typer.Option(help="A name, a folder or a repository.")] = "mini",
-    max_new_tokens: Annotated[int | None, typer.Option(help="At most so many; 64.")] = None,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.8,
+    model: Annotated[
+        str, typer.Option(help="The model: a name, a folder or a repository.")
+    ] = "mini",
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="How many tokens to write at most; 64 by default.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Randomness; 0 always takes the likeliest token.")
+    ] = 0.8,
     top_k: Annotated[
-        int, typer.Option(help="Of the k likeliest; of all: --set sampling.top_k=none.")
+        int,
+        typer.Option(help="Sample from the k likeliest tokens; --set sampling.top_k=none: all."),
     ] = 40,
-    top_p: Annotated[float | None, typer.Option(help="Of the likeliest that sum to p.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the likeliest tokens that sum to p.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="A seed; the same one writes the same text.")
+    ] = None,
     stop: Annotated[
-        list[str] | None, typer.Option(help="End before this text, may be repeated.")
+        list[str] | None, typer.Option(help="End before this text; may be repeated.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="sampling.field=value, may be repeated.")
+        list[str] | None, typer.Option("--set", help="sampling.field=value; may be repeated.")
     ] = None,
 ) -> None:
-    """Continue a prompt; the text appears while it is written.
+    """Continue a prompt and show the text while it is written.
 
-    The seed is printed to stderr. The rest of the settings: --set sampling.min_p=0.1,
+    The seed is printed to stderr. Further settings: --set sampling.min_p=0.1,
     sampling.repetition_penalty=1.2, sampling.max_length=20, sampling.overflow=slide.
     """
     import secrets
@@ -49,18 +60,19 @@ def generate(
     text = text_given(prompt)
 
     import gpt1
+    from gpt1.generation import engine
     from gpt1.storage import json_bytes
 
     gpt = gpt1.load(model)
     if sampling.temperature:
         print(f"seed: {sampling.seed}", file=sys.stderr)
-    settings = sampling.model_dump()
     if json:
-        result = {**asdict(gpt.generate(text, **settings)), "seed": sampling.seed}
-        print(json_bytes(result).decode(), end="")
+        generation = engine.generate(gpt.backend(), gpt.tokenizer, [text], sampling)[0]
+        print(json_bytes({**asdict(generation), "seed": sampling.seed}).decode(), end="")
         return
-    pieces = gpt.stream(text, **settings)
-    print(gpt.tokenizer.decode(gpt.tokenizer.encode(text)), end="", flush=True)
+    ids = gpt.tokenizer.encode(text)
+    pieces = engine.stream(gpt.backend(), gpt.tokenizer, ids, sampling)
+    print(gpt.tokenizer.decode(ids), end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)
     print()
