@@ -19,13 +19,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from gpt1.generation.quantize import Decoder, decoder
 from rich.console import Console
 from rich.table import Table
 from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
 from gpt1.config import ModelConfig, SamplingConfig, load_size
 from gpt1.generation.engine import generate
-from gpt1.generation.quantize import Decoder, decoder
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.text.vocabulary import Vocabulary
