@@ -10,15 +10,41 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("GPT1_DATA", ROOT.parent / "shared" / "data"))
+NO_DATA = "without GPT1_DATA"
+
+collect_ignore_glob = ["*conftest.py"]  # they have no doctests, and all the same module name
 
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of real text and data sets (GPT1_DATA); skips where it is missing."""
-    folder = Path(os.environ.get("GPT1_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no data folder at {folder}; set GPT1_DATA")
-    return folder
+    """The folder of real text and data sets; skips where it is missing."""
+    if not DATA.is_dir():
+        pytest.skip(NO_DATA)
+    return DATA
+
+
+def pytest_report_teststatus(
+    report: pytest.TestReport | pytest.CollectReport,
+) -> tuple[str, str, str] | None:
+    """Count the tests that lack the data apart, so that each is not listed by itself."""
+    lacks_data = (
+        report.skipped
+        and isinstance(report.longrepr, tuple)
+        and (report.longrepr[2] == f"Skipped: {NO_DATA}")
+    )
+    return (NO_DATA, "s", "NO DATA") if lacks_data else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was not tested where the data is missing."""
+    if lacking := terminalreporter.stats.get(NO_DATA):
+        terminalreporter.write_line(
+            f"GPT1_DATA: {DATA} does not exist, so {len(lacking)} tests did not run: the released "
+            f"vocabulary, real text, the public data sets and the documents' code. Set GPT1_DATA "
+            f"to a folder of them.",
+            yellow=True,
+        )
 
 
 @pytest.fixture(scope="session")
