@@ -64,12 +64,13 @@ def reproduce(
     where it was cut off. Writes OUT/NAME.md, .html, .json, and .png where there is a picture.
     """
     import sys
+    from functools import partial
 
     from gpt1.cli.progress import Progress
     from gpt1.errors import ConfigError
     from gpt1.reports.tables import print_section
     from gpt1.reproduction import experiments
-    from gpt1.reproduction.plan import Display, Plan
+    from gpt1.reproduction.plan import Display
     from gpt1.reproduction.pretraining import TinyRun
     from gpt1.reproduction.sweep import Budget, Sweep
     from gpt1.storage import json_bytes
@@ -80,14 +81,8 @@ def reproduce(
     chosen = _variants(variants, lstm)
     budget = Budget(limit_train or None, limit_test or None, tuple(set_ or ()))
     with Progress() as shown:
-        display = Display(shown.status, shown.progress, shown.note)
-
-        def on_plan(plan: Plan) -> None:
-            for line in (*plan.skipped, *plan.failed):
-                shown.note(line)
-            if plan.workloads:
-                print_section(plan.table(), shown.console)
-
+        table = partial(print_section, console=shown.console)
+        display = Display(shown.status, shown.progress, shown.note, table)
         if name == "figure2-right":
             made = experiments.figure2_right(
                 out, data, runs=checkpoints or (), sets=_parts(sets), limit=budget.test,
@@ -95,7 +90,7 @@ def reproduce(
             )  # fmt: skip
         else:
             sweep = Sweep(out, data, model=model, lstm=lstm, budget=budget)
-            options = experiments.Options(_parts(sets), seeds, not finished, display, on_plan)
+            options = experiments.Options(_parts(sets), seeds, not finished, display)
             if name == "table5":
                 made = experiments.table5(sweep, chosen, options)
             elif name == "tables2-4":

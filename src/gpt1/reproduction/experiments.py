@@ -23,7 +23,7 @@ from gpt1.model.build import count_parameters
 from gpt1.reproduction import figures, pretraining, tables
 from gpt1.reproduction.document import Document
 from gpt1.reproduction.paper import FULL, FURTHER, LSTM, NO_AUX, NO_PRETRAINING, SETS
-from gpt1.reproduction.plan import Display, Plan, execute, make_plan
+from gpt1.reproduction.plan import Display, execute, make_plan
 from gpt1.reproduction.results import Experiment, ExperimentResult, Models, read_results
 from gpt1.reproduction.sweep import Budget, Sweep
 from gpt1.tasks.datasets import data_set
@@ -52,15 +52,14 @@ class Reproduction:
 class Options:
     """How a table or figure is made.
 
-    sets: the data sets; () means those of the paper. on_plan is called with what is to be done
-    before it is. Without `train` only finished results are shown, whatever their settings.
+    sets: the data sets; () means those of the paper. Without `train` only finished results are
+    shown, whatever their settings.
     """
 
     sets: Sequence[str] = ()
     seeds: int = 1
     train: bool = True
     display: Display = field(default_factory=Display)
-    on_plan: Callable[[Plan], None] | None = None
 
 
 def table5(
@@ -189,8 +188,10 @@ def _reproduce(
         results, missing = _finished(sweep, experiments)
         return Reproduction(render(results, models, [*missing, *notes]))
     plan = make_plan(sweep, experiments, options.display)
-    if options.on_plan is not None:
-        options.on_plan(plan)
+    for line in (*plan.skipped, *plan.failed):
+        options.display.note(line)
+    if plan.workloads:
+        options.display.table(plan.table())
     results, failed = execute(sweep, plan, options.display)
     skipped = [*plan.skipped, *failed]
     if not results:

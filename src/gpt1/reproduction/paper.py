@@ -64,21 +64,16 @@ TRAIN_ROWS: Mapping[str, int] = {
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of a table: a method, and its figures in the order of the table's columns."""
-
-    method: str
-    values: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
 class Published:
-    """A table of the paper; columns are data sets or parts of them, or "glue"."""
+    """A table of the paper; columns are data sets or parts of them, or "glue".
+
+    rows: a method -> its figures, in the order of the columns.
+    """
 
     number: int
     title: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: Mapping[str, tuple[float | None, ...]]
 
     def figure(self, method: str, column: str) -> float | None:
         """Return a printed figure; None where there is a dash, or no such column.
@@ -86,8 +81,7 @@ class Published:
         >>> TABLE2.figure("GPT-1", "scitail")
         88.3
         """
-        found = next(row for row in self.rows if row.method == method)
-        return found.values[self.columns.index(column)] if column in self.columns else None
+        return dict(zip(self.columns, self.rows[method], strict=True)).get(column)
 
 
 OURS = "GPT-1"
@@ -97,54 +91,54 @@ TABLE2 = Published(
     2,
     "natural language inference (accuracy, %)",
     ("mnli_matched", "mnli_mismatched", "snli", "scitail", "qnli", "rte"),
-    (
-        Row("ESIM + ELMo (5x)", (None, None, 89.3, None, None, None)),
-        Row("CAFE (5x)", (80.2, 79.0, 89.3, None, None, None)),
-        Row("Stochastic Answer Network (3x)", (80.6, 80.1, None, None, None, None)),
-        Row("CAFE", (78.7, 77.9, 88.5, 83.3, None, None)),
-        Row("GenSen", (71.4, 71.3, None, None, 82.3, 59.2)),
-        Row("Multi-task BiLSTM + Attn", (72.2, 72.1, None, None, 82.1, 61.7)),
-        Row(OURS, (82.1, 81.4, 89.9, 88.3, 88.1, 56.0)),
-    ),
+    {
+        "ESIM + ELMo (5x)": (None, None, 89.3, None, None, None),
+        "CAFE (5x)": (80.2, 79.0, 89.3, None, None, None),
+        "Stochastic Answer Network (3x)": (80.6, 80.1, None, None, None, None),
+        "CAFE": (78.7, 77.9, 88.5, 83.3, None, None),
+        "GenSen": (71.4, 71.3, None, None, 82.3, 59.2),
+        "Multi-task BiLSTM + Attn": (72.2, 72.1, None, None, 82.1, 61.7),
+        OURS: (82.1, 81.4, 89.9, 88.3, 88.1, 56.0),
+    },
 )
 
 TABLE3 = Published(
     3,
     "question answering and commonsense (accuracy, %)",
     ("storycloze", "race_middle", "race_high", "race"),
-    (
-        Row("val-LS-skip", (76.5, None, None, None)),
-        Row("Hidden Coherence Model", (77.6, None, None, None)),
-        Row("Dynamic Fusion Net (9x)", (None, 55.6, 49.4, 51.2)),
-        Row("BiAttention MRU (9x)", (None, 60.2, 50.3, 53.3)),
-        Row(OURS, (86.5, 62.9, 57.4, 59.0)),
-    ),
+    {
+        "val-LS-skip": (76.5, None, None, None),
+        "Hidden Coherence Model": (77.6, None, None, None),
+        "Dynamic Fusion Net (9x)": (None, 55.6, 49.4, 51.2),
+        "BiAttention MRU (9x)": (None, 60.2, 50.3, 53.3),
+        OURS: (86.5, 62.9, 57.4, 59.0),
+    },
 )
 
 TABLE4 = Published(
     4,
     "classification and similarity (%)",
     ("cola", "sst2", "mrpc", "stsb", "qqp", "glue"),
-    (
-        Row("Sparse byte mLSTM", (None, 93.2, None, None, None, None)),
-        Row("TF-KLD", (None, None, 86.0, None, None, None)),
-        Row("ECNU (mixed ensemble)", (None, None, None, 81.0, None, None)),
-        Row("Single-task BiLSTM + ELMo + Attn", (35.0, 90.2, 80.2, 55.5, 66.1, 64.8)),
-        Row("Multi-task BiLSTM + ELMo + Attn", (18.9, 91.6, 83.5, 72.8, 63.3, 68.9)),
-        Row(OURS, (45.4, 91.3, 82.3, 82.0, 70.3, 72.8)),
-    ),
+    {
+        "Sparse byte mLSTM": (None, 93.2, None, None, None, None),
+        "TF-KLD": (None, None, 86.0, None, None, None),
+        "ECNU (mixed ensemble)": (None, None, None, 81.0, None, None),
+        "Single-task BiLSTM + ELMo + Attn": (35.0, 90.2, 80.2, 55.5, 66.1, 64.8),
+        "Multi-task BiLSTM + ELMo + Attn": (18.9, 91.6, 83.5, 72.8, 63.3, 68.9),
+        OURS: (45.4, 91.3, 82.3, 82.0, 70.3, 72.8),
+    },
 )
 
 TABLE5 = Published(
     5,
     "ablations (%)",
     ("avg", "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"),
-    (
-        Row(FULL, (74.7, 45.4, 91.3, 82.3, 82.0, 70.3, 81.8, 88.1, 56.0)),
-        Row(NO_PRETRAINING, (59.9, 18.9, 84.0, 79.4, 30.9, 65.5, 75.7, 71.2, 53.8)),
-        Row(NO_AUX, (75.0, 47.9, 92.0, 84.9, 83.2, 69.8, 81.1, 86.9, 54.4)),
-        Row(LSTM, (69.1, 30.3, 90.5, 83.2, 71.8, 68.1, 73.7, 81.1, 54.6)),
-    ),
+    {
+        FULL: (74.7, 45.4, 91.3, 82.3, 82.0, 70.3, 81.8, 88.1, 56.0),
+        NO_PRETRAINING: (59.9, 18.9, 84.0, 79.4, 30.9, 65.5, 75.7, 71.2, 53.8),
+        NO_AUX: (75.0, 47.9, 92.0, 84.9, 83.2, 69.8, 81.1, 86.9, 54.4),
+        LSTM: (69.1, 30.3, 90.5, 83.2, 71.8, 68.1, 73.7, 81.1, 54.6),
+    },
 )
 
 SETS: tuple[str, ...] = TABLE5.columns[1:]

@@ -24,12 +24,13 @@ def _ignore(*_: object) -> None:
 class Display:
     """Where long work shows what it does; by default nowhere.
 
-    status: what is being done. progress: how much of it. note: a line that stays.
+    status: what is being done. progress: how much of it. note: a line that stays. table: a table.
     """
 
     status: Callable[[str], None] = _ignore
     progress: ProgressCallback = _ignore
     note: Callable[[str], None] = _ignore
+    table: Callable[[Section], None] = _ignore
 
 
 @dataclass(frozen=True)

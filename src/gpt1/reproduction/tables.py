@@ -235,9 +235,9 @@ def _rows(ours: Measurements) -> Section:
 
 def _published(table: paper.Published, ours: Measurements, models: Models) -> Section:
     rows = []
-    for row in table.rows:
-        size = f" (the paper, {paper.SIZES[FULL]})" if row.method == paper.OURS else ""
-        rows.append((f"{row.method}{size}", *map(_printed, row.values)))
+    for method, values in table.rows.items():
+        size = f" (the paper, {paper.SIZES[FULL]})" if method == paper.OURS else ""
+        rows.append((f"{method}{size}", *map(_printed, values)))
     rows.append((f"ours ({models.describe(FULL)})", *(_text(ours.get(c)) for c in table.columns)))
     columns = ["GLUE" if c == "glue" else _column(ours, c) for c in table.columns]
     note = ""
