@@ -16,8 +16,8 @@ import tiny
 from commands import Completed, run_gpt1
 from gpt1.checkpoint import folder
 from gpt1.cli import progress
-from gpt1.errors import CheckpointError, DataError
-from gpt1.evaluation.zero_shot_curves import models_of_run, write_curves
+from gpt1.errors import DataError
+from gpt1.evaluation.zero_shot_curves import Point, measure_run, models_of_run, write_curves
 from gpt1.evaluation.zero_shot_sets import SETTINGS, load_sets, measure
 from gpt1.model.build import build_model
 from gpt1.text.tokenizer import Tokenizer
@@ -110,11 +110,8 @@ def test_a_table_of_all_sets(data: Path, runs: tuple[Path, Path]) -> None:
 def test_the_json_is_what_measure_gives(kind: int, data: Path, runs: tuple[Path, Path]) -> None:
     """Of a Transformer, and of an LSTM, which has no cache."""
     place = models_of_run(runs[kind])[100 if kind == 0 else 40]
-    out = (
-        zero_shot("--model", place, "--data", data, "--sets", "race, cola,race", "--json")
-        .check()
-        .stdout
-    )
+    command = ("--model", place, "--data", data, "--sets", "race, cola,race", "--json")
+    out = zero_shot(*command).check().stdout
     gpt = gpt1.load(place)
     found = measure(gpt.model, gpt.tokenizer, load_sets(data, ["race", "cola"]))
     assert json.loads(out) == [vars(result) for result in found]
@@ -156,15 +153,6 @@ def test_mini_and_the_runs_own_folder_without_a_word(
     assert "zero-shot.png" in err
 
 
-def test_limit(data: Path, runs: tuple[Path, Path]) -> None:
-    out = (
-        zero_shot("--model", runs[1] / "model", "--data", data, "--limit", 2, "--json")
-        .check()
-        .stdout
-    )
-    assert [result["rows"] for result in json.loads(out)] == [2] * 5
-
-
 def test_curves_of_two_runs(
     data: Path,
     runs: tuple[Path, Path],
@@ -193,18 +181,21 @@ def test_curves_of_two_runs(
     first = numbers["runs"]["transformer"][0]["results"]
     assert shown[1][1:] == [f"{100 * result['value']:.1f}" for result in first]
     assert shown[5][1:] == [f"{result['normalised']:.2f}" for result in first]
-    assert "measuring lstm: 54 of 54" in err
+    assert "measuring lstm: 54 of 54 rows" in err
     assert f"wrote {picture} and {picture.with_suffix('.json')}" in err
 
 
-def test_the_same_curves_again(data: Path, runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_same_curves_of_a_few_rows_again(
+    data: Path, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
     shown = []
     for name in ("a", "b"):
         command = ("--checkpoints", runs[1], "--data", data, "--out", tmp_path / f"{name}.png")
-        out = zero_shot(*command, "--json").check().stdout
-        shown.append(out)
+        shown.append(zero_shot(*command, "--limit", 2, "--json").check().stdout)
     assert shown[0] == shown[1] == (tmp_path / "a.json").read_text()
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    last = json.loads(shown[0])["runs"]["lstm"][-1]
+    assert [result["rows"] for result in last["results"]] == [2] * 5
 
 
 def test_runs_of_the_same_name(data: Path, runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -219,20 +210,9 @@ def test_runs_of_the_same_name(data: Path, runs: tuple[Path, Path], tmp_path: Pa
     assert list(json.loads((tmp_path / "f.json").read_text())["runs"]) == ["x/_run", "y/_run"]
 
 
-def test_models_of_run(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    assert list(models_of_run(runs[0])) == [3, 20, 100]
-    assert models_of_run(runs[1]) == {
-        10: runs[1] / "checkpoints" / "step-00000010", 40: runs[1] / "model",
-    }  # fmt: skip
-    with pytest.raises(CheckpointError, match="neither snapshots nor checkpoints nor a model"):
-        models_of_run(tmp_path)
-
-
 def test_a_picture_of_a_model_before_its_first_update(
     data: Path, runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    from gpt1.evaluation.zero_shot_curves import Point, measure_run
-
     points = measure_run(runs[1], load_sets(data, ["sst2"]))
     moved = [Point(step, point.results) for step, point in zip((0, 50), points, strict=True)]
     write_curves(tmp_path / "f.png", {"run": moved})

@@ -82,8 +82,7 @@ def zero_shot(
     if not runs:
         model = model or "mini"
         gpt = gpt1.load(model)
-        with Progress() as shown:
-            shown.status(f"measuring {model}")
+        with Progress(f"measuring {model}", "rows") as shown:
             results = measure(gpt.model, gpt.tokenizer, questions, progress=shown.progress)
         if json:
             print(json_bytes([vars(result) for result in results]).decode(), end="")
@@ -94,7 +93,7 @@ def zero_shot(
     curves = {}
     with Progress() as shown:
         for run, name in _names(runs).items():
-            shown.status(f"measuring {name}")
+            shown.status(f"measuring {name}", "rows")
             curves[name] = measure_run(run, questions, progress=shown.progress)
     assert out is not None
     numbers = write_curves(out, curves)

@@ -123,7 +123,7 @@ def figure2_right(
     questions: dict[str, Questions] = {}
     skipped = []
     for name in check_sets(sets or SETTINGS):
-        display.status(f"reading the data: {name}")
+        display.status(f"reading the data: {name}", "")
         try:
             questions |= load_sets(data, [name], Budget().of(name, limit))
         except DataError as error:
@@ -139,7 +139,7 @@ def figure2_right(
     for run in runs:
         name = label(run)
         name = name if name not in curves else f"{name} ({len(curves) + 1})"
-        display.status(f"measuring {name}")
+        display.status(f"measuring {name}", "rows")
         curves[name] = measure_run(run, questions, progress=display.progress)
     return Reproduction(pretraining.figure2_right(curves, skipped))
 

@@ -24,10 +24,10 @@ def _ignore(*_: object) -> None:
 class Display:
     """Where long work shows what it does; by default nowhere.
 
-    status: what is being done. progress: how much of it. note: a line that stays. table: a table.
+    status: what is being done, and the unit of progress. note: a line that stays.
     """
 
-    status: Callable[[str], None] = _ignore
+    status: Callable[[str, str], None] = _ignore
     progress: ProgressCallback = _ignore
     note: Callable[[str], None] = _ignore
     table: Callable[[Section], None] = _ignore
@@ -102,7 +102,7 @@ def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display)
     workloads, skipped, failed = [], [], []
     speeds: dict[str, float] = {}
     for number, (data, some) in enumerate(missing.items()):
-        display.status(f"reading the data: {title_of(data)}")
+        display.status(f"reading the data: {title_of(data)}", "data sets")
         display.progress(number, len(missing))
         if not sweep.holds(data):  # raises
             skipped.append(f"{title_of(data)} is not in the data folder; it is left out.")
@@ -142,7 +142,7 @@ def execute(sweep: Sweep, plan: Plan, display: Display) -> tuple[list[Experiment
             continue
         name = describe(experiment)
         number = list(tokens).index(experiment) + 1
-        display.status(f"training {number} of {len(tokens)}: {name}")
+        display.status(f"training {number} of {len(tokens)}: {name}", "tokens")
         display.progress(done, total)
         try:
             results.append(sweep.run(experiment))

@@ -67,14 +67,14 @@ def pretrain_tiny(out: Path | str, data: Path | str, tiny: TinyRun, display: Dis
         files = novels(data)
         # before the shards, which are never without it
         write_file(sources, json_bytes(_sources(files, tiny.texts)))
-        display.status(f"learning a vocabulary of {_VOCABULARY:,} tokens")
+        display.status(f"learning a vocabulary of {_VOCABULARY:,} tokens", "")
         with without_torch(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a small text gives a small vocabulary
             texts = islice(open_texts(files, None, tiny.texts), tiny.texts)
             tokenizer = Tokenizer.train(texts, _VOCABULARY)
-        display.status(f"preparing {tiny.texts:,} novels")
+        display.status(f"preparing {tiny.texts:,} novels", "")
         write_shards(shards, open_texts(files, None, tiny.texts), tokenizer, workers=1)
-    display.status("pre-training a tiny model")
+    display.status("pre-training a tiny model", "updates")
     pretrain(
         shards,
         valid=None,

@@ -158,7 +158,9 @@ def test_all_experiments_in_their_order_and_their_errors(tmp_path: Path) -> None
     sweep: Any = _Sweep(tmp_path)
     said: list[str] = []
     progress: list[tuple[int, int]] = []
-    display = Display(said.append, lambda *now: progress.append(now))
+    display = Display(
+        lambda text, unit: said.append(f"{text} ({unit})"), lambda *now: progress.append(now)
+    )
     known: Any = {finished: "read"}
     plan = Plan((finished, *missing), known, (work,), failed=("RTE: bad",))
     results, failed = execute(sweep, plan, display)
@@ -166,9 +168,9 @@ def test_all_experiments_in_their_order_and_their_errors(tmp_path: Path) -> None
     assert (sweep.ran, sweep.tidied) == ([1, 2, 0], [9])
     assert failed == ["RTE: bad", "CoLA, no auxiliary LM, seed 0: RuntimeError: no memory"]
     assert said == [
-        "training 1 of 3: CoLA, full, seed 1",
-        "training 2 of 3: CoLA, full, seed 2",
-        "training 3 of 3: CoLA, no auxiliary LM, seed 0",
+        "training 1 of 3: CoLA, full, seed 1 (tokens)",
+        "training 2 of 3: CoLA, full, seed 2 (tokens)",
+        "training 3 of 3: CoLA, no auxiliary LM, seed 0 (tokens)",
     ]
     assert progress == [(0, 30), (10, 30), (20, 30)]
 
