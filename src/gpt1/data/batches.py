@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,7 @@ from gpt1.data.packing import (
     windows,
 )
 from gpt1.data.shards import Shards
-from gpt1.errors import ConfigError, DataError
-
-T = TypeVar("T")
+from gpt1.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Batch:
         return len(self.ids)
 
 
-class Batches(Protocol):
+class Batches(ABC):
     """The batches of a run."""
 
     batch_size: int
@@ -64,31 +63,43 @@ class Batches(Protocol):
     micro_batch_size: int | None
     """Samples in one forward pass; None: a rank's whole share. Changes the cut, not the samples."""
     tokens_per_sample: float
-    """On average."""
+    """Tokens a sample has on average."""
 
     @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """The SHA-256 of the data, to tell on resuming whether it is still the same."""
 
     @property
+    @abstractmethod
     def steps_per_epoch(self) -> float:
         """Updates an epoch, with fraction: an update may span two epochs."""
 
+    @abstractmethod
     def steps(self, epochs: float) -> int:
         """Return how many updates so many epochs take."""
 
     def update(self, step: int, rank: int = 0, ranks: int = 1) -> list[Batch]:
-        """Return the micro-batches of update `step` for one rank. Raises ConfigError."""
+        """Return the micro-batches of update `step` for one of at most batch_size ranks."""
+        start = step * self.batch_size
+        first = start + rank * self.batch_size // ranks
+        last = start + (rank + 1) * self.batch_size // ranks
+        return self._micro_batches(self._take(first, last), self.micro_batch_size or last - first)
+
+    def _micro_batches(self, samples: Sequence[Any], size: int) -> list[Batch]:
+        return [self._batch(samples[i : i + size]) for i in range(0, len(samples), size)]
+
+    @abstractmethod
+    def _take(self, first: int, last: int) -> Sequence[Any]:
+        """Return samples [first, last) of the stream, in whatever way `_batch` takes them."""
+
+    @abstractmethod
+    def _batch(self, samples: Sequence[Any]) -> Batch:
+        """Return these samples as one batch."""
 
 
-class SampleBatches:
-    """Batches whose every epoch holds the same samples, in another order."""
-
-    tokens_per_sample: float
-
-    @property
-    def fingerprint(self) -> str:
-        raise NotImplementedError
+class SampleBatches(Batches):
+    """Batches whose every epoch holds the same numbered samples, in another order."""
 
     def __init__(
         self, samples: int, batch_size: int, micro_batch_size: int | None, seed: int, shuffle: bool
@@ -105,10 +116,6 @@ class SampleBatches:
     def steps(self, epochs: float) -> int:
         return math.ceil(epochs * self.samples / self.batch_size)
 
-    def update(self, step: int, rank: int = 0, ranks: int = 1) -> list[Batch]:
-        chosen = self._order.take(*_share(step, self.batch_size, rank, ranks))
-        return [self._batch(part) for part in _cut(chosen, self.micro_batch_size)]
-
     def once(self, limit: int | None = None) -> Iterator[Batch]:
         """Yield every sample once, in order, whatever the seed: for evaluation.
 
@@ -116,11 +123,10 @@ class SampleBatches:
         """
         count = min(limit or self.samples, self.samples)
         chosen = [i * self.samples // count for i in range(count)]
-        for part in _cut(chosen, self.micro_batch_size or self.batch_size):
-            yield self._batch(part)
+        yield from self._micro_batches(chosen, self.micro_batch_size or self.batch_size)
 
-    def _batch(self, chosen: Sequence[int]) -> Batch:
-        raise NotImplementedError
+    def _take(self, first: int, last: int) -> list[int]:
+        return self._order.take(first, last)
 
 
 class WindowBatches(SampleBatches):
@@ -168,8 +174,8 @@ class WindowBatches(SampleBatches):
             ids = self._read(start, start + 1 + self.left_out)[None].astype(np.int64)
             yield Batch(ids[:, :-1], ids[:, 1:])
 
-    def _batch(self, chosen: Sequence[int]) -> Batch:
-        spans = self._windows[chosen].tolist()
+    def _batch(self, samples: Sequence[int]) -> Batch:
+        spans = self._windows[samples].tolist()
         rows = np.stack([self._read(start, stop) for start, stop in spans])
         return Batch(rows[:, :-1].astype(np.int64), rows[:, 1:].astype(np.int64))
 
@@ -212,12 +218,12 @@ class PackBatches(SampleBatches):
     def fingerprint(self) -> str:
         return fingerprint([self._ids, self._offsets])
 
-    def _batch(self, chosen: Sequence[int]) -> Batch:
-        packs = [self._packs[i] for i in chosen]
+    def _batch(self, samples: Sequence[int]) -> Batch:
+        packs = [self._packs[i] for i in samples]
         return Batch(*fill_packs(self._ids, self._offsets, packs, self._length))
 
 
-class ArticleBatches:
+class ArticleBatches(Batches):
     """The article's packs: one epoch's open pack goes on in the next, and so do packs that do not
     fill an update (spec 9.8, 9.10.7). Raises DataError when no pack is ever ready.
     """
@@ -238,12 +244,11 @@ class ArticleBatches:
         self.skipped = sum(length > max_len for length in self._lengths)
         """Documents longer than a pack."""
         self._order = _Order(len(docs), seed, shuffle)
-        self._starts = [0]  # of each epoch known so far, in packs
-        self._carries: list[list[int]] = [[]]
-        self._epoch = lru_cache(maxsize=2)(self._pack)
-        self._epoch(0), self._epoch(1)
+        self._packs: list[list[int]] = []  # of all epochs packed so far, as document numbers
+        self._open: list[int] = []
+        self._ends = [0]  # how many packs are ready at the end of each epoch
         self.tokens_per_sample = float(max_len)
-        if not self._starts[2]:
+        if not self._ready_after(2):
             raise DataError(
                 f"the {len(docs):,} documents do not fill one pack of {max_len} tokens in two "
                 f"epochs. Give more text, or set data.pack=documents."
@@ -256,42 +261,31 @@ class ArticleBatches:
     @property
     def steps_per_epoch(self) -> float:
         """Of the first epoch; later ones may have a pack more or less."""
-        return self._starts[1] / self.batch_size
+        return self._ready_after(1) / self.batch_size
 
     def steps(self, epochs: float) -> int:
         whole = int(epochs)
-        packs = self._start(whole) + int((epochs - whole) * len(self._epoch(whole)))
-        return packs // self.batch_size
+        start, end = self._ready_after(whole), self._ready_after(whole + 1)
+        return (start + int((epochs - whole) * (end - start))) // self.batch_size
 
-    def update(self, step: int, rank: int = 0, ranks: int = 1) -> list[Batch]:
-        first, last = _share(step, self.batch_size, rank, ranks)
-        chosen: list[list[int]] = []
-        epoch = 0
-        while first < last:
-            while self._start(epoch + 1) <= first:
-                epoch += 1
-            start = self._start(epoch)
-            chosen += self._epoch(epoch)[first - start : last - start]
-            first = min(last, self._start(epoch + 1))
-        return [self._batch(part) for part in _cut(chosen, self.micro_batch_size)]
+    def _take(self, first: int, last: int) -> list[list[int]]:
+        while len(self._packs) < last:
+            self._pack_epoch()
+        return self._packs[first:last]
 
-    def _start(self, epoch: int) -> int:
-        while len(self._starts) <= epoch:
-            self._epoch(len(self._starts) - 1)
-        return self._starts[epoch]
+    def _ready_after(self, epochs: int) -> int:
+        while len(self._ends) <= epochs:
+            self._pack_epoch()
+        return self._ends[epochs]
 
-    def _pack(self, epoch: int) -> list[list[int]]:
-        """Return an epoch's packs; the epochs before it must have been packed once."""
-        self._start(epoch)
-        order = self._order.permutation(epoch).tolist()
-        packs, carry = pack_article(self._lengths, order, self._max_len, self._carries[epoch])
-        if len(self._starts) == epoch + 1:
-            self._starts.append(self._starts[epoch] + len(packs))
-            self._carries.append(carry)
-        return packs
+    def _pack_epoch(self) -> None:
+        order = self._order.permutation(len(self._ends) - 1).tolist()
+        packs, self._open = pack_article(self._lengths, order, self._max_len, self._open)
+        self._packs += packs
+        self._ends.append(len(self._packs))
 
-    def _batch(self, chosen: Sequence[Sequence[int]]) -> Batch:
-        packs = [join_article(self._docs, pack) for pack in chosen]
+    def _batch(self, samples: Sequence[Sequence[int]]) -> Batch:
+        packs = [join_article(self._docs, pack) for pack in samples]
         shape = (len(packs), max(len(pack) for pack in packs))
         ids, labels = np.zeros(shape, np.int64), np.full(shape, NO_TARGET, np.int64)
         for row, pack in enumerate(packs):
@@ -322,69 +316,6 @@ class _Order:
         if self._shuffle:
             np.random.Generator(np.random.PCG64([self._seed, epoch])).shuffle(order)
         return order
-
-
-def split_validation(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Split 0 .. n - 1 into (training, validation), each in order; a pure function.
-
-    A share above 0 gives at least one of each. Raises DataError when n is too small for that.
-
-    >>> training, validation = split_validation(10, 0.2, seed=0)
-    >>> len(training), len(validation), sorted(training + validation) == list(range(10))
-    (8, 2, True)
-    """
-    if not share:
-        return list(range(n)), []
-    if n < 2:
-        raise DataError(
-            f"there {'is' if n == 1 else 'are'} {n} text{'s' * (n != 1)}; a validation share of "
-            f"{share} needs two that differ. Give more text, or set data.valid_share=0."
-        )
-    count = min(max(round(n * share), 1), n - 1)
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(n).tolist()
-    return sorted(order[count:]), sorted(order[:count])
-
-
-@dataclass(frozen=True)
-class Split:
-    """Texts for training and for validation, none of which is in both."""
-
-    training: list[str]
-    validation: list[str]
-    duplicates: int
-    """Texts left out because they were there already."""
-
-
-def split_texts(texts: Sequence[str], share: float, seed: int) -> Split:
-    """Hold out a share of the texts; exact duplicates are dropped first, so that none is in both.
-
-    Without a share all texts are for training, duplicates too. Raises DataError.
-    """
-    if not share:
-        return Split(list(texts), [], 0)
-    unique = list(dict.fromkeys(texts))
-    training, validation = split_validation(len(unique), share, seed)
-    return Split(
-        [unique[i] for i in training],
-        [unique[i] for i in validation],
-        len(texts) - len(unique),
-    )
-
-
-def _share(step: int, batch_size: int, rank: int, ranks: int) -> tuple[int, int]:
-    """Return the samples [first, last) of the stream that are a rank's share of an update."""
-    if batch_size < ranks:
-        raise ConfigError(
-            f"train.batch_size is {batch_size}; {ranks} processes need at least one sample each. "
-            f"Set train.batch_size={ranks} or start fewer."
-        )
-    start = step * batch_size
-    return start + rank * batch_size // ranks, start + (rank + 1) * batch_size // ranks
-
-
-def _cut(samples: list[T], size: int | None) -> list[list[T]]:
-    size = size or len(samples)
-    return [samples[i : i + size] for i in range(0, len(samples), size)]
 
 
 def fingerprint(arrays: Sequence[Ids]) -> str:

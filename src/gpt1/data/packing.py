@@ -22,19 +22,17 @@ Ids = NDArray[Any]
 """Ids of any integer type, (N,)."""
 
 
-def windows(n_tokens: int, n_ctx: int, *, short_last: bool = False) -> NDArray[np.int64]:
+def windows(n_tokens: int, n_ctx: int) -> NDArray[np.int64]:
     """Return the [start, stop) of windows of n_ctx + 1 ids at stride n_ctx, (W, 2).
 
     Each id but the first is a target in at most one window. What does not fill the last window is
-    left out (training), or makes a shorter one (`short_last`: evaluation counts every target).
+    left out.
 
-    >>> windows(10, 4).tolist(), windows(10, 4, short_last=True).tolist()
-    ([[0, 5], [4, 9]], [[0, 5], [4, 9], [8, 10]])
+    >>> windows(10, 4).tolist()
+    [[0, 5], [4, 9]]
     """
-    targets = max(n_tokens - 1, 0)
-    count = -(-targets // n_ctx) if short_last else targets // n_ctx
-    starts = np.arange(count, dtype=np.int64) * n_ctx
-    return np.stack([starts, np.minimum(starts + n_ctx + 1, n_tokens)], axis=1)
+    starts = np.arange(max(n_tokens - 1, 0) // n_ctx, dtype=np.int64) * n_ctx
+    return np.stack([starts, starts + n_ctx + 1], axis=1)
 
 
 class Piece(NamedTuple):
@@ -85,7 +83,7 @@ def pack_documents(lengths: Iterable[int], n_ctx: int) -> list[list[Piece]]:
     return sorted(sorted(pack) for pack in packs)
 
 
-class Packed(NamedTuple):
+class PackedBatch(NamedTuple):
     """Packs as arrays, each (B, T)."""
 
     ids: NDArray[np.int64]
@@ -98,7 +96,7 @@ class Packed(NamedTuple):
 
 def fill_packs(
     ids: Ids, offsets: NDArray[np.int64], packs: Sequence[Sequence[Piece]], length: int
-) -> Packed:
+) -> PackedBatch:
     """Lay packs out as arrays of `length` positions a row.
 
     `ids` are all documents one after the other; document i is ids[offsets[i]:offsets[i + 1]].
@@ -116,7 +114,7 @@ def fill_packs(
     source = np.repeat(starts, sizes) + within
 
     shape = (len(packs), length)
-    packed = Packed(
+    packed = PackedBatch(
         np.zeros(shape, np.int64),
         np.full(shape, NO_TARGET, np.int64),
         np.zeros(shape, np.int64),

@@ -129,8 +129,8 @@ class TaskBatches(SampleBatches):
              self._weights.view(np.int64)]
         )  # fmt: skip
 
-    def _batch(self, chosen: Sequence[int]) -> TaskBatch:
-        return collate(self.encoded, chosen, self._weights)
+    def _batch(self, samples: Sequence[int]) -> TaskBatch:
+        return collate(self.encoded, samples, self._weights)
 
 
 def collate(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.data.batches import split_validation
+from gpt1.data.splits import split_validation
 from gpt1.tasks.kinds import KINDS
 from gpt1.tasks.spec import Example
 

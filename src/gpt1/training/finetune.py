@@ -16,10 +16,10 @@ from gpt1.data.batches import (
     Batches,
     PackBatches,
     WindowBatches,
-    split_texts,
 )
 from gpt1.data.packing import Ids
 from gpt1.data.parallel import encode_texts
+from gpt1.data.splits import split_texts
 from gpt1.errors import ConfigError, DataError
 from gpt1.generation import engine
 from gpt1.generation.torch_backend import make_backend

@@ -15,7 +15,7 @@ from gpt1.data.batches import ArticleBatches, Batch, Batches, PackBatches, Windo
 from gpt1.data.packing import NO_TARGET, join_article, pack_article
 from gpt1.data.shards import Shards, write_shards
 from gpt1.data.tables import open_texts
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import DataError
 
 Make = Callable[..., Batches]
 
@@ -232,12 +232,6 @@ def test_data_without_one_usable_batch_is_an_error_at_once() -> None:
 def test_documents_longer_than_an_article_pack_are_counted() -> None:
     docs = [np.arange(60), *[np.arange(30)] * 4]
     assert ArticleBatches(docs, 50, 2).skipped == 1
-
-
-@KINDS
-def test_more_processes_than_samples_is_an_error(make: Make) -> None:
-    with pytest.raises(ConfigError, match=r"batch_size is 7; 8 processes"):
-        make().update(0, rank=0, ranks=8)
 
 
 def test_tiny_data_fills_a_batch_from_several_epochs() -> None:

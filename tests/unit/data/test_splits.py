@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from gpt1.data.batches import split_texts, split_validation
+from gpt1.data.splits import split_texts, split_validation
 from gpt1.errors import DataError
 
 

@@ -13,12 +13,20 @@ import numpy as np
 import pytest
 import torch
 
-from gpt1.config import ModelConfig, RunConfig, ScheduleConfig, TrainConfig, load_run
+from gpt1.config import (
+    DistributedConfig,
+    ModelConfig,
+    RunConfig,
+    ScheduleConfig,
+    TrainConfig,
+    load_run,
+)
 from gpt1.data.batches import WindowBatches
+from gpt1.errors import ConfigError
 from gpt1.model.build import count_parameters
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import loop, objectives, optimizers, schedules
+from gpt1.training import distributed, loop, objectives, optimizers, schedules
 from gpt1.training.distributed import Ranks, Step
 from gpt1.training.estimate import estimate
 from gpt1.training.start import settle
@@ -135,6 +143,16 @@ def test_fresh_processes_give_the_same_bits() -> None:
 
 
 # Settling
+
+
+def test_more_processes_than_samples_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    with pytest.raises(ConfigError, match=r"batch_size is 7; 8 processes"):
+        distributed.check(DistributedConfig(), 7)
+    distributed.check(DistributedConfig(), 9)
+    with pytest.raises(ConfigError, match=r"batch_size is 9 .* takes the same number"):
+        distributed.check(DistributedConfig(strategy="fsdp"), 9)
 
 
 @pytest.mark.parametrize(
