@@ -1,10 +1,11 @@
-"""The text of one row while it grows: ids come in, settled text goes out, stop strings end it."""
+"""Ids to text, piece by piece: text is given out as soon as no later id can change it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gpt1.text.detokenize import StreamDecoder
+from gpt1.text.bpe import END
+from gpt1.text.detokenize import CLEAN_UP
 from gpt1.text.tokenizer import Tokenizer
 
 
@@ -17,7 +18,9 @@ class TextStreamer:
     two end together).
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int], stop: Sequence[str]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, prompt: Sequence[int], stop: Sequence[str] = ()
+    ) -> None:
         self._tokenizer = tokenizer
         self._prompt = tuple(prompt)
         self._stop = tuple(stop)
@@ -28,7 +31,7 @@ class TextStreamer:
         self.stopped = False
 
     def push(self, new_id: int) -> str:
-        """Read one id; return the text that is now settled."""
+        """Read one id; return the text that nothing can change any more, perhaps empty."""
         return self._take(self._decoder.push(new_id), last=False)
 
     def finish(self) -> str:
@@ -38,21 +41,21 @@ class TextStreamer:
     def count_needed(self, new_ids: Sequence[int]) -> int:
         """Return how many of `new_ids` it takes to write `text`: the last may reach beyond it."""
         count = len(new_ids)
-        while count and self._written(new_ids[: count - 1]).startswith(self.text):
+        while count and self._decode(new_ids[: count - 1]).startswith(self.text):
             count -= 1
         return count
 
-    def _written(self, new_ids: Sequence[int]) -> str:
+    def _decode(self, new_ids: Sequence[int]) -> str:
         decoder = StreamDecoder(self._tokenizer, self._prompt)
-        return "".join([decoder.push(i) for i in new_ids]) + decoder.finish()
+        return "".join(map(decoder.push, new_ids)) + decoder.finish()
 
     def _take(self, piece: str, *, last: bool) -> str:
         self._held += piece
-        found = [(at + len(s), at) for s in self._stop if (at := self._held.find(s)) >= 0]
-        self.stopped = bool(found)
+        stops = [(at + len(s), at) for s in self._stop if (at := self._held.find(s)) >= 0]
+        self.stopped = bool(stops)
         undecided = 0 if last else self._undecided()
-        settled = min(found)[1] if found else len(self._held) - undecided
-        out, self._held = self._held[:settled], self._held[settled:]
+        end = min(stops)[1] if stops else len(self._held) - undecided
+        out, self._held = self._held[:end], self._held[end:]
         self.text += out
         return out
 
@@ -63,3 +66,123 @@ class TextStreamer:
             if any(s.startswith(self._held[-size:]) for s in self._stop):
                 return size
         return 0
+
+
+class StreamDecoder:
+    """Decode ids one at a time: the joined pieces are `Tokenizer.decode` of all.
+
+    decoder = StreamDecoder(tokenizer, prompt_ids)
+    for id in new_ids:
+        print(decoder.push(id), end="")
+    print(decoder.finish())
+
+    A piece holds back only what later ids may still change (the space after a word, the start of a
+    clean-up). With `prompt_ids` the pieces go on from `prompt_text` = decode(prompt_ids), so that
+    prompt_text + pieces == decode(prompt_ids + new ids) whenever that text starts with prompt_text.
+    Where clean-up would change the prompt's own end ("do n" + "'t"), the prompt stays as it is and
+    clean-up begins anew behind it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._stages = _Stages(tokenizer.words == "slow")
+        self.prompt_text = tokenizer.decode(prompt_ids)
+        """The text of the prompt by itself."""
+        prompt = tokenizer.tokens(prompt_ids)
+        given = sum(len(self._stages.push(token)) for token in prompt)
+        self._word_ended = bool(prompt) and prompt[-1].endswith(END)
+        self._tail = self.prompt_text[given:]
+        """What the stages hold back of the prompt; it is not to be given out again."""
+        self._seen = ""
+        self._new: list[str] = []
+
+    def push(self, id: int) -> str:
+        """Return the text that `id` completes, perhaps empty. Raises InputError if out of range."""
+        (token,) = self._tokenizer.tokens([id])
+        piece = self._stages.push(token)
+        if not self._tail:
+            return piece
+        self._new.append(token)
+        self._seen += piece
+        if self._seen.startswith(self._tail):
+            piece, self._tail = self._seen[len(self._tail) :], ""
+            return piece
+        return "" if self._tail.startswith(self._seen) else self._leave_prompt()
+
+    def finish(self) -> str:
+        """Return what was held back; no ids may follow."""
+        rest = self._stages.finish()
+        if not self._tail:
+            return rest
+        self._seen += rest
+        if self._seen.startswith(self._tail):
+            return self._seen[len(self._tail) :]
+        return self._leave_prompt() + self._stages.finish() if self._new else ""
+
+    def _leave_prompt(self) -> str:
+        """Begin anew behind the prompt, whose end would have been changed by what follows."""
+        self._stages = _Stages(
+            self._tokenizer.words == "slow", goes_on=True, word_ended=self._word_ended
+        )
+        self._tail = ""
+        return "".join(map(self._stages.push, self._new))
+
+
+class _Stages:
+    """`detokenize.join`, piece by piece: from tokens to text that no later token can change."""
+
+    def __init__(self, slow: bool, *, goes_on: bool = False, word_ended: bool = False) -> None:
+        self._space = " " if word_ended else ""
+        raw = (_Replace(END, " "), _Strip(goes_on)) if slow else ()
+        self._stages = (*raw, *(_Replace(old, new) for old, new in CLEAN_UP))
+
+    def push(self, token: str) -> str:
+        text = self._space + token.removesuffix(END)
+        self._space = " " if token.endswith(END) else ""
+        for stage in self._stages:
+            text = stage.push(text)
+        return text
+
+    def finish(self) -> str:
+        text = ""
+        for stage in self._stages:
+            text = stage.push(text) + stage.finish()
+        return text
+
+
+class _Replace:
+    """str.replace, piece by piece."""
+
+    def __init__(self, old: str, new: str) -> None:
+        self._old, self._new = old, new
+        self._held = ""
+
+    def push(self, text: str) -> str:
+        *before, rest = (self._held + text).split(self._old)
+        held = next(n for n in range(len(self._old) - 1, -1, -1) if rest.endswith(self._old[:n]))
+        self._held = self._old[:held]
+        return self._new.join([*before, rest[: len(rest) - held]])
+
+    def finish(self) -> str:
+        held, self._held = self._held, ""
+        return held
+
+
+class _Strip:
+    """str.strip, piece by piece; `started`: text stands before, so only the end is stripped."""
+
+    def __init__(self, started: bool) -> None:
+        self._started = started
+        self._held = ""
+
+    def push(self, text: str) -> str:
+        text = self._held + text
+        if not self._started:
+            text = text.lstrip()
+        done = text.rstrip()
+        self._started = self._started or bool(done)
+        self._held = text[len(done) :]
+        return done
+
+    def finish(self) -> str:
+        return ""

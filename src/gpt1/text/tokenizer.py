@@ -194,7 +194,7 @@ class Tokenizer:
         """Return the text of `ids`: raw, or with the ten clean-ups of spec 2.6.1.
 
         `skip_special` leaves out `<unk>` and added tokens. Raises InputError for an id that is out
-        of range. `StreamDecoder` does the same piece by piece.
+        of range.
         """
         tokens = self.tokens(ids, skip_special=skip_special)
         return join(tokens, slow=self.words == "slow", clean_up=clean_up)
