@@ -70,8 +70,8 @@ def contender(name: str, data: str, count: int, updates: int) -> None:
     from gpt1.tasks import network
     from gpt1.tasks.collate import TaskBatches, encode
     from gpt1.tasks.datasets import data_set
-    from gpt1.training import loop, objectives, optimizers
-    from gpt1.training.distributed import Ranks, Step
+    from gpt1.training import objectives
+    from gpt1.training.step import Updater
 
     torch.manual_seed(0)
     found = data_set("sst2").load(data, "train", count)
@@ -84,14 +84,12 @@ def contender(name: str, data: str, count: int, updates: int) -> None:
         keep_freed_memory()
         config = load_run(recipe="small")
         objective = objectives.supervised(found.task, config.task, gpt.config.n_ctx)
-        optimizer = optimizers.build(gpt.model, config.optimizer)
-        step, batches = Step(gpt.model, objective), TaskBatches(encoded, BATCH)
+        updater = Updater(gpt.model, objective, config, dtype=torch.bfloat16)
+        batches = TaskBatches(encoded, BATCH)
 
         def update(number: int) -> int:
             given = batches.update(number)
-            loop._update(
-                step, given, objective, optimizer, config, 5e-4, torch.bfloat16, number, Ranks()
-            )
+            updater.update(given, number, lr=5e-4)
             return sum(batch.targets + batch.samples for batch in given)
     else:
         starts = encoded.offsets
@@ -139,10 +137,12 @@ def race(data: str, count: int, blocks: int, updates: int) -> dict[str, object]:
 def whole(data: str, count: int) -> dict[str, object]:
     """Return the seconds of three epochs and an evaluation, and of predicting 1,000 texts."""
     import gpt1
+    from gpt1.config import load_run
     from gpt1.tasks.datasets import data_set
     from gpt1.tasks.metrics import accuracy
     from gpt1.tasks.predictor import Predictor
     from gpt1.training import supervised
+    from gpt1.training.run import RunOptions
 
     train = data_set("sst2").load(data, "train", count)
     test = data_set("sst2").load(data, "dev")
@@ -150,7 +150,8 @@ def whole(data: str, count: int) -> dict[str, object]:
         began = time.perf_counter()
         gpt = gpt1.load("mini")
         model, tokenizer = supervised.finetune(
-            gpt.model, gpt.tokenizer, train.task, train.examples, [], out=f"{folder}/run",
+            gpt.model, gpt.tokenizer, train.task, train.examples, [],
+            load_run(recipe="small"), RunOptions(f"{folder}/run"),
         )  # fmt: skip
         predictor = Predictor(model, tokenizer, train.task)
         predicted = predictor.decide(predictor.probabilities(test.examples))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gpt1.checkpoint import folder, hub
-from gpt1.config import ModelConfig, SamplingConfig, check
+from gpt1.config import ModelConfig, SamplingConfig, check, load_run
 from gpt1.errors import CheckpointError, InputError, TokenizerError
 from gpt1.generation import engine, explain as explaining, torch_backend
 from gpt1.generation.explain import Explanation, NextToken, Score
@@ -126,19 +126,14 @@ class GPT1:
         `overrides` are "section.field=value", as after --set. Raises TrainingError, DataError.
         """
         from gpt1.training.finetune import finetune
+        from gpt1.training.run import RunOptions
 
-        model = copy.deepcopy(self.transformer())
-        model, tokenizer = finetune(
-            model,
-            self.tokenizer,
-            texts,
-            out=out,
-            recipe=recipe,
-            prefix=prefix,
-            resume=resume,
-            file=config,
-            overrides=overrides,
+        settings = load_run(
+            recipe=recipe, file=config, overrides=overrides, data={"prefix": prefix}
         )
+        model = copy.deepcopy(self.transformer())
+        options = RunOptions(out, resume)
+        model, tokenizer = finetune(model, self.tokenizer, texts, settings, options)
         return GPT1(model, tokenizer, dtype=self._dtype)
 
     def backend(self) -> TorchBackend:
@@ -206,15 +201,8 @@ def pretrain(
     "section.field=value", as after --set. Raises TrainingError, DataError, ConfigError.
     """
     from gpt1.training.pretrain import pretrain as train
+    from gpt1.training.run import RunOptions
 
-    model, tokenizer = train(
-        data,
-        valid=valid,
-        size=size,
-        recipe=recipe,
-        out=out,
-        resume=resume,
-        file=config,
-        overrides=overrides,
-    )
+    settings = load_run(size=size, recipe=recipe, file=config, overrides=overrides)
+    model, tokenizer = train(data, valid, settings, RunOptions(out, resume))
     return GPT1(model, tokenizer)

@@ -22,8 +22,9 @@ from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import Encoded, TaskBatches
 from gpt1.tasks.kinds import Choice, Classification, Similarity, Task
-from gpt1.training import distributed, loop, objectives, optimizers
+from gpt1.training import distributed, objectives
 from gpt1.training.distributed import Ranks
+from gpt1.training.step import StepResult, Updater
 
 SHAPE = ModelConfig(vocab_size=40, n_ctx=16, n_embd=16, n_layer=2, n_head=2)  # dropout on
 SIZE = 8
@@ -50,7 +51,7 @@ def task_batches(task: Task, micro: int) -> TaskBatches:
 
 def gradients(
     ranks: Ranks, kind: str, strategy: str, micro: int, dtype: torch.dtype
-) -> tuple[dict[str, Tensor], loop._Made]:
+) -> tuple[dict[str, Tensor], StepResult]:
     """Return the gradients of one update, and what the loop says of it."""
     generator = torch.Generator().manual_seed(0)
     model = Transformer(SHAPE, generator=generator)
@@ -71,14 +72,10 @@ def gradients(
         train=TrainConfig(batch_size=SIZE),
         distributed=DistributedConfig.model_validate({"strategy": strategy}),
     )
-    step = ranks.wrap(model, objective, config.distributed)
-    optimizer = optimizers.build(model, config.optimizer)
-    made = loop._update(
-        step, batches.update(1, ranks.rank, ranks.count), objective, optimizer, config,
-        0.0, torch.float32, 1, ranks,
-    )  # fmt: skip
+    updater = Updater(model, objective, config, ranks)
+    result = updater.update(batches.update(1, ranks.rank, ranks.count), 1, lr=0.0)
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return ranks.gather(found), made
+    return ranks.gather(found), result
 
 
 def main(ranks: Ranks) -> None:
@@ -103,7 +100,7 @@ def main(ranks: Ranks) -> None:
                     "strategy": strategy,
                     "worst": worst,
                     "tensors": len(one),
-                    "norm": together.norm / said.norm - 1,
+                    "norm": together.grad_norm / said.grad_norm - 1,
                     "loss": together.loss / said.loss - 1,
                     "tokens": together.tokens - said.tokens,
                 }

@@ -22,7 +22,8 @@ def make_run(place: Path, losses: list[float], *, every: int = 2, **settings: An
     config = RunConfig().model_dump(mode="json")
     config["optimizer"].update(settings)
     record = {
-        "gpt1": "0.1.0", "config": config, "facts": {"data": "a" * 64, "tokenizer": "c" * 64},
+        "gpt1": "0.1.0", "config": config,
+        "fingerprints": {"data": "a" * 64, "tokenizer": "c" * 64},
         "machine": {"torch": "2.13.0", "threads": 2},
     }  # fmt: skip
     (place / "run.json").write_text(json.dumps(record))
@@ -150,7 +151,7 @@ def test_runs_on_other_data_machines_and_versions_differ_in_it(
 ) -> None:
     record = json.loads((runs[1] / "run.json").read_text())
     record["gpt1"] = "0.2.0"
-    record["facts"]["data"] = "b" * 64
+    record["fingerprints"]["data"] = "b" * 64
     record["machine"]["gpus"] = 8
     record["config"]["future"] = {"x": True}
     del record["config"]["train"]["seed"]

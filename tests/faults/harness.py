@@ -20,7 +20,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,12 +32,14 @@ from torch.optim.optimizer import (
 )
 
 from gpt1 import storage
+from gpt1.config import load_run
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
-from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import pretrain, start
+from gpt1.training import pretrain, trainer
+from gpt1.training.loop import TrainSetup
 from gpt1.training.progress import Progress
+from gpt1.training.run import RunOptions
 
 SEED = int(os.environ.get("GPT1_FAULT_SEED", "0"))
 STEPS, EVERY = 6, 2
@@ -130,9 +132,9 @@ class Trainer:
     """A pre-training run, ready to be started or resumed in any folder, here or in a fork."""
 
     def __init__(self, corpus: Path, *settings: str) -> None:
-        self.arguments, self.named = self._take(corpus, settings)
-        for tokenizer in (a for a in self.arguments if isinstance(a, Tokenizer)):
-            tokenizer.files = functools.cache(tokenizer.files)  # type: ignore[method-assign]
+        self.setup = self._take(corpus, settings)
+        tokenizer = self.setup.tokenizer
+        tokenizer.files = functools.cache(tokenizer.files)  # type: ignore[method-assign]
         self.notes: list[str] = []
         self._process = os.getpid()
         self._shared = mmap.mmap(-1, 1 << 16)  # forks write into it as well
@@ -141,15 +143,16 @@ class Trainer:
         gc.freeze()  # or the forks' collectors would copy every page
 
     @staticmethod
-    def _take(corpus: Path, settings: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
+    def _take(corpus: Path, settings: tuple[str, ...]) -> TrainSetup:
         """Return what pretrain hands to run_training."""
+        config = load_run(
+            size=str(corpus / "size.toml"), recipe="pretrain", overrides=[*SETTINGS, *settings]
+        )
         with mock.patch.object(pretrain, "run_training") as run_training:
             run_training.return_value = None
-            pretrain.pretrain(
-                corpus / "train", valid=corpus / "valid", size=str(corpus / "size.toml"),
-                recipe="pretrain", out=corpus / "nowhere", overrides=[*SETTINGS, *settings],
-            )  # fmt: skip
-        return list(run_training.call_args.args), dict(run_training.call_args.kwargs)
+            options = RunOptions(corpus / "nowhere")
+            pretrain.pretrain(corpus / "train", corpus / "valid", config, options)
+        return run_training.call_args.args[0]
 
     @property
     def made(self) -> int:
@@ -165,9 +168,9 @@ class Trainer:
         """Start the run in `out`, or go on with it if it ever began."""
         if resume is None:
             resume = (out / "run.json").is_file()
-        arguments = self.arguments
+        setup = self.setup
         if os.getpid() == self._process:  # a fork has a copy anyhow
-            arguments = [copy.deepcopy(a) if isinstance(a, Transformer) else a for a in arguments]
+            setup = replace(setup, model=copy.deepcopy(setup.model))
 
         # torch hooks AdamW.step as soon as a plain AdamW is made anywhere in the process; the
         # release's Adam calls it, so each update would count twice
@@ -185,10 +188,10 @@ class Trainer:
             stack.enter_context(mock.patch.object(Progress, "note", note))
             stack.enter_context(mock.patch.object(torch.cuda, "manual_seed_all"))  # formats a trace
             for name, value in _QUICK.items():
-                if hasattr(start, name):
-                    stub = mock.patch.object(start, name, lambda *_, value=value, **__: value)
+                if hasattr(trainer, name):
+                    stub = mock.patch.object(trainer, name, lambda *_, value=value, **__: value)
                     stack.enter_context(stub)
-            start.run_training(*arguments, **{**self.named, "out": out, "resume": resume})
+            trainer.run_training(setup, RunOptions(out, resume))
 
     def fork(self, work: Callable[[], None]) -> int:
         """Begin `work` in a fork; return its process."""

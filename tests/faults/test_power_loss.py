@@ -39,7 +39,7 @@ class Point:
 
 
 def point(checkpoint: Any) -> Point:
-    tensors = {**checkpoint.weights, **checkpoint.moments}
+    tensors = {**checkpoint.weights, **checkpoint.optimizer_state}
     state = {n: v for n, v in checkpoint.state.items() if n not in harness.TIMING}
     return Point({name: value.numpy().tobytes() for name, value in tensors.items()}, state)
 

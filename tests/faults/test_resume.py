@@ -62,15 +62,14 @@ def moments(
 def test_the_long_run_has_all_that_may_go_wrong(
     long: tuple[Trainer, Trainer], moments: tuple[str, dict[int, Path]]
 ) -> None:
-    batches = next(a for a in long[0].arguments if hasattr(a, "steps_per_epoch"))
-    assert batches.steps_per_epoch * 3 == LONG
+    setup = long[0].setup
+    assert setup.batches.steps_per_epoch * 3 == LONG
     assert list(moments[1]) == list(range(1, LONG + 1))
     lines = [line for line in harness.history(moments[1][LONG]) if "loss" in line]
     assert max(line["grad_norm"] for line in lines) > 0.5  # some are clipped
     rates = [line["lr"] for line in lines]
     assert rates[0] < max(rates) > rates[-1]
-    model = next(a for a in long[0].arguments if hasattr(a, "config") and hasattr(a, "blocks"))
-    assert model.config.attn_pdrop > 0
+    assert setup.config.model.attn_pdrop > 0
 
 
 def resume_from(

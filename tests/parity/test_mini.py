@@ -18,8 +18,9 @@ import torch.nn.functional as F
 import gpt1
 import tolerances
 from gpt1.evaluation.perplexity import measure
-from gpt1.training import loop, objectives
-from gpt1.training.distributed import Step
+from gpt1.training import objectives
+from gpt1.training.distributed import ObjectiveModule
+from gpt1.training.step import autocast
 
 MINI = Path(str(resources.files("gpt1"))) / "assets" / "mini"
 CARD = (MINI / "README.md").read_text("utf-8")
@@ -108,9 +109,9 @@ def test_the_bf16_step_has_the_loss_of_the_plain_float32_one_on_real_text(
     from gpt1.data.batches import Batch
 
     batch = Batch(ids[:, :-1].numpy(), ids[:, 1:].numpy())
-    step = Step(gpt.model.eval(), objectives.token_mean)
-    with torch.no_grad(), loop.autocast(step, torch.bfloat16):
-        ours = float(step(batch)["lm"]) / batch.targets
+    module = ObjectiveModule(gpt.model.eval(), objectives.token_mean)
+    with torch.no_grad(), autocast(module, torch.bfloat16):
+        ours = float(module(batch)["lm"]) / batch.targets
     assert ours == pytest.approx(float(theirs_nll(rows).mean()), rel=tolerances.BF16)
 
 

@@ -19,8 +19,8 @@ from gpt1.model.heads import Head
 from gpt1.model.transformer import Transformer
 from gpt1.tasks.collate import Encoded, TaskBatch, TaskBatches, collate
 from gpt1.tasks.kinds import Choice
-from gpt1.training import loop, objectives, optimizers, schedules
-from gpt1.training.distributed import Ranks, Step
+from gpt1.training import objectives, schedules
+from gpt1.training.step import Updater
 
 SHAPE = ModelConfig(
     vocab_size=53,
@@ -100,17 +100,13 @@ def test_logits_and_both_losses_match(vector: dict[str, Any], config: RunConfig)
 def test_four_updates_of_the_recipe_match(vector: dict[str, Any], config: RunConfig) -> None:
     model, begin, data = release(), release(), encoded(vector)
     objective = objectives.supervised(TASK, config.task, SHAPE.n_ctx)
-    optimizer = optimizers.build(model, config.optimizer)
-    step = Step(model, objective)
+    updater = Updater(model, objective, config)
     batches = TaskBatches(data, 2, shuffle=False)
     for update, expected in enumerate(vector["adam_4_updates"]["log"]):
         factor = schedules.factor(config.schedule, update, 138)
-        made = loop._update(
-            step, batches.update(update), objective, optimizer, config,
-            config.optimizer.lr * factor, torch.float32, update, Ranks(),
-        )  # fmt: skip
-        assert made.loss == pytest.approx(expected["loss_before"], rel=1e-9)
-        assert made.norm == pytest.approx(expected["grad_norm"], rel=1e-9)
+        result = updater.update(batches.update(update), update, config.optimizer.lr * factor)
+        assert result.loss == pytest.approx(expected["loss_before"], rel=1e-9)
+        assert result.grad_norm == pytest.approx(expected["grad_norm"], rel=1e-9)
         assert factor == pytest.approx(expected["schedule_factor"], abs=1e-11)
     after = vector["adam_4_updates"]
     whole = terms(model.eval(), collate(data, [0, 1]), config)

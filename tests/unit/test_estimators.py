@@ -30,12 +30,11 @@ from gpt1.errors import (
     UsageError,
 )
 from gpt1.estimators.base import CLASS_OF
-from gpt1.model.build import Model
 from gpt1.storage import disk
 from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import loop, optimizers, start
+from gpt1.training import loop, optimizers, trainer
 
 CLASSES: dict[str, Any] = {
     "classification": gpt1.TextClassifier,
@@ -52,7 +51,7 @@ WORDS = [["dog", "the"], ["cat", "and"]]
 def quick() -> Iterator[None]:
     """Runs without a report, and files that are not flushed: nobody pulls the plug here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start, "write_report", lambda path: None)
+        patch.setattr(trainer, "write_report", lambda path: None)
         patch.setattr(disk, "flush", lambda fd: None)
         patch.setattr(disk, "flush_folder", lambda path: None)
         yield
@@ -150,9 +149,9 @@ def test_one_step_moves_every_part(kind: str, model: str, monkeypatch: pytest.Mo
     before: dict[str, torch.Tensor] = {}
     train = loop.train
 
-    def keep(model: Model, *given: Any, **more: Any) -> Any:
-        before.update((name, p.detach().clone()) for name, p in model.named_parameters())
-        return train(model, *given, **more)
+    def keep(setup: loop.TrainSetup, *given: Any) -> Any:
+        before.update((name, p.detach().clone()) for name, p in setup.model.named_parameters())
+        return train(setup, *given)
 
     monkeypatch.setattr(loop, "train", keep)
     estimator = one_step(kind, model, lm_coef=0.5).fit(*rows(kind, 12))

@@ -34,7 +34,7 @@ from gpt1.checkpoint import folder
 from gpt1.errors import InputError
 from gpt1.storage import disk
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import start
+from gpt1.training import trainer
 
 PAIRS = [("the dog", "a cat"), ("a cat", "is a dog"), ("dog", "dog and"), ("cat", "the cat")] * 3
 ROWS: dict[Any, tuple[list[Any], list[Any]]] = {
@@ -52,7 +52,7 @@ ids = {"ids": lambda cls: cls.__name__}
 def quick() -> Iterator[None]:
     """Runs without a report, and files that are not flushed: nobody pulls the plug here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start, "write_report", lambda path: None)
+        patch.setattr(trainer, "write_report", lambda path: None)
         patch.setattr(disk, "flush", lambda fd: None)
         patch.setattr(disk, "flush_folder", lambda path: None)
         yield

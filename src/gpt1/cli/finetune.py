@@ -218,6 +218,7 @@ def _learn_task(
     from gpt1.errors import ConfigError
     from gpt1.tasks.leakage import hold_out
     from gpt1.training import supervised
+    from gpt1.training.run import RunOptions
 
     gpt = gpt1.load(model, dtype="float32")
     # a mistaken setting is told before the rows are read
@@ -245,8 +246,8 @@ def _learn_task(
         task,
         rows,
         validation,
-        file=config,
-        **common,
+        settings,
+        RunOptions(common["out"], common["resume"]),
     )
 
 

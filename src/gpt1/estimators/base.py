@@ -33,6 +33,7 @@ from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import SPECIAL, Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
+from gpt1.training.run import RunOptions
 
 CLASS_OF: Mapping[str, str] = {
     "classification": "TextClassifier",
@@ -142,13 +143,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                     task,
                     training,
                     validation,
-                    out=out,
-                    recipe=self.recipe,
-                    overrides=[*given.task, *self.settings],
-                    quiet=not self.verbose,
-                    kept=self.run is not None,
-                    train=given.train,
-                    optimizer=given.optimizer,
+                    config,
+                    RunOptions(out, quiet=not self.verbose, report=self.run is not None),
                 )
             history = [
                 {name.removeprefix("valid_"): value for name, value in line.items()}

@@ -188,7 +188,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         return {
             "gpt1": str(record["gpt1"]),
             "config": config,
-            "fingerprints": {**record["facts"]},
+            "fingerprints": {**record["fingerprints"]},
             "machine": {**record["machine"]},
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

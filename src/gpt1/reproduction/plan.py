@@ -13,7 +13,7 @@ from gpt1.reports.sections import Section, Table
 from gpt1.reproduction.results import Experiment, ExperimentResult, title_of
 from gpt1.reproduction.sweep import Sweep
 from gpt1.training.estimate import estimate
-from gpt1.training.start import MICRO_TOKENS
+from gpt1.training.trainer import MICRO_TOKENS
 
 
 def _ignore(*_: object) -> None:

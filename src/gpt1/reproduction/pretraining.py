@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gpt1.config import load_run
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
 from gpt1.errors import ConfigError, DataError
@@ -25,6 +26,7 @@ from gpt1.storage import MANIFEST, Folder, json_bytes, write_file
 from gpt1.text.english import without_torch
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.pretrain import pretrain
+from gpt1.training.run import RunOptions
 
 TINY = (
     "train.snapshots=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]",
@@ -75,16 +77,9 @@ def pretrain_tiny(out: Path | str, data: Path | str, tiny: TinyRun, display: Dis
         display.status(f"preparing {tiny.texts:,} novels", "")
         write_shards(shards, open_texts(files, None, tiny.texts), tokenizer, workers=1)
     display.status("pre-training a tiny model", "updates")
-    pretrain(
-        shards,
-        valid=None,
-        size="tiny",
-        recipe="pretrain",
-        out=run,
-        resume=(run / "run.json").is_file(),
-        overrides=[*TINY, *tiny.overrides],
-        quiet=True,  # the caller's display is the only one
-    )
+    config = load_run(size="tiny", recipe="pretrain", overrides=[*TINY, *tiny.overrides])
+    # quiet: the caller's display is the only one
+    pretrain(shards, None, config, RunOptions(run, (run / "run.json").is_file(), quiet=True))
     return run
 
 

@@ -38,6 +38,7 @@ from gpt1.tasks.metrics import METRICS
 from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import Example
 from gpt1.training import supervised
+from gpt1.training.run import RunOptions
 from gpt1.training.supervised import default_recipe
 
 _TOKENS_A_WORD = 1.35  # with punctuation, pieces and special tokens
@@ -160,11 +161,8 @@ class Sweep:
             train.task,
             train.examples,
             [],
-            out=run,
-            resume=(run / "run.json").is_file(),
-            overrides=self._overrides(experiment),
-            quiet=True,
-            kept=False,
+            load_run(recipe=default_recipe(gpt.config), overrides=self._overrides(experiment)),
+            RunOptions(run, (run / "run.json").is_file(), quiet=True, report=False),
         )
         predictor = Predictor(model, tokenizer, train.task)
         learnt = train.examples[: min(200, len(test.examples))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gpt1.data.batches import Batch
 from gpt1.errors import ConfigError
 from gpt1.model.build import Model, build_model, grow_vocabulary
 from gpt1.model.heads import Head
@@ -60,15 +61,14 @@ def add_head(
     ).to(model.tokens.weight.device, model.tokens.weight.dtype)
 
 
-def hidden(
-    model: Model, batch: TaskBatch, embeddings: tuple[Tensor, Tensor] | None = None
-) -> Tensor:
-    """Return the states (B, T, C) of a batch; its sequences do not see one another."""
+def hidden(model: Model, batch: Batch, embeddings: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Return the states (B, T, C) of a batch; texts packed into one row do not see one another."""
     device = model.tokens.weight.device
     ids = torch.from_numpy(batch.ids).to(device)
     positions = segments = None
-    if batch.positions is not None and batch.segments is not None:
+    if batch.positions is not None:
         positions = torch.from_numpy(batch.positions).to(device)
+    if batch.segments is not None:
         segments = torch.from_numpy(batch.segments).to(device)
     if embeddings is None:
         return model.hidden(ids, position_ids=positions, segments=segments)

@@ -1,8 +1,8 @@
 """Several processes that train as one: the only file that knows of ranks.
 
-torchrun starts the processes and says who is who in RANK, LOCAL_RANK and WORLD_SIZE. What they send
-each other are tensors and JSON. Each rank beats once a second in torchrun's store and watches the
-next one, so that no rank waits for ever for one that died or is frozen.
+torchrun starts the processes and says which is which in RANK, LOCAL_RANK and WORLD_SIZE. They send
+each other tensors and JSON. Each rank keeps a heartbeat in torchrun's store and watches the next
+one's, so that no rank waits for ever for one that died or is frozen.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from torch.nn.parallel import DistributedDataParallel
 from gpt1.checkpoint import folder
 from gpt1.config import DistributedConfig
 from gpt1.data.batches import Batch
-from gpt1.errors import ConfigError, GPT1Error, Interrupted, TrainingError
+from gpt1.errors import ConfigError, Interrupted, TrainingError
 from gpt1.model.build import Model
 from gpt1.training.objectives import Objective
 
 SILENCE = 20.0
-"""Seconds without a beat after which a rank is taken for dead."""
-_ALARMED = 5.0  # the same, once somebody has lost a connection
+"""Seconds without a heartbeat after which a rank counts as dead."""
+_SILENCE_AFTER_ALARM = 5.0  # the same, once a rank has lost a connection
 _BEAT = 1.0
 
 
-class Step(nn.Module):
+class ObjectiveModule(nn.Module):
     """The objective as a module, since DDP and FSDP act where a module is called."""
 
     def __init__(self, model: Model, objective: Objective) -> None:
@@ -76,8 +76,8 @@ class Ranks:
         dist.all_reduce(total)
         return [float(x) for x in total]
 
-    def agree(self, value: Any) -> Any:
-        """Return rank 0's JSON value on every rank; all wait for it."""
+    def broadcast_object(self, value: Any) -> Any:
+        """Return rank 0's JSON value on every rank."""
         if self.count == 1:
             return value
         data = json.dumps(value).encode() if self.first else b""
@@ -93,18 +93,22 @@ class Ranks:
 
         FSDP replaces the model's parameters, so the optimizer is built afterwards.
         """
-        step = Step(model, objective)
+        module = ObjectiveModule(model, objective)
         if self.count == 1:
-            return step
+            return module
         if config.strategy == "ddp":
-            return DistributedDataParallel(step, gradient_as_bucket_view=True)
+            return DistributedDataParallel(module, gradient_as_bucket_view=True)
         mesh = init_device_mesh(self.device.type, (self.count,))
-        for part in (*model.blocks, step):
+        for part in (*model.blocks, module):
             fully_shard(part, mesh=mesh)
-        return step
+        return module
 
-    def whole(self, model: Model) -> Model:
-        """Return `model` with all its weights: itself, or on rank 0 a gathered copy under FSDP.
+    def wait_for_first(self) -> None:
+        """Wait until rank 0 calls this too."""
+        self.broadcast_object(None)
+
+    def unshard(self, model: Model) -> Model:
+        """Return `model` with its full state: itself, or on rank 0 a gathered copy under FSDP.
 
         On the other ranks the copy has no weights. All ranks must call it.
         """
@@ -118,7 +122,7 @@ class Ranks:
         return copy
 
     def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return tensors whole, on the CPU, on rank 0; all ranks must call it."""
+        """Return the full tensors, on the CPU, on rank 0; all ranks must call it."""
         gathered = {}
         for name, value in tensors.items():
             if isinstance(value, DTensor):
@@ -129,60 +133,60 @@ class Ranks:
 
 
 def load_weights(model: Model, state: dict[str, Tensor]) -> None:
-    """Put whole weights into `model`, of which each rank may hold a part."""
+    """Load full weights into `model`, of which each rank may hold a shard."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(like(state[name], parameter))
+            parameter.copy_(shard_like(state[name], parameter))
 
 
-def like(value: Tensor, other: Tensor) -> Tensor:
-    """Return the part of `value` that this rank holds, if `other` is shared out."""
+def shard_like(value: Tensor, other: Tensor) -> Tensor:
+    """Return this rank's shard of `value`, if `other` is sharded; on the device of `other`."""
     value = value.to(other.device)
     if not isinstance(other, DTensor) or value.shape != other.shape:
         return value
     return distribute_tensor(value, other.device_mesh, other.placements, src_data_rank=None)
 
 
-def reshard(step: nn.Module) -> None:
-    """Give back what FSDP gathered for an evaluation, after which no backward pass does it."""
-    for module in step.modules():
-        if isinstance(module, FSDPModule):
-            module.reshard()
+def reshard(module: nn.Module) -> None:
+    """Free what FSDP gathered for an evaluation, after which no backward pass does it."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
 
 
-def unsynchronised(step: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
+def unsynchronised(module: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
     """Return the context of one micro-batch: gradients are sent after the `last` one only."""
-    if isinstance(step, DistributedDataParallel) and not last:
-        return step.no_sync()
-    if isinstance(step, FSDPModule):
-        step.set_requires_gradient_sync(last)
+    if isinstance(module, DistributedDataParallel) and not last:
+        return module.no_sync()
+    if isinstance(module, FSDPModule):
+        module.set_requires_gradient_sync(last)
     return contextlib.nullcontext()
 
 
 def _environment() -> tuple[int, int]:
     """Return this process's rank and the number of ranks, as torchrun says. Raises ConfigError."""
-    said = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    given = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     try:
-        rank, count = map(int, said)
+        rank, count = map(int, given)
     except ValueError:
         rank, count = 0, 0
     if count == 1:
         return 0, 1
     if not 0 <= rank < count:
         raise ConfigError(
-            f"the variables RANK and WORLD_SIZE are {said[0]!r} and {said[1]!r}. Start several "
+            f"the variables RANK and WORLD_SIZE are {given[0]!r} and {given[1]!r}. Start several "
             f"processes with torchrun, which sets them, or unset both for one."
         )
     return rank, count
 
 
 def launched() -> bool:
-    """Tell whether torchrun has started this process, be it the only one."""
+    """Tell whether torchrun has started this process, even if it is the only one."""
     return "WORLD_SIZE" in os.environ
 
 
 def is_first() -> bool:
-    """Tell whether this process is the one that speaks to the person, before any has joined."""
+    """Tell whether this process is the one that prints; it need not have joined the others."""
     return _environment()[0] == 0
 
 
@@ -191,7 +195,7 @@ def console(quiet: bool = False) -> Console:
     return Console(stderr=True, highlight=False, quiet=quiet or not is_first())
 
 
-def place(device: torch.device) -> torch.device:
+def own_device(device: torch.device) -> torch.device:
     """Return this process's own device among several of a kind. Raises ConfigError."""
     if _environment()[1] == 1:
         return device
@@ -201,17 +205,17 @@ def place(device: torch.device) -> torch.device:
         )
     if device.type == "cpu" or device.index is not None:
         return device
-    local, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
-    if local >= there:
+    local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if local >= gpus:
         raise ConfigError(
-            f"this machine has {there} GPUs, and process {local + 1} of them wants one of its own. "
-            f"Start torchrun with --nproc-per-node {there}."
+            f"this machine has {gpus} GPUs, and process {local + 1} of them needs one of its own. "
+            f"Start torchrun with --nproc-per-node {gpus}."
         )
     return torch.device("cuda", local)
 
 
 def check(config: DistributedConfig, batch_size: int) -> None:
-    """Raise ConfigError if an update of `batch_size` cannot be shared out as `config` says."""
+    """Raise ConfigError if the ranks cannot share an update of `batch_size` sequences."""
     count = _environment()[1]
     if batch_size < count:
         raise ConfigError(
@@ -245,24 +249,19 @@ def join(device: torch.device) -> Iterator[Ranks]:
             f"torchrun, and see that each machine reaches the first one."
         ) from error
     ranks = Ranks(dist.get_rank(), dist.get_world_size(), device)
-    watch = _Watch(ranks)
+    watch = _Watch(ranks.rank, ranks.count)
     try:
         yield ranks
-        watch.leave("left")
+        watch.leave()
     except Interrupted:
-        watch.leave("left")  # all ranks stop together
+        watch.leave()  # all ranks stop together
         raise
-    except GPT1Error as error:
-        watch.leave(f"stopped: {_first_line(error)}")
-        raise
-    except RuntimeError as error:
-        found = watch.verdict_after_alarm()
-        if found is None:
-            watch.leave(f"stopped: {_first_line(error)}")
-            raise
-        raise TrainingError(found) from error
     except BaseException as error:
-        watch.leave(f"stopped: {error!r}")
+        # a broken connection is the fault of another rank
+        failure = watch.wait_for_failure() if isinstance(error, RuntimeError) else ""
+        if failure:
+            raise TrainingError(failure) from error
+        watch.leave(f"stopped: {_first_line(error)}")
         raise
     finally:
         watch.stop()
@@ -275,52 +274,48 @@ def _first_line(error: BaseException) -> str:
 
 
 class _Watch:
-    """This rank's beat, and its eye on the next rank.
+    """A thread that keeps this rank's heartbeat and watches the next rank's.
 
-    beat/R counts up while rank R lives; end/R is what it said when it left; verdict names the rank
-    that was found dead, for all to read.
+    In torchrun's store, process/R says which process rank R is, beat/R counts up while it lives,
+    left/R is set once it has left, and failure names the rank that failed, for all to read.
     """
 
-    def __init__(self, ranks: Ranks) -> None:
-        self._ranks = ranks
-        self._next = (ranks.rank + 1) % ranks.count
+    def __init__(self, rank: int, count: int) -> None:
+        self._rank, self._next = rank, (rank + 1) % count
+        self._told = False  # the main thread tells of the failure
+        self._stopped = threading.Event()
+        self._machine = f"{os.environ.get('GROUP_RANK', 0)} {platform.node()}"
         # a connection of its own: the main thread may hold the other while it waits
         store: Any = dist.distributed_c10d._get_default_store()
-        self._store = store.clone()
-        self._stopped = threading.Event()
-        self._verdict: str | None = None
-        # torchrun's restarts share a store
-        self._prefix = f"gpt1/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/"
-        self._machine = f"{os.environ.get('GROUP_RANK', 0)} {platform.node()}"
-        self._set(f"who/{ranks.rank}", f"{os.getpid()} {self._machine}")
+        restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)  # they share a store
+        self._store = dist.distributed_c10d.PrefixStore(f"gpt1/{restarts}", store.clone())
+        self._store.set(f"process/{rank}", f"{os.getpid()} {self._machine}")
         self._thread = threading.Thread(target=self._run, name="gpt1-watch", daemon=True)
         self._thread.start()
 
-    def leave(self, word: str) -> None:
-        """Say how this rank ended; a word other than "left" is the end of all."""
+    def leave(self, failure: str = "") -> None:
+        """Tell the other ranks that this one leaves; a `failure` ends them too."""
         with contextlib.suppress(RuntimeError):
-            self._set(f"end/{self._ranks.rank}", word)
-            if word != "left" and not self._get("verdict"):
-                self._set(
-                    "verdict", f"rank {self._ranks.rank} ({self._who(self._ranks.rank)}) {word}"
-                )
+            self._store.set(f"left/{self._rank}", "1")
+            if failure and not self._get("failure"):
+                self._fail(self._rank, failure)
 
-    def verdict_after_alarm(self) -> str | None:
-        """Tell all that a connection broke; return whose fault it was once that is known.
+    def wait_for_failure(self) -> str:
+        """Tell all that a connection broke; return whose failure it was, "" if none is found.
 
-        The launcher asks the others to end as soon as it misses one; that is what is being done.
+        The launcher sends SIGTERM to all ranks as soon as it misses one; it has to wait.
         """
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with contextlib.suppress(RuntimeError):
-            self._set("alarm", "1")
+            self._store.set("alarm", "1")
             until = time.monotonic() + SILENCE
             while time.monotonic() < until:
-                if verdict := self._get("verdict"):
-                    self._verdict = verdict
-                    return verdict
+                if failure := self._get("failure"):
+                    self._told = True
+                    return failure
                 time.sleep(_BEAT / 4)
-        return None
+        return ""
 
     def stop(self) -> None:
         """End the thread."""
@@ -331,46 +326,41 @@ class _Watch:
         beat, heard = -1, time.monotonic()
         try:
             while not self._stopped.wait(_BEAT):
-                self._store.add(f"{self._prefix}beat/{self._ranks.rank}", 1)
-                if (verdict := self._get("verdict")) and not self._stopped.wait(2 * _BEAT):
-                    self._die(verdict)  # the main thread had its time to say it better
-                found = self._store.add(f"{self._prefix}beat/{self._next}", 0)
-                if found != beat or self._get(f"end/{self._next}"):
-                    beat, heard = found, time.monotonic()
+                self._store.add(f"beat/{self._rank}", 1)
+                if (failure := self._get("failure")) and not self._stopped.wait(2 * _BEAT):
+                    self._die(failure)  # the main thread had its time to tell it better
+                latest = self._store.add(f"beat/{self._next}", 0)
+                if latest != beat or self._get(f"left/{self._next}"):
+                    beat, heard = latest, time.monotonic()
                 silence = time.monotonic() - heard
-                if silence > (_ALARMED if self._get("alarm") else SILENCE):
-                    self._set(
-                        "verdict",
-                        f"rank {self._next} ({self._who(self._next)}) died or is frozen: it gave "
-                        f"no sign for {silence:.0f} s. --resume goes on from the last checkpoint.",
+                if silence > (_SILENCE_AFTER_ALARM if self._get("alarm") else SILENCE):
+                    self._fail(
+                        self._next,
+                        f"died or is frozen: it gave no sign for {silence:.0f} s. --resume goes on "
+                        f"from the last checkpoint.",
                     )
                     self._kill_next()
         except RuntimeError:  # the store is gone, and with it the launcher
             if not self._stopped.is_set():
                 self._die("the launcher, which keeps the ranks together, is gone.")
 
-    def _die(self, verdict: str) -> None:
+    def _fail(self, rank: int, reason: str) -> None:
+        pid, _, host = (self._get(f"process/{rank}") or "? ? ?").split(" ", 2)
+        self._store.set("failure", f"rank {rank} (process {pid} on {host}) {reason}")
+
+    def _die(self, failure: str) -> None:
         """End this process, whatever its main thread waits for."""
-        if self._verdict is None:
-            print(f"gpt1: {verdict}", file=sys.stderr)
-            sys.stderr.flush()
+        if not self._told:
+            print(f"gpt1: {failure}", file=sys.stderr, flush=True)
         os._exit(1)
 
     def _kill_next(self) -> None:
         """Kill the silent rank if it is on this machine: a stopped one would be left over."""
-        pid, _, machine = self._get(f"who/{self._next}").partition(" ")
+        pid, _, machine = self._get(f"process/{self._next}").partition(" ")
         if machine == self._machine:
             with contextlib.suppress(OSError):
                 os.kill(int(pid), signal.SIGKILL)
 
-    def _who(self, rank: int) -> str:
-        pid, _, host = (self._get(f"who/{rank}") or "? ? ?").split(" ", 2)
-        return f"process {pid} on {host}"
-
-    def _set(self, key: str, value: str) -> None:
-        self._store.set(self._prefix + key, value)
-
     def _get(self, key: str) -> str:
         """Return a value, "" if there is none yet, without waiting for it."""
-        key = self._prefix + key
         return bytes(self._store.get(key)).decode() if self._store.check([key]) else ""

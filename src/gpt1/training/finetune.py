@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from gpt1.config import DataConfig, RunConfig, SamplingConfig, load_run
+from gpt1.config import DataConfig, RunConfig, SamplingConfig
 from gpt1.data.batches import (
     ArticleBatches,
     Batches,
@@ -28,9 +28,10 @@ from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.text.vocabulary import END_OF_TEXT
 from gpt1.training import distributed, objectives
-from gpt1.training.copying import copied
+from gpt1.training.loop import TrainSetup
 from gpt1.training.progress import Progress
-from gpt1.training.start import EVALUATION_ROWS, run_training, settle
+from gpt1.training.run import RunOptions
+from gpt1.training.trainer import EVALUATION_ROWS, resolve_config, run_training
 
 _SAMPLES = 20
 
@@ -39,21 +40,10 @@ def finetune(
     model: Transformer,
     tokenizer: Tokenizer,
     texts: Iterable[str],
-    *,
-    out: Path | str,
-    recipe: str,
-    prefix: str | None,
-    resume: bool = False,
-    file: Path | str | None = None,
-    overrides: Sequence[str] = (),
+    config: RunConfig,
+    options: RunOptions,
 ) -> tuple[Transformer, Tokenizer]:
-    """Train `model` on texts; see GPT1.finetune."""
-    config = load_run(
-        recipe=recipe,
-        file=file,
-        overrides=overrides,
-        data={"prefix": prefix},
-    )
+    """Train `model` in place on texts; see GPT1.finetune."""
     if "model" in config.model_fields_set:
         raise ConfigError(
             "a setting of model.* is given; fine-tuning keeps the model's shape. Leave it out."
@@ -72,11 +62,11 @@ def finetune(
     generator = torch.Generator().manual_seed(seed)
     model.head = None  # of a task; it would not be trained
     grow_vocabulary(model, len(tokenizer), generator=generator)
-    config = settle(config, tokenizer)
+    config = resolve_config(config, tokenizer)
     split = split_texts(list(texts), config.data.valid_share, seed)
     training = _encode(tokenizer, split.training, config.data)
     held_out = _encode(tokenizer, split.validation, config.data)
-    progress = Progress(config.train.log_every, distributed.console())
+    progress = Progress(config.train.log_every, distributed.console(options.quiet))
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
         + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")
@@ -95,16 +85,9 @@ def finetune(
     validation = None
     if held_out:
         validation = PackBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
-    trained = run_training(
-        model,
-        tokenizer,
-        config,
-        batches,
-        validation,
-        objectives.BY_NAME[config.train.loss],
-        out=out,
-        resume=resume,
-    )
+    objective = objectives.BY_NAME[config.train.loss]
+    setup = TrainSetup(model, tokenizer, config, batches, validation, objective)
+    trained = run_training(setup, options)
     assert isinstance(trained, Transformer)
     if distributed.is_first():
         length = min(1 + len(tokenizer.encode(config.data.prefix)), model.config.n_ctx - 1)
@@ -149,8 +132,49 @@ def _copying(
     starts: Sequence[list[int]],
     seed: int,
 ) -> str:
-    """Write some samples, and say in a line how much of them stands in the training texts."""
+    """Write some samples; say in a line how much of them is in the training texts."""
     prompts = list(itertools.islice(itertools.cycle(starts), _SAMPLES))
     sampling = SamplingConfig(temperature=0.8, top_k=40, seed=seed)
     samples = engine.generate(make_backend(model), tokenizer, prompts, sampling)
-    return str(copied([sample.completion for sample in samples], training))
+    shared = shared_words([sample.completion for sample in samples], training)
+    return (
+        f"copied from the training texts: {shared.whole} of {_SAMPLES} samples whole "
+        f"({shared.whole / _SAMPLES:.0%}); the longest shared run is {shared.longest} words "
+        f"({shared.phrase!r})"
+    )
+
+
+class SharedWords(NamedTuple):
+    """What samples share with the training texts, regardless of case and punctuation."""
+
+    longest: int
+    """Words of the longest run that is in a training text."""
+    phrase: str
+    """That run."""
+    whole: int
+    """Samples that are in a training text as a whole."""
+
+
+def shared_words(samples: Sequence[str], texts: Sequence[str]) -> SharedWords:
+    """Compare samples with the training texts, word by word.
+
+    >>> shared_words(["A cat sat down."], ["Then a cat sat!", "It sat down."])
+    SharedWords(longest=3, phrase='a cat sat', whole=0)
+    """
+    corpus = "\n".join(_words(text) for text in texts)
+    longest, phrase, whole = 0, "", 0
+    for sample in samples:
+        words = _words(sample).split()
+        whole += bool(words) and _words(sample) in corpus
+        for start in range(len(words)):
+            while start + longest < len(words):
+                run = " ".join(words[start : start + longest + 1])
+                if f" {run} " not in corpus:
+                    break
+                longest, phrase = longest + 1, run
+    return SharedWords(longest, phrase, whole)
+
+
+def _words(text: str) -> str:
+    words = re.findall(r"\w+", text.lower())
+    return f" {' '.join(words)} "

@@ -40,27 +40,15 @@ class Objective:
     metric: str | None = None
 
 
-def _hidden(model: Model, batch: Batch) -> Tensor:
-    """Return states (B, T, C); documents packed into one row do not see one another."""
-    device = model.tokens.weight.device
-    ids = torch.from_numpy(batch.ids).to(device)
-    segments = positions = None
-    if batch.segments is not None:
-        segments = torch.from_numpy(batch.segments).to(device)
-    if batch.positions is not None:
-        positions = torch.from_numpy(batch.positions).to(device)
-    return model.hidden(ids, position_ids=positions, segments=segments)
-
-
 def _token_sums(model: Model, batch: Batch) -> dict[str, Tensor]:
-    hidden = _hidden(model, batch)
+    hidden = network.hidden(model, batch)
     labels = torch.from_numpy(batch.labels).to(hidden.device)
     total, _ = linear_cross_entropy(hidden, model.tokens.weight, labels)
     return {"lm": total}
 
 
 def _pack_means(model: Model, batch: Batch) -> dict[str, Tensor]:
-    hidden = _hidden(model, batch)
+    hidden = network.hidden(model, batch)
     labels = torch.from_numpy(batch.labels).to(hidden.device)
     means = []
     for row, targets in zip(hidden, labels, strict=True):

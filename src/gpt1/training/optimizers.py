@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from gpt1.config import OptimizerConfig
-from gpt1.training.distributed import like
+from gpt1.training.distributed import shard_like
 
 
 class ReleaseAdam(torch.optim.AdamW):
@@ -130,5 +130,5 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[st
         }
         if found:
             optimizer.state[parameter] = {
-                key: like(value, parameter) for key, value in found.items()
+                key: shard_like(value, parameter) for key, value in found.items()
             }

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from gpt1.config import load_run
+from gpt1.config import RunConfig
 from gpt1.data.batches import WindowBatches
 from gpt1.data.shards import Shards
 from gpt1.errors import ConfigError
 from gpt1.model.build import Model, build_model
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import objectives
-from gpt1.training.start import EVALUATION_ROWS, run_training, settle
+from gpt1.training.loop import TrainSetup
+from gpt1.training.run import RunOptions
+from gpt1.training.trainer import EVALUATION_ROWS, resolve_config, run_training
 
 
 def pretrain(
-    data: Path | str,
-    *,
-    valid: Path | str | None,
-    size: str,
-    recipe: str,
-    out: Path | str,
-    resume: bool = False,
-    file: Path | str | None = None,
-    overrides: Sequence[str] = (),
-    quiet: bool = False,
+    data: Path | str, valid: Path | str | None, config: RunConfig, options: RunOptions
 ) -> tuple[Model, Tokenizer]:
-    """Train a model from a random start; see gpt1.pretrain."""
+    """Train a model on shards from a random start; see gpt1.pretrain."""
     shards = Shards(data)
     tokenizer = Tokenizer.load(data)
     held_out = None if valid is None else Shards(valid)
     if held_out is not None:
         held_out.check(tokenizer)
-    config = load_run(size=size, recipe=recipe, file=file, overrides=overrides)
     unused = config.data.model_fields_set - {"pack", "shuffle"}
     if unused:
         raise ConfigError(
@@ -47,7 +38,7 @@ def pretrain(
             f"data.pack is {config.data.pack!r}; pre-training reads windows. Use gpt1 finetune to "
             f"train on packed documents."
         )
-    config = settle(config, tokenizer)
+    config = resolve_config(config, tokenizer)
     train = config.train
     batches = WindowBatches(
         shards,
@@ -62,15 +53,6 @@ def pretrain(
         validation = WindowBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
     generator = torch.Generator().manual_seed(train.seed)
     model = build_model(config.model, generator=generator)
-    model = run_training(
-        model,
-        tokenizer,
-        config,
-        batches,
-        validation,
-        objectives.BY_NAME[config.train.loss],
-        out=out,
-        resume=resume,
-        quiet=quiet,
-    )
-    return model, tokenizer
+    objective = objectives.BY_NAME[train.loss]
+    setup = TrainSetup(model, tokenizer, config, batches, validation, objective)
+    return run_training(setup, options), tokenizer

@@ -16,7 +16,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,27 +35,56 @@ from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import schedules
 
-# Settings that may change when a run is continued: they do not change what is learned.
-_FREE = {
+FREE_SETTINGS = {
     *(("train", name) for name in ("save_every", "keep_checkpoints", "log_every", "device")),
     *(("train", name) for name in ("snapshots", "compile", "tensorboard")),
     ("distributed", "strategy"),
 }
+"""(section, field) of settings that may change on --resume: they do not change what is learned."""
 # Under warmup_stable_decay these may change too, while the rates of all updates made stay the same.
 _LENGTH = {("train", "steps"), ("schedule", "decay_share")}
 _LOCK = "lock"
-_MOMENTS = "optimizer.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """Where a run is kept, and what is shown of it."""
+
+    out: Path | str
+    resume: bool = False
+    """Go on with the run that is there."""
+    quiet: bool = False
+    """Print nothing."""
+    report: bool = True
+    """Write report.html; off for a folder that nobody will read."""
+
+
+@dataclass
+class TrainState:
+    """How far a run is, in updates and figures; a checkpoint's state.json."""
+
+    step: int = 0
+    """Updates done."""
+    log_lines: int = 0
+    best: list[float] | None = None
+    """The best evaluation's rank: minus the metric of a task, if there is one, then the loss."""
+    evaluations_since_best: int = 0
+    skipped: int = 0
+    """Updates in a row that were left out."""
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """All that a run needs to go on: weights, the optimizer's moments, and where it stood."""
+    """All that a run needs to go on: weights, optimizer state, and how far it was."""
 
     path: Path
     weights: dict[str, Tensor]
-    moments: dict[str, Tensor]
-    state: dict[str, Any]
+    optimizer_state: dict[str, Tensor]
+    state: TrainState
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -64,17 +93,21 @@ class Checkpoint:
         if not files.verified:
             raise CorruptError(f"{path} has no manifest.")
         files.verify()
-        moments = tensors.read(files.read(_MOMENTS), str(path / _MOMENTS))
-        return cls(path, folder.load(path).state, moments, files.json(_STATE))
+        optimizer_state = tensors.read(files.read(_OPTIMIZER), str(path / _OPTIMIZER))
+        try:
+            state = TrainState(**files.json(_STATE))
+        except TypeError:
+            raise CheckpointError(f"{path} is of another version of gpt1.") from None
+        return cls(path, folder.load(path).state, optimizer_state, state)
 
 
 class Run:
     """A run's folder, held by this process alone while the block lasts.
 
-    `facts` are the fingerprints that a continued run must share; `about` is what gpt1.json says of
-    every model of the run. Raises TrainingError if another
-    process trains in the folder, if it already holds a run and `resume` is off, or if `resume` is
-    on and the run there differs, naming every difference.
+    `fingerprints` are those of the data, which a resumed run must share; `metadata` is what
+    gpt1.json says of every model of the run. Raises TrainingError if another process trains in the
+    folder, if it already holds a run and `resume` is off, or if `resume` is on and the run there
+    differs, naming every difference.
     """
 
     def __init__(
@@ -82,18 +115,18 @@ class Run:
         path: Path | str,
         config: RunConfig,
         tokenizer: Tokenizer,
-        facts: Mapping[str, Any],
+        fingerprints: Mapping[str, Any],
         *,
         resume: bool = False,
-        about: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self.record = self.path / "run.json"
         self.config = config
         self.tokenizer = tokenizer
-        self._facts = {"tokenizer": tokenizer.fingerprint, **facts}
+        self.fingerprints = {"tokenizer": tokenizer.fingerprint, **fingerprints}
         self._resume = resume
-        self._about = about or {}
+        self._metadata = metadata or {}
         self.log = storage.Log(self.path / "metrics.jsonl")
 
     def __enter__(self) -> Self:
@@ -102,8 +135,8 @@ class Run:
         self._lock = _lock(self.path / _LOCK)
         try:
             self._check_start()  # another run may have come and gone in between
-            for place in (self.path, self.path / "checkpoints", self.path / "snapshots"):
-                storage.clean_up(place)
+            for written in (self.path, self.path / "checkpoints", self.path / "snapshots"):
+                storage.clean_up(written)
             if self._resume:
                 self._compare(self.record)
             else:
@@ -122,9 +155,10 @@ class Run:
                 f"there is no run to resume in {self.path}. Leave out --resume to start one."
             )
         if not self._resume and taken:
-            there = "a run is already" if begun else "something is already"
+            what = "a run" if begun else "something"
             raise TrainingError(
-                f"{there} in {self.path}. Use --resume to continue a run, or choose another --out."
+                f"{what} is already in {self.path}. Use --resume to continue a run, or choose "
+                f"another --out."
             )
 
     def __exit__(
@@ -139,7 +173,7 @@ class Run:
         return {
             "gpt1": __version__,
             "config": self.config.model_dump(mode="json"),
-            "facts": self._facts,
+            "fingerprints": self.fingerprints,
             "machine": {
                 "torch": torch.__version__,
                 "python": platform.python_version(),
@@ -153,7 +187,7 @@ class Run:
         now = self._record()["config"]
         try:
             before = json.loads(record.read_bytes())
-            free = _FREE | (_LENGTH if self._same_start(before["config"]) else set())
+            free = FREE_SETTINGS | (_LENGTH if self._same_start(before["config"]) else set())
             differences = [
                 f"{section}.{name} was {old!r} and is {now.get(section, {}).get(name)!r}"
                 for section, fields in before["config"].items()
@@ -162,8 +196,8 @@ class Run:
             ]
             differences += [
                 f"the {name} is another one"
-                for name, value in self._facts.items()
-                if before["facts"].get(name) != value
+                for name, value in self.fingerprints.items()
+                if before["fingerprints"].get(name) != value
             ]
         except (ValueError, KeyError, TypeError, AttributeError):
             raise CorruptError(
@@ -198,14 +232,15 @@ class Run:
     def check_room(self, model: Model) -> None:
         """Raise StorageError if the disk has no room for the checkpoints that will be kept."""
         weights = 4 * model.num_parameters()
-        copies = 3 * (self.config.train.keep_checkpoints + 1)  # Adam's two moments; one is written
+        # each with two tensors of Adam's, and a new one is written before the oldest goes
+        copies = 3 * (self.config.train.keep_checkpoints + 1)
         need = weights * (copies + 2 + len(self.config.train.snapshots))  # best and result
-        there = sum(f.stat().st_size for f in self.path.rglob("*.safetensors"))
+        present = sum(f.stat().st_size for f in self.path.rglob("*.safetensors"))
         free = shutil.disk_usage(self.path).free
-        if free < need - there:
+        if free < need - present:
             raise StorageError(
                 f"{self.path} has {free / 1e9:.2f} GB free; the run needs about "
-                f"{(need - there) / 1e9:.2f} GB for its checkpoints. Free some, choose another "
+                f"{(need - present) / 1e9:.2f} GB for its checkpoints. Free some, choose another "
                 f"--out, or --set train.keep_checkpoints=1."
             )
 
@@ -215,22 +250,22 @@ class Run:
         """Return the checkpoints' folders, newest first."""
         return sorted((self.path / "checkpoints").glob("step-*"), reverse=True)
 
-    def save(self, model: Model, moments: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    def save(self, model: Model, optimizer_state: Mapping[str, Tensor], state: TrainState) -> None:
         """Write a checkpoint that `restore` continues from exactly, and drop those too old.
 
-        `moments` are the optimizer's tensors. Raises TrainingError if one is not finite.
+        Raises TrainingError if a tensor of the optimizer is not finite.
         """
-        if bad := sorted(name for name, value in moments.items() if not value.isfinite().all()):
+        bad = sorted(name for name, t in optimizer_state.items() if not t.isfinite().all())
+        if bad:
             raise TrainingError(
-                f"the optimizer's {bad[0]} is no longer finite after update {state['step']}, so "
+                f"the optimizer's {bad[0]} is no longer finite after update {state.step}, so "
                 f"nothing is saved. The checkpoints before it are untouched; lower optimizer.lr."
             )
         self.log.flush()
-        place = self.path / "checkpoints" / f"step-{state['step']:08d}"
-        files = folder.files(model, self.tokenizer, self._about)
-        files[_MOMENTS] = safetensors.torch.save(dict(moments))
-        files[_STATE] = storage.json_bytes(dict(state))
-        storage.write_folder(place, files)
+        files = folder.files(model, self.tokenizer, self._metadata)
+        files[_OPTIMIZER] = safetensors.torch.save(dict(optimizer_state))
+        files[_STATE] = storage.json_bytes(asdict(state))
+        storage.write_folder(self.path / "checkpoints" / f"step-{state.step:08d}", files)
         for old in self.checkpoints()[self.config.train.keep_checkpoints :]:
             storage.remove(old)
 
@@ -243,17 +278,17 @@ class Run:
         """
         warnings: list[str] = []
         damaged: list[Path] = []
-        for place in self.checkpoints():
+        for path in self.checkpoints():
             try:
-                found = Checkpoint.read(place)
+                checkpoint = Checkpoint.read(path)
             except (CheckpointError, StorageError) as error:
                 warnings.append(str(error))
-                damaged.append(place)
+                damaged.append(path)
                 continue
-            self.log.keep(found.state["log_lines"])
+            self.log.keep(checkpoint.state.log_lines)
             for each in damaged:
                 storage.remove(each)
-            return found, [f"{each} The checkpoint before it is used." for each in warnings]
+            return checkpoint, [f"{each} The checkpoint before it is used." for each in warnings]
         if warnings:
             raise CorruptError(
                 "\n".join([*warnings, f"No checkpoint in {self.path} is whole. Start a new run."])
@@ -265,21 +300,20 @@ class Run:
 
     def save_snapshot(self, model: Model, step: int) -> None:
         """Keep the weights after `step` updates for good."""
-        place = self.path / "snapshots" / f"step-{step:08d}"
-        folder.save(place, model, self.tokenizer, {**self._about, "training": {"step": step}})
+        self._save_model(Path("snapshots", f"step-{step:08d}"), model, {"training": {"step": step}})
 
     def save_best(self, model: Model, extra: Mapping[str, Any]) -> None:
         """Keep this model as the best so far."""
-        folder.save(self.path / "best", model, self.tokenizer, {**self._about, **extra})
+        self._save_model("best", model, extra)
 
     def best(self) -> dict[str, Tensor] | None:
         """Return the best weights so far, None if none were kept."""
-        place = self.path / "best"
-        return folder.load(place).state if place.is_dir() else None
+        path = self.path / "best"
+        return folder.load(path).state if path.is_dir() else None
 
     def finish(self, model: Model, extra: Mapping[str, Any]) -> Path:
         """Write the result to RUN/model; return its path."""
-        folder.save(self.path / "model", model, self.tokenizer, {**self._about, **extra})
+        self._save_model("model", model, extra)
         self.tidy()
         return self.path / "model"
 
@@ -287,6 +321,9 @@ class Run:
         """Remove what a finished run no longer needs."""
         if (self.path / "best").exists():
             storage.remove(self.path / "best")
+
+    def _save_model(self, name: Path | str, model: Model, extra: Mapping[str, Any]) -> None:
+        folder.save(self.path / name, model, self.tokenizer, {**self._metadata, **extra})
 
 
 def _is_taken(path: Path) -> bool:

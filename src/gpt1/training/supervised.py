@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gpt1.config import ModelConfig, RunConfig, load_run
+from gpt1.config import ModelConfig, RunConfig
 from gpt1.data.batches import Batch
 from gpt1.errors import ConfigError, DataError
 from gpt1.model.build import Model
@@ -21,8 +19,11 @@ from gpt1.tasks.kinds import Task
 from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, objectives
+from gpt1.training.loop import TrainSetup
 from gpt1.training.progress import Progress
-from gpt1.training.start import MICRO_TOKENS, run_training, settle
+from gpt1.training.run import RunOptions
+from gpt1.training.step import ComputeMetrics
+from gpt1.training.trainer import MICRO_TOKENS, resolve_config, run_training
 
 _WIDE = 512
 
@@ -33,30 +34,14 @@ def finetune(
     task: Task,
     examples: Sequence[Example],
     validation: Sequence[Example],
-    *,
-    out: Path | str,
-    recipe: str | None = None,
-    resume: bool = False,
-    file: Path | str | None = None,
-    overrides: Sequence[str] = (),
-    quiet: bool = False,
-    kept: bool = True,
-    **settings: Mapping[str, Any],
+    config: RunConfig,
+    options: RunOptions,
 ) -> tuple[Model, Tokenizer]:
     """Train `model` in place on a task, with the special rows and a head of its own.
 
-    `recipe`: None is the paper's "supervised", or "small" for a model of less than 512 width.
-    `settings` are sections as `load_run` takes them, but for `task`: give its as overrides. `kept`
-    off is for a folder that nobody will look at. The best model by `task.metric` on `validation`
-    is kept, or the last where that is empty. Raises DataError, TrainingError.
+    The best model by `task.metric` on `validation` is kept, or the last where that is empty. Raises
+    ConfigError, DataError, TrainingError.
     """
-    config = load_run(
-        size=None,
-        recipe=recipe or default_recipe(model.config),
-        file=file,
-        overrides=overrides,
-        **settings,
-    )
     config = _check(config, model, task)
     seed = config.train.seed
     tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
@@ -68,8 +53,8 @@ def finetune(
         raise DataError("there is no example to train on. Give some.")
     encoded = encode(examples, task, tokenizer, model.config.n_ctx)
     held_out = encode(validation, task, tokenizer, model.config.n_ctx) if validation else None
-    config = _settle(config, tokenizer, encoded, held_out)
-    progress = Progress(config.train.log_every, distributed.console(quiet))
+    config = _resolve(config, tokenizer, encoded, held_out)
+    progress = Progress(config.train.log_every, distributed.console(options.quiet))
     progress.note(_account(task, encoded, held_out))
     train = config.train
     batches = TaskBatches(
@@ -80,21 +65,17 @@ def finetune(
         weights=task.class_weights(config.task.class_weight, encoded.targets),
     )
     longest = max(int(e.lengths.max()) for e in (encoded, held_out) if e is not None)
-    model = run_training(
+    setup = TrainSetup(
         model,
         tokenizer,
         config,
         batches,
         None if held_out is None else TaskBatches(held_out, train.micro_batch_size or 1),
         objectives.supervised(task, config.task, longest),
-        out=out,
-        resume=resume,
-        judge=_judge(task),
-        about={"task": task.to_json()},
-        quiet=quiet,
-        kept=kept,
+        _metrics(task),
+        metadata={"task": task.to_json()},
     )
-    return model, tokenizer
+    return run_training(setup, options), tokenizer
 
 
 def default_recipe(config: ModelConfig) -> str:
@@ -123,7 +104,7 @@ def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
     return config
 
 
-def _settle(
+def _resolve(
     config: RunConfig, tokenizer: Tokenizer, encoded: Encoded, held_out: Encoded | None
 ) -> RunConfig:
     """Fill in what is open; as many examples in a forward pass as the longest ones allow."""
@@ -132,20 +113,20 @@ def _settle(
         rows = min(config.train.batch_size, max(1, MICRO_TOKENS // max(sizes)))
         train = config.train.model_copy(update={"micro_batch_size": rows})
         config = config.model_copy(update={"train": train})
-    return settle(config, tokenizer)
+    return resolve_config(config, tokenizer)
 
 
-def _judge(task: Task) -> Callable[[list[tuple[Batch, Tensor]]], dict[str, float]]:
+def _metrics(task: Task) -> ComputeMetrics:
     """Return a function from batches and their scores to the task's metric."""
 
-    def judge(judged: list[tuple[Batch, Tensor]]) -> dict[str, float]:
-        probabilities = task.probabilities(torch.cat([scores for _, scores in judged]))
+    def compute_metrics(scored: list[tuple[Batch, Tensor]]) -> dict[str, float]:
+        probabilities = task.probabilities(torch.cat([scores for _, scores in scored]))
         targets = np.concatenate(
-            [batch.targets_of_task for batch, _ in judged if isinstance(batch, TaskBatch)]
+            [batch.targets_of_task for batch, _ in scored if isinstance(batch, TaskBatch)]
         )
         return {task.metric: task.compute_metric(targets, probabilities)}
 
-    return judge
+    return compute_metrics
 
 
 def _account(task: Task, encoded: Encoded, held_out: Encoded | None) -> str:

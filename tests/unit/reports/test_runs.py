@@ -39,7 +39,7 @@ LINES: list[dict[str, Any]] = [
 RECORD: dict[str, Any] = {
     "gpt1": "9.8.7",
     "config": RunConfig().model_dump(mode="json"),
-    "facts": {"data": "d" * 64, "validation": None},
+    "fingerprints": {"data": "d" * 64, "validation": None},
     "machine": {"torch": "2.13.0", "threads": 4},
 }
 
@@ -122,7 +122,7 @@ def test_texts_are_never_markup(tmp_path: Path) -> None:
         lines,
         settings={"train": {"sample_prompt": bad}},
         machine={"<i>torch": bad},
-        facts={bad: bad},
+        fingerprints={bad: bad},
     )
     page = report(run)
     assert "<b>" not in page.text

@@ -12,7 +12,7 @@ from gpt1.config import ModelConfig
 from gpt1.model.build import grow_vocabulary
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training.copying import copied
+from gpt1.training.finetune import shared_words
 
 
 @pytest.fixture
@@ -103,15 +103,12 @@ def test_growing_the_vocabulary_leaves_old_logits_alone(shape: ModelConfig) -> N
 
 def test_copying_finds_planted_runs_and_nothing_else() -> None:
     texts = ["Why did the hen cross? To reach the yard.", "A horse walks into a bar."]
-    found = copied(["a horse walks INTO, a bar", "the hen cross to sea", "nothing here"], texts)
-    assert (found.longest, found.phrase, found.found, found.samples) == (
-        6,
-        "a horse walks into a bar",
-        1,
-        3,
+    found = shared_words(
+        ["a horse walks INTO, a bar", "the hen cross to sea", "nothing here"], texts
     )
-    assert copied(["car"], ["a cart carried"]).longest == 0  # whole words only
-    assert copied(["yard a"], texts).longest == 1  # not across texts
+    assert found == (6, "a horse walks into a bar", 1)
+    assert shared_words(["car"], ["a cart carried"]).longest == 0  # whole words only
+    assert shared_words(["yard a"], texts).longest == 1  # not across texts
 
 
 def _log(run: Path) -> list[dict[str, float]]:

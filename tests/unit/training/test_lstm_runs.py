@@ -20,8 +20,8 @@ from gpt1.evaluation.perplexity import measure
 from gpt1.model.build import count_parameters
 from gpt1.model.lstm import LSTM
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import loop
 from gpt1.training.estimate import estimate
+from gpt1.training.step import Updater
 
 SIZE = """
 [model]
@@ -102,7 +102,7 @@ def test_a_resumed_run_is_the_run_never_interrupted(
     stop_after: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    update, done = loop._update, 0
+    update, done = Updater.update, 0
 
     def stopping(*args: Any, **more: Any) -> Any:
         nonlocal done
@@ -111,10 +111,10 @@ def test_a_resumed_run_is_the_run_never_interrupted(
         done += 1
         return update(*args, **more)
 
-    monkeypatch.setattr(loop, "_update", stopping)
+    monkeypatch.setattr(Updater, "update", stopping)
     with pytest.raises(RuntimeError, match="cut off"):
         train(corpus, tmp_path / "run")
-    monkeypatch.setattr(loop, "_update", update)
+    monkeypatch.setattr(Updater, "update", update)
     resumed = train(corpus, tmp_path / "run", resume=True)
     assert same(resumed, whole[0])
     assert history(tmp_path / "run") == history(whole[1])

@@ -18,7 +18,8 @@ from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
 from gpt1.errors import GPT1Error, TrainingError
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import loop, objectives
+from gpt1.training import objectives
+from gpt1.training.step import Updater
 
 SIZE = "[model]\nvocab_size = 80\nn_ctx = 8\nn_embd = 8\nn_layer = 2\nn_head = 2\n"
 AT = 5
@@ -64,14 +65,14 @@ def skipped(run: Path) -> list[int]:
 
 def before_update(monkeypatch: pytest.MonkeyPatch, spoil: Any) -> None:
     """Call spoil(model, optimizer) before update AT, once."""
-    update = loop._update
+    update = Updater.update
 
-    def spoiled(step: Any, *args: Any, **more: Any) -> Any:
-        if args[6] == AT:
-            spoil(step.model, args[2])
-        return update(step, *args, **more)
+    def spoiled(self: Updater, batches: Any, number: int, *args: Any) -> Any:
+        if number == AT:
+            spoil(self.model, self.optimizer)
+        return update(self, batches, number, *args)
 
-    monkeypatch.setattr(loop, "_update", spoiled)
+    monkeypatch.setattr(Updater, "update", spoiled)
 
 
 @pytest.mark.parametrize(("name", "bad"), list(itertools.product(WEIGHTS, BAD)))
@@ -129,22 +130,22 @@ def test_one_bad_batch_is_left_out_and_the_run_goes_on(
 
             handle = model.blocks[1].mlp.fc.weight.register_hook(once)
 
-    update = loop._update
+    update = Updater.update
 
-    def watched(step: Any, *args: Any, **more: Any) -> Any:
+    def watched(self: Updater, batches: Any, number: int, *args: Any) -> Any:
         nonlocal wrong
-        if args[6] == AT:
-            spoil(step.model, args[2])
-        weights = {k: v.clone() for k, v in step.model.state_dict().items()}
+        if number == AT:
+            spoil(self.model, self.optimizer)
+        weights = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:
-            return update(step, *args, **more)
+            return update(self, batches, number, *args)
         finally:
             if wrong:  # the optimizer was not stepped
-                now = step.model.state_dict()
+                now = self.model.state_dict()
                 assert all(torch.equal(value, now[name]) for name, value in weights.items())
             wrong = False
 
-    monkeypatch.setattr(loop, "_update", watched)
+    monkeypatch.setattr(Updater, "update", watched)
     objective = objectives.Objective(
         spoiled_sums, objectives.token_mean.counts, objectives.token_mean.weights
     )
@@ -194,11 +195,11 @@ def test_memory_that_runs_out_ends_the_run_with_advice_and_it_can_go_on(
     def short(model: Any, optimizer: Any) -> None:
         raise error
 
-    update = loop._update
+    update = Updater.update
     before_update(monkeypatch, short)
     with pytest.raises(TrainingError, match=r"memory ran out at update 6.*micro_batch_size \(2"):
         train(corpus, tmp_path / "run")
-    monkeypatch.setattr(loop, "_update", update)
+    monkeypatch.setattr(Updater, "update", update)
     resumed = gpt1.pretrain(
         corpus / "shards", valid=corpus / "shards", size=str(corpus / "size.toml"),
         out=tmp_path / "run", resume=True,

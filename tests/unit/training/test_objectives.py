@@ -11,8 +11,9 @@ import tolerances
 from gpt1.config import ModelConfig, OptimizerConfig, RunConfig
 from gpt1.data.batches import ArticleBatches, Batch, PackBatches, WindowBatches
 from gpt1.model.transformer import Transformer
-from gpt1.training import loop, objectives, optimizers
-from gpt1.training.distributed import Ranks, Step
+from gpt1.tasks import network
+from gpt1.training import objectives
+from gpt1.training.step import Updater
 
 SHAPE = ModelConfig(
     vocab_size=40, n_ctx=16, n_embd=16, n_layer=2, n_head=2,
@@ -33,11 +34,7 @@ def gradients(batches: list[Batch], dtype: torch.dtype) -> list[torch.Tensor]:
     """Return the gradients that an update of the loop takes from these micro-batches."""
     subject = model(dtype)
     run = RunConfig(model=SHAPE, optimizer=OptimizerConfig(max_grad_norm=None))
-    optimizer = optimizers.build(subject, run.optimizer)
-    step = Step(subject, objectives.token_mean)
-    loop._update(
-        step, batches, objectives.token_mean, optimizer, run, 0.0, torch.float32, 0, Ranks()
-    )
+    Updater(subject, objectives.token_mean, run).update(batches, 0, lr=0.0)
     return [p.grad for p in subject.parameters() if p.grad is not None]
 
 
@@ -86,10 +83,10 @@ def test_packed_documents_do_not_see_each_other() -> None:
     row = int(np.argmax(first.segments.max(1)))  # a row of several documents
     assert first.segments[row].max() >= 2
     subject = model()
-    before = objectives._hidden(subject, first)
+    before = network.hidden(subject, first)
     first.ids[row][first.segments[row] == 1] += 1
     first.ids[row] %= 40
-    after = objectives._hidden(subject, first)
+    after = network.hidden(subject, first)
     others = torch.from_numpy(first.segments[row] == 2)
     assert torch.equal(before[row][others], after[row][others])
 

@@ -26,10 +26,10 @@ from gpt1.errors import ConfigError
 from gpt1.model.build import count_parameters
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import distributed, loop, objectives, optimizers, schedules
-from gpt1.training.distributed import Ranks, Step
+from gpt1.training import distributed, objectives, optimizers, schedules
 from gpt1.training.estimate import estimate
-from gpt1.training.start import settle
+from gpt1.training.step import Updater, _seed
+from gpt1.training.trainer import resolve_config
 
 SHAPE = {"vocab_size": 40, "n_ctx": 8, "n_embd": 12, "n_layer": 2, "n_head": 3}
 CPU = torch.device("cpu")
@@ -45,20 +45,11 @@ class Trainer:
         ids = np.random.Generator(np.random.PCG64(5)).integers(0, 40, 300)
         self.batches = WindowBatches(ids, 8, 4, seed=seed, shuffle=True, micro_batch_size=2)
         self.model = Transformer(self.config.model, generator=torch.Generator().manual_seed(1))
-        self.optimizer = optimizers.build(self.model, self.config.optimizer)
+        self.updater = Updater(self.model, objectives.token_mean, self.config)
+        self.optimizer = self.updater.optimizer
 
-    def update(self, step: int) -> None:
-        loop._update(
-            Step(self.model, objectives.token_mean),
-            self.batches.update(step),
-            objectives.token_mean,
-            self.optimizer,
-            self.config,
-            1e-2,
-            torch.float32,
-            step,
-            Ranks(),
-        )
+    def update(self, number: int) -> None:
+        self.updater.update(self.batches.update(number), number, lr=1e-2)
 
     def state(self) -> dict[str, torch.Tensor]:
         weights = {f"weights.{name}": p.detach() for name, p in self.model.named_parameters()}
@@ -68,8 +59,8 @@ class Trainer:
     def continue_from(self, state: dict[str, torch.Tensor]) -> None:
         weights = {k.removeprefix("weights."): v for k, v in state.items() if "weights." in k}
         self.model.load_state_dict(weights)
-        moments = {k: v.clone() for k, v in state.items() if "weights." not in k}
-        optimizers.restore(self.model, self.optimizer, moments)
+        tensors = {k: v.clone() for k, v in state.items() if "weights." not in k}
+        optimizers.restore(self.model, self.optimizer, tensors)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -108,13 +99,13 @@ def test_another_seed_step_or_dropout_gives_another_update() -> None:
 
 
 def test_dropout_is_drawn_anew_in_every_step_and_micro_batch() -> None:
-    seeds = [loop._seed(seed, step, i) for seed in range(5) for step in range(50) for i in range(4)]
+    seeds = [_seed(s, n, i) for s in range(5) for n in range(50) for i in range(4)]
     assert len(set(seeds)) == len(seeds)
     trainer = Trainer()
     batch = trainer.batches.update(0)[0]
     losses = set()
-    for step, i in itertools.product(range(3), range(3)):
-        torch.manual_seed(loop._seed(0, step, i))
+    for number, i in itertools.product(range(3), range(3)):
+        torch.manual_seed(_seed(0, number, i))
         trainer.model.train()
         losses.add(float(objectives.token_mean.sums(trainer.model, batch)["lm"].detach()))
     assert len(losses) == 9
@@ -142,7 +133,7 @@ def test_fresh_processes_give_the_same_bits() -> None:
     assert found[0] == found[1]
 
 
-# Settling
+# Resolving
 
 
 def test_more_processes_than_samples_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,12 +166,12 @@ def test_the_micro_batch_fits_unless_it_is_given(
         model={"n_ctx": n_ctx, "vocab_size": 77},
         train={"batch_size": batch_size, "micro_batch_size": given},
     )
-    settled = settle(config, tokenizer)
+    settled = resolve_config(config, tokenizer)
     assert settled.train.micro_batch_size == expected
     assert settled.model.vocab_size == len(tokenizer)
     assert settled.train.device in ("cpu", "cuda", "mps")
     assert settled.train.dtype in ("float32", "bfloat16")
-    assert settle(settled, tokenizer) == settled
+    assert resolve_config(settled, tokenizer) == settled
 
 
 # Schedules

@@ -11,7 +11,7 @@ import gpt1
 from gpt1.config import RunConfig
 from gpt1.errors import TrainingError
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training.run import _FREE, Run
+from gpt1.training.run import FREE_SETTINGS, Run
 
 FACTS = {"data": "a" * 64, "validation": "b" * 64}
 FIELDS = [
@@ -49,7 +49,7 @@ def test_a_setting_that_differs_is_named_unless_it_is_free(
 ) -> None:
     start(tmp_path / "run", tokenizer)
     again = Run(tmp_path / "run", changed(section, name), tokenizer, FACTS, resume=True)
-    if (section, name) in _FREE:
+    if (section, name) in FREE_SETTINGS:
         with again:
             pass
         return
@@ -58,8 +58,10 @@ def test_a_setting_that_differs_is_named_unless_it_is_free(
 
 
 def test_what_is_free_does_not_change_what_is_learned() -> None:
-    assert set(FIELDS) >= _FREE
-    assert {name for section, name in _FREE if section in ("model", "optimizer", "data")} == set()
+    assert set(FIELDS) >= FREE_SETTINGS
+    assert {
+        name for section, name in FREE_SETTINGS if section in ("model", "optimizer", "data")
+    } == set()
 
 
 @pytest.mark.parametrize("fact", FACTS)

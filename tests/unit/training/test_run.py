@@ -20,7 +20,7 @@ from gpt1.data.tables import open_texts
 from gpt1.errors import ConfigError, CorruptError, Interrupted, TokenizerError, TrainingError
 from gpt1.reports.history import History
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import loop
+from gpt1.training.step import Updater
 
 SIZE = """
 [model]
@@ -110,7 +110,7 @@ def test_a_resumed_run_is_the_run_never_interrupted(
     stop_after: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    update, done = loop._update, 0
+    update, done = Updater.update, 0
 
     def stopping(*args: Any, **more: Any) -> Any:
         nonlocal done
@@ -119,13 +119,13 @@ def test_a_resumed_run_is_the_run_never_interrupted(
         done += 1
         return update(*args, **more)
 
-    monkeypatch.setattr(loop, "_update", stopping)
+    monkeypatch.setattr(Updater, "update", stopping)
     if stop_after < 10:
         with pytest.raises(RuntimeError, match="cut off"):
             train(corpus, tmp_path / "run")
     else:
         train(corpus, tmp_path / "run")
-    monkeypatch.setattr(loop, "_update", update)
+    monkeypatch.setattr(Updater, "update", update)
     resumed = train(corpus, tmp_path / "run", resume=True)
     assert same(resumed, whole[0])
     assert history(tmp_path / "run") == history(whole[1])
@@ -134,18 +134,18 @@ def test_a_resumed_run_is_the_run_never_interrupted(
 def test_a_signal_saves_and_resumes(
     corpus: Path, tmp_path: Path, whole: tuple[gpt1.GPT1, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = loop._update
+    update = Updater.update
 
-    def signalled(*args: Any, **more: Any) -> Any:
-        if args[7] == 4:
+    def signalled(self: Updater, batches: Any, number: int, *args: Any) -> Any:
+        if number == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return update(*args, **more)
+        return update(self, batches, number, *args)
 
-    monkeypatch.setattr(loop, "_update", signalled)
+    monkeypatch.setattr(Updater, "update", signalled)
     with pytest.raises(Interrupted, match="after update 5 of 10") as stopped:
         train(corpus, tmp_path / "run")
     assert stopped.value.exit_code == 0
-    monkeypatch.setattr(loop, "_update", update)
+    monkeypatch.setattr(Updater, "update", update)
     assert same(train(corpus, tmp_path / "run", resume=True), whole[0])
     assert history(tmp_path / "run") == history(whole[1])
 
@@ -158,14 +158,14 @@ STABLE = (
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
     """Ask the run of this process to stop after update number `last`."""
-    update = loop._update
+    update = Updater.update
 
-    def signalled(*args: Any, **more: Any) -> Any:
-        if args[7] == last - 1:
+    def signalled(self: Updater, batches: Any, number: int, *args: Any) -> Any:
+        if number == last - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return update(*args, **more)
+        return update(self, batches, number, *args)
 
-    monkeypatch.setattr(loop, "_update", signalled)
+    monkeypatch.setattr(Updater, "update", signalled)
 
 
 def test_a_run_without_a_fixed_end_is_resumed_and_ended_later(
@@ -324,15 +324,15 @@ def test_there_must_be_something_to_resume(corpus: Path, tmp_path: Path) -> None
 def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: float
 ) -> None:
-    update = loop._update
+    update = Updater.update
 
-    def poisoned(step: Any, *args: Any, **more: Any) -> Any:
-        if args[6] == 6:
+    def poisoned(self: Updater, batches: Any, number: int, *args: Any) -> Any:
+        if number == 6:
             with torch.no_grad():
-                step.model.positions.weight[3, 3] = bad
-        return update(step, *args, **more)
+                self.model.positions.weight[3, 3] = bad
+        return update(self, batches, number, *args)
 
-    monkeypatch.setattr(loop, "_update", poisoned)
+    monkeypatch.setattr(Updater, "update", poisoned)
     said = r"at update 10 the loss is nan.*numbers 36 to 39.*3 before .* left out.*=float32"
     with pytest.raises(TrainingError, match=said):
         train(corpus, tmp_path / "run", "train.eval_every=10")

@@ -12,6 +12,7 @@ import torch
 import tiny
 import worlds
 from gpt1.checkpoint import folder
+from gpt1.config import load_run
 from gpt1.errors import CheckpointError, ConfigError, DataError, GPT1Error, TrainingError
 from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
@@ -22,7 +23,7 @@ from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import SPECIAL, Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import loop, supervised
-from gpt1.training.run import Run
+from gpt1.training.run import Run, RunOptions
 
 SETTINGS = [
     "train.batch_size=4",
@@ -39,7 +40,9 @@ def fit(
     model: Model | None = None,
     count: int = 14,
     validation: list[Example] | None = None,
-    **given: Any,
+    recipe: str = "small",
+    name: str = "run",
+    resume: bool = False,
 ) -> tuple[Model, Tokenizer]:
     words = worlds.tokenizer(tmp_path / "words")
     return supervised.finetune(
@@ -48,9 +51,8 @@ def fit(
         worlds.TASKS[kind],
         worlds.examples(kind, count),
         worlds.examples(kind, 6, seed=1) if validation is None else validation,
-        out=tmp_path / given.pop("name", "run"),
-        overrides=[*SETTINGS, *overrides],
-        **{"quiet": True, "recipe": "small", **given},
+        load_run(recipe=recipe, overrides=[*SETTINGS, *overrides]),
+        RunOptions(tmp_path / name, resume, quiet=True),
     )
 
 
@@ -87,10 +89,10 @@ def test_the_head_moves_in_one_step(kind: str, tmp_path: Path) -> None:
     starts: list[torch.Tensor] = []
     train = loop.train
 
-    def keep(model: Model, *given: Any, **more: Any) -> Any:
-        assert model.head is not None
-        starts.extend(value.detach().clone() for value in model.head.parameters())
-        return train(model, *given, **more)
+    def keep(setup: loop.TrainSetup, *given: Any) -> Any:
+        assert setup.model.head is not None
+        starts.extend(value.detach().clone() for value in setup.model.head.parameters())
+        return train(setup, *given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "train", keep)

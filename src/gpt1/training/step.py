@@ -1,0 +1,157 @@
+"""One update and one evaluation of a model: what the training loop is made of."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gpt1.config import RunConfig
+from gpt1.data.batches import Batch
+from gpt1.model.build import Model
+from gpt1.training import optimizers
+from gpt1.training.distributed import Ranks, reshard, unsynchronised
+from gpt1.training.objectives import Objective
+
+ComputeMetrics = Callable[[list[tuple[Batch, Tensor]]], dict[str, float]]
+"""From batches and their scores to figures, e.g. {"accuracy": 0.9}."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The figures of one update, over all ranks."""
+
+    loss: float
+    grad_norm: float
+    """Before clipping."""
+    tokens: int
+    """Positions that had something to predict."""
+    stop_signal: int = 0
+    """The signal that asked any of the ranks to stop; 0 if there was none."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether loss and gradient are finite, so that the optimizer made its step."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+class Updater:
+    """Makes the updates of a model: forward, backward, clip, step.
+
+    `module` is the objective over the model, whose gradients all ranks share; products are
+    computed in `dtype`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        config: RunConfig,
+        ranks: Ranks | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.model, self.objective, self.config, self.dtype = model, objective, config, dtype
+        self.ranks = ranks or Ranks()
+        self.module = self.ranks.wrap(model, objective, config.distributed)
+        # after `wrap`, since FSDP replaces the parameters
+        self.optimizer = optimizers.build(model, config.optimizer)
+
+    def update(
+        self, batches: Sequence[Batch], number: int, lr: float, stop_signals: Sequence[int] = ()
+    ) -> StepResult:
+        """Make update `number` from this rank's micro-batches, unless it is not finite.
+
+        `stop_signals` are those that this rank has received.
+        """
+        ranks, objective = self.ranks, self.objective
+        self.module.train()
+        names = list(objective.weights)
+        counted = [objective.counts(batch) for batch in batches]
+        tokens = float(sum(batch.targets for batch in batches))
+        *counts, tokens = ranks.sum([*(sum(c[name] for c in counted) for name in names), tokens])
+        totals = dict(zip(names, counts, strict=True))
+        *losses, stops, interrupts = ranks.sum(
+            [
+                *self._accumulate(batches, number, totals),
+                float(bool(stop_signals)),
+                float(signal.SIGINT in stop_signals),
+            ]
+        )
+        loss = sum(
+            objective.weights[name] * total / totals[name]
+            for name, total in zip(names, losses, strict=True)
+        )
+        norm = optimizers.clip(self.module.parameters(), self.config.optimizer.max_grad_norm)
+        stop = signal.SIGINT if interrupts else signal.SIGTERM if stops else 0
+        result = StepResult(loss, norm, int(tokens), stop)
+        if result.finite:
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr * group.get("lr_factor", 1.0)
+            self.optimizer.step()
+        return result
+
+    def _accumulate(
+        self, batches: Sequence[Batch], number: int, totals: dict[str, float]
+    ) -> list[float]:
+        """Add up the gradients of micro-batches; return this rank's sum of each term."""
+        ranks, objective, train = self.ranks, self.objective, self.config.train
+        divisors = totals if objective.averaged else dict.fromkeys(totals, 1.0)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Any] = dict.fromkeys(totals, 0.0)
+        sample = ranks.rank * train.batch_size // ranks.count  # its number within the update
+        for i, batch in enumerate(batches):
+            torch.manual_seed(_seed(train.seed, number, sample))  # dropout's masks
+            sample += batch.samples
+            with unsynchronised(self.module, last=i + 1 == len(batches)):
+                with autocast(self.module, self.dtype):
+                    terms = self.module(batch)
+                loss = sum(objective.weights[n] / divisors[n] * terms[n] for n in totals)
+                assert isinstance(loss, torch.Tensor)
+                loss = loss * ranks.count  # the ranks' gradients are averaged, not summed
+                loss.backward()  # type: ignore[no-untyped-call]
+            for name in totals:
+                sums[name] += terms[name].detach()
+        return [float(total) for total in sums.values()]
+
+
+def evaluate(
+    module: nn.Module,
+    objective: Objective,
+    batches: Iterable[Batch],
+    dtype: torch.dtype,
+    compute_metrics: ComputeMetrics | None = None,
+) -> dict[str, float]:
+    """Return the objective's loss over `batches` without dropout, and what `compute_metrics` adds.
+
+    `module` is an Updater's.
+    """
+    module.eval()
+    sums, counts = dict.fromkeys(objective.weights, 0.0), dict.fromkeys(objective.weights, 0.0)
+    scored: list[tuple[Batch, Tensor]] = []
+    with torch.no_grad(), autocast(module, dtype):
+        for batch in batches:
+            terms, counted = module(batch), objective.counts(batch)
+            for name in objective.weights:
+                sums[name] += float(terms[name])
+                counts[name] += counted[name]
+            if compute_metrics is not None:
+                scored.append((batch, terms["scores"].cpu()))
+    reshard(module)
+    loss = sum(objective.weights[name] * sums[name] / counts[name] for name in sums)
+    return {"loss": loss, **(compute_metrics(scored) if compute_metrics is not None else {})}
+
+
+def autocast(module: nn.Module, dtype: torch.dtype) -> torch.autocast:
+    """Return the context in which matrices are multiplied in `dtype`."""
+    device = next(module.parameters()).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

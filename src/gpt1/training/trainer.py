@@ -1,0 +1,245 @@
+"""From a setup to a finished run: what pre-training and fine-tuning share around the loop."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+
+from gpt1.checkpoint import folder
+from gpt1.config import RunConfig, SamplingConfig
+from gpt1.errors import DataError, Interrupted, TrainingError
+from gpt1.generation import engine
+from gpt1.generation.torch_backend import make_backend
+from gpt1.model.allocator import keep_freed_memory
+from gpt1.model.build import Model
+from gpt1.model.device import choose_device, choose_dtype
+from gpt1.model.transformer import Transformer
+from gpt1.reports.formatting import format_perplexity
+from gpt1.reports.runs import write_report
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.training import distributed, loop
+from gpt1.training.distributed import Ranks
+from gpt1.training.estimate import estimate
+from gpt1.training.loop import Sampler, TrainResult, TrainSetup
+from gpt1.training.progress import Progress
+from gpt1.training.run import Run, RunOptions
+from gpt1.training.step import Updater, autocast, evaluate
+
+MICRO_TOKENS = 8192
+"""Tokens in one forward pass where train.micro_batch_size is not set."""
+EVALUATION_ROWS = 8
+_FEW_UPDATES = 50
+_COMPILE_TOLERANCE = 2e-2  # between a compiled model and the plain one, bf16 as it is
+_SAMPLE_TOKENS = 48
+
+
+def resolve_config(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
+    """Fill in what `config` leaves open: by the tokenizer and by this machine."""
+    device = choose_device(config.train.device)
+    dtype = choose_dtype(config.train.dtype, device)
+    rows = min(config.train.batch_size, max(1, MICRO_TOKENS // config.model.n_ctx))
+    train = {
+        "device": str(device),
+        "dtype": str(dtype).removeprefix("torch."),
+        "micro_batch_size": config.train.micro_batch_size or rows,
+    }
+    model = config.model.model_copy(update={"vocab_size": len(tokenizer)})
+    return config.model_copy(
+        update={"model": model, "train": config.train.model_copy(update=train)}
+    )
+
+
+def run_training(setup: TrainSetup, options: RunOptions) -> Model:
+    """Train a model, leave the result in OUT/model and return it.
+
+    torchrun may have started several processes, each of which calls this. Raises TrainingError,
+    StorageError if the disk has too little room, DataError if there is not one update to make.
+    """
+    keep_freed_memory()
+    config, train = setup.config, setup.config.train
+    device = distributed.own_device(torch.device(train.device))
+    distributed.check(config.distributed, train.batch_size)
+    steps = train.steps or setup.batches.steps(train.epochs)
+    if not steps:
+        raise DataError(
+            "the texts do not fill one update. Give more of them, or a smaller train.batch_size."
+        )
+    setup.model.to(device)
+    with distributed.join(device) as ranks, contextlib.ExitStack() as stack:
+        console = distributed.console(options.quiet)
+        progress = Progress(train.log_every, console, language=config.task.kind == "lm")
+        run = _run(setup, options)
+        if ranks.first:
+            stack.enter_context(run)
+        if ranks.broadcast_object(options.resume and (run.path / "model").is_dir()):
+            progress.note(f"the run in {run.path} is already finished")
+            if ranks.first:  # it may have been cut off before this
+                run.tidy()
+                write_report(run.path)
+            return _load_result(run, device)
+        _check_ranks(run, ranks)
+        if ranks.first:
+            run.check_room(setup.model)
+        progress.note(_forecast(setup, steps, device, ranks.count))
+        dtype = getattr(torch, train.dtype)
+        if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
+            _compile(setup.model, dtype, progress)
+        updater = Updater(setup.model, setup.objective, config, ranks, dtype)
+        try:
+            result = loop.train(setup, updater, run, progress, steps, _sampler(setup))
+        except Interrupted:
+            if ranks.first and options.report:
+                write_report(run.path)
+            raise
+        return _finish(setup, updater, run, progress, result, report=options.report)
+
+
+def _run(setup: TrainSetup, options: RunOptions) -> Run:
+    validation = setup.validation
+    fingerprints = {
+        "data": setup.batches.fingerprint,
+        "validation": None if validation is None else validation.fingerprint,
+    }
+    return Run(
+        options.out,
+        setup.config,
+        setup.tokenizer,
+        fingerprints,
+        resume=options.resume,
+        metadata=setup.metadata,
+    )
+
+
+def _check_ranks(run: Run, ranks: Ranks) -> None:
+    """Raise TrainingError on a rank that sees another folder, other data or other settings."""
+    if not run.record.is_file():
+        raise TrainingError(
+            f"rank {ranks.rank} does not see {run.path}, which rank 0 has made. Keep the run on a "
+            f"file system that all machines share."
+        )
+    inputs = [run.fingerprints, run.config.model_dump(mode="json")]
+    if ranks.broadcast_object(inputs) != inputs:
+        raise TrainingError(
+            f"rank {ranks.rank} has other text or settings than rank 0. Give all of them the same "
+            f"files and --set, and train.device and train.dtype where machines differ."
+        )
+
+
+def _finish(
+    setup: TrainSetup,
+    updater: Updater,
+    run: Run,
+    progress: Progress,
+    result: TrainResult,
+    *,
+    report: bool,
+) -> Model:
+    """Evaluate the best model on all of the validation batches, and write it to RUN/model."""
+    ranks, device = updater.ranks, updater.ranks.device
+    best = run.best()
+    if best is not None:
+        distributed.load_weights(updater.model, best)
+    extra: dict[str, Any] = {"steps": result.steps, "reason": result.reason}
+    if setup.validation is not None:
+        figures = ranks.broadcast_object(
+            evaluate(
+                updater.module,
+                setup.objective,
+                setup.validation.once(),
+                torch.float32,
+                setup.compute_metrics,
+            )
+        )
+        extra["validation"] = figures
+        others = "".join(f", {n} {value:.4f}" for n, value in figures.items() if n != "loss")
+        progress.note(
+            f"validation, all of it in float32: loss {figures['loss']:.4f}"
+            + (others or f", perplexity {format_perplexity(figures['loss'])}")
+        )
+    model = ranks.unshard(updater.model)
+    if ranks.first:
+        path = run.finish(model, {"training": extra})
+        note = result.reason
+        if report:
+            write_report(run.path)
+            note += f"; the model is in {path}, the curves in report.html beside"
+        progress.note(note)
+    ranks.wait_for_first()
+    return model.eval() if ranks.first else _load_result(run, device)
+
+
+def _load_result(run: Run, device: torch.device) -> Model:
+    return folder.build(folder.load(run.path / "model")).to(device)
+
+
+def _compile(model: Model, dtype: torch.dtype, progress: Progress) -> None:
+    """Compile each block; leave it if that fails here or gives other numbers."""
+    ids = torch.zeros(1, model.config.n_ctx, dtype=torch.int64, device=model.tokens.weight.device)
+    model.eval()  # without dropout both ways give the same
+    with torch.no_grad(), autocast(model, dtype):
+        plain = model.hidden(ids)
+        for block in model.blocks:
+            block.compile()
+        try:
+            off = float((model.hidden(ids) - plain).abs().max() / plain.abs().max())
+            reason = f"the results differ by {off:.1%}" if not off < _COMPILE_TOLERANCE else ""
+            with torch.enable_grad():
+                model.train().hidden(ids).sum().backward()  # type: ignore[no-untyped-call]
+        except Exception as error:  # a compiler has countless ways to fail
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    model.zero_grad()
+    if reason:
+        for block in model.blocks:
+            block._compiled_call_impl = None
+        progress.note(f"torch.compile does not work here ({reason}); going on without it")
+
+
+def _forecast(setup: TrainSetup, steps: int, device: torch.device, ranks: int) -> str:
+    """Return what a person should know before the first update: size, time and memory."""
+    train, batches = setup.config.train, setup.batches
+    tokens = batches.tokens_per_sample
+    micro = min(train.micro_batch_size or train.batch_size, -(-train.batch_size // ranks))
+    expected = estimate(
+        setup.config.model,
+        tokens=round(steps * train.batch_size * tokens / ranks),
+        micro_tokens=round(micro * tokens),
+        device=device,
+        dtype=getattr(torch, train.dtype),
+    )
+    processes = f", {ranks} processes ({setup.config.distributed.strategy})" if ranks > 1 else ""
+    lines = [
+        f"{steps:,} update{'s' * (steps != 1)} of {train.batch_size} x {tokens:,.0f} tokens "
+        f"({steps / batches.steps_per_epoch:.2f} epochs), in {train.dtype} on {train.device}"
+        f"{processes}, {micro} of them in a forward pass",
+        str(expected),
+    ]
+    if steps < _FEW_UPDATES:
+        epochs = _FEW_UPDATES * train.epochs // steps + 1
+        lines.append(
+            f"only {steps} update{'s' * (steps != 1)}: little will be learned. For more: more "
+            f"text, --set train.epochs={epochs:.0f}, or a smaller --set train.batch_size."
+        )
+    return "\n".join(lines)
+
+
+def _sampler(setup: TrainSetup) -> Sampler | None:
+    """Return a function that lets a language model continue the prompt of the settings."""
+    config, tokenizer = setup.config, setup.tokenizer
+    if config.task.kind != "lm" or not isinstance(setup.model, Transformer):
+        return None
+    ids = tokenizer.encode(config.data.prefix or config.train.sample_prompt)
+    if not ids:
+        return None
+    sampling = SamplingConfig(
+        temperature=0.8, top_k=40, seed=config.train.seed, max_new_tokens=_SAMPLE_TOKENS
+    )
+
+    def sample(model: Model) -> str:
+        model.eval()
+        assert isinstance(model, Transformer)
+        prompt = ids[: model.config.n_ctx - 1]
+        return engine.generate(make_backend(model), tokenizer, [prompt], sampling)[0].text
+
+    return sample
