@@ -9,9 +9,9 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -66,43 +66,30 @@ class _Given:
     task: list[str]
 
 
+@dataclass(eq=False, repr=False)
 class Estimator(BaseEstimator):  # type: ignore[misc]
-    """Rows and parameters in, a fine-tuned `Predictor` out."""
+    """Rows and parameters in, a fine-tuned `Predictor` out.
 
-    _kind: str
+    The fields are the parameters: a dataclass writes the `__init__` that scikit-learn reads.
+    """
 
-    def __init__(
-        self,
-        model: str | Path | GPT1 = "mini",
-        *,
-        recipe: str | None = None,
-        epochs: float | None = None,
-        learning_rate: float | None = None,
-        batch_size: int | None = None,
-        lm_coef: float | None = None,
-        early_stopping: bool = True,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        random_state: Any = None,
-        device: str = "auto",
-        verbose: bool = True,
-        run: str | Path | None = None,
-        settings: Sequence[str] = (),
-    ) -> None:
-        self.model = model
-        self.recipe = recipe
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.lm_coef = lm_coef
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
-        self.run = run
-        self.settings = settings
+    _kind: ClassVar[str]
+
+    model: str | Path | GPT1 | None = "mini"
+    _: KW_ONLY
+    recipe: str | None = None
+    epochs: float | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    lm_coef: float | None = None
+    early_stopping: bool = True
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 3
+    random_state: Any = None
+    device: str = "auto"
+    verbose: bool = True
+    run: str | Path | None = None
+    settings: Sequence[str] = ()
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fine-tune a copy of the model on rows X (n,) and their labels y (n,); return self.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +27,6 @@ from gpt1.estimators.rows import (
     short,
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
-from gpt1.pipeline import GPT1
 from gpt1.tasks.kinds import KINDS, Choice, Regression, Task
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
 from gpt1.tasks.spec import label_name
@@ -53,45 +52,12 @@ class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
         return self._probabilities(X)
 
 
+@dataclass(eq=False, repr=False)
 class _Classifier(_Chooser):
     """Labels of any sort as the task's classes."""
 
-    def __init__(
-        self,
-        model: str | Path | GPT1 = "mini",
-        *,
-        recipe: str | None = None,
-        epochs: float | None = None,
-        learning_rate: float | None = None,
-        batch_size: int | None = None,
-        lm_coef: float | None = None,
-        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
-        early_stopping: bool = True,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        random_state: Any = None,
-        device: str = "auto",
-        verbose: bool = True,
-        run: str | Path | None = None,
-        settings: Sequence[str] = (),
-    ) -> None:
-        super().__init__(
-            model,
-            recipe=recipe,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            lm_coef=lm_coef,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            random_state=random_state,
-            device=device,
-            verbose=verbose,
-            run=run,
-            settings=settings,
-        )
-        self.class_weight = class_weight
+    _: KW_ONLY
+    class_weight: Literal["balanced"] | Mapping[Any, float] | None = None
 
     def _learn_labels(
         self, rows: list[Row], y: Any
@@ -240,6 +206,7 @@ class MultipleChoiceClassifier(_Chooser):
         return {"classes_": np.arange(task.num_scores)}
 
 
+@dataclass(eq=False, repr=False)
 class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """Score how similar two texts are, in no order (paper, section 4.2, STS-B).
 
@@ -252,44 +219,9 @@ class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     _kind = "regression"
 
-    def __init__(
-        self,
-        model: str | Path | GPT1 = "mini",
-        *,
-        low: float | None = None,
-        high: float | None = None,
-        recipe: str | None = None,
-        epochs: float | None = None,
-        learning_rate: float | None = None,
-        batch_size: int | None = None,
-        lm_coef: float | None = None,
-        early_stopping: bool = True,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        random_state: Any = None,
-        device: str = "auto",
-        verbose: bool = True,
-        run: str | Path | None = None,
-        settings: Sequence[str] = (),
-    ) -> None:
-        super().__init__(
-            model,
-            recipe=recipe,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            lm_coef=lm_coef,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            random_state=random_state,
-            device=device,
-            verbose=verbose,
-            run=run,
-            settings=settings,
-        )
-        self.low = low
-        self.high = high
+    _: KW_ONLY
+    low: float | None = None
+    high: float | None = None
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the expected score of each pair, (n,).
