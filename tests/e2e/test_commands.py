@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gpt1 import cli
+from commands import ENV, GPT1, run_gpt1, run_gpt1_process
+from gpt1 import __version__, cli
 from gpt1.storage import Log
 
 WORDS = "the cat sat on a mat and the dog ran to the sea where an old man told a tale of rain"
 SIZE = "[model]\nvocab_size = 96\nn_ctx = 32\nn_embd = 16\nn_layer = 2\nn_head = 2\n"
-GPT1 = (sys.executable, "-m", "gpt1")
-ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
 STEPS = 60
 
 
 def gpt1(place: Path, *arguments: str) -> tuple[str, str]:
-    """Run a command in `place`; return stdout and stderr."""
-    done = subprocess.run(
-        [*GPT1, *arguments], cwd=place, env=ENV, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    """Run a command in `place`, in a process of its own; return stdout and stderr."""
+    done = run_gpt1_process(*arguments, cwd=place).check()
     assert "\x1b" not in done.stdout + done.stderr  # no colours where there is no terminal
     return done.stdout, done.stderr
 
@@ -53,9 +45,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_from_text_to_jokes(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, err = gpt1(place, "learn-bpe", "stories.jsonl", "--vocab-size", "96", "--out", "words")
     assert "60 rows from 1 file: 60 used, 0 rejected" in out
     assert re.search(r"\d+ tokens learnt in .* s -> words", out)
@@ -122,12 +112,12 @@ def test_from_text_to_jokes(
     assert [found["text"][a:b] for a, b in found["offsets"]][:1] == ["the"]
 
     monkeypatch.chdir(place)  # the last two in this process, which has torch already
-    code, out, err = run(["evaluate", "jokes", "stories.jsonl", "--json"], monkeypatch, capsys)
-    assert (code, err) == (0, "60 rows from 1 file: 60 used, 0 rejected\n")
-    assert json.loads(out)["perplexity"] > 1
-    code, out, err = run(["doctor", "--model", "jokes", "--json"], monkeypatch, capsys)
-    assert (code, err) == (0, "")
-    assert json.loads(out)["parameters"]["total"] == walk["parameters"]
+    done = run_gpt1("evaluate jokes stories.jsonl --json").check()
+    assert done.stderr == "60 rows from 1 file: 60 used, 0 rejected\n"
+    assert json.loads(done.stdout)["perplexity"] > 1
+    done = run_gpt1("doctor --model jokes --json").check()
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["parameters"]["total"] == walk["parameters"]
 
 
 def interrupt(place: Path, *arguments: str) -> str:
@@ -150,61 +140,24 @@ def interrupt(place: Path, *arguments: str) -> str:
     return rest
 
 
-def run(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> tuple[Any, str, str]:
-    """Run a command in this process; return its exit code, stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["gpt1", *arguments])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return end.value.code, *capsys.readouterr()
-
-
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_help_says_what_a_command_does(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = run([command, "--help"], monkeypatch, capsys)
-    assert (code, err) == (0, "")
-    assert f"gpt1 {command}" in out
-    assert "*args" not in out
-    assert "None" not in out
+def test_help_says_what_a_command_does(command: str) -> None:
+    done = run_gpt1(command, "--help").check()
+    assert done.stderr == ""
+    assert f"gpt1 {command}" in done.stdout
+    assert "*args" not in done.stdout
+    assert "None" not in done.stdout
 
 
-def test_misuse_exits_with_2_and_says_so_on_stderr(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for arguments, words in [
-        (["generte"], "generte"),
-        (["generate"], "prompt"),
-        (["generate", "x", "--no-such-flag"], "--no-such-flag"),
-        (["pretrain", "x"], "--out"),
-        (["finetune", "x", "--out", "y", "--task", "poetry"], "poetry"),
-        (["finetune", "none.csv", "--out", "y"], "none.csv"),
-    ]:
-        code, out, err = run(arguments, monkeypatch, capsys)
-        assert (code, out) == (2, ""), arguments
-        assert words in err.lower()
-
-
-def test_the_version_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import gpt1 as package
-
-    code, out, err = run(["--version"], monkeypatch, capsys)
-    assert (code, out, err) == (0, f"gpt1 {package.__version__}\n", "")
+def test_the_version_is_told() -> None:
+    done = run_gpt1("--version")
+    assert (done.code, done.stdout, done.stderr) == (0, f"gpt1 {__version__}\n", "")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_demo_learns_and_writes_offline(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*GPT1, "demo", "--out", "here"],
-        cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    done = run_gpt1_process("demo", "--out", "here", cwd=tmp_path, timeout=600).check()
     start, tuned = map(float, re.findall(r"held out: ([\d.]+) -> ([\d.]+) ", done.stdout)[0])
     assert tuned < start / 2
     jokes = done.stdout.partition("4. Three jokes")[2].partition("Perplexity")[0]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from torch.testing import assert_close
 from transformers import AutoTokenizer, OpenAIGPTLMHeadModel
 
 import tiny
+from commands import run_gpt1, run_gpt1_process
 from gpt1 import cli
 from gpt1.checkpoint import folder, huggingface
 from gpt1.model.heads import Head
@@ -23,24 +21,6 @@ from gpt1.storage import json_bytes
 from gpt1.text.tokenizer import Tokenizer
 from hub import LoopbackHub
 from tolerances import EXACT
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def gpt1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process; return its exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gpt1", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as error:
-            code = int(error.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +86,13 @@ def published(model: Path) -> dict[str, Any]:
 
 
 def test_verify_passes_a_model_that_transformers_agrees_with(
-    gpt1: Run, model: Path, published: dict[str, Any], tmp_path: Path
+    model: Path, published: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "expected.json").write_bytes(json_bytes(published))
-    code, out, _ = gpt1("verify", model, "--expected", tmp_path / "expected.json")
-    assert code == 0, out
-    assert "15 of 15 pass" in out
-    assert "FAIL" not in out
+    done = run_gpt1("verify", model, "--expected", tmp_path / "expected.json")
+    assert done.code == 0, done.stdout
+    assert "15 of 15 pass" in done.stdout
+    assert "FAIL" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -130,7 +110,6 @@ def test_verify_passes_a_model_that_transformers_agrees_with(
     ],
 )
 def test_verify_fails_on_any_value_that_differs(
-    gpt1: Run,
     model: Path,
     published: dict[str, Any],
     tmp_path: Path,
@@ -144,18 +123,18 @@ def test_verify_fails_on_any_value_that_differs(
         inner = inner[key]
     inner[place[-1]] = value
     (tmp_path / "expected.json").write_bytes(json_bytes(changed))
-    code, out, _ = gpt1("verify", model, "--expected", tmp_path / "expected.json", "--json")
-    report = json.loads(out)
-    assert code == 1
+    done = run_gpt1("verify", model, "--expected", tmp_path / "expected.json", "--json")
+    report = json.loads(done.stdout)
+    assert done.code == 1
     assert report["failed"] == 1
     assert [check["name"] for check in report["checks"] if not check["passed"]] == [name]
 
 
-def test_verify_tells_another_model_from_the_released_one(gpt1: Run, model: Path) -> None:
-    code, out, _ = gpt1("verify", model)
-    assert code == 1
-    assert "116534784" in out
-    assert "FAIL" in out
+def test_verify_tells_another_model_from_the_released_one(model: Path) -> None:
+    done = run_gpt1("verify", model)
+    assert done.code == 1
+    assert "116534784" in done.stdout
+    assert "FAIL" in done.stdout
 
 
 def test_the_published_values_fit_each_other(model_vectors: dict[str, Any]) -> None:
@@ -172,44 +151,38 @@ def test_the_published_values_fit_each_other(model_vectors: dict[str, Any]) -> N
     assert values["text_loop"]["text"].count("\n") == 17
 
 
-def test_verify_refuses_expected_values_of_another_form(
-    gpt1: Run, model: Path, tmp_path: Path
-) -> None:
+def test_verify_refuses_expected_values_of_another_form(model: Path, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"ids": []}')
-    code, _, err = gpt1("verify", model, "--expected", tmp_path / "x.json")
-    assert (code, "x.json lacks continuations, logits, loss" in err) == (2, True)
-    code, _, err = gpt1("verify", model, "--expected", tmp_path / "none.json")
-    assert (code, "cannot be read" in err) == (2, True)
+    done = run_gpt1("verify", model, "--expected", tmp_path / "x.json")
+    assert (done.code, "x.json lacks continuations, logits, loss" in done.stderr) == (2, True)
+    done = run_gpt1("verify", model, "--expected", tmp_path / "none.json")
+    assert (done.code, "cannot be read" in done.stderr) == (2, True)
 
 
-def test_convert_makes_a_folder_of_a_bin(gpt1: Run, tmp_path: Path) -> None:
+def test_convert_makes_a_folder_of_a_bin(tmp_path: Path) -> None:
     weights = huggingface.from_state(tiny.model().state_dict(), torch.float32)
     tiny.write_vocabulary(tmp_path / "in")
     torch.save(OrderedDict(weights), tmp_path / "in" / "pytorch_model.bin")
     values = huggingface.write_config(tiny.config(), None)
     (tmp_path / "in" / "config.json").write_bytes(json_bytes(values))
-    code, out, err = gpt1(
-        "convert", tmp_path / "in" / "pytorch_model.bin", "--out", tmp_path / "out"
-    )
-    assert (code, out.strip(), err) == (0, str(tmp_path / "out"), "")
+    done = run_gpt1("convert", tmp_path / "in" / "pytorch_model.bin", "--out", tmp_path / "out")
+    assert (done.code, done.stdout.strip(), done.stderr) == (0, str(tmp_path / "out"), "")
     loaded = folder.load(tmp_path / "out")
     for name, tensor in tiny.model().state_dict().items():
         assert_close(loaded.state[name], tensor, **EXACT)
 
     (tmp_path / "in" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    code, out, err = gpt1(
-        "convert", tmp_path / "in" / "pytorch_model.bin", "--out", tmp_path / "bad"
-    )
-    assert (code, out) == (1, "")
-    assert "pytorch_model.bin was not converted: it asks for os.system" in err
+    done = run_gpt1("convert", tmp_path / "in" / "pytorch_model.bin", "--out", tmp_path / "bad")
+    assert (done.code, done.stdout) == (1, "")
+    assert "pytorch_model.bin was not converted: it asks for os.system" in done.stderr
     assert not (tmp_path / "bad").exists()
 
 
-def test_convert_says_when_a_vocabulary_is_missing(gpt1: Run, tmp_path: Path) -> None:
+def test_convert_says_when_a_vocabulary_is_missing(tmp_path: Path) -> None:
     folder.save(tmp_path / "in", tiny.model(), None)
-    code, _, err = gpt1("convert", tmp_path / "in", "--out", tmp_path / "out")
-    assert code == 0
-    assert "there is no vocabulary beside" in err
+    done = run_gpt1("convert", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.code == 0
+    assert "there is no vocabulary beside" in done.stderr
 
 
 def test_pull_fetches_a_repository_into_a_folder(model: Path, tmp_path: Path) -> None:
@@ -219,11 +192,9 @@ def test_pull_fetches_a_repository_into_a_folder(model: Path, tmp_path: Path) ->
     model = tmp_path / "with-head"
     folder.save(model, with_head, loaded.tokenizer)
     with LoopbackHub(models={"me/tiny": model}) as hub:
-        done = subprocess.run(
-            [sys.executable, "-m", "gpt1", "pull", "me/tiny", "--out", str(tmp_path / "got")],
-            env=hub.env(tmp_path / "home"), capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'got'}\n"), done.stderr
+        env = hub.env(tmp_path / "home")
+        done = run_gpt1_process("pull", "me/tiny", "--out", tmp_path / "got", env=env).check()
+    assert done.stdout == f"{tmp_path / 'got'}\n"
     loaded = folder.load(tmp_path / "got")
     assert loaded.tokenizer is not None
     for name, tensor in with_head.state_dict().items():
@@ -231,44 +202,22 @@ def test_pull_fetches_a_repository_into_a_folder(model: Path, tmp_path: Path) ->
     assert not any(file.is_symlink() for file in (tmp_path / "got").iterdir())
 
 
-def test_pull_of_what_is_no_name_fails(gpt1: Run) -> None:
-    code, out, err = gpt1("pull", "no such thing")
-    assert (code, out) == (1, "")
-    assert err.startswith("gpt1: the model is 'no such thing'; there is no such folder")
-
-
-def test_doctor_counts_the_released_size(gpt1: Run) -> None:
-    code, out, _ = gpt1("doctor", "--size", "gpt1")
-    assert code == 0
+def test_doctor_counts_the_released_size() -> None:
+    done = run_gpt1("doctor", "--size", "gpt1")
+    assert done.code == 0
     for number in ("116,534,784", "31,087,104", "393,216", "7,087,872"):
-        assert number in out
+        assert number in done.stdout
     for fact in ("torch", "threads", "device auto", "training in", "generating in"):
-        assert fact in out
+        assert fact in done.stdout
 
 
-def test_doctor_counts_a_model_by_its_parts(gpt1: Run, model: Path) -> None:
-    code, out, _ = gpt1("doctor", "--model", model, "--json")
-    report = json.loads(out)
+def test_doctor_counts_a_model_by_its_parts(model: Path) -> None:
+    done = run_gpt1("doctor", "--model", model, "--json")
+    report = json.loads(done.stdout)
     parts = report["parameters"]
-    assert code == 0
+    assert done.code == 0
     assert report["machine"]["torch"] == torch.__version__
     assert parts.pop("total") == sum(p.numel() for p in tiny.model().parameters())
     one = parts.pop("one block")
     embeddings = parts["token embedding (and head)"] + parts["position embedding"]
     assert sum(parts.values()) == embeddings + 2 * one
-
-
-@pytest.mark.parametrize("command", ["pull", "convert", "verify", "doctor"])
-def test_help_names_every_option_without_importing_torch(command: str) -> None:
-    script = (
-        "import sys; sys.argv = ['gpt1', sys.argv[1], '--help']\n"
-        "from gpt1.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "assert 'torch' not in sys.modules and 'huggingface_hub' not in sys.modules"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, command], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"gpt1 {command}" in done.stdout

@@ -103,7 +103,7 @@ def _beside(path: Path, purpose: str) -> Path:
 def _repair(path: Path) -> None:
     """Finish a replacement: remove the old folder, or put it back if the new one never came."""
     old = old_name(path)
-    with wrap_os_errors("restore", path):
+    with wrap_os_errors("create", path):
         if old.is_dir() and not path.exists():
             system.disk.rename(old, path)
         elif old.is_dir():
