@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt1.cli import main, progress
+from commands import run_gpt1
+from gpt1.cli import progress
 from gpt1.data import parallel
 from gpt1.data.batches import WindowBatches
 from gpt1.data.shards import Shards
@@ -19,147 +20,93 @@ TEXTS = [
     "The rain fell in torrents, the rain.",
     "A night in",
 ] * 20
+PREPARE = "prepare stories.csv --tokenizer vocabulary --column story"
 
 
-@pytest.fixture
-def vocabulary(tmp_path: Path) -> Path:
-    Tokenizer.train(TEXTS, vocab_size=60).save(tmp_path / "vocabulary")
-    return tmp_path / "vocabulary"
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(TEXTS, vocab_size=60)
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "stories.csv"
-    path.write_text("id,story\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate([*TEXTS, " "])))
-    return path
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder with a table and a vocabulary."""
+    monkeypatch.chdir(tmp_path)
+    tokenizer.save("vocabulary")
+    rows = "".join(f'{i},"{text}"\n' for i, text in enumerate([*TEXTS, " "]))
+    Path("stories.csv").write_text("id,story\n" + rows)
 
 
-def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["gpt1", "prepare", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    return int(caught.value.code or 0)
-
-
-def test_prepare_makes_shards_that_hold_what_the_tokenizer_says(
-    table: Path,
-    vocabulary: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "out"
-    where = ("--tokenizer", vocabulary, "--column", "story", "--workers", "1", "--out", out)
-    assert _run(monkeypatch, table, *where) == 0
-    tokenizer = Tokenizer.load(vocabulary)
+def test_prepare_makes_shards_that_hold_what_the_tokenizer_says(tokenizer: Tokenizer) -> None:
+    done = run_gpt1(f"{PREPARE} --workers 1 --out out").check()
     stream = [i for text in TEXTS for i in tokenizer.encode(text)]
-    opened = Shards(out)
-    opened.check(tokenizer)
-    assert opened.read(0, opened.tokens).tolist() == stream
-    assert opened.document(1).tolist() == tokenizer.encode(TEXTS[1])
-    printed = capsys.readouterr().out.splitlines()
+    shards = Shards("out")
+    shards.check(tokenizer)
+    assert shards.read(0, shards.tokens).tolist() == stream
+    assert shards.document(1).tolist() == tokenizer.encode(TEXTS[1])
+    printed = done.stdout.splitlines()
     assert printed[0] == "61 rows from 1 file: 60 used, 1 rejected (empty 1)"
-    size = sum(len(text.encode()) for text in TEXTS)
-    each = f"{size / len(stream):.2f} bytes a token"
+    each = f"{sum(len(text.encode()) for text in TEXTS) / len(stream):.2f} bytes a token"
     assert printed[1] == f"{len(stream):,} tokens in 60 documents; {each}"
     assert printed[2].startswith("0.0 MB in ")
 
-    kept = Tokenizer.load(out)
+    kept = Tokenizer.load("out")
     assert kept.fingerprint == tokenizer.fingerprint, "the shards bring their tokenizer"
-    assert WindowBatches(opened, 8, 4).update(0)[0].targets == 32
+    assert WindowBatches(shards, 8, 4).update(0)[0].targets == 32
 
 
-def test_prepare_prints_its_counts_for_machines(
-    table: Path,
-    vocabulary: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    where = ("--tokenizer", vocabulary, "--column", "story", "--out", tmp_path / "out")
-    assert _run(monkeypatch, table, *where, "--limit", "7", "--json") == 0
-    counts = json.loads(capsys.readouterr().out)
+def test_prepare_prints_its_counts_for_machines(tokenizer: Tokenizer) -> None:
+    counts = json.loads(run_gpt1(f"{PREPARE} --out out --limit 7 --json").check().stdout)
     assert counts["rows"] == counts["documents"] == 7
-    assert counts["vocab_size"] == len(Tokenizer.load(vocabulary))
+    assert counts["vocab_size"] == len(tokenizer)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("--out out", 2, "has the columns id, story"),
+        ("--out out --column stroy", 2, "Did you mean 'story'?"),
+        ("--out vocabulary --column story", 1, "already there"),
+        ("--out out --column story --engine rey", 2, "'rey' is not one of 'local'"),
+        ("--out out --column story --engine ray", 2,
+         'Run pip install "gpt1[ray]", or take the engine local.'),
+    ],
+)  # fmt: skip
 def test_prepare_says_what_is_wrong_and_exits_with_the_right_code(
-    table: Path,
-    vocabulary: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: str, code: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = ("--tokenizer", vocabulary, "--out", tmp_path / "out")
-    assert _run(monkeypatch, table, *out) == 2
-    assert "has the columns id, story" in capsys.readouterr().err
-    assert _run(monkeypatch, table, *out, "--column", "stroy") == 2
-    assert "Did you mean 'story'?" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-    assert (
-        _run(
-            monkeypatch, table, "--tokenizer", vocabulary, "--column", "story", "--out", vocabulary
-        )
-        == 1
-    )
-    assert "already there" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = run_gpt1(f"prepare stories.csv --tokenizer vocabulary {arguments}")
+    assert done.code == code
+    assert message in " ".join(done.stderr.split())
+    assert not Path("out").exists()
 
 
-def _bytes(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+def _bytes(folder: str) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
-def test_a_worker_killed_on_the_way_changes_no_byte(
-    table: Path, vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    where = ("--tokenizer", vocabulary, "--column", "story")
-    assert _run(monkeypatch, table, *where, "--workers", "1", "--out", tmp_path / "one") == 0
+def test_a_worker_killed_on_the_way_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_gpt1(f"{PREPARE} --workers 1 --out one").check()
     encode, calls = parallel._Worker.encode, 0
 
     def deadly(worker: parallel._Worker, texts: list[str]) -> list[Ids]:
         nonlocal calls
         calls += 1
-        if calls == 1:
-            worker.process.kill()
+        worker.process.kill()
         return encode(worker, texts)
 
     monkeypatch.setattr(parallel, "_JOB", 100)
     monkeypatch.setattr(parallel._Worker, "encode", deadly)
-    assert _run(monkeypatch, table, *where, "--workers", "2", "--out", tmp_path / "two") == 0
-    assert calls == 1
-    assert _bytes(tmp_path / "two") == _bytes(tmp_path / "one")
+    run_gpt1(f"{PREPARE} --workers 2 --out two").check()
+    assert calls == 1, "who is lost is given no more"
+    assert _bytes("two") == _bytes("one")
 
 
-def test_without_a_terminal_a_line_is_printed_now_and_then(
-    table: Path,
-    vocabulary: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_without_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt1.data.shards._REPORT", 100)
-    where = ("--tokenizer", vocabulary, "--column", "story")
-    assert _run(monkeypatch, table, *where, "--out", tmp_path / "quick") == 0
-    assert capsys.readouterr().err == "", "what is quick says nothing"
+    assert run_gpt1(f"{PREPARE} --out quick").check().stderr == "", "what is quick says nothing"
     monkeypatch.setattr(progress, "_EVERY", 0.0)
-    assert _run(monkeypatch, table, *where, "--out", tmp_path / "slow", "--json") == 0
-    printed = capsys.readouterr()
-    assert printed.err.splitlines()[0] == "preparing: 4 documents"
-    assert json.loads(printed.out)["documents"] == 60
-
-
-def test_the_engine_ray_without_ray_names_what_to_install(
-    table: Path,
-    vocabulary: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for name in ("ray", "ray.data"):
-        monkeypatch.setitem(sys.modules, name, None)
-    where = ("--tokenizer", vocabulary, "--column", "story", "--out", tmp_path / "out")
-    assert _run(monkeypatch, table, *where, "--engine", "ray") == 2
-    assert 'Run pip install "gpt1[ray]", or take the engine local.' in capsys.readouterr().err
-    assert _run(monkeypatch, table, *where, "--engine", "rey") == 2
-    assert "'rey' is not one of 'local'" in " ".join(capsys.readouterr().err.split())
-    assert not (tmp_path / "out").exists()
+    done = run_gpt1(f"{PREPARE} --out slow --json").check()
+    assert done.stderr.splitlines()[0] == "preparing: 4 documents"
+    assert json.loads(done.stdout)["documents"] == 60
