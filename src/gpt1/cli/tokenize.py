@@ -6,9 +6,6 @@ from typing import Annotated
 
 import typer
 
-PIPED_WIDTH = 200
-"""A file has no edge to fold at."""
-
 
 def tokenize(
     text: Annotated[str, typer.Argument(help="The text; - reads it from stdin.")],
@@ -25,11 +22,12 @@ def tokenize(
 
     The places are in the cleaned text, which is shown first; with --words fast, in the text itself.
     """
-    import sys
     from dataclasses import asdict
 
     from gpt1.checkpoint import hub
     from gpt1.cli import text_given
+    from gpt1.reports.sections import Table
+    from gpt1.reports.tables import print_table
     from gpt1.storage import json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
@@ -41,22 +39,14 @@ def tokenize(
         print(json_bytes({"words": tokenizer.words, **asdict(encoding)}).decode(), end="")
         return
 
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column, justify in (("token", "left"), ("id", "right"), ("from", "right"), ("to", "right")):
-        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for token, id, place in zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True):
-        table.add_row(*map(Text, (_shown(token), *map(str, (id, *place)))))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    console.print(f"{tokenizer.words} words: {encoding.text!r}", markup=False, soft_wrap=True)
-    console.print(table)
-    console.print(f"{len(encoding.ids)} tokens")
-
-
-def _shown(token: str) -> str:
-    """Return a token with its newline, if it is that, made visible."""
-    return token.replace("\n", "\\n")
+    rows = [
+        (token.replace("\n", "\\n"), str(id), str(start), str(end))
+        for token, id, (start, end) in zip(
+            encoding.tokens, encoding.ids, encoding.offsets, strict=True
+        )
+    ]
+    print_table(
+        f"{tokenizer.words} words: {encoding.text!r}",
+        Table(("token", "id", "from", "to"), rows),
+        f"{len(rows)} tokens",
+    )

@@ -203,68 +203,58 @@ def _json(text: str, place: str, what: str) -> Any:
 def _read_csv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:
     csv.field_size_limit(max(MAX_ROW, csv.field_size_limit()))
     lines = _Lines(path)
-    reader = csv.reader(iter(lines), strict=True)
-
-    def records() -> Iterator[tuple[int, list[str]]]:
-        while True:
-            try:
-                record = next(reader, None)
-            except csv.Error as error:
-                raise DataError(
-                    f"{path}:{lines.row}: not a csv row ({error}). A field with commas, quotes or "
-                    f"line breaks goes between double quotes, and quotes inside it are doubled."
-                ) from None
-            if record is None:
-                return
-            yield lines.row, record
-            lines.end_row()
-
-    return _read_records(path, records(), choose, options)
+    try:
+        yield from _name_fields(lines, csv.reader(iter(lines), strict=True), choose, options)
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{lines.row}: not a csv row ({error}). A field with commas, quotes or line "
+            f"breaks goes between double quotes, and quotes inside it are doubled."
+        ) from None
 
 
 def _read_tsv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:
     lines = _Lines(path)
+    texts = (line.removesuffix("\n").removesuffix("\r") for line in lines)
+    yield from _name_fields(
+        lines, (text.split("\t") if text else [] for text in texts), choose, options
+    )
 
-    def records() -> Iterator[tuple[int, list[str]]]:
-        for line in lines:
-            text = line.removesuffix("\n").removesuffix("\r")
-            yield lines.row, text.split("\t") if text else []
+
+def _name_fields(
+    lines: _Lines, fields: Iterator[list[str]], choose: ChooseColumns, options: ReadOptions
+) -> RowIterator:
+    """Name the fields of each row, by the header or by the options; [] is a blank line."""
+
+    def numbered() -> Iterator[tuple[int, list[str]]]:
+        for row in fields:
+            yield lines.row, row
             lines.end_row()
 
-    return _read_records(path, records(), choose, options)
-
-
-def _read_records(
-    path: Path,
-    records: Iterator[tuple[int, list[str]]],
-    choose: ChooseColumns,
-    options: ReadOptions,
-) -> RowIterator:
-    """Name the fields of the records, by the header or by the options; [] is a blank line."""
+    path, rows = lines.path, numbered()
     blanks = []
     first: tuple[int, list[str]] = (0, [])
-    for first in records:
+    for first in rows:
         if first[1]:
             break
         blanks.append(first)
     header, wider = [name.strip() for name in first[1]], False  # "text, label" is often written
     if options.header and (headless := options.header(str(path), header)):
         header, wider = list(headless.names), headless.wider
-        records = chain(blanks, [first], records)
+        rows = chain(blanks, [first], rows)
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise DataError(f"{path} has two columns named {twice[0]!r}. Rename one of them.")
     wanted = [(name, header.index(name)) for name in choose(str(path), header) or header]
-    for line, record in records:
-        if not record:
+    for line, row in rows:
+        if not row:
             yield line, None
-        elif len(record) == len(header) or (wider and len(record) > len(header)):
-            yield line, {name: record[i] for name, i in wanted}
+        elif len(row) == len(header) or (wider and len(row) > len(header)):
+            yield line, {name: row[i] for name, i in wanted}
         elif options.header:
             yield line, BAD_ROW
         else:
             raise DataError(
-                f"{path}:{line}: the row has {len(record)} fields; the header has {len(header)} "
+                f"{path}:{line}: the row has {len(row)} fields; the header has {len(header)} "
                 f"({', '.join(header)}). Correct the row."
             )
 
