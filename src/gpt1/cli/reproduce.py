@@ -119,7 +119,7 @@ def _check_flags(context: typer.Context, name: str) -> None:
 
     # by name: the enum is click's, or the one that newer typer brings itself
     sources = {flag: context.get_parameter_source(flag) for flag in context.params}
-    given = [flag for flag, one in sources.items() if one is not None and one.name == "COMMANDLINE"]
+    given = [f for f, source in sources.items() if source and source.name == "COMMANDLINE"]
     for flag in given:
         only = _ONLY_FOR.get(flag)
         if only is not None and name != only:

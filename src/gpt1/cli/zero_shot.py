@@ -76,8 +76,8 @@ def zero_shot(
     for run in runs:
         models_of_run(run)  # before the data is read
     questions = load_sets(data, names, limit, split)
-    for one in questions.values():
-        print("\n".join(one.account), file=sys.stderr)
+    for rows in questions.values():
+        print("\n".join(rows.account), file=sys.stderr)
 
     if not runs:
         model = model or "mini"
@@ -100,7 +100,7 @@ def zero_shot(
     if json:
         print(json_bytes(as_json(curves)).decode(), end="")
     else:
-        columns = {data: f"{data} {one.split}".strip() for data, one in questions.items()}
+        columns = {data: f"{data} {rows.split}".strip() for data, rows in questions.items()}
         for name, points in curves.items():
             for section in curve_tables(f"Zero-shot, {name}", points, columns):
                 print_section(section)

@@ -207,8 +207,8 @@ def _finished(
     others: list[ExperimentResult] = []
     for result in read_results(sweep.out):
         if result.experiment in experiments:
-            strange = sweep.made_with_another_model(result)
-            (others if strange else results).append(result)
+            other = sweep.made_with_another_model(result)
+            (others if other else results).append(result)
     notes = []
     if len(results) < len(experiments):
         count = len(experiments) - len(results)

@@ -101,7 +101,7 @@ def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display)
             finished[experiment] = result
     workloads, skipped, failed = [], [], []
     speeds: dict[str, float] = {}
-    for number, (data, some) in enumerate(missing.items()):
+    for number, (data, todo) in enumerate(missing.items()):
         display.status(f"reading the data: {title_of(data)}", "data sets")
         display.progress(number, len(missing))
         if not sweep.holds(data):  # raises
@@ -112,9 +112,9 @@ def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display)
         except (DataError, ConfigError) as error:
             failed.append(f"{title_of(data)}: {error}")
             continue
-        tokens = {experiment: sweep.tokens(experiment) for experiment in some}
+        tokens = {experiment: sweep.tokens(experiment) for experiment in todo}
         seconds = {}
-        for experiment in some:
+        for experiment in todo:
             model = sweep.model(experiment.variant)
             if model not in speeds:
                 speeds[model] = _seconds_per_token(sweep, experiment)

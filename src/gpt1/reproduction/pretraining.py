@@ -99,7 +99,8 @@ def novels(data: Path | str) -> list[str]:
 def figure2_right(curves: Mapping[str, Sequence[Point]], skipped: Sequence[str] = ()) -> Document:
     """Return figure 2, right, of runs (name -> points): picture, values, relative scores."""
     references = "; ".join(
-        f"{data} {100 * one.reference:.1f} ({one.source})" for data, one in SETTINGS.items()
+        f"{data} {100 * setting.reference:.1f} ({setting.source})"
+        for data, setting in SETTINGS.items()
     )
     notes = (
         "Zero-shot scores of models along their pre-training, nothing fine-tuned. The paper's are "

@@ -211,7 +211,7 @@ class Measurements:
             experiment = result.experiment
             if experiment.layers is None:
                 seeds.setdefault((experiment.data, experiment.variant), []).append(result)
-        self.all = {key: Measurement(*key, tuple(some)) for key, some in seeds.items()}
+        self.all = {key: Measurement(*key, tuple(group)) for key, group in seeds.items()}
 
     @property
     def variants(self) -> list[str]:

@@ -81,11 +81,6 @@ class Split:
     train: Rows
     test: Rows
 
-    @property
-    def gold(self) -> NDArray[np.float64]:
-        """The labels of the measured rows."""
-        return _labels(self.test.examples)
-
     @cached_property
     def fingerprint(self) -> str:
         """The hash of all rows."""
@@ -174,7 +169,7 @@ class Sweep:
             experiment,
             split=test.split,
             train_rows=len(train.examples),
-            gold=split.gold,
+            gold=_labels(test.examples),
             predicted=predicted,
             seconds=round(time.monotonic() - began, 1),
             settings=self._settings(experiment),

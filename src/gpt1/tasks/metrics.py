@@ -327,9 +327,9 @@ def _ranks(x: Array) -> Array:
     starts = np.flatnonzero(new.ravel())  # of runs of equal numbers; every row starts one
     lengths = np.diff(np.append(starts, samples * n))
     means = np.repeat(starts % n + (lengths + 1) / 2, lengths).reshape(samples, n)
-    found = np.empty((samples, n))
-    np.put_along_axis(found, order, means, 1)
-    return found
+    ranks = np.empty((samples, n))
+    np.put_along_axis(ranks, order, means, 1)
+    return ranks
 
 
 def _divide(above: Array, below: Array) -> Array:
