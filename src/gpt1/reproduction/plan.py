@@ -143,9 +143,15 @@ def execute(sweep: Sweep, plan: Plan, display: Display) -> tuple[list[Experiment
         name = describe(experiment)
         number = list(tokens).index(experiment) + 1
         display.status(f"training {number} of {len(tokens)}: {name}", "tokens")
-        display.progress(done, total)
+
+        def report(
+            update: int, updates: int, before: int = done, size: int = tokens[experiment]
+        ) -> None:
+            display.progress(before + size * update // updates, total)
+
+        report(0, 1)
         try:
-            results.append(sweep.run(experiment))
+            results.append(sweep.run(experiment, report))
         except Interrupted as error:
             raise Interrupted(
                 f"stopped while training {name}. All is saved in {sweep.out}; the same command "

@@ -78,8 +78,10 @@ def pretrain_tiny(out: Path | str, data: Path | str, tiny: TinyRun, display: Dis
         write_shards(shards, open_texts(files, None, tiny.texts), tokenizer, workers=1)
     display.status("pre-training a tiny model", "updates")
     config = load_run(size="tiny", recipe="pretrain", overrides=[*TINY, *tiny.overrides])
+    resume = (run / "run.json").is_file()
     # quiet: the caller's display is the only one
-    pretrain(shards, None, config, RunOptions(run, (run / "run.json").is_file(), quiet=True))
+    options = RunOptions(run, resume, quiet=True, progress=display.progress)
+    pretrain(shards, None, config, options)
     return run
 
 

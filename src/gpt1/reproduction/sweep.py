@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1 import storage
+from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
 from gpt1.config import RunConfig, load_run
@@ -143,8 +144,13 @@ class Sweep:
             return bool(ours != theirs)
         return bool(result.settings.get("model") != Path(name).name)
 
-    def run(self, experiment: Experiment) -> ExperimentResult:
-        """Train an experiment's model, on from where it was cut off; measure and keep it."""
+    def run(
+        self, experiment: Experiment, progress: ProgressCallback | None = None
+    ) -> ExperimentResult:
+        """Train an experiment's model, on from where it was cut off; measure and keep it.
+
+        `progress` counts updates.
+        """
         split = self.rows(experiment.data)
         train, test = split.train, split.test
         run = self.run_folder(experiment)
@@ -157,7 +163,13 @@ class Sweep:
             train.examples,
             [],
             load_run(recipe=default_recipe(gpt.config), overrides=self._overrides(experiment)),
-            RunOptions(run, (run / "run.json").is_file(), quiet=True, report=False),
+            RunOptions(
+                run,
+                resume=(run / "run.json").is_file(),
+                quiet=True,
+                report=False,
+                progress=progress,
+            ),
         )
         predictor = Predictor(model, tokenizer, train.task)
         learnt = train.examples[: min(200, len(test.examples))]

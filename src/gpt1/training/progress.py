@@ -14,6 +14,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from gpt1.callbacks import ProgressCallback
 from gpt1.reports.formatting import format_duration, format_perplexity
 
 _LAST = 50  # updates whose mean loss is shown
@@ -24,13 +25,18 @@ _PAUSE = 0.5  # seconds between two drawings of the panel
 class Progress:
     """Shows a run on stderr; `every` updates a line where there is no terminal.
 
-    With `language` a loss is also shown as a perplexity.
+    With `language` a loss is also shown as a perplexity. `callback` is told of each update.
     """
 
     def __init__(
-        self, every: int, console: Console | None = None, *, language: bool = True
+        self,
+        every: int,
+        console: Console | None = None,
+        *,
+        language: bool = True,
+        callback: ProgressCallback | None = None,
     ) -> None:
-        self._language = language
+        self._language, self._callback = language, callback
         self.console = console or Console(stderr=True, highlight=False)
         self._every = every
         self._live: Live | None = None
@@ -62,6 +68,8 @@ class Progress:
     def show(self, record: Mapping[str, Any]) -> None:
         """Show one line of metrics.jsonl."""
         step = record["step"]
+        if self._callback is not None:
+            self._callback(step, self._total)
         if "valid_loss" in record:
             self._show_validation(record)
         elif "sample" in record:

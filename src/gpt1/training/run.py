@@ -28,6 +28,7 @@ from torch import Tensor
 
 from gpt1 import storage
 from gpt1._version import __version__
+from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import folder, tensors
 from gpt1.config import RunConfig
 from gpt1.errors import CheckpointError, CorruptError, StorageError, TrainingError
@@ -59,6 +60,8 @@ class RunOptions:
     """Print nothing."""
     report: bool = True
     """Write report.html; off for a folder that nobody will read."""
+    progress: ProgressCallback | None = None
+    """Called with the updates done and all that there will be, after each."""
 
 
 @dataclass

@@ -69,7 +69,12 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
     setup.model.to(device)
     with distributed.join(device) as ranks, contextlib.ExitStack() as stack:
         console = distributed.console(options.quiet)
-        progress = Progress(train.log_every, console, language=config.task.kind == "lm")
+        progress = Progress(
+            train.log_every,
+            console,
+            language=config.task.kind == "lm",
+            callback=options.progress,
+        )
         run = _run(setup, options)
         if ranks.first:
             stack.enter_context(run)

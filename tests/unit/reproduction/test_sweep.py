@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import tiny
+from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import folder
 from gpt1.errors import ConfigError, DataError, Interrupted
 from gpt1.reproduction import sweep as sweep_module
@@ -139,8 +140,9 @@ class _Sweep:
     def __init__(self, out: Path) -> None:
         self.out, self.ran, self.tidied = out, list[int](), list[int]()
 
-    def run(self, experiment: Experiment, *_: Any) -> str:
+    def run(self, experiment: Experiment, progress: ProgressCallback) -> str:
         self.ran.append(experiment.seed)
+        progress(1, 2)
         if experiment.variant == NO_AUX:
             raise RuntimeError("no memory")
         return f"ran {experiment.seed}"
@@ -172,7 +174,7 @@ def test_all_experiments_in_their_order_and_their_errors(tmp_path: Path) -> None
         "training 2 of 3: CoLA, full, seed 2 (tokens)",
         "training 3 of 3: CoLA, no auxiliary LM, seed 0 (tokens)",
     ]
-    assert progress == [(0, 30), (10, 30), (20, 30)]
+    assert progress == [(0, 30), (5, 30), (10, 30), (15, 30), (20, 30), (25, 30)]
 
 
 def test_being_asked_to_stop_ends_it_and_says_how_to_go_on(tmp_path: Path) -> None:
