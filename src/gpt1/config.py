@@ -88,8 +88,6 @@ class OptimizerConfig(Settings):
     max_grad_norm: float | None = Field(1.0, gt=0)
     momentum: Probability = 0.95
     """Muon's."""
-    matrix_lr_factor: float = Field(1.0, gt=0, le=1e3)
-    """The rate of Muon's matrices over `lr`."""
 
 
 class ScheduleConfig(Settings):
@@ -294,7 +292,7 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def _preset(name: str, kind: str) -> dict[str, Any]:
-    """Read presets/NAME.toml, whose first table tells whether it is a size or a recipe."""
+    """Read presets/NAME.toml; a size says how large the vocabulary is, a recipe does not."""
     if name.endswith(".toml"):
         return _read_toml(Path(name))
     folder = resources.files("gpt1") / "presets"
@@ -303,7 +301,8 @@ def _preset(name: str, kind: str) -> dict[str, Any]:
         for item in folder.iterdir()
         if item.name.endswith(".toml")
     }
-    fitting = sorted(n for n, p in presets.items() if ("model" in p) == (kind == "size"))
+    sizes = {n for n, p in presets.items() if "vocab_size" in p.get("model", {})}
+    fitting = sorted(sizes if kind == "size" else presets.keys() - sizes)
     if name not in fitting:
         raise ConfigError(
             f"{kind} is {name!r}; there are {', '.join(fitting)}.{did_you_mean(name, fitting)} "

@@ -189,7 +189,7 @@ def pretrain(
     *,
     valid: Path | str | None = None,
     size: str = "gpt1",
-    recipe: str = "pretrain",
+    recipe: str | None = None,
     out: Path | str,
     resume: bool = False,
     config: Path | str | None = None,
@@ -197,12 +197,15 @@ def pretrain(
 ) -> GPT1:
     """Train a model on shards (`gpt1 prepare`) from a random start and return it.
 
-    The run is kept in `out`; `resume` goes on with one that was cut off. `overrides` are
+    `recipe` None is the paper's, "pretrain", or "small-pretrain" for the sizes mini and tiny. The
+    run is kept in `out`; `resume` goes on with one that was cut off. `overrides` are
     "section.field=value", as after --set. Raises TrainingError, DataError, ConfigError.
     """
+    from gpt1.training.pretrain import default_recipe
     from gpt1.training.pretrain import pretrain as train
     from gpt1.training.run import RunOptions
 
+    recipe = recipe or default_recipe(size)
     settings = load_run(size=size, recipe=recipe, file=config, overrides=overrides)
     model, tokenizer = train(data, valid, settings, RunOptions(out, resume))
     return GPT1(model, tokenizer)

@@ -35,6 +35,7 @@ def curve(place: Path) -> dict[str, list[float]]:
     gpt1.pretrain(
         place / "shards",
         size="tiny",
+        recipe="pretrain",
         out=place / "run",
         overrides=["train.steps=20", "train.batch_size=8", "train.micro_batch_size=4",
                    "train.dtype=float32", "train.device=cpu", "optimizer.lr=1e-3",

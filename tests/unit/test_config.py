@@ -26,6 +26,7 @@ from gpt1.config import (
     load_size,
 )
 from gpt1.errors import ConfigError, UsageError
+from gpt1.training.pretrain import default_recipe
 
 SECTIONS: dict[str, type[Settings]] = {
     "model": ModelConfig,
@@ -59,7 +60,6 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("optimizer.weight_decay", [0, 10], [-TINY, 10.1]),
     ("optimizer.max_grad_norm", [TINY, 1e9, None], [0, -1]),
     ("optimizer.momentum", [0, 0.999], [-TINY, 1]),
-    ("optimizer.matrix_lr_factor", [TINY, 1e3], [0, -1, 1001]),
     ("schedule.decay_share", [0, 1], [-TINY, 1.01]),
     ("schedule.warmup_steps", [0, 10**9, None], [-1]),
     ("schedule.warmup_share", [0, 1], [-TINY, 1.01]),
@@ -229,7 +229,22 @@ def test_recipes_resolve_to_what_their_sources_say() -> None:
     assert (jokes.data.end, jokes.data.pack, jokes.data.valid_share) == ("token", "documents", 0.05)
 
 
-@pytest.mark.parametrize("recipe", [None, "pretrain", "article", "jokes"])
+@pytest.mark.parametrize(
+    ("size", "recipe"),
+    [("gpt1", "pretrain"), ("mini", "small-pretrain"), ("tiny", "small-pretrain"),
+     ("lstm", "pretrain"), ("my.toml", "pretrain")],
+)  # fmt: skip
+def test_small_models_are_pretrained_by_their_own_recipe(size: str, recipe: str) -> None:
+    assert default_recipe(size) == recipe
+    if size in ("mini", "tiny"):
+        run = load_run(size=size, recipe=recipe)
+        assert (run.optimizer.name, run.schedule.name) == ("muon", "warmup_stable_decay")
+        assert (run.model.attn_pdrop, run.model.n_embd) == (0.0, load_size(size).n_embd)
+    with pytest.raises(ConfigError, match="size is 'small-pretrain'"):
+        load_run(size="small-pretrain")
+
+
+@pytest.mark.parametrize("recipe", [None, "pretrain", "small-pretrain", "article", "jokes"])
 @pytest.mark.parametrize("size", [None, "gpt1", "mini", "tiny"])
 def test_a_saved_run_reads_back_the_same(size: str | None, recipe: str | None) -> None:
     config = load_run(size=size, recipe=recipe)

@@ -13,9 +13,13 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="The run's folder, made here.")],
     valid: Annotated[Path | None, typer.Option(help="Shards to validate on.")] = None,
     size: Annotated[str, typer.Option(help="tiny, mini, gpt1, or a .toml file.")] = "gpt1",
-    recipe: Annotated[str, typer.Option(help="pretrain (the paper's), or a .toml file.")] = (
-        "pretrain"
-    ),
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="pretrain (the paper's), small-pretrain, or a .toml file.",
+            show_default="small-pretrain for mini and tiny, else pretrain",
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates; else the recipe's epochs.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in OUT.")] = False,
     config: Annotated[Path | None, typer.Option(help="A .toml file of settings.")] = None,

@@ -64,8 +64,6 @@ class Muon(torch.optim.Optimizer):
         adamw = torch.optim.AdamW(
             others, lr=config.lr, betas=(config.b1, config.b2), eps=config.eps, fused=True
         )
-        for group in muon.param_groups:
-            group["lr_factor"] = config.matrix_lr_factor
         self._parts = (muon, adamw)
         super().__init__([group for part in self._parts for group in part.param_groups], {})
         for part in self._parts:

@@ -92,7 +92,7 @@ class Updater:
         result = StepResult(loss, norm, int(tokens), stop)
         if result.finite:
             for group in self.optimizer.param_groups:
-                group["lr"] = lr * group.get("lr_factor", 1.0)
+                group["lr"] = lr
             self.optimizer.step()
         return result
 
