@@ -33,12 +33,10 @@ def doctor(
             report["parameters"] = parts
         print(json_bytes(report).decode(), end="")
         return
-    print_table(
-        "This machine", Table(("", ""), [(k, str(v)) for k, v in settings.items()], "settings")
-    )
+    print_table("This machine", Table((), [(k, str(v)) for k, v in settings.items()], "settings"))
     if parts:
         rows = [(name, f"{count:,}") for name, count in parts.items()]
-        print_table("\nParameters", Table(("", ""), rows))
+        print_table("\nParameters", Table((), rows))
 
 
 def machine() -> dict[str, Any]:

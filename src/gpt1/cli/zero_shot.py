@@ -58,6 +58,7 @@ def zero_shot(
         write_curves,
     )
     from gpt1.evaluation.zero_shot_sets import check_sets, load_sets, measure
+    from gpt1.reports.formatting import short_names
     from gpt1.reports.tables import print_section
     from gpt1.storage import json_bytes
 
@@ -92,7 +93,7 @@ def zero_shot(
 
     curves = {}
     with Progress() as shown:
-        for run, name in _names(runs).items():
+        for run, name in zip(runs, short_names(runs), strict=True):
             shown.status(f"measuring {name}", "rows")
             curves[name] = measure_run(run, questions, progress=shown.progress)
     assert out is not None
@@ -125,14 +126,3 @@ def _table(model: str, results: Sequence[ZeroShotResult]) -> Section:
         for result in results
     ]
     return Section(f"Zero-shot: {model}", Table(columns, rows))
-
-
-def _names(runs: Sequence[Path]) -> dict[Path, str]:
-    """Return the shortest names that tell the runs apart: the ends of their paths."""
-    # bytes of a name that are no text could not be printed
-    parts = {run: Path(str(run).encode(errors="replace").decode()).resolve().parts for run in runs}
-    for length in range(1, max(map(len, parts.values())) + 1):
-        names = {run: "/".join(parts[run][-length:]) for run in runs}
-        if len(set(names.values())) == len(names):
-            return names
-    return {run: f"{run} ({number})" for number, run in enumerate(parts, 1)}

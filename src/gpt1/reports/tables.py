@@ -18,16 +18,20 @@ def print_table(title: str, table: Table, note: str = "", console: Console | Non
     """Print a table: with lines on a terminal, elsewhere as text in columns that never wrap."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
-        lines = [title, format_table(table), *([note] if note else [])]
+        lines = [*([title] if title else []), format_table(table), *([note] if note else [])]
         console.print("\n".join(lines), soft_wrap=True, markup=False)
         return
-    shown = RichTable(title=escape(title), title_justify="left", caption_justify="left")
-    if note:
-        shown.caption = escape(note)
-    for number, name in enumerate(table.columns):
-        shown.add_column(escape(name), justify="right" if number else "left", overflow="fold")
+    shown = RichTable(
+        title=escape(title) or None,
+        caption=escape(note) or None,
+        title_justify="left",
+        caption_justify="left",
+        show_header=bool(table.columns),
+    )
+    for name, right in zip(table.columns or table.rows[0], _right(table), strict=True):
+        shown.add_column(escape(name), justify="right" if right else "left", overflow="fold")
     for row in table.rows:
-        shown.add_row(*map(escape, row))
+        shown.add_row(*(escape(_visible(cell)) for cell in row))
     console.print(shown)
 
 
@@ -45,9 +49,18 @@ def format_table(table: Table) -> str:
     best    1.5
     last   12.5
     """
-    rows = [table.columns, *table.rows]
+    rows = [*([table.columns] if table.columns else []), *table.rows]
+    rows = [list(map(_visible, row)) for row in rows]
     widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
-    return "\n".join(_GAP.join(_aligned(row, widths)).rstrip() for row in rows)
+    lines = []
+    for row in rows:
+        spaces = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            space + cell if right else cell + space
+            for cell, space, right in zip(row, spaces, _right(table), strict=True)
+        ]
+        lines.append(_GAP.join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def markdown_table(table: Table) -> str:
@@ -63,10 +76,14 @@ def markdown_table(table: Table) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Pad the first cell on the right, the others on the left."""
-    cells = []
-    for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        space = " " * (width - cell_len(cell))
-        cells.append(space + cell if number else cell + space)
-    return cells
+def _visible(cell: str) -> str:
+    """Return a cell with newlines as the two characters that stand for them in Python."""
+    return cell.replace("\n", "\\n")
+
+
+def _right(table: Table) -> Sequence[bool]:
+    """Return which columns are aligned to the right."""
+    count = len(table.columns or table.rows[0])
+    if table.layout == "settings":
+        return [False] * count
+    return [False, *[True] * (count - 2), table.layout == "figures"][:count]
