@@ -11,8 +11,17 @@ import tiny
 from gpt1.config import ModelConfig
 from gpt1.model.build import Model, build_model
 from gpt1.tasks import network
-from gpt1.tasks.kinds import KINDS, Choice, Classification, Entailment, Regression, Similarity, Task
-from gpt1.tasks.spec import Example
+from gpt1.tasks.kinds import (
+    KINDS,
+    Choice,
+    Classification,
+    Entailment,
+    MultiLabel,
+    Regression,
+    Similarity,
+    Task,
+)
+from gpt1.tasks.spec import Example, Label
 from gpt1.text.tokenizer import Tokenizer
 
 TASKS: dict[str, Task] = {
@@ -21,8 +30,11 @@ TASKS: dict[str, Task] = {
     "similarity": Similarity(("different", "same"), metric="f1"),
     "regression": Regression(scale=(0.0, 5.0)),
     "choice": Choice(answers=3),
+    "multi-label": MultiLabel(("animal", "calm", "loud")),
 }
 assert set(TASKS) == set(KINDS)
+PAPER_KINDS = ("classification", "entailment", "similarity", "regression", "choice")
+"""The task types of the paper."""
 
 
 def tokenizer(folder: Path) -> Tokenizer:
@@ -42,13 +54,15 @@ def examples(kind: str, count: int, seed: int = 0) -> list[Example]:
     task = TASKS[kind]
     found = []
     for _ in range(count):
-        if kind == "classification":
+        if kind in ("classification", "multi-label"):
             texts: tuple[str, ...] = (text(12),)
         elif kind == "choice":
             texts = (text(), *(text(3) for _ in range(3)))
         else:
             texts = (text(), text())
-        label: int | float = draw.randrange(task.num_scores)
+        label: Label = draw.randrange(task.num_scores)
+        if kind == "multi-label":
+            label = tuple(i for i in range(3) if draw.random() < 0.4)
         if kind == "regression":
             label = round(draw.uniform(0, 5), 2)
         found.append(Example(texts, label, text(2) if kind == "choice" else ""))

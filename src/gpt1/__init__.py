@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from gpt1.estimators import (
         EntailmentClassifier as EntailmentClassifier,
+        MultiLabelClassifier as MultiLabelClassifier,
         MultipleChoiceClassifier as MultipleChoiceClassifier,
         SimilarityClassifier as SimilarityClassifier,
         SimilarityRegressor as SimilarityRegressor,
@@ -49,7 +50,7 @@ _NAMES = {  # the module of each public name; the imports above tell type checke
     "gpt1.model.transformer": "Transformer",
     "gpt1.text.tokenizer": "Tokenizer",
     "gpt1.estimators": "TextClassifier EntailmentClassifier SimilarityClassifier "
-    "SimilarityRegressor MultipleChoiceClassifier",
+    "SimilarityRegressor MultipleChoiceClassifier MultiLabelClassifier",
     "gpt1.errors": "GPT1Error UsageError ConfigError InputError ContextError DataError "
     "TokenizerError CheckpointError CorruptError StorageError HubError TrainingError",
 }

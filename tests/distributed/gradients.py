@@ -45,8 +45,10 @@ def task_batches(task: Task, micro: int) -> TaskBatches:
     ids = np.concatenate([[*row, 0] for row in rows]).astype(np.uint32)
     offsets = np.cumsum([0, *(len(row) + 1 for row in rows)])
     targets = np.eye(task.num_scores)[random.integers(0, task.num_scores, 60)]
-    encoded = Encoded(task, ids, offsets, targets, 0, 16)
-    return TaskBatches(encoded, SIZE, micro_batch_size=micro, weights={0: 2.0})
+    positions = np.diff(offsets).reshape(60, -1) - 2  # that of the last id
+    encoded = Encoded(task, ids, offsets, positions, np.arange(61), targets, 0, 16)
+    weights = np.where(targets[:, 0] == 1, 2.0, 1.0)
+    return TaskBatches(encoded, SIZE, micro_batch_size=micro, weights=weights)
 
 
 def gradients(

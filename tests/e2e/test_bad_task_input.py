@@ -32,11 +32,11 @@ import worlds
 from gpt1 import cli, storage
 from gpt1.checkpoint import folder
 from gpt1.errors import CheckpointError, ConfigError, GPT1Error, InputError, TrainingError
-from gpt1.tasks.kinds import KINDS
 from gpt1.tasks.predictor import Predictor
 from gpt1.text.tokenizer import Tokenizer
+from worlds import PAPER_KINDS
 
-ALL = tuple(KINDS)
+ALL = PAPER_KINDS
 CLASSES: tuple[str, ...] = ("classification", "entailment", "similarity")
 PAIRS: tuple[str, ...] = ("entailment", "similarity", "regression")
 EITHER: tuple[str, ...] = ("similarity", "regression")
@@ -56,9 +56,9 @@ MARKS: dict[str, dict[str, str]] = {
         "choice": '"question": "is it", "answers": ["the dog", "a cat", "and"], ',
     }
     | dict.fromkeys(PAIRS, '"text_b": "the cat is a dog", '),
-    "a": dict(zip(KINDS, ("bad", "yes", "different", "0", "0"), strict=True)),
-    "b": dict(zip(KINDS, ("good", "no", "same", "5", "1"), strict=True)),
-    "other": {kind: "choice" if kind != "choice" else "similarity" for kind in KINDS},
+    "a": dict(zip(PAPER_KINDS, ("bad", "yes", "different", "0", "0"), strict=True)),
+    "b": dict(zip(PAPER_KINDS, ("good", "no", "same", "5", "1"), strict=True)),
+    "other": {kind: "choice" if kind != "choice" else "similarity" for kind in PAPER_KINDS},
 }
 """What a mark such as <first> stands for in a case of each kind; m and j: a row's other texts."""
 STARTS = ("the dog", "the cat", "a dog is", "a cat is", "the dog and", "the cat and")
@@ -378,7 +378,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _flip(work / "flipped" / "model.safetensors")
     (work / "things").mkdir()
     (work / "things" / "a.txt").write_text("the dog")
-    for kind in KINDS:
+    for kind in PAPER_KINDS:
         task, added = worlds.TASKS[kind], Tokenizer.load(work / "vocabulary", words="fast")
         sound = work / f"model-{kind}"
         Predictor(worlds.model(task, added).float(), added, task).save(sound)
@@ -650,7 +650,7 @@ def _y(kind: str, labels: Any) -> Any:
 @pytest.fixture(scope="module")
 def fitted(place: Path) -> dict[str, Any]:
     """Estimators with a model of the three labels or answers of `worlds`."""
-    return {kind: ESTIMATORS[kind].load(place / f"model-{kind}") for kind in KINDS}
+    return {kind: ESTIMATORS[kind].load(place / f"model-{kind}") for kind in PAPER_KINDS}
 
 
 @pytest.mark.usefixtures("offline")
@@ -686,7 +686,7 @@ def test_rows_labels_and_parameters_that_cannot_be_are_told(
     assert _snapshot(place) == untouched
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PAPER_KINDS)
 def test_an_estimator_is_not_loaded_from_another_kind_or_from_nothing(
     kind: str, place: Path, tmp_path: Path
 ) -> None:
@@ -708,7 +708,7 @@ def test_an_estimator_is_not_loaded_from_another_kind_or_from_nothing(
 
 
 def test_what_is_odd_but_sound_is_taken(place: Path, fitted: dict[str, Any]) -> None:
-    for kind in KINDS:
+    for kind in PAPER_KINDS:
         texts = [LONG[:900], "THE  dog", "dog\n\ncat", "é", "the dog" + "!" * 90]
         X = _X(kind, texts)
         found = fitted[kind].set_params(verbose=False).predict(X)
@@ -723,8 +723,8 @@ def test_what_is_odd_but_sound_is_taken(place: Path, fitted: dict[str, Any]) -> 
 def test_there_are_at_least_thirty_cases_of_every_kind() -> None:
     commands = Counter(case.kind for case in CASES)
     fits = Counter(kind for _, kind in FIT_CASES)
-    assert {kind: commands[kind] >= LEAST and fits[kind] >= LEAST for kind in KINDS} == (
-        dict.fromkeys(KINDS, True)
+    assert {kind: commands[kind] >= LEAST and fits[kind] >= LEAST for kind in PAPER_KINDS} == (
+        dict.fromkeys(PAPER_KINDS, True)
     )
     wrong = Counter(case.kind for case in CASES if case.code)
     assert min(wrong.values()) >= LEAST

@@ -22,12 +22,12 @@ import pytest
 import tiny
 from gpt1 import cli
 from gpt1.checkpoint import folder
-from gpt1.tasks.kinds import KINDS
 from gpt1.tasks.leakage import hold_out
 from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import Example
 from gpt1.tasks.tables import read_examples
 from gpt1.text.tokenizer import Tokenizer
+from worlds import PAPER_KINDS
 
 ROOT = Path(__file__).parents[2]
 HALF = "--set data.valid_share=0.5"
@@ -101,7 +101,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.write_vocabulary(place / "vocabulary")
     folder.save(place / "tiny", tiny.model(), Tokenizer.load(place / "vocabulary"))
     with contextlib.chdir(place):
-        for kind in KINDS:
+        for kind in PAPER_KINDS:
             write(f"{kind}.csv", HEADS[kind], invented(kind, 40, 1))
             write(f"{kind}-test.csv", HEADS[kind], invented(kind, 24, 2))
             out, err = works(f"finetune {kind}.csv --task {kind} --out {kind} {FAST} {HALF}")
@@ -122,7 +122,7 @@ def _here(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # Predicting
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PAPER_KINDS)
 def test_each_row_in_gives_one_out_in_order(kind: str) -> None:
     rows = invented(kind, 9, 3)
     rows[2][0], rows[5][0] = "", "\x01"  # nothing, and nothing that is a word
@@ -204,7 +204,7 @@ def test_a_reader_that_has_had_enough_ends_it_quietly() -> None:
 # Measuring
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PAPER_KINDS)
 def test_evaluation_gives_figures_and_a_page_in_the_run(kind: str) -> None:
     out, err = works(f"evaluate {kind} {kind}-test.csv --json")
     found = json.loads(out)

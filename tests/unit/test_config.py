@@ -114,7 +114,7 @@ WORDS: list[tuple[str, list[Any], list[Any]]] = [
     ("train.tensorboard", [True, False], ["perhaps"]),
     (
         "task.kind",
-        ["lm", "classification", "entailment", "similarity", "regression", "choice"],
+        ["lm", "classification", "entailment", "similarity", "regression", "choice", "multi-label"],
         ["none", "glue"],
     ),
     ("task.class_weight", ["balanced", {"a": 2.0}, None], ["equal", {"a": 0.0}, {"a": "x"}, 3]),

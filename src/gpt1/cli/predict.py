@@ -55,7 +55,7 @@ def predict(
             encoded,
             progress=shown.progress,
         )
-    answers = iter(task.records(probabilities))
+    answers = iter(task.records(table.usable, probabilities))
     records = [task.empty_record if e is None else next(answers) for e in table.examples]
     if encoded.truncated:
         print(cut_note(encoded.truncated), file=sys.stderr)
@@ -70,4 +70,4 @@ def predict(
         print(task.to_csv(records) if out is None else f"{out}\n", end="")
 
 
-_OURS = (b"label,p_", b"score\n")  # how what this command writes begins
+_OURS = (b"label,p_", b"labels,p_", b"score\n")  # how what this command writes begins

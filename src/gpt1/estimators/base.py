@@ -41,6 +41,7 @@ CLASS_OF: Mapping[str, str] = {
     "similarity": "SimilarityClassifier",
     "regression": "SimilarityRegressor",
     "choice": "MultipleChoiceClassifier",
+    "multi-label": "MultiLabelClassifier",
 }
 _SETTINGS = {
     "epochs": "train.epochs",

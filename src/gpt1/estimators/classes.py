@@ -21,13 +21,14 @@ from gpt1.estimators.rows import (
     item,
     read_choice,
     read_index,
+    read_label_sets,
     read_labels,
     read_score,
     read_text,
     short,
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
-from gpt1.tasks.kinds import KINDS, Choice, Regression, Task
+from gpt1.tasks.kinds import KINDS, Choice, MultiLabel, Regression, Task
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
 from gpt1.tasks.spec import label_name
 
@@ -160,6 +161,37 @@ class SimilarityClassifier(_Classifier):
     """
 
     _kind = "similarity"
+
+
+class MultiLabelClassifier(_Classifier):
+    """Give texts any number of labels, each decided on its own: X is n texts.
+
+    y is a list of labels for each text, or an indicator matrix (n, n_classes) of 0 and 1 as
+    scikit-learn's MultiLabelBinarizer makes it. `predict` returns the indicator matrix, its columns
+    in the order of `classes_`: the labels, sorted, or 0, 1, ... for a matrix. For lists of labels
+    again: [list(model.classes_[row == 1]) for row in model.predict(X)]. `score` is the subset
+    accuracy, as scikit-learn's is; the best model is chosen by micro F1. class_weight is what a
+    text that has the label counts in that label's part of the loss. The other parameters and
+    attributes are TextClassifier's.
+    """
+
+    _kind = "multi-label"
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return (n, n_classes): 1 where a label's probability is at least 0.5.
+
+        Raises InputError for a row that cannot be used, NotFittedError before fit.
+        """
+        probabilities = self.predict_proba(X)
+        return self.predictor_.decide(probabilities).astype(np.int64)
+
+    def _row(self, value: Any, place: str) -> Row:
+        return (read_text(value, place),)
+
+    def _learn_labels(self, rows: list[Row], y: Any) -> tuple[Task, list[Any], dict[str, Any]]:
+        classes, gold = read_label_sets(y, len(rows))
+        task = MultiLabel(tuple(map(label_name, classes.tolist())))
+        return task, gold, {"classes_": classes}
 
 
 class MultipleChoiceClassifier(_Chooser):

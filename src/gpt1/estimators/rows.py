@@ -12,6 +12,7 @@ from gpt1.data.tables import text_fault
 from gpt1.errors import InputError
 from gpt1.estimators.scikit import column_or_1d
 from gpt1.tasks.kinds import KINDS
+from gpt1.tasks.kinds.classes import classes_fault
 from gpt1.tasks.kinds.regression import MOST_SCORE
 from gpt1.tasks.spec import Example, Label, label_name
 
@@ -132,6 +133,42 @@ def read_labels(y: Any, n: int) -> NDArray[Any]:
         found[:] = [str(value) for value in values]
         return found
     return np.asarray([item(value) for value in values], dtype)
+
+
+def read_label_sets(y: Any, n: int) -> tuple[NDArray[Any], list[tuple[int, ...]]]:
+    """Return the classes, sorted, and the indices of each row's; y is lists or a 0/1 matrix.
+
+    Raises InputError for labels that cannot be used.
+    """
+    if hasattr(y, "toarray"):  # a sparse matrix
+        y = y.toarray()
+    if y is None:
+        raise InputError("fit requires y to be passed, but the target y is None. Give the labels.")
+    rows = listed(y, "y")
+    if len(rows) != n:
+        raise InputError(f"X has {n:,} rows and y {len(rows):,}; give one list for each row.")
+    for i, row in enumerate(rows):
+        if not isinstance(row, list | tuple | set | frozenset | np.ndarray):
+            raise InputError(
+                f"y[{i}] is {short(row)}; it must be a list of labels, or a row of an indicator "
+                f"matrix. For one label a text take TextClassifier."
+            )
+    if len(getattr(y, "shape", ())) == 2:
+        matrix = np.asarray(y)
+        if not np.isin(matrix, (0, 1)).all():
+            raise InputError("y is a matrix with other values than 0 and 1; give an indicator.")
+        classes = np.arange(matrix.shape[1])
+        gold = [tuple(np.flatnonzero(row).tolist()) for row in matrix]
+    else:
+        flat = [item(label) for row in rows for label in row]
+        if not flat:
+            raise InputError("y has no label in any row; give some.")
+        classes = np.unique(read_labels(flat, len(flat)))
+        index = {label: i for i, label in enumerate(classes.tolist())}
+        gold = [tuple(sorted({index[item(label)] for label in row})) for row in rows]
+    if fault := classes_fault(len(classes), sum(map(len, gold))):
+        raise InputError(f"y is not classes: {fault}. Give classes, each in some rows.")
+    return classes, gold
 
 
 def _sort(value: Any, place: str) -> type:

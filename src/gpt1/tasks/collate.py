@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from gpt1.data.batches import Batch, SampleBatches, fingerprint
 from gpt1.data.packing import NO_TARGET, Piece, fill_packs, pack_documents
 from gpt1.data.parallel import encode_texts
-from gpt1.errors import InputError
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.spec import Example
 from gpt1.tasks.transforms import Special
@@ -29,20 +28,33 @@ _TOKENS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBatch(Batch):
-    """A batch of n examples with S sequences each, packed into rows (B, T)."""
+    """A batch of n examples with S sequences each, packed into rows (B, T), and u units.
+
+    A unit is what has a row of scores: an example, or each word of one that is labelled by words.
+    """
 
     extract: NDArray[np.int64]
-    """(n, S): where the extract tokens are, in 0 .. B * T - 1."""
+    """(u, S): where the states that the head reads are, in 0 .. B * T - 1."""
+    readable: NDArray[np.bool_]
+    """(u,): whether a unit has a state at all."""
     targets_of_task: NDArray[np.float64]
-    """(n, num_scores): the right distribution over the scores."""
+    """(u, num_scores): the right distribution over the scores."""
     weights: NDArray[np.float64]
-    """What each loss counts, in the shape of `task.losses`: (n,), or (n, num_scores)."""
+    """What each loss counts, in the shape of `task.losses`: (u,), or (u, num_scores)."""
     lm_weights: NDArray[np.float64]
     """(B, T): 1 / (targets of the sequence), for every target."""
+    units: NDArray[np.int64]
+    """(n,): how many units each example has."""
 
     @property
     def samples(self) -> int:
-        return len(self.extract)
+        return len(self.units)
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences are in the rows."""
+        S: int = self.extract.shape[1]
+        return S * len(self.units)
 
 
 @dataclass(frozen=True)
@@ -55,20 +67,29 @@ class Encoded:
     task: Task
     ids: NDArray[np.uint32]
     offsets: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    """(u, S): which id of a unit's sequences the head reads; -1 if none is left."""
+    units: NDArray[np.int64]
+    """(n + 1,): example i has the units units[i] to units[i + 1]."""
     targets: NDArray[np.float64]
-    """(n, num_scores); zeros where there is no label."""
+    """(u, num_scores); zeros where there is no label."""
     truncated: int
     """How many examples are longer than the window."""
     n_ctx: int
     """The window: what a row may hold."""
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.units) - 1
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Ids of every sequence, (n, S)."""
         return (np.diff(self.offsets) - 1).reshape(len(self), self.task.num_sequences)
+
+    def units_of(self, examples: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers of the units of some examples, in their order."""
+        ranges = [np.arange(self.units[i], self.units[i + 1]) for i in examples]
+        return np.concatenate([np.empty(0, np.int64), *ranges])
 
 
 def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx: int) -> Encoded:
@@ -82,25 +103,33 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
     arrays = encode_texts(tokenizer, unique)
     ids_of = {text: ids.tolist() for text, ids in zip(unique, arrays, strict=True)}
     rows: list[list[int]] = []
+    positions: list[NDArray[np.int64]] = []
+    targets: list[NDArray[np.float64]] = []
     num_truncated = 0
     for number, example in enumerate(examples):
-        task.check(example, number)
         ids = [ids_of[text] for text in example.texts]
-        if not all(ids):
-            raise InputError(
-                f"text {ids.index([])} of example {number} is "
-                f"{example.texts[ids.index([])][:40]!r}; it has no words. Leave the example out."
-            )
+        task.check(example, ids, number)
         made, truncated = task.sequences(ids, special, n_ctx, question=ids_of[example.question])
         rows += made
         num_truncated += truncated
+        positions.append(task.positions(ids, made))
+        targets.append(task.targets(example))
     lengths = np.array([len(row) + 1 for row in rows], np.int64)
     flat = np.fromiter((id for row in rows for id in (*row, 0)), np.uint32, int(lengths.sum()))
-    targets = np.zeros((len(examples), task.num_scores))
-    for i, example in enumerate(examples):
-        targets[i] = task.target(example.label)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Encoded(task, flat, offsets, targets, num_truncated, n_ctx)
+    return Encoded(
+        task,
+        flat,
+        _offsets(lengths),
+        np.concatenate([np.empty((0, task.num_sequences), np.int64), *positions]),
+        _offsets(np.array([len(each) for each in positions], np.int64)),
+        np.concatenate([np.empty((0, task.num_scores)), *targets]),
+        num_truncated,
+        n_ctx,
+    )
+
+
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)])
 
 
 class TaskBatches(SampleBatches):
@@ -118,7 +147,9 @@ class TaskBatches(SampleBatches):
     ) -> None:
         super().__init__(len(encoded), batch_size, micro_batch_size, seed, shuffle)
         self.encoded = encoded
-        self._weights = np.ones(len(encoded)) if weights is None else weights
+        if weights is None:
+            weights = encoded.task.class_weights(None, encoded.targets)
+        self._weights = weights
         self.tokens_per_sample = float(encoded.lengths.sum() / max(1, len(encoded)))
 
     @cached_property
@@ -126,7 +157,7 @@ class TaskBatches(SampleBatches):
         encoded = self.encoded
         return fingerprint(
             [encoded.ids, encoded.offsets, encoded.targets.ravel().view(np.int64),
-             self._weights.view(np.int64)]
+             self._weights.ravel().view(np.int64)]
         )  # fmt: skip
 
     def _batch(self, samples: Sequence[int]) -> TaskBatch:
@@ -136,36 +167,44 @@ class TaskBatches(SampleBatches):
 def collate(
     encoded: Encoded, chosen: Sequence[int], weights: NDArray[np.float64] | None = None
 ) -> TaskBatch:
-    """Pack the sequences of the chosen examples into rows."""
+    """Pack the sequences of the chosen examples into rows; `weights` are those of all units."""
     S = encoded.task.num_sequences
     examples = np.asarray(chosen, np.int64)
     numbers = (examples[:, None] * S + np.arange(S)).ravel()
     sizes = encoded.lengths[examples].ravel()
     # A "document" is a sequence and the 0 behind it, so that the extract token has a position
-    starts, ends = encoded.offsets[numbers], encoded.offsets[numbers + 1]
-    ids = np.concatenate([encoded.ids[a:b] for a, b in zip(starts, ends, strict=True)])
-    offsets = np.concatenate([[0], np.cumsum(sizes + 1)])
+    begins, ends = encoded.offsets[numbers], encoded.offsets[numbers + 1]
+    ids = np.concatenate([encoded.ids[a:b] for a, b in zip(begins, ends, strict=True)])
     packs, longest = _pack(sizes, encoded.n_ctx)
-    packed = fill_packs(ids, offsets, packs, longest)
-    extract = np.empty(len(numbers), np.int64)
+    packed = fill_packs(ids, _offsets(sizes + 1), packs, longest)
+    starts = np.empty(len(numbers), np.int64)
     lm_weights = np.zeros(packed.ids.shape)
     for row, pack in enumerate(packs):
         end = 0
         for piece in pack:
             begin, end = end, end + int(sizes[piece.doc])
-            extract[piece.doc] = row * longest + end - 1
+            starts[piece.doc] = row * longest + begin
             packed.labels[row, end - 1] = NO_TARGET
             lm_weights[row, begin : end - 1] = 1 / (end - 1 - begin)
     alone = all(len(pack) == 1 for pack in packs)  # then causality is mask enough
+    units = encoded.units_of(examples)
+    counts = np.diff(encoded.units)[examples]
+    positions = encoded.positions[units]  # (u, S)
+    readable = np.asarray(positions[:, 0] >= 0)
+    targets = encoded.targets[units]
+    unit_weights = encoded.task.class_weights(None, targets) if weights is None else weights[units]
+    unit_weights[~readable] = 0
     return TaskBatch(
         packed.ids,
         packed.labels,
         None if alone else packed.positions,
         None if alone else packed.segments,
-        extract=extract.reshape(-1, S),
-        targets_of_task=encoded.targets[examples],
-        weights=np.ones(len(examples)) if weights is None else weights[examples],
+        extract=np.repeat(starts.reshape(-1, S), counts, 0) + np.maximum(positions, 0),
+        readable=readable,
+        targets_of_task=targets,
+        weights=unit_weights,
         lm_weights=lm_weights,
+        units=counts,
     )
 
 

@@ -85,13 +85,14 @@ class Predictor:
         progress: ProgressCallback | None = None,
     ) -> NDArray[np.float64]:
         """Return the distributions of encoded examples; see `probabilities`."""
-        probabilities = np.empty((len(encoded), self.task.num_scores))
+        probabilities = np.empty(encoded.targets.shape)
         done = 0
         with torch.inference_mode():
             for chosen, batch in by_length(encoded, batch_size):
                 states = network.hidden(self.model, batch)
                 logits = network.scores(self.model, states, batch, self.task)
-                probabilities[chosen] = self.task.probabilities(logits.cpu())
+                found = self.task.probabilities(logits.cpu(), batch.readable)
+                probabilities[encoded.units_of(chosen)] = found
                 done += len(chosen)
                 if progress is not None:
                     progress(done, len(encoded))

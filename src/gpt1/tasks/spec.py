@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 START, DELIMITER, EXTRACT = "_start_", "_delimiter_", "_classify_"
 SPECIAL = (START, DELIMITER, EXTRACT)
 """Added behind the vocabulary in this order (spec 2.7.1); text never gives them."""
 
-Label = int | float
-"""What an example is labelled with; each class in `tasks.kinds` says which."""
+Label = Any
+"""What an example is labelled with, hashable; each class in `tasks.kinds` says what."""
 
 
 @dataclass(frozen=True)

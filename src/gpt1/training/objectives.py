@@ -7,6 +7,7 @@ the gradient of one batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -103,7 +104,9 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
 
     def counts(batch: Batch) -> dict[str, float]:
         assert isinstance(batch, TaskBatch)
-        return {"task": float(batch.weights.sum()), "lm": float(batch.extract.size)}
+        weights = batch.weights  # (u,) or (u, num_scores): a unit counts the mean of its scores'
+        task_count = float(weights.sum()) / math.prod(weights.shape[1:])
+        return {"task": task_count, "lm": float(batch.sequences)}
 
     weights = {"task": 1.0} | ({"lm": config.lm_coef} if config.lm_coef else {})
     return Objective(sums, counts, weights, metric=task.metric)

@@ -120,11 +120,13 @@ def _metrics(task: Task) -> ComputeMetrics:
     """Return a function from batches and their scores to the task's metric."""
 
     def compute_metrics(scored: list[tuple[Batch, Tensor]]) -> dict[str, float]:
-        probabilities = task.probabilities(torch.cat([scores for _, scores in scored]))
-        targets = np.concatenate(
-            [batch.targets_of_task for batch, _ in scored if isinstance(batch, TaskBatch)]
-        )
-        return {task.metric: task.compute_metric(targets, probabilities)}
+        batches = [batch for batch, _ in scored if isinstance(batch, TaskBatch)]
+        readable = np.concatenate([batch.readable for batch in batches])
+        targets = np.concatenate([batch.targets_of_task for batch in batches])
+        units = np.concatenate([batch.units for batch in batches])
+        scores = torch.cat([scores for _, scores in scored])
+        probabilities = task.probabilities(scores, readable)
+        return {task.metric: task.compute_metric(targets, probabilities, units)}
 
     return compute_metrics
 

@@ -305,7 +305,7 @@ def _label(task: Task, spelled: Mapping[str, int], value: object) -> int | float
         return None
     if not spelled:
         try:
-            return task.parse_label(text, "")
+            return float(task.parse_label(text, ""))
         except DataError as error:
             raise _WrongLabel(str(error).removeprefix(": ").partition(". Correct")[0]) from None
     if text in spelled:

@@ -7,6 +7,7 @@
 | similarity | (text_a, text_b), in no order | index of the class |
 | regression | (text_a, text_b), in no order | a score between `scale`'s ends |
 | choice | (context, answer_0, answer_1, ...) | index of the right answer |
+| multi-label | (text,) | indices of the classes, in order |
 
 A new kind is a class in a module of its own here and a line in `KINDS`.
 """
@@ -23,10 +24,14 @@ from gpt1.errors import CheckpointError
 from gpt1.tasks.kinds.base import Task
 from gpt1.tasks.kinds.choice import Choice
 from gpt1.tasks.kinds.classes import Classification, Entailment, Similarity
+from gpt1.tasks.kinds.multi_label import MultiLabel
 from gpt1.tasks.kinds.regression import Regression
 
 KINDS: Mapping[str, type[Task]] = MappingProxyType(
-    {kind.kind: kind for kind in (Classification, Entailment, Similarity, Regression, Choice)}
+    {
+        kind.kind: kind
+        for kind in (Classification, Entailment, Similarity, Regression, Choice, MultiLabel)
+    }
 )
 """Every kind of task by its name."""
 
@@ -51,6 +56,7 @@ __all__ = [
     "Choice",
     "Classification",
     "Entailment",
+    "MultiLabel",
     "Regression",
     "Similarity",
     "Task",

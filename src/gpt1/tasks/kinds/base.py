@@ -68,6 +68,8 @@ class Task(ABC):
     text_columns: ClassVar[tuple[str, ...]]
     """The columns of a table that every row must have."""
     label_column: ClassVar[str] = "label"
+    texts_note: ClassVar[str] = ""
+    """What the texts of an example are, where a message should say it."""
     more_columns: ClassVar[str] = ""
     """Optional columns, as messages list them."""
     ordered: ClassVar[bool] = True
@@ -123,8 +125,8 @@ class Task(ABC):
         names = self.label_names
         counts = dict.fromkeys(names, 0)
         for example in examples:
-            if example is not None and counts:
-                counts[names[int(example.label)]] += 1  # type: ignore[arg-type]
+            if example is not None and example.label is not None and counts:
+                counts[names[int(example.label)]] += 1
         return counts
 
     @property
@@ -181,13 +183,32 @@ class Task(ABC):
         """Return how long an example's sequences are, given its texts, before truncation."""
         return [sum(lengths) + question] * self.num_sequences
 
-    def check(self, example: Example, number: int) -> None:
-        """Raise InputError if an example has another number of texts than the task."""
+    def positions(self, texts: Sequence[Ids], rows: Sequence[Ids]) -> NDArray[np.int64]:
+        """Return (units, num_sequences): which id of its sequences `rows` each unit is read at.
+
+        A unit is what has scores of its own: the example, unless a kind says otherwise; -1 is for
+        one of which nothing is left.
+        """
+        return np.array([[len(row) - 1 for row in rows]])
+
+    def check(self, example: Example, ids: Sequence[Ids], number: int) -> None:
+        """Raise InputError for another number of texts than the task's, or one without tokens."""
         if self.num_texts not in (None, len(example.texts)):
             raise InputError(
                 f"example {number} has {len(example.texts)} texts; this {self.kind} takes "
-                f"{self.num_texts}."
+                f"{self.num_texts}{self.texts_note}."
             )
+        if not all(ids):
+            empty = next(i for i, text in enumerate(ids) if not text)
+            raise InputError(
+                f"text {empty} of example {number} is {example.texts[empty][:40]!r}; it has no "
+                f"words. Leave the example out."
+            )
+
+    @classmethod
+    def lacks_words(cls, example: Example, wordless: Collection[str]) -> bool:
+        """Return whether an example cannot be used, given the texts that have no token."""
+        return any(text in wordless for text in example.texts)
 
     # The head and the loss on its numbers
 
@@ -219,34 +240,32 @@ class Task(ABC):
         logits: Tensor = head(states.sum(1))
         return logits
 
-    def target(self, label: Label | None) -> Array:
-        """Return the distribution over the scores that a label stands for, zeros for None."""
-        target = np.zeros(self.num_scores)
-        if label is not None:
-            target[int(label)] = 1
-        return target
+    def targets(self, example: Example) -> Array:
+        """Return (units, num_scores): the right distributions, zeros without a label."""
+        targets = np.zeros((1, self.num_scores))
+        if example.label is not None:
+            targets[0, int(example.label)] = 1
+        return targets
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy (n,) of logits and targets, both (n, num_scores)."""
+        """Return the cross-entropy (units,) of logits and targets, both (units, num_scores)."""
         return -(targets * logits.log_softmax(1)).sum(1)
 
-    def class_weights(
-        self, wanted: str | Mapping[str, float] | None, targets: Array
-    ) -> Array | None:
-        """Return what each of the losses counts, in their shape; None: 1. Raises ConfigError.
+    def class_weights(self, wanted: str | Mapping[str, float] | None, targets: Array) -> Array:
+        """Return what each of the losses counts, in their shape. Raises ConfigError.
 
-        `wanted` is the setting task.class_weight.
+        `wanted` is the setting task.class_weight; None: all count 1.
         """
         if wanted is None:
-            return None
+            return np.ones(len(targets))
         raise ConfigError(
             f"task.class_weight is {wanted!r}; a {self.kind} has no classes. Leave it out."
         )
 
     # Scores become an answer
 
-    def probabilities(self, logits: Tensor) -> Array:
-        """Return probabilities (n, num_scores) of logits of the same shape."""
+    def probabilities(self, logits: Tensor, readable: NDArray[np.bool_]) -> Array:
+        """Return probabilities (units, num_scores) of logits; `readable` (units,) has no False."""
         found: Array = logits.double().softmax(1).numpy()
         return found
 
@@ -254,8 +273,13 @@ class Task(ABC):
         """Return what probabilities (n, num_scores) come to, (n,): the index of the largest."""
         return np.asarray(probabilities.argmax(1), np.float64)
 
-    def compute_metric(self, targets: Array, probabilities: Array) -> float:
-        """Return the task's metric of probabilities against targets, both (n, num_scores)."""
+    def compute_metric(
+        self, targets: Array, probabilities: Array, units: NDArray[np.int64]
+    ) -> float:
+        """Return the task's metric of probabilities against targets, both (units, num_scores).
+
+        `units` (n,) is how many units each example has.
+        """
         metric = metrics.METRICS[self.metric]
         return metric(self.decide(targets), self.decide(probabilities))
 
@@ -270,7 +294,7 @@ class Task(ABC):
         """Return the figures of labelled examples; `first` names metrics to give first."""
 
     @abstractmethod
-    def records(self, probabilities: Array) -> list[dict[str, Any]]:
+    def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return an answer for each example as JSON values."""
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gpt1.errors import DataError, InputError
+from gpt1.errors import DataError
 from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array, Fields, Task, make_example
 from gpt1.tasks.spec import Example, Label
@@ -28,6 +28,7 @@ class Choice(Task):
 
     kind = "choice"
     text_columns = ("context",)
+    texts_note = " (the context and the answers)"
     more_columns = "question, answer_0, answer_1, ..."
 
     @classmethod
@@ -112,14 +113,6 @@ class Choice(Task):
         context, *answers = lengths
         return [context + question + answer for answer in answers]
 
-    def check(self, example: Example, number: int) -> None:
-        """Raise InputError for another number of answers."""
-        if len(example.texts) != self.num_texts:
-            raise InputError(
-                f"example {number} has {len(example.texts)} texts; this choice takes "
-                f"{self.num_texts} (the context and the answers)."
-            )
-
     @property
     def num_outputs(self) -> int:
         """One number for each answer's state."""
@@ -157,7 +150,7 @@ class Choice(Task):
             self, examples, probabilities, places, ["accuracy"], "answer"
         )
 
-    def records(self, probabilities: Array) -> list[dict[str, Any]]:
+    def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return the index of the likeliest answer, and the probability of every answer."""
         return [
             {

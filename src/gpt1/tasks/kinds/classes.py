@@ -69,12 +69,10 @@ class ClassTask(Task):
         """The classes."""
         return self.classes
 
-    def class_weights(
-        self, wanted: str | Mapping[str, float] | None, targets: Array
-    ) -> Array | None:
+    def class_weights(self, wanted: str | Mapping[str, float] | None, targets: Array) -> Array:
         """Return what each example counts, (n,). Raises ConfigError."""
         if wanted is None:
-            return None
+            return np.ones(len(targets))
         codes = targets.argmax(1)
         if isinstance(wanted, Mapping):
             check_class_names(wanted, self.classes)
@@ -96,7 +94,7 @@ class ClassTask(Task):
         names = list(dict.fromkeys([*(name for name in first if name in fitting), *fitting]))
         return evaluation.ClassEvaluation.of(self, examples, probabilities, places, names)
 
-    def records(self, probabilities: Array) -> list[dict[str, Any]]:
+    def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return the likeliest class of each example, and the probability of every class."""
         return [
             {

@@ -31,6 +31,9 @@ LABELS = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "mean_absolute_error": "mean absolute error",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "subset_accuracy": "subset accuracy (all labels right)",
 }
 _MATRIX = 20  # classes; with more, the most frequent confusions are listed
 _PAIRS = 30

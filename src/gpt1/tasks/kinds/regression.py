@@ -80,15 +80,15 @@ class Regression(UnorderedPair, Task):
         """A number for each anchor."""
         return ANCHORS
 
-    def target(self, label: Label | None) -> Array:
-        """Return a score as a distribution over the two anchors beside it."""
-        target = np.zeros(ANCHORS)
-        if label is not None:
+    def targets(self, example: Example) -> Array:
+        """Return the score as a distribution over the two anchors beside it, (1, 6)."""
+        targets = np.zeros((1, ANCHORS))
+        if example.label is not None:
             low, high = self.scale
-            point = (ANCHORS - 1) * (label - low) / (high - low)
+            point = (ANCHORS - 1) * (example.label - low) / (high - low)
             below = min(int(point), ANCHORS - 2)
-            target[below], target[below + 1] = below + 1 - point, point - below
-        return target
+            targets[0, below : below + 2] = below + 1 - point, point - below
+        return targets
 
     def decide(self, probabilities: Array) -> Array:
         """Return the expected score of each example, (n,)."""
@@ -107,7 +107,7 @@ class Regression(UnorderedPair, Task):
         predicted = self.decide(probabilities)
         return evaluation.ScoreEvaluation.of(self, examples, predicted, places, names)
 
-    def records(self, probabilities: Array) -> list[dict[str, Any]]:
+    def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return the expected score of each example."""
         return [{"score": round(score, 6)} for score in self.decide(probabilities).tolist()]
 
