@@ -3,8 +3,9 @@
     python benchmarks/generate.py [--size mini --size gpt1] [--new 64] [--runs 5] [--threads 1]
 
 Random weights; a prompt of 7 ids; greedy, so that all write the same amount. Compared: 16-bit
-weights (the default), float32, and transformers' generate, which has no cache for GPT-1. Runs
-alternate, the median counts. Prints a table; the last line is one JSON document.
+weights (the default), float32, and transformers' generate, which has no cache for GPT-1; then 32
+prompts of equal length and 32 of mixed length, with the same number of ids in all. Runs alternate,
+the median counts. Prints a table; the last line is one JSON document.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -19,13 +21,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from gpt1.generation.quantize import Decoder, decoder
 from rich.console import Console
 from rich.table import Table
 from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
 from gpt1.config import ModelConfig, SamplingConfig, load_size
-from gpt1.generation.engine import generate
+from gpt1.generation.engine import SLOTS, generate
+from gpt1.generation.scoring import evaluation_mode
+from gpt1.generation.torch_backend import TorchBackend, make_backend
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.text.vocabulary import Vocabulary
@@ -53,11 +56,15 @@ def transformers_model(config: ModelConfig) -> OpenAIGPTLMHeadModel:
     ).eval()
 
 
-def logits_error(ready: Decoder, exact: Decoder) -> dict[str, float]:
-    """Compare the logits of 512 random ids: the largest error, and how often the best id agrees."""
-    ids = torch.randint(exact.config.vocab_size, (1, exact.config.n_ctx))
-    with torch.inference_mode():
-        a, b = (d.head(d.hidden(ids)[0]) for d in (ready, exact))
+def logits_error(backend: TorchBackend, model: Transformer) -> dict[str, float]:
+    """Compare the logits of random ids: the largest error, and how often the best id agrees."""
+    T = model.config.n_ctx
+    ids = torch.randint(model.config.vocab_size, (1, T))
+    cache, slots = backend.new_cache(1, T), slice(0, 1)
+    rows = [backend.prefill(ids[:, :1], torch.tensor([1]), cache, slots)]
+    rows += [backend.decode(ids[:, t], cache, slots) for t in range(1, T)]
+    with evaluation_mode(model):
+        a, b = torch.cat(rows), model(ids).logits[0]  # (T, V)
         p = b.double().log_softmax(-1)
         kl = F.kl_div(a.double().log_softmax(-1), p, log_target=True, reduction="batchmean")
     return {
@@ -68,12 +75,23 @@ def logits_error(ready: Decoder, exact: Decoder) -> dict[str, float]:
     }
 
 
+def mixed_prompts(new: int, n_ctx: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Return SLOTS prompts of one length, and SLOTS of lengths from 1 to about twice that."""
+    longest = min(256, n_ctx - new)
+    lengths = [1 + i * (longest - 1) // (SLOTS - 1) for i in range(SLOTS)]
+    random.Random(0).shuffle(lengths)
+    equal = sum(lengths) // SLOTS
+    ids = PROMPT * (longest // len(PROMPT) + 1)
+    return [ids[:equal]] * SLOTS, [ids[:length] for length in lengths]
+
+
 def timings(size: str, new: int, runs: int) -> dict[str, Any]:
     """Return ids a second of every way to write, the median of alternating runs."""
     config = load_size(size)
     model = Transformer(config, generator=torch.Generator().manual_seed(0)).eval()
     tokenizer = made_up_tokenizer(config.vocab_size)
-    half, exact = decoder(model), decoder(model, "float32")
+    half, exact = make_backend(model), make_backend(model, "float32")
+    equal, mixed = mixed_prompts(new, config.n_ctx)
     theirs = transformers_model(config)
     greedy = SamplingConfig(max_new_tokens=new)
     sampled = SamplingConfig(max_new_tokens=new, temperature=0.8, top_k=40, seed=0)
@@ -98,6 +116,14 @@ def timings(size: str, new: int, runs: int) -> dict[str, Any]:
             new * BATCH,
             lambda: generate(half, tokenizer, [PROMPT] * BATCH, greedy),
         ),
+        f"{SLOTS} of equal length": (
+            new * SLOTS,
+            lambda: generate(half, tokenizer, equal, greedy),
+        ),
+        f"{SLOTS} of mixed length": (
+            new * SLOTS,
+            lambda: generate(half, tokenizer, mixed, greedy),
+        ),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(runs + 1):
@@ -107,7 +133,7 @@ def timings(size: str, new: int, runs: int) -> dict[str, Any]:
             if turn:  # the first is to warm up
                 seconds[name].append(time.perf_counter() - start)
     rates = {name: ways[name][0] / statistics.median(seconds[name]) for name in ways}
-    return {"weights": half.weights, "ids_per_second": rates, **logits_error(half, exact)}
+    return {"weights": half.weights, "ids_per_second": rates, **logits_error(half, model)}
 
 
 def main() -> None:
