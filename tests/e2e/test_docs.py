@@ -177,9 +177,7 @@ def test_the_article_prints_what_its_page_says(tmp_path: Path, environment: dict
             # the stand-in is not the trained model, and verify has to notice
             assert exit_code == (command[1] == "verify"), command
     verdicts = {
-        line.split("│")[1].strip(): "pass" in line
-        for line in printed[code[-1]][0].splitlines()
-        if line.startswith("│")
+        line.split("   ")[0]: line.endswith("pass") for line in printed[code[-1]][0].splitlines()
     }
     known = {"ids of the prompt", "greedy ids, the article", "greedy loop on text"}
     assert {name for name in known if verdicts[name]} == known
