@@ -201,8 +201,7 @@ def pretrain(
     run is kept in `out`; `resume` goes on with one that was cut off. `overrides` are
     "section.field=value", as after --set. Raises TrainingError, DataError, ConfigError.
     """
-    from gpt1.training.pretrain import default_recipe
-    from gpt1.training.pretrain import pretrain as train
+    from gpt1.training.pretrain import default_recipe, pretrain as train
     from gpt1.training.run import RunOptions
 
     recipe = recipe or default_recipe(size)
