@@ -232,7 +232,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"{LOAD} things", 1, ["things is no model folder", "config.json"]),
     (f"{LOAD} silent", 1, ["silent has no vocabulary", "Copy"]),
     ("verify silent", 1, ["silent has no vocabulary", "Copy"]),
-    ("verify tiny --expected odd.json", 2, ["odd.json", "form o"]),
+    ("verify tiny --expected odd.json", 2, ["odd.json", "form of"]),
     ("verify tiny --expected expected.json", 2, ["expected.json lacks", "published.json"]),
     (f"{LOAD} flipped", 1, ["model.safetensors is not what was written", "Restore"]),
     (f"{LOAD} gone", 1, ["model.safetensors is gone", "Restore"]),
