@@ -52,7 +52,7 @@ class Loaded:
 def load(path: Path | str) -> Loaded:
     """Load the model in a folder of any of the formats; `hub.resolve` finds folders by name.
 
-    Raises CheckpointError naming everything that is missing, left over or misshapen; CorruptError
+    Raises CheckpointError naming everything that is missing, unexpected or misshapen; CorruptError
     if the bytes are not those that were written; TokenizerError if the vocabulary does not fit.
     """
     folder = _open(path)
@@ -107,10 +107,10 @@ def files(
     _compare(tokenizer, config, "the model")
     end = None if tokenizer is None else tokenizer.eos_id
     own: dict[str, Any] = {"format": FORMAT, "gpt1": __version__}
-    words = {}
+    vocabulary = {}
     if tokenizer is not None:
         own["tokenizer"] = tokenizer.description()
-        words = tokenizer.files()
+        vocabulary = tokenizer.files()
     weights = huggingface.from_state(state, dtype)
     head = {}
     if model.head is not None:
@@ -121,7 +121,7 @@ def files(
         "generation_config.json": json_bytes({} if end is None else {"eos_token_id": end}),
         WEIGHTS: safetensors.torch.save(weights, metadata={"format": "pt"}),
         **head,
-        **words,
+        **vocabulary,
         OWN: json_bytes({**own, **(extra or {})}),
         "README.md": _card(model, tokenizer).encode(),
     }
@@ -135,7 +135,7 @@ def save(
     *,
     replace: bool = True,
 ) -> None:
-    """Write a model folder, whole or not at all; `replace` lets it take an earlier one's place.
+    """Write a model folder atomically; `replace` lets it take an earlier one's place.
 
     Raises StorageError, and what `files` raises.
     """
@@ -168,25 +168,27 @@ def _stored(folder: Folder) -> dict[str, Tensor]:
     if WEIGHTS in folder:
         return tensors.read(folder.read(WEIGHTS), str(folder.path / WEIGHTS))
     index = folder.json(INDEX)
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not all(isinstance(n, str) for n in places.values()):
-        raise CheckpointError(f"{folder.path / INDEX} has no weight_map. Fetch it again.")
-    found: dict[str, Tensor] = {}
-    for shard in sorted(set(places.values())):
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(shards, dict) or not all(isinstance(n, str) for n in shards.values()):
+        raise CheckpointError(f"{folder.path / INDEX} has no weight_map. Download it again.")
+    stored: dict[str, Tensor] = {}
+    for shard in sorted(set(shards.values())):
         if not shard.endswith(".safetensors"):
-            raise CheckpointError(f"{folder.path / INDEX} names {shard!r}, no safetensors file.")
-        held = tensors.read(folder.read(shard), str(folder.path / shard))
-        if wrong := sorted(name for name in held if places.get(name) != shard):
+            raise CheckpointError(
+                f"{folder.path / INDEX} names {shard!r}, which is not a safetensors file."
+            )
+        part = tensors.read(folder.read(shard), str(folder.path / shard))
+        if wrong := sorted(name for name in part if shards.get(name) != shard):
             raise CheckpointError(
                 f"{folder.path / shard} holds {', '.join(wrong)}, which {INDEX} does not place "
-                f"there. The files are of different models; fetch them again."
+                f"there. The files are of different models; download them again."
             )
-        found |= held
-    if missing := sorted(places.keys() - found.keys()):
+        stored |= part
+    if missing := sorted(shards.keys() - stored.keys()):
         raise CheckpointError(
-            f"{folder.path} lacks {', '.join(missing)}, which {INDEX} lists. Fetch it again."
+            f"{folder.path} lacks {', '.join(missing)}, which {INDEX} lists. Download it again."
         )
-    return found
+    return stored
 
 
 def load_tokenizer(folder: Folder, config: ModelConfig) -> Tokenizer | None:
@@ -230,9 +232,9 @@ def _extra(folder: Folder) -> dict[str, Any]:
         return {}
     own = folder.json(OWN)
     if not isinstance(own, dict) or own.get("format", FORMAT) != FORMAT:
-        found = own.get("format") if isinstance(own, dict) else own
+        actual = own.get("format") if isinstance(own, dict) else own
         raise CheckpointError(
-            f"{folder.path / OWN} has format {found!r}; gpt1 {__version__} reads format {FORMAT}. "
+            f"{folder.path / OWN} has format {actual!r}; gpt1 {__version__} reads format {FORMAT}. "
             f"Update gpt1 if the model is newer."
         )
     return {name: value for name, value in own.items() if name not in _KEPT}
@@ -247,7 +249,7 @@ def _what_is_missing(folder: Folder) -> str:
             f"gpt1 convert {folder.path / pickles[0]} --out {folder.path}-gpt1"
         )
     return (
-        f"{folder.path} is no model folder: it holds {', '.join(names[:8]) or 'nothing'}. gpt1 "
+        f"{folder.path} is not a model folder: it holds {', '.join(names[:8]) or 'nothing'}. gpt1 "
         f"reads {CONFIG} with {WEIGHTS}, or OpenAI's params_0.npy ... with {openai.SHAPES}."
     )
 

@@ -29,7 +29,7 @@ _PICKLE = re.compile(r"[^/]+\.(bin|pt|pth|ckpt)")
 def resolve(name: Path | str) -> Path:
     """Return the folder of the model called `name`, fetching it if it is not on this machine.
 
-    A path that is there comes first, then a packaged model, then `owner/name` on the hub.
+    A path that exists comes first, then a packaged model, then `owner/name` on the hub.
     Raises HubError saying what to do, StorageError if the path may not be read.
     """
     packaged = Path(str(resources.files("gpt1"))) / "assets"
@@ -44,7 +44,7 @@ def resolve(name: Path | str) -> Path:
             f"could not read {name}: {error.strerror}. Check the path, and who may read it."
         ) from error
     except (OSError, RuntimeError):
-        pass  # no path: too long for one, or in the home of a user who is not there
+        pass  # not a path: too long for one, or in the home of an unknown user
     if isinstance(name, Path) or not _REPOSITORY.fullmatch(name):
         known = sorted(config.parent.name for config in packaged.glob("*/config.json"))
         raise HubError(
@@ -65,7 +65,7 @@ def of_run(path: Path) -> Path:
 
 
 def pull(name: str, out: Path | str) -> Path:
-    """Fetch a model and put its files into the folder `out`, whole or not at all.
+    """Fetch a model and put its files into the folder `out`, atomically.
 
     Raises HubError, StorageError.
     """
@@ -104,7 +104,7 @@ def _fetch(name: str) -> Path:
     except GatedRepoError:
         reason = "its owner grants access to it. Ask for it on its page, then run: hf auth login"
     except RepositoryNotFoundError:
-        reason = "there is none of that name, or it is private. Check it, or run: hf auth login"
+        reason = "no model has that name, or it is private. Check it, or run: hf auth login"
     except OfflineModeIsEnabled:
         reason = _OFFLINE
     except LocalEntryNotFoundError as error:
@@ -114,7 +114,7 @@ def _fetch(name: str) -> Path:
             "copy the model's folder here and give its path"
         )  # fmt: skip
     except HFValidationError:
-        reason = "that is no name a repository can have. Names look like owner/name"
+        reason = "no repository can have that name. Names look like owner/name"
     except HfHubHTTPError as error:
         reason = f"the hub answers {error.response.status_code}. Try again later"
     raise HubError(f"the model {name} could not be fetched: {reason}.")

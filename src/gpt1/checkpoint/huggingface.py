@@ -55,15 +55,15 @@ def names(n_layer: int) -> dict[str, str]:
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return Hugging Face's name (without prefix) -> the stored shape, in the same order."""
     C = config.n_embd
-    found: dict[str, tuple[int, ...]] = {
+    expected: dict[str, tuple[int, ...]] = {
         "tokens_embed.weight": (config.vocab_size, C),
         "positions_embed.weight": (config.n_ctx, C),
     }
     for i in range(config.n_layer):
         for theirs, inputs, outputs in _BLOCK.values():
-            found[f"h.{i}.{theirs}.weight"] = (inputs * C, outputs * C) if inputs else (C,)
-            found[f"h.{i}.{theirs}.bias"] = (outputs * C,)
-    return found
+            expected[f"h.{i}.{theirs}.weight"] = (inputs * C, outputs * C) if inputs else (C,)
+            expected[f"h.{i}.{theirs}.bias"] = (outputs * C,)
+    return expected
 
 
 def recurrent_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -83,28 +83,28 @@ def recurrent_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 def to_state(config: ModelConfig, stored: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Return the weights in our names and orientation, float32, each in memory of its own.
 
-    Raises CheckpointError naming every missing, left-over, misshapen or non-finite tensor.
+    Raises CheckpointError naming every missing, unexpected, misshapen or non-finite tensor.
     """
     if config.n_hidden is not None:
         _fit(recurrent_shapes(config), stored, [], where)
         state = {name: tensor.to(torch.float32) for name, tensor in stored.items()}
         check_finite(state, where)
         return state
-    weights, head, twice = {}, None, []
+    weights, head, duplicates = {}, None, []
     for name, item in stored.items():
         bare = name.removeprefix(_PREFIX)
         if bare == _HEAD:
             head = item
         elif not _NO_WEIGHT.fullmatch(bare):
             if bare in weights:
-                twice.append(bare)
+                duplicates.append(bare)
             weights[bare] = item
-    _fit(shapes(config), weights, twice, where)
+    _fit(shapes(config), weights, duplicates, where)
     state = {}
     for ours, theirs in names(config.n_layer).items():
         tensor = weights[theirs].to(torch.float32)
-        turned = tensor.dim() == 2 and theirs.startswith("h.")
-        state[ours] = tensor.t().contiguous() if turned else tensor
+        transposed = tensor.dim() == 2 and theirs.startswith("h.")
+        state[ours] = tensor.t().contiguous() if transposed else tensor
     if head is not None and not torch.equal(head.float(), state["tokens.weight"]):
         raise CheckpointError(
             f"{where} has a head of its own: {_HEAD} differs from tokens_embed.weight, and GPT-1's "
@@ -126,18 +126,18 @@ def from_state(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Ten
     stored = {}
     for ours, theirs in names(n_layer).items():
         tensor = state[ours].detach().to("cpu", dtype)
-        turned = tensor.dim() == 2 and theirs.startswith("h.")
-        stored[_PREFIX + theirs] = (tensor.t() if turned else tensor).contiguous()
+        transposed = tensor.dim() == 2 and theirs.startswith("h.")
+        stored[_PREFIX + theirs] = (tensor.t() if transposed else tensor).contiguous()
     return stored
 
 
 def read_config(values: Any, where: str) -> ModelConfig:
-    """Return the model's shape from config.json's value; keys that do not shape it are passed by.
+    """Return the model's shape from config.json's value; other keys are ignored.
 
     Raises CheckpointError if it is another kind of model, or a value is out of bounds.
     """
     if not isinstance(values, dict):
-        raise CheckpointError(f"{where} is no JSON object. It should be a model's config.json.")
+        raise CheckpointError(f"{where} is not a JSON object. It should be a model's config.json.")
     kind = values.get("model_type", MODEL_TYPE)
     if kind not in (MODEL_TYPE, RECURRENT):
         raise CheckpointError(
@@ -198,7 +198,7 @@ def check_finite(state: Mapping[str, Tensor], where: str) -> None:
     ]
     if wrong:
         raise CheckpointError(
-            f"{where} holds weights that are no finite numbers: {', '.join(wrong)}. The training "
+            f"{where} holds weights that are not finite: {', '.join(wrong)}. The training "
             f"that made it went wrong, or the file is damaged; use an earlier checkpoint."
         )
 
@@ -206,20 +206,20 @@ def check_finite(state: Mapping[str, Tensor], where: str) -> None:
 def _fit(
     expected: Mapping[str, tuple[int, ...]],
     found: Mapping[str, Tensor],
-    twice: list[str],
+    duplicates: list[str],
     where: str,
 ) -> None:
     lines = [f"missing: {name} {list(shape)}" for name, shape in expected.items()
              if name not in found]  # fmt: skip
-    lines += [f"left over: {name} {list(found[name].shape)}" for name in found
+    lines += [f"unexpected: {name} {list(found[name].shape)}" for name in found
               if name not in expected]  # fmt: skip
-    lines += [f"there with the prefix and without: {name}" for name in twice]
+    lines += [f"stored with and without the prefix: {name}" for name in duplicates]
     for name in expected.keys() & found.keys():
         if tuple(found[name].shape) != expected[name]:
             lines.append(f"{name} is {list(found[name].shape)}; the configuration says "
                          f"{list(expected[name])}")  # fmt: skip
         elif not found[name].dtype.is_floating_point:
-            lines.append(f"{name} holds {found[name].dtype}, no weights")
+            lines.append(f"{name} is {found[name].dtype}; weights are floating-point numbers")
     if lines:
         listing = "\n  ".join(sorted(lines))
         raise CheckpointError(

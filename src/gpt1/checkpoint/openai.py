@@ -51,8 +51,8 @@ def read_state(folder: Folder, config: ModelConfig) -> dict[str, Tensor]:
         shape = shapes[theirs]
         end = start + math.prod(shape)
         tensor = numbers[start:end].view(shape)
-        turned = len(shape) == 2 and theirs.startswith("h.")
-        state[ours] = tensor.t().contiguous() if turned else tensor.clone()
+        transposed = len(shape) == 2 and theirs.startswith("h.")
+        state[ours] = tensor.t().contiguous() if transposed else tensor.clone()
         start = end
     huggingface.check_finite(state, str(folder.path))
     return state
@@ -75,7 +75,7 @@ def _shapes(folder: Folder) -> list[list[int]]:
     if not good or len(value) < 14 or (len(value) - 2) % 12:
         raise CheckpointError(
             f"{folder.path / SHAPES} is not GPT-1's: it should list the shapes of two embeddings "
-            f"and twelve tensors a block. Fetch it again."
+            f"and twelve tensors a block. Download it again."
         )
     shapes: list[list[int]] = value
     return shapes
@@ -93,7 +93,7 @@ def _config(folder: Folder, shapes: list[list[int]]) -> ModelConfig:
         if n_embd % _HEAD_WIDTH:
             raise CheckpointError(
                 f"{folder.path} does not say how many heads the model has, and its width {n_embd} "
-                f'is no multiple of {_HEAD_WIDTH}. Add a config.json with {{"n_head": ...}}.'
+                f'is not a multiple of {_HEAD_WIDTH}. Add a config.json with {{"n_head": ...}}.'
             )
         n_head = n_embd // _HEAD_WIDTH
     try:
@@ -128,15 +128,15 @@ def _numbers(folder: Folder, total: int) -> Tensor:
             part = np.load(io.BytesIO(folder.read(name)), allow_pickle=False)
         except (ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
             raise CheckpointError(
-                f"{folder.path / name} is no whole .npy file ({error}). Fetch it again."
+                f"{folder.path / name} is not a complete .npy file ({error}). Download it again."
             ) from None
         if not isinstance(part, np.ndarray) or part.dtype.kind != "f" or part.ndim != 1:
-            raise CheckpointError(f"{folder.path / name} is no flat array of real numbers.")
+            raise CheckpointError(f"{folder.path / name} is not a flat array of real numbers.")
         parts.append(part)
-    found = sum(len(part) for part in parts)
-    if found != total:
+    count = sum(len(part) for part in parts)
+    if count != total:
         raise CheckpointError(
-            f"{folder.path} holds {found:,} numbers in {len(parts)} files params_*.npy; "
-            f"{SHAPES} asks for {total:,}. A file is missing or cut short: fetch them again."
+            f"{folder.path} holds {count:,} numbers in {len(parts)} files params_*.npy; "
+            f"{SHAPES} asks for {total:,}. A file is missing or cut short: download them again."
         )
     return torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))

@@ -18,30 +18,39 @@ class Disk:
     """Every call that changes the disk, in one place, so that tests can make it fail or stop."""
 
     def make_folder(self, path: Path) -> None:
+        """Make one folder."""
         path.mkdir()
 
     def create(self, path: Path) -> int:
+        """Open a file that does not exist yet for writing; return its descriptor."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o644)
 
     def open_append(self, path: Path) -> int:
+        """Open a file for writing at its end; return its descriptor."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
+        """Write some of `data`; return how many bytes."""
         return os.write(fd, data)
 
     def flush(self, fd: int) -> None:
+        """Make a file's bytes survive a power loss."""
         os.fsync(fd)
 
     def rename(self, old: Path, new: Path) -> None:
+        """Give a file or folder another name."""
         os.replace(old, new)
 
     def truncate(self, path: Path, size: int) -> None:
+        """Shorten a file to `size` bytes."""
         os.truncate(path, size)
 
     def remove(self, path: Path) -> None:
+        """Remove a file, or a folder with its content."""
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def flush_folder(self, path: Path) -> None:
+        """Make the names in a folder survive a power loss."""
         if os.name == "nt":
             return  # Windows cannot open a folder to flush it; its rename is journalled
         fd = os.open(path, os.O_RDONLY)

@@ -85,7 +85,7 @@ def test_the_heads_can_be_told(tmp_path: Path, values: object) -> None:
 
 def test_a_width_that_tells_no_heads_is_refused(tmp_path: Path) -> None:
     write(tmp_path, CONFIG.model_copy(update={"n_embd": 24}))
-    with pytest.raises(CheckpointError, match=r"how many heads .* no multiple of 64\. Add"):
+    with pytest.raises(CheckpointError, match=r"how many heads .* not a multiple of 64\. Add"):
         folder.load(tmp_path)
 
 
@@ -134,11 +134,11 @@ def negative_shapes(path: Path) -> None:
     ("damage", "message"),
     [
         (shorten, r"numbers in 9 files .* asks for"),
-        (truncate, r"params_3\.npy is no whole \.npy file"),
-        (pickled, r"params_2\.npy is no whole \.npy file"),
-        (matrix, r"params_2\.npy is no flat array"),
-        (archive, r"params_2\.npy is no flat array"),
-        (infinite, "no finite numbers: positions"),
+        (truncate, r"params_3\.npy is not a complete \.npy file"),
+        (pickled, r"params_2\.npy is not a complete \.npy file"),
+        (matrix, r"params_2\.npy is not a flat array"),
+        (archive, r"params_2\.npy is not a flat array"),
+        (infinite, "not finite: positions"),
         (other_shape, r"shape 4 \(h\.0\.attn\.c_proj\.weight\) is \[1, 128, 129\]"),
         (no_shapes, r"params_shapes\.json is not GPT-1's"),
         (negative_shapes, r"params_shapes\.json is not GPT-1's"),

@@ -275,7 +275,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         ({"n_hidden": None}, "n_hidden is None"),
         ({"n_layer": 2}, "n_layer 2"),
         ({"n_hidden": 21}, r"blocks\.0\.proj\.weight is \[24, 20\]"),
-        ({"model_type": "openai-gpt"}, r"left over: blocks\.0\.lstm"),
+        ({"model_type": "openai-gpt"}, r"unexpected: blocks\.0\.lstm"),
     ):
         place = tmp_path / str(len(list(tmp_path.iterdir())))
         write_folder(place, {**files, "config.json": json_bytes({**config, **change})})
