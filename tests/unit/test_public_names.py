@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import statistics
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import gpt1
+from commands import run_gpt1_process
 from gpt1.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -96,15 +97,15 @@ def test_no_help_imports_a_heavy_library() -> None:
 
 
 def test_help_answers_at_once() -> None:
+    """In processor time, which other programs on the machine hardly change."""
     times = []
     for _ in range(5):
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "gpt1", "--help"], check=True, capture_output=True, timeout=60
-        )
-        times.append(time.perf_counter() - began)
+        before = os.times()
+        assert run_gpt1_process("--help").code == 0
+        after = os.times()
+        times.append(sum(after[2:4]) - sum(before[2:4]))  # of children, user and system
     print(f"gpt1 --help: median {statistics.median(times):.2f} s, best {min(times):.2f} s")
-    assert min(times) <= 0.6  # 0.3 on a machine that does nothing else
+    assert min(times) <= 0.45  # 0.3 on a machine that does nothing else
 
 
 @pytest.mark.parametrize("command", COMMANDS)
