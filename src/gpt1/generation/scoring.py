@@ -29,7 +29,7 @@ LogProbs = NDArray[np.float64]
 """Natural logarithms, one for each id of a continuation, (T,)."""
 
 ROWS = 32
-"""Sequences in one forward pass, at most."""
+"""Contexts in one forward pass, at most."""
 TOKENS = 4096
 """Ids in one forward pass, at most; a single longer sequence goes alone."""
 
@@ -76,7 +76,7 @@ def continuation_logprobs(
     computed, so score a whole text with its first id as the context. continuations: for each
     context one or more, of at least one id. Result [i][j] belongs to continuations[i][j]; its sum
     or mean is the continuation's score. A Transformer reads a context that has several
-    continuations only once. `rows` bounds the sequences in a forward pass; `progress` counts
+    continuations only once. `rows` bounds the contexts in a forward pass; `progress` counts
     contexts.
 
     Raises InputError for an empty context or continuation, ContextError if a context and its
@@ -93,30 +93,35 @@ def continuation_logprobs(
                 f"row {number} has an empty context or an empty continuation; each needs at least "
                 f"one id. Leave the row out."
             )
-    if isinstance(model, Transformer) and any(len(options) > 1 for options in continuations):
-        return _with_shared_contexts(model, contexts, continuations, rows, progress)
-    pairs = [
-        (list(context), list(option))
-        for context, options in zip(contexts, continuations, strict=True)
-        for option in options
-    ]
-    device = model.tokens.weight.device
-    scores: list[LogProbs] = [np.empty(0)] * len(pairs)
+    shared = isinstance(model, Transformer) and any(len(options) > 1 for options in continuations)
+    device, weight = model.tokens.weight.device, model.tokens.weight
+    scores: list[list[LogProbs]] = [[]] * len(contexts)
     done = 0
     with evaluation_mode(model):
-        for batch in _batches([len(context) + len(option) for context, option in pairs], rows):
-            ids, _ = pad_right([pairs[i][0] + pairs[i][1] for i in batch], device=device)
-            # the state of the id before predicts an id, so the last id need not be read
-            starts = [len(pairs[i][0]) - 1 for i in batch]
-            lengths = [len(pairs[i][1]) for i in batch]
-            found = _of_spans(model, model.hidden(ids[:, :-1]), ids[:, 1:], starts, lengths)
-            for i, logprobs in zip(batch, found, strict=True):
-                scores[i] = logprobs
+        for batch in _batches(model, contexts, continuations, rows):
+            pairs = [(list(contexts[i]), list(c)) for i in batch for c in continuations[i]]
+            ids, _ = pad_right(
+                [context[-1:] + c if shared else context + c for context, c in pairs], device=device
+            )
+            if isinstance(model, Transformer) and shared:
+                cache = _read_contexts(model, [contexts[i] for i in batch], ids.shape[1])
+                counts = torch.tensor([len(continuations[i]) for i in batch])
+                hidden = model.hidden(ids[:, :-1], cache=cache.repeat(counts))
+            else:
+                hidden = model.hidden(ids[:, :-1])
+            # the state of the id before predicts an id, so states begin one before the continuation
+            starts = [0 if shared else len(context) - 1 for context, _ in pairs]
+            lengths = [len(c) for _, c in pairs]
+            row = torch.arange(len(pairs)).repeat_interleave(torch.tensor(lengths))
+            column = torch.cat([torch.arange(n) + s for s, n in zip(starts, lengths, strict=True)])
+            logprobs = token_logprobs(hidden[row, column], weight, ids[row, column + 1])
+            parts = iter(np.split(logprobs.cpu().double().numpy(), np.cumsum(lengths)[:-1]))
+            for i in batch:
+                scores[i] = [next(parts) for _ in continuations[i]]
             done += len(batch)
             if progress is not None:
-                progress(len(contexts) * done // len(pairs), len(contexts))
-    rest = iter(scores)
-    return [[next(rest) for _ in options] for options in continuations]
+                progress(done, len(contexts))
+    return scores
 
 
 def next_logits(
@@ -133,7 +138,7 @@ def next_logits(
     logits = np.empty((len(contexts), len(ids)))
     done = 0
     with evaluation_mode(model):
-        for batch in _batches([len(context) for context in contexts], rows):
+        for batch in _batches(model, contexts, [[()]] * len(contexts), rows):
             padded, lengths = pad_right([contexts[i] for i in batch], device=device)
             hidden = model.hidden(padded)
             last = hidden[torch.arange(len(batch), device=device), lengths - 1]  # (B, C)
@@ -144,57 +149,19 @@ def next_logits(
     return logits
 
 
-def _with_shared_contexts(
-    model: Transformer,
-    contexts: Sequence[Ids],
-    continuations: Sequence[Sequence[Ids]],
-    rows: int,
-    progress: ProgressCallback | None,
-) -> list[list[LogProbs]]:
-    """Read each context but its last id once; then that id and each continuation behind it."""
-    device = model.tokens.weight.device
-    longest = [max(map(len, options)) for options in continuations]
-    most = max(map(len, continuations))
-    scores: list[list[LogProbs]] = [[]] * len(contexts)
-    done = 0
-    with evaluation_mode(model):
-        # a cache takes memory for every continuation, not only for what is read
-        for batch in _batches(
-            [len(context) for context in contexts],
-            rows,
-            longest,
-            limit=model.config.n_ctx,
-            copies=most,
-        ):
-            # the last id is read with the continuations: its state predicts their first ids
-            past, lengths = pad_right([contexts[i][:-1] for i in batch], device=device)
-            cache = KeyValueCache(
-                model.config,
-                len(batch),
-                capacity=past.shape[1] + max(longest[i] for i in batch),
-                device=device,
-                dtype=model.tokens.weight.dtype,
-            )
-            if past.shape[1]:
-                model.hidden(past, cache=cache)
-                cache.advance(lengths.cpu())
-            cache = cache.repeat(torch.tensor([len(continuations[i]) for i in batch]))
-            options = [list(option) for i in batch for option in continuations[i]]
-            lasts = [contexts[i][-1] for i in batch for _ in continuations[i]]
-            ids, _ = pad_right(
-                [[last, *option] for last, option in zip(lasts, options, strict=True)],
-                device=device,
-            )
-            hidden = model.hidden(ids[:, :-1], cache=cache)
-            found = iter(
-                _of_spans(model, hidden, ids[:, 1:], [0] * len(options), list(map(len, options)))
-            )
-            for i in batch:
-                scores[i] = [next(found) for _ in continuations[i]]
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(contexts))
-    return scores
+def _read_contexts(model: Transformer, contexts: Sequence[Ids], more: int) -> KeyValueCache:
+    """Return a cache that holds all of each context but its last id, with room for `more` ids.
+
+    The last id is read with the continuations: its state predicts their first ids.
+    """
+    device, dtype = model.tokens.weight.device, model.tokens.weight.dtype
+    ids, lengths = pad_right([context[:-1] for context in contexts])
+    room = ids.shape[1] + more
+    cache = KeyValueCache(model.config, len(ids), capacity=room, device=device, dtype=dtype)
+    if ids.shape[1]:
+        model.hidden(ids.to(device), cache=cache)
+        cache.advance(lengths)
+    return cache
 
 
 def token_logprobs(states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -211,50 +178,29 @@ def token_logprobs(states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _of_spans(
-    model: LanguageModel,
-    hidden: Tensor,
-    targets: Tensor,
-    starts: Sequence[int],
-    lengths: Sequence[int],
-) -> list[LogProbs]:
-    """Return the log-probabilities of targets[i, start:start + length] of each row i.
-
-    hidden (B, T, C) are the states that predict targets (B, T).
-    """
-    places = [torch.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)]
-    column = torch.cat(places).to(hidden.device)
-    row = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)).to(hidden.device)
-    found = token_logprobs(hidden[row, column], model.tokens.weight, targets[row, column])
-    return np.split(found.cpu().double().numpy(), np.cumsum(lengths)[:-1])
-
-
 def _batches(
-    lengths: Sequence[int],
+    model: LanguageModel,
+    contexts: Sequence[Ids],
+    continuations: Sequence[Sequence[Ids]],
     rows: int,
-    more: Sequence[int] | None = None,
-    *,
-    limit: int | None = None,
-    copies: int = 1,
 ) -> Iterator[list[int]]:
-    """Yield row numbers, longest first, of up to `rows` sequences and TOKENS ids with padding.
+    """Yield indices of contexts, longest first, of up to `rows` contexts and TOKENS ids.
 
-    `more` are ids that follow in each row, padded apart; a batch's longest sequence and longest
-    addition, less the id both count, then fit `limit`. Every row counts `copies` times.
+    TOKENS counts padding, and a context once for each continuation. The longest context and the
+    longest continuation of a batch, less the last id, fit the model even if they meet in no row.
     """
     if rows < 1:
         raise InputError(f"rows is {rows}; a batch has at least 1.")
-    after = [0] * len(lengths) if more is None else more
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], -after[i], i))
+    more = [max(map(len, options)) for options in continuations]
+    order = sorted(range(len(contexts)), key=lambda i: (-len(contexts[i]), -more[i], i))
     batch: list[int] = []
-    first = addition = 0
     for i in order:
-        size = (first or lengths[i]) + max(addition, after[i])
-        full = len(batch) >= rows or (len(batch) + 1) * copies * size > TOKENS
-        if batch and (full or (limit is not None and size - 1 > limit)):
+        together = [*batch, i]
+        longest = len(contexts[together[0]]) + max(more[j] for j in together)
+        ids = longest * sum(len(continuations[j]) for j in together)
+        if batch and (len(together) > rows or ids > TOKENS or longest - 1 > model.config.n_ctx):
             yield batch
-            batch, first, addition = [], 0, 0
-        batch.append(i)
-        first, addition = first or lengths[i], max(addition, after[i])
+            together = [i]
+        batch = together
     if batch:
         yield batch
