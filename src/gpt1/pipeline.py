@@ -37,7 +37,7 @@ class GPT1:
         tokenizer: Tokenizer,
         *,
         dtype: str = "auto",
-        about: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         if len(tokenizer) != model.config.vocab_size:
             raise TokenizerError(
@@ -47,7 +47,7 @@ class GPT1:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self._dtype = dtype
-        self._about = about or {}  # the task of its head, if it has one
+        self._metadata = metadata or {}  # the task of its head, if it has one
         self._backend: TorchBackend | None = None
 
     @property
@@ -108,7 +108,7 @@ class GPT1:
 
     def save(self, path: Path | str) -> None:
         """Write a model folder (Hugging Face layout and gpt1.json) that transformers can load."""
-        folder.save(path, self.model, self.tokenizer, self._about)
+        folder.save(path, self.model, self.tokenizer, self._metadata)
 
     def finetune(
         self,
@@ -171,17 +171,17 @@ def load(
     with, and the release's way where that is not recorded. Raises CheckpointError, HubError.
     """
     torch_backend.check_dtype(dtype)
-    place = hub.resolve(name)
-    loaded = folder.load(place)
+    path = hub.resolve(name)
+    loaded = folder.load(path)
     if loaded.tokenizer is None:
         raise CheckpointError(
-            f"{place} has no vocabulary (vocab.json and merges.txt, or encoder_bpe_40000.json and "
+            f"{path} has no vocabulary (vocab.json and merges.txt, or encoder_bpe_40000.json and "
             f"vocab_40000.bpe). Copy the model's vocabulary files into it."
         )
     tokenizer = loaded.tokenizer if words is None else loaded.tokenizer.with_words(words)
     model = folder.build(loaded).to(choose_device(device))
-    about = {"task": loaded.extra["task"]} if "task" in loaded.extra else {}
-    return GPT1(model, tokenizer, dtype=dtype, about=about)
+    metadata = {"task": loaded.extra["task"]} if "task" in loaded.extra else {}
+    return GPT1(model, tokenizer, dtype=dtype, metadata=metadata)
 
 
 def pretrain(

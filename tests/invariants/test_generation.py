@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gpt1.config import ModelConfig, SamplingConfig
 from gpt1.generation import engine
-from gpt1.generation.engine import SLOTS, generate, stream, stream_events
+from gpt1.generation.engine import generate, stream
 from gpt1.generation.request import Generation
 from gpt1.generation.torch_backend import TorchBackend, make_backend
 from gpt1.model.cache import KeyValueCache
@@ -129,16 +129,6 @@ def test_a_batch_of_eight_writes_what_each_prompt_writes_alone(
         assert_same(found, generate(ready, tokenizer, [prompts[i]], alone)[0])
 
 
-def test_a_long_list_keeps_its_order_and_its_texts(tokenizer: Tokenizer) -> None:
-    ready = make_backend(make(tokenizer), "float32")
-    prompts = some_prompts(tokenizer, SLOTS + 3)
-    sampling = SamplingConfig(max_new_tokens=4, temperature=1, seed=9)
-    found = generate(ready, tokenizer, prompts, sampling)
-    assert [g.ids[: len(p)] for g, p in zip(found, prompts, strict=True)] == prompts
-    last = sampling.model_copy(update={"seed": 9 + SLOTS + 2})
-    assert_same(found[-1], generate(ready, tokenizer, [prompts[-1]], last)[0])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["greedy", "sampled"])
 def test_500_prompts_write_the_same_in_any_batch(tokenizer: Tokenizer, name: str) -> None:
@@ -166,20 +156,6 @@ def test_the_pieces_of_a_stream_are_the_completion(tokenizer: Tokenizer, name: s
         pieces = list(stream(ready, tokenizer, prompt, sampling))
         assert "".join(pieces) == generate(ready, tokenizer, [prompt], sampling)[0].completion
         assert all(pieces)
-
-
-def test_streams_of_a_batch_are_the_completions(tokenizer: Tokenizer) -> None:
-    ready = make_backend(make(tokenizer))
-    prompts = some_prompts(tokenizer, 6)
-    sampling = SamplingConfig(max_new_tokens=30, temperature=1, seed=2, stop=("s",))
-    pieces = [""] * 6
-    results = {}
-    for event in stream_events(ready, tokenizer, prompts, sampling):
-        assert event.request not in results  # nothing comes after a row's last event
-        pieces[event.request] += event.piece
-        if event.generation is not None:
-            results[event.request] = event.generation
-    assert [results[i].completion for i in range(6)] == pieces
 
 
 def test_nothing_of_the_engines_mode_leaks_between_pieces(tokenizer: Tokenizer) -> None:

@@ -38,13 +38,22 @@ class LanguageModel(Protocol):
     """What scoring needs of a model: `Transformer` and `LSTM` have it."""
 
     @property
-    def config(self) -> ModelConfig: ...
+    def config(self) -> ModelConfig:
+        """The model's shape; n_ctx is read."""
+
     @property
-    def tokens(self) -> nn.Embedding: ...
+    def tokens(self) -> nn.Embedding:
+        """The token matrix (V, C), which is the output matrix too."""
+
     @property
-    def training(self) -> bool: ...
-    def train(self, mode: bool = True) -> Any: ...
-    def hidden(self, ids: Tensor, /) -> Tensor: ...
+    def training(self) -> bool:
+        """Whether dropout is on."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch dropout on or off."""
+
+    def hidden(self, ids: Tensor, /) -> Tensor:
+        """Return the states (B, T, C) that predict the ids after ids (B, T)."""
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class Dropout(torch.nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x, in training with a share p of it dropped."""
         if not self.training or not self.p:
             return x
         return x * keep_mask(x, self.p).mul_(1 / (1 - self.p))

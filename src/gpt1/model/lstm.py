@@ -33,6 +33,7 @@ class Recurrent(nn.Module):
         self.proj = nn.Linear(units, config.n_embd)
 
     def forward(self, x: Tensor, segments: Tensor | None) -> Tensor:
+        """Return states (B, T, C) of x (B, T, C); segments (B, T) as in `LSTM.hidden`."""
         B, T, C = x.shape
         if segments is None:
             return self._read(x).to(x.dtype)

@@ -21,22 +21,14 @@ from gpt1.text.tokenizer import Tokenizer
 TEXT = "Hello, my dog is cute and"
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer.train(["hello , my dog is cute and i ' m so cute ."] * 3, vocab_size=50)
+@pytest.fixture
+def tokenizer(dog_tokenizer: Tokenizer) -> Tokenizer:
+    return dog_tokenizer
 
 
-@pytest.fixture(scope="module")
-def model(tokenizer: Tokenizer) -> Transformer:
-    config = ModelConfig(
-        vocab_size=len(tokenizer),
-        n_ctx=64,
-        n_embd=24,
-        n_layer=2,
-        n_head=2,
-        initializer_range=0.3,
-    )
-    return Transformer(config, generator=torch.Generator().manual_seed(5)).eval()
+@pytest.fixture
+def model(dog_model: Transformer) -> Transformer:
+    return dog_model
 
 
 def test_next_tokens_are_the_largest_of_the_softmax(

@@ -6,32 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-import typer
-from typer.testing import CliRunner
 
 import gpt1
-from gpt1.cli.explain import explain
-from gpt1.cli.generate import generate
-from gpt1.config import ModelConfig
-from gpt1.errors import ConfigError
+from commands import run_gpt1
 from gpt1.model.transformer import Transformer
 from gpt1.pipeline import GPT1
 from gpt1.text.tokenizer import Tokenizer
 
 
-@pytest.fixture(scope="module")
-def gpt() -> GPT1:
-    tokenizer = Tokenizer.train(["hello , my dog is cute and i ' m so cute ."] * 3, vocab_size=50)
-    config = ModelConfig(
-        vocab_size=len(tokenizer),
-        n_ctx=64,
-        n_embd=24,
-        n_layer=2,
-        n_head=2,
-        initializer_range=0.3,
-    )
-    return GPT1(Transformer(config, generator=torch.Generator().manual_seed(5)), tokenizer)
+@pytest.fixture
+def gpt(dog_model: Transformer, dog_tokenizer: Tokenizer) -> GPT1:
+    return GPT1(dog_model, dog_tokenizer)
 
 
 @pytest.fixture(autouse=True)
@@ -46,27 +31,23 @@ def loaded(gpt: GPT1, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def run(command: object, *arguments: str, stdin: str | None = None) -> tuple[str, str]:
-    app = typer.Typer()
-    app.command()(command)  # type: ignore[type-var]
-    result = CliRunner().invoke(app, arguments, input=stdin, catch_exceptions=True)
-    if result.exception is not None:
-        raise result.exception
-    return result.stdout, result.stderr
+def run(*arguments: str, stdin: str = "") -> tuple[str, str]:
+    done = run_gpt1(*arguments, stdin=stdin).check()
+    return done.stdout, done.stderr
 
 
 def test_generate_writes_text_to_stdout_and_its_seed_to_stderr(gpt: GPT1) -> None:
-    out, err = run(generate, "My dog")
+    out, err = run("generate", "My dog")
     seed = int(err.removeprefix("seed: "))
     expected = gpt.generate("My dog", temperature=0.8, top_k=40, seed=seed)
     assert out == expected.text + "\n"
-    assert run(generate, "My dog", "--seed", str(seed))[0] == out
-    assert run(generate, "-", "--seed", str(seed), stdin="My dog\n")[0] == out
+    assert run("generate", "My dog", "--seed", str(seed))[0] == out
+    assert run("generate", "-", "--seed", str(seed), stdin="My dog\n")[0] == out
 
 
 def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
     out, err = run(
-        generate, "My dog", "--temperature", "0", "--max-new-tokens", "9",
+        "generate", "My dog", "--temperature", "0", "--max-new-tokens", "9",
         "--set", "sampling.top_k=none", "--stop", "zz",
         "--set", "sampling.repetition_penalty=1.5", "--json",
     )  # fmt: skip
@@ -81,27 +62,33 @@ def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
     ]  # fmt: skip
 
 
-def test_generate_refuses_settings_before_it_loads_a_model(loaded: list[str]) -> None:
-    for arguments, message in [
-        (("--temperature", "-1"), "temperature"),
-        (("--temperature", "nan"), "temperature"),
-        (("--top-p", "2"), "top_p"),
-        (("--set", "sampling.topk=3"), "Did you mean 'top_k'"),
-        (("--set", "train.steps=3"), "only sampling"),
-    ]:
-        with pytest.raises(ConfigError, match=message):
-            run(generate, "My dog", *arguments)
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--temperature", "-1", "temperature"),
+        ("--temperature", "nan", "temperature"),
+        ("--top-p", "2", "top_p"),
+        ("--set", "sampling.topk=3", "Did you mean 'top_k'"),
+        ("--set", "train.steps=3", "only sampling"),
+    ],
+)
+def test_generate_refuses_settings_before_it_loads_a_model(
+    loaded: list[str], flag: str, value: str, message: str
+) -> None:
+    done = run_gpt1("generate", "My dog", flag, value)
+    assert done.code == 2
+    assert message in done.stderr
     assert loaded == []
 
 
 def test_the_model_is_mini_unless_told(loaded: list[str], tmp_path: Path) -> None:
-    run(generate, "My dog")
-    run(explain, "My dog", "--model", str(tmp_path))
+    run("generate", "My dog")
+    run("explain", "My dog", "--model", str(tmp_path))
     assert loaded == ["mini", str(tmp_path)]
 
 
 def test_explain_shows_each_step_of_the_walk(gpt: GPT1) -> None:
-    out, err = run(explain, "My dog is cute", "--steps", "3")
+    out, err = run("explain", "My dog is cute", "--steps", "3")
     walk = gpt.explain("My dog is cute")
     assert err == ""
     assert f"{walk.parameters:,} parameters" in out
@@ -120,6 +107,6 @@ def test_explain_shows_each_step_of_the_walk(gpt: GPT1) -> None:
 
 
 def test_explain_as_json_is_the_whole_walk() -> None:
-    found = json.loads(run(explain, "My dog is cute", "--steps", "4", "--json")[0])
+    found = json.loads(run("explain", "My dog is cute", "--steps", "4", "--json")[0])
     assert (len(found["steps"]), len(found["article_steps"])) == (4, 4)
     assert found["logits_shape"][1] == len(found["ids"]) == len(found["positions"])
