@@ -38,7 +38,7 @@ from gpt1.data.tables import open_texts
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import pretrain, trainer
 from gpt1.training.loop import TrainSetup
-from gpt1.training.progress import Progress
+from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import RunOptions
 
 SEED = int(os.environ.get("GPT1_FAULT_SEED", "0"))
@@ -180,12 +180,12 @@ class Trainer:
         def count(*_: Any) -> None:
             self._made[0] += 1
 
-        def note(_: Progress, text: str) -> None:
+        def note(_: TrainingProgress, text: str) -> None:
             self.notes.append(text)
 
         with contextlib.ExitStack() as stack:
             stack.callback(register_optimizer_step_post_hook(count).remove)
-            stack.enter_context(mock.patch.object(Progress, "note", note))
+            stack.enter_context(mock.patch.object(TrainingProgress, "note", note))
             stack.enter_context(mock.patch.object(torch.cuda, "manual_seed_all"))  # formats a trace
             for name, value in _QUICK.items():
                 if hasattr(trainer, name):

@@ -29,7 +29,7 @@ from gpt1.text.tokenizer import Tokenizer
 from gpt1.text.vocabulary import END_OF_TEXT
 from gpt1.training import distributed, objectives
 from gpt1.training.loop import TrainSetup
-from gpt1.training.progress import Progress
+from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import RunOptions
 from gpt1.training.trainer import EVALUATION_ROWS, resolve_config, run_training
 
@@ -66,7 +66,7 @@ def finetune(
     split = split_texts(list(texts), config.data.valid_share, seed)
     training = _encode(tokenizer, split.training, config.data)
     held_out = _encode(tokenizer, split.validation, config.data)
-    progress = Progress(config.train.log_every, distributed.console(options.quiet))
+    progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
         + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")

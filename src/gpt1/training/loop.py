@@ -29,7 +29,7 @@ from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import optimizers, schedules
 from gpt1.training.distributed import launched, load_weights
 from gpt1.training.objectives import Objective
-from gpt1.training.progress import Progress
+from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import Checkpoint, Run, TrainState
 from gpt1.training.step import ComputeMetrics, StepResult, Updater, evaluate
 from gpt1.training.tracking import Tensorboard
@@ -71,7 +71,7 @@ def train(
     setup: TrainSetup,
     updater: Updater,
     run: Run,
-    progress: Progress,
+    progress: TrainingProgress,
     steps: int,
     sample: Sampler | None = None,
 ) -> TrainResult:
@@ -149,7 +149,9 @@ def train(
 class _MetricsLog:
     """Writes the lines of metrics.jsonl and shows them, on the first rank alone."""
 
-    def __init__(self, run: Run, progress: Progress, state: TrainState, *, first: bool) -> None:
+    def __init__(
+        self, run: Run, progress: TrainingProgress, state: TrainState, *, first: bool
+    ) -> None:
         self._run, self._progress, self._state, self._first = run, progress, state, first
         self._board = None
         if first and run.config.train.tensorboard:
@@ -176,7 +178,7 @@ class _MetricsLog:
             self._board.record(line)
 
 
-def _restore(updater: Updater, run: Run, progress: Progress) -> TrainState:
+def _restore(updater: Updater, run: Run, progress: TrainingProgress) -> TrainState:
     """Put the run's newest sound checkpoint back, if there is one; return how far the run is."""
     ranks = updater.ranks
     checkpoint, warnings = run.restore() if ranks.first else (None, [])

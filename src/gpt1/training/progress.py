@@ -22,7 +22,7 @@ _WIDTH = 100
 _PAUSE = 0.5  # seconds between two drawings of the panel
 
 
-class Progress:
+class TrainingProgress:
     """Shows a run on stderr; `every` updates a line where there is no terminal.
 
     With `language` a loss is also shown as a perplexity. `callback` is told of each update.

@@ -20,7 +20,7 @@ from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, objectives
 from gpt1.training.loop import TrainSetup
-from gpt1.training.progress import Progress
+from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import RunOptions
 from gpt1.training.step import ComputeMetrics
 from gpt1.training.trainer import MICRO_TOKENS, resolve_config, run_training
@@ -54,7 +54,7 @@ def finetune(
     encoded = encode(examples, task, tokenizer, model.config.n_ctx)
     held_out = encode(validation, task, tokenizer, model.config.n_ctx) if validation else None
     config = _resolve(config, tokenizer, encoded, held_out)
-    progress = Progress(config.train.log_every, distributed.console(options.quiet))
+    progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
     progress.note(_account(task, encoded, held_out))
     train = config.train
     batches = TaskBatches(

@@ -23,7 +23,7 @@ from gpt1.training import distributed, loop
 from gpt1.training.distributed import Ranks
 from gpt1.training.estimate import estimate
 from gpt1.training.loop import Sampler, TrainResult, TrainSetup
-from gpt1.training.progress import Progress
+from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import Run, RunOptions
 from gpt1.training.step import Updater, autocast, evaluate
 
@@ -69,7 +69,7 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
     setup.model.to(device)
     with distributed.join(device) as ranks, contextlib.ExitStack() as stack:
         console = distributed.console(options.quiet)
-        progress = Progress(
+        progress = TrainingProgress(
             train.log_every,
             console,
             language=config.task.kind == "lm",
@@ -136,7 +136,7 @@ def _finish(
     setup: TrainSetup,
     updater: Updater,
     run: Run,
-    progress: Progress,
+    progress: TrainingProgress,
     result: TrainResult,
     *,
     report: bool,
@@ -179,7 +179,7 @@ def _load_result(run: Run, device: torch.device) -> Model:
     return folder.build(folder.load(run.path / "model")).to(device)
 
 
-def _compile(model: Model, dtype: torch.dtype, progress: Progress) -> None:
+def _compile(model: Model, dtype: torch.dtype, progress: TrainingProgress) -> None:
     """Compile each block; leave it if that fails here or gives other numbers."""
     ids = torch.zeros(1, model.config.n_ctx, dtype=torch.int64, device=model.tokens.weight.device)
     model.eval()  # without dropout both ways give the same

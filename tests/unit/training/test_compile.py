@@ -11,7 +11,7 @@ from rich.console import Console
 import tiny
 from gpt1.model.transformer import Transformer
 from gpt1.training import trainer
-from gpt1.training.progress import Progress
+from gpt1.training.progress import TrainingProgress
 
 NO_DROPOUT = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
 
@@ -31,7 +31,7 @@ def gradient(model: Transformer) -> torch.Tensor:
 def test_compiled_blocks_have_the_gradients_of_plain_ones() -> None:
     plain, compiled = tiny.model(**NO_DROPOUT), tiny.model(**NO_DROPOUT)
     said = io.StringIO()
-    trainer._compile(compiled, torch.float32, Progress(1, Console(file=said)))
+    trainer._compile(compiled, torch.float32, TrainingProgress(1, Console(file=said)))
     assert said.getvalue() == ""
     assert compiled.blocks[0]._compiled_call_impl is not None
     torch.testing.assert_close(gradient(compiled), gradient(plain), rtol=1e-4, atol=1e-4)
@@ -46,7 +46,7 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(torch.nn.Module, "compile", broken)
     model, said = tiny.model(**NO_DROPOUT), io.StringIO()
-    trainer._compile(model, torch.float32, Progress(1, Console(file=said, width=200)))
+    trainer._compile(model, torch.float32, TrainingProgress(1, Console(file=said, width=200)))
     assert said.getvalue() == (
         "torch.compile does not work here (no C++ compiler); going on without it\n"
     )

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from gpt1.training import progress as display
-from gpt1.training.progress import Progress
+from gpt1.training.progress import TrainingProgress
 
 
 def record(step: int, loss: float = 2.0, **more: Any) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def shown(
 ) -> str:
     """Return what a run that wrote `records` leaves on the screen."""
     out = io.StringIO()
-    progress = Progress(
+    progress = TrainingProgress(
         2, Console(file=out, width=width, height=50, highlight=False, force_terminal=terminal)
     )
     progress.start(total, first)
@@ -69,7 +69,7 @@ def test_every_kind_of_record_is_a_line_without_a_terminal() -> None:
 
 def test_a_line_may_come_before_the_start_and_after_the_stop() -> None:
     out = io.StringIO()
-    progress = Progress(1, Console(file=out, width=100))
+    progress = TrainingProgress(1, Console(file=out, width=100))
     progress.show({"step": 0, "valid_loss": 5.0})
     progress.start(3, 2)
     progress.show({"step": 3, "skipped": "x"})
@@ -102,7 +102,7 @@ def test_the_panel_is_drawn_a_few_times_a_second_at_most(monkeypatch: pytest.Mon
     now = 0.0
     monkeypatch.setattr(display.time, "monotonic", lambda: now)
     out = io.StringIO()
-    progress = Progress(
+    progress = TrainingProgress(
         1, Console(file=out, width=100, height=50, highlight=False, force_terminal=True)
     )
     progress.start(10**6, 0)
@@ -125,7 +125,7 @@ def test_old_records_and_narrow_or_plain_terminals_do(monkeypatch: pytest.Monkey
         lines = panel(text).rstrip("\n").splitlines()
         assert max(map(len, lines)) <= min(width, 100)
     plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
-    progress = Progress(1, Console(file=plain, width=80, force_terminal=True))
+    progress = TrainingProgress(1, Console(file=plain, width=80, force_terminal=True))
     progress.start(3, 0)
     progress.show(record(1))
     progress.stop()
@@ -137,7 +137,7 @@ def test_time_left_is_worked_out_from_this_process_alone(monkeypatch: pytest.Mon
     now = 50.0
     monkeypatch.setattr(display.time, "monotonic", lambda: now)
     out = io.StringIO()
-    progress = Progress(1, Console(file=out, width=100))
+    progress = TrainingProgress(1, Console(file=out, width=100))
     progress.start(100, 90)
     now += 8.0
     progress.show(record(92))
