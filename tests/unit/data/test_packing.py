@@ -84,12 +84,6 @@ def test_short_texts_waste_less_than_one_position_in_five_hundred() -> None:
     assert sum(n - 1 for n in lengths) / (512 * len(packs)) > 0.998
 
 
-def test_packing_depends_on_nothing_but_the_lengths() -> None:
-    rng = random.Random(0)
-    lengths = [rng.randint(1, 700) for _ in range(500)]
-    assert pack_documents(lengths, 512) == pack_documents(list(lengths), 512)
-
-
 @given(lengths_and_room, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_filled_packs_equal_the_ones_laid_out_id_by_id(

@@ -19,23 +19,8 @@ from gpt1.data import formats
 from gpt1.data.tables import RowCounts, RowReader, open_texts, read_texts, text_fault
 from gpt1.errors import DataError
 
-ODD = [
-    "é",
-    "日本",
-    "🙂",
-    "\u2028",
-    "\x85",
-    "\ufeff",
-    "\0",
-    '"',
-    '""',
-    "'",
-    ",",
-    "\\",
-    "\\n",
-    "NaN",
-    " ",
-]
+ODD = ["é", "日本", "🙂", "\u2028", "\x85", "\ufeff", "\0", '"', '""', "'", ",", "\\", "\\n"]
+ODD += ["NaN", " "]
 BREAKS = ["\t", "\n", "\r\n", "\r"]
 
 
@@ -43,27 +28,19 @@ def _rows(path: Path, columns: list[str] | None = None) -> RowReader:
     return RowReader(path, lambda place, present: columns)
 
 
-def _write_csv(path: Path, rows: list[dict[str, str]], quoting: int = csv.QUOTE_MINIMAL) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), quoting=quoting)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def _write_tsv(path: Path, rows: list[dict[str, str]]) -> Path:
-    lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
-    path.write_bytes("".join(line + "\n" for line in lines).encode())
-    return path
-
-
-def _write_jsonl(path: Path, rows: list[dict[str, str]]) -> Path:
-    path.write_bytes("".join(json.dumps(row) + "\n" for row in rows).encode())
-    return path
-
-
-def _write_parquet(path: Path, rows: list[dict[str, str]]) -> Path:
-    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+def _write(path: Path, rows: list[dict[str, str]], quoting: int = csv.QUOTE_MINIMAL) -> Path:
+    """Write rows as the kind of file that the path's ending names."""
+    if path.suffix == ".parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif path.suffix == ".csv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), quoting=quoting)  # type: ignore[arg-type]
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
+        lines = list(map(json.dumps, rows)) if path.suffix == ".jsonl" else lines
+        path.write_bytes("".join(line + "\n" for line in lines).encode())
     return path
 
 
@@ -79,29 +56,19 @@ def _odd_rows(count: int, pieces: list[str]) -> list[dict[str, str]]:
 
 def test_ten_thousand_odd_rows_come_back_the_same_from_every_kind_of_file(tmp_path: Path) -> None:
     rows = _odd_rows(10_000, ODD)
-    files = [
-        _write_csv(tmp_path / "rows.csv", rows),
-        _write_csv(tmp_path / "quoted.csv", rows, csv.QUOTE_ALL),
-        _write_tsv(tmp_path / "rows.tsv", rows),
-        _write_jsonl(tmp_path / "rows.jsonl", rows),
-        _write_parquet(tmp_path / "rows.parquet", rows),
-    ]
-    for path in files:
-        table = _rows(path)
-        assert list(table) == rows, path
-        assert table.counts == RowCounts(rows=10_000, used=10_000, files=1)
+    files = [_write(tmp_path / f"rows.{kind}", rows) for kind in ("csv", "tsv", "jsonl", "parquet")]
+    for path in [*files, _write(tmp_path / "quoted.csv", rows, csv.QUOTE_ALL)]:
+        reader = _rows(path)
+        assert list(reader) == rows, path
+        assert reader.counts == RowCounts(rows=10_000, used=10_000, files=1)
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_line_breaks_and_tabs_inside_fields_survive_where_the_format_has_them(
-    tmp_path: Path,
+    kind: str, tmp_path: Path
 ) -> None:
     rows = _odd_rows(2_000, [*ODD, *BREAKS])
-    for path in (
-        _write_csv(tmp_path / "rows.csv", rows),
-        _write_jsonl(tmp_path / "rows.jsonl", rows),
-        _write_parquet(tmp_path / "rows.parquet", rows),
-    ):
-        assert list(_rows(path)) == rows, path
+    assert list(_rows(_write(tmp_path / f"rows.{kind}", rows))) == rows
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "txt"])
@@ -217,8 +184,7 @@ def test_gz_reads_as_the_plain_file_and_a_cut_or_damaged_one_is_an_error(
 ) -> None:
     rng = random.Random(0)
     rows = [{"text": "".join(rng.choices("abcdefgh ", k=50)) + "."} for _ in range(50)]
-    plain = tmp_path / f"rows.{kind}"
-    {"csv": _write_csv, "tsv": _write_tsv, "jsonl": _write_jsonl}.get(kind, _write_tsv)(plain, rows)
+    plain = _write(tmp_path / f"rows.{kind}", rows)
     zipped = tmp_path / f"rows.{kind}.gz"
     data = gzip.compress(plain.read_bytes())
     zipped.write_bytes(data)
@@ -252,14 +218,10 @@ def test_rows_tell_their_place(tmp_path: Path) -> None:
 
 
 def test_wanted_columns_come_alone_and_in_the_order_asked(tmp_path: Path) -> None:
-    data = [{"a": "1", "b": "2", "c": "3"}]
-    for write, name in (
-        (_write_csv, "x.csv"),
-        (_write_jsonl, "x.jsonl"),
-        (_write_parquet, "x.parquet"),
-    ):
-        (row,) = _rows(write(tmp_path / name, data), ["c", "a"])
-        assert list(row.items()) == [("c", "3"), ("a", "1")], name
+    for kind in ("csv", "jsonl", "parquet"):
+        path = _write(tmp_path / f"x.{kind}", [{"a": "1", "b": "2", "c": "3"}])
+        (row,) = _rows(path, ["c", "a"])
+        assert list(row.items()) == [("c", "3"), ("a", "1")], kind
 
 
 BAD: dict[str, tuple[str, bytes, str]] = {
@@ -326,7 +288,7 @@ def test_a_missing_trailing_newline_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_damaged_parquet_file_never_gives_other_rows_than_it_held(tmp_path: Path) -> None:
     rows = [{"text": f"joke {i}"} for i in range(200)]
-    path = _write_parquet(tmp_path / "a.parquet", rows)
+    path = _write(tmp_path / "a.parquet", rows)
     data = path.read_bytes()
     for cut in range(0, len(data), 97):
         path.write_bytes(data[:cut])
@@ -337,7 +299,7 @@ def test_a_damaged_parquet_file_never_gives_other_rows_than_it_held(tmp_path: Pa
 def test_parquet_without_pyarrow_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = _write_parquet(tmp_path / "a.parquet", [{"text": "x"}])
+    path = _write(tmp_path / "a.parquet", [{"text": "x"}])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=r'pip install "gpt1\[data\]"'):
         read_texts(path)
