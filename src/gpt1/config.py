@@ -7,15 +7,14 @@ Python and error messages all read it here.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gpt1.errors import ConfigError, did_you_mean
+from gpt1.presets import given, merge, parse_override, read_preset, read_toml
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -233,7 +232,7 @@ def check(kind: type[S], values: Mapping[str, Any], *, where: str = "") -> S:
 
 def load_size(name: str) -> ModelConfig:
     """Return the model preset `name` (gpt1, mini, tiny), or of a TOML file of one's own."""
-    return check(RunConfig, _preset(name, "size")).model
+    return check(RunConfig, read_preset(name, "size")).model
 
 
 def load_run(
@@ -252,18 +251,14 @@ def load_run(
     >>> load_run(size="tiny", overrides=["train.steps=5"]).train.steps
     5
     """
-    values: dict[str, Any] = {}
-    if size is not None:
-        _merge(values, _preset(size, "size"))
-    if recipe is not None:
-        _merge(values, _preset(recipe, "recipe"))
-    if file is not None:
-        _merge(values, _read_toml(Path(file)))
-    for section, fields in settings.items():
-        _merge(values, {section: {k: v for k, v in fields.items() if v is not None}})
-    for override in overrides:
-        _merge(values, _parse_override(override))
-    return check(RunConfig, values)
+    sources = [
+        {} if size is None else read_preset(size, "size"),
+        {} if recipe is None else read_preset(recipe, "recipe"),
+        {} if file is None else read_toml(Path(file)),
+        {section: given(fields) for section, fields in settings.items()},
+        *map(parse_override, overrides),
+    ]
+    return check(RunConfig, merge(sources))
 
 
 def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfig:
@@ -274,9 +269,7 @@ def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfi
     >>> load_sampling(["sampling.min_p=0.1"], temperature=0.8).min_p
     0.1
     """
-    values: dict[str, Any] = {"sampling": {k: v for k, v in fields.items() if v is not None}}
-    for override in overrides:
-        _merge(values, _parse_override(override))
+    values = merge([{"sampling": given(fields)}, *map(parse_override, overrides)])
     unknown = sorted(set(values) - {"sampling"})
     if unknown:
         raise ConfigError(
@@ -286,75 +279,17 @@ def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfi
     return check(SamplingConfig, values["sampling"], where="sampling")
 
 
-def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(into.setdefault(key, {}), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = None if value == "none" else value  # TOML has no null
-
-
-def _preset(name: str, kind: str) -> dict[str, Any]:
-    """Read presets/NAME.toml; a size says how large the vocabulary is, a recipe does not."""
-    if name.endswith(".toml"):
-        return _read_toml(Path(name))
-    folder = resources.files("gpt1") / "presets"
-    presets = {
-        Path(item.name).stem: tomllib.loads(item.read_text("utf-8"))
-        for item in folder.iterdir()
-        if item.name.endswith(".toml")
-    }
-    sizes = {n for n, p in presets.items() if "vocab_size" in p.get("model", {})}
-    fitting = sorted(sizes if kind == "size" else presets.keys() - sizes)
-    if name not in fitting:
-        raise ConfigError(
-            f"{kind} is {name!r}; there are {', '.join(fitting)}.{did_you_mean(name, fitting)} "
-            f"A path to a .toml file works too."
-        )
-    return presets[name]
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"the settings file {path} is not TOML: {error}") from None
-    for name, value in values.items():
-        if not isinstance(value, dict):
-            raise ConfigError(
-                f"the settings file {path} sets {name} outside a section; put each setting under "
-                f"its section, e.g. steps under [train]."
-            )
-    return values
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    name, equals, value = text.partition("=")
-    section, dot, field = name.strip().partition(".")
-    if not equals or not dot or not field:
-        raise ConfigError(
-            f"--set is {text!r}; it takes section.field=value, e.g. --set optimizer.lr=1e-4"
-        )
-    try:
-        parsed = tomllib.loads(f"x = {value.strip()}")["x"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        parsed = value.lstrip()
-    return {section: {field: parsed}}
-
-
 def _explain(kind: type[Settings], error: ValidationError, where: str) -> str:
     lines = []
     for item in error.errors():
-        place = [str(part) for part in item["loc"]]
-        name = ".".join([*([where] if where else []), *place])
+        path = [str(part) for part in item["loc"]]
+        name = ".".join([*([where] if where else []), *path])
         if item["type"] == "extra_forbidden":
             owner: Any = kind
-            for part in place[:-1]:
+            for part in path[:-1]:
                 owner = owner.model_fields[part].annotation
             names = list(owner.model_fields)
-            unknown = f"unknown setting {name!r}.{did_you_mean(place[-1], names)}"
+            unknown = f"unknown setting {name!r}.{did_you_mean(path[-1], names)}"
             lines.append(f"{unknown} The settings there: {', '.join(names)}")
         elif item["type"] == "value_error":
             lines.append(str(item["ctx"]["error"]))

@@ -37,7 +37,7 @@ class TaskBatch(Batch):
     """(u, S): where the states that the head reads are, in 0 .. B * T - 1."""
     readable: NDArray[np.bool_]
     """(u,): whether a unit has a state at all."""
-    targets_of_task: NDArray[np.float64]
+    task_targets: NDArray[np.float64]
     """(u, num_scores): the right distribution over the scores."""
     weights: NDArray[np.float64]
     """What each loss counts, in the shape of `task.losses`: (u,), or (u, num_scores)."""
@@ -201,7 +201,7 @@ def collate(
         None if alone else packed.segments,
         extract=np.repeat(starts.reshape(-1, S), counts, 0) + np.maximum(positions, 0),
         readable=readable,
-        targets_of_task=targets,
+        task_targets=targets,
         weights=unit_weights,
         lm_weights=lm_weights,
         units=counts,

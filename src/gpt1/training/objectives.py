@@ -92,7 +92,7 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
             embeddings = table[: model.config.vocab_size], table[model.config.vocab_size :]
         states = network.hidden(model, batch, embeddings)
         logits = network.scores(model, states, batch, task, shared=config.choice_mask == "shared")
-        targets = torch.from_numpy(batch.targets_of_task).to(logits)
+        targets = torch.from_numpy(batch.task_targets).to(logits)
         weights = torch.from_numpy(batch.weights).to(logits)
         losses = task.losses(logits, targets)
         terms = {"task": (losses * weights).sum(), "scores": logits.detach()}

@@ -34,16 +34,8 @@ from gpt1.config import RunConfig
 from gpt1.errors import CheckpointError, CorruptError, StorageError, TrainingError
 from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import schedules
+from gpt1.training.resume import LENGTH_SETTINGS, find_differences
 
-FREE_SETTINGS = {
-    *(("train", name) for name in ("save_every", "keep_checkpoints", "log_every", "device")),
-    *(("train", name) for name in ("snapshots", "compile", "tensorboard")),
-    ("distributed", "strategy"),
-}
-"""(section, field) of settings that may change on --resume: they do not change what is learned."""
-# Under warmup_stable_decay these may change too, while the rates of all updates made stay the same.
-_LENGTH = {("train", "steps"), ("schedule", "decay_share")}
 _LOCK = "lock"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
@@ -141,7 +133,7 @@ class Run:
             for written in (self.path, self.path / "checkpoints", self.path / "snapshots"):
                 storage.clean_up(written)
             if self._resume:
-                self._compare(self.record)
+                self._check_same()
             else:
                 storage.write_file(self.record, storage.json_bytes(self._record()))
         except BaseException:
@@ -172,6 +164,27 @@ class Run:
     ) -> None:
         self._lock.release()
 
+    def _check_same(self) -> None:
+        """Raise if the run to be resumed is another one."""
+        steps = [int(path.name.removeprefix("step-")) for path in self.checkpoints()]
+        now = self._record()
+        try:
+            before = json.loads(self.record.read_bytes())
+            differences = find_differences(before, now, max(steps, default=0))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise CorruptError(
+                f"{self.record} is damaged, so this run cannot go on. Restore it from a copy, or "
+                f"start a new run in another folder."
+            ) from None
+        if differences:
+            raise TrainingError(
+                f"the run in {self.path} cannot go on with these settings: "
+                f"{'; '.join(differences)}. Give the settings it was started with, or start a new "
+                f"run in another folder."
+            )
+        if any(before["config"][s].get(n) != now["config"][s][n] for s, n in LENGTH_SETTINGS):
+            storage.write_file(self.record, storage.json_bytes(now))
+
     def _record(self) -> dict[str, Any]:
         return {
             "gpt1": __version__,
@@ -184,53 +197,6 @@ class Run:
                 "threads": torch.get_num_threads(),
             },
         }
-
-    def _compare(self, record: Path) -> None:
-        """Raise if this run is not the one that the record is of."""
-        now = self._record()["config"]
-        try:
-            before = json.loads(record.read_bytes())
-            free = FREE_SETTINGS | (_LENGTH if self._same_start(before["config"]) else set())
-            differences = [
-                f"{section}.{name} was {old!r} and is {now.get(section, {}).get(name)!r}"
-                for section, fields in before["config"].items()
-                for name, old in fields.items()
-                if now.get(section, {}).get(name) != old and (section, name) not in free
-            ]
-            differences += [
-                f"the {name} is another one"
-                for name, value in self.fingerprints.items()
-                if before["fingerprints"].get(name) != value
-            ]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise CorruptError(
-                f"{record} is damaged, so this run cannot go on. Restore it from a copy, or start "
-                f"a new run in another folder."
-            ) from None
-        if differences:
-            raise TrainingError(
-                f"the run in {self.path} cannot go on with these settings: "
-                f"{'; '.join(differences)}. Give the settings it was started with, or start a new "
-                f"run in another folder."
-            )
-        if any(
-            before["config"][section].get(name) != now[section][name] for section, name in _LENGTH
-        ):
-            storage.write_file(record, storage.json_bytes(self._record()))
-
-    def _same_start(self, before: Mapping[str, Any]) -> bool:
-        """Tell whether the updates already made would have the same rates at the new length."""
-        new = self.config
-        if new.schedule.name != "warmup_stable_decay":
-            return False
-        old = RunConfig.model_validate(before)
-        done = max(
-            (int(place.name.removeprefix("step-")) for place in self.checkpoints()), default=0
-        )
-        if not old.train.steps or not new.train.steps or new.train.steps < done:
-            return False
-        lengths = old.schedule, old.train.steps, new.schedule, new.train.steps
-        return schedules.same_start(*lengths, done)
 
     def check_room(self, model: Model) -> None:
         """Raise StorageError if the disk has no room for the checkpoints that will be kept."""

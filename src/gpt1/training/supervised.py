@@ -122,7 +122,7 @@ def _metrics(task: Task) -> ComputeMetrics:
     def compute_metrics(scored: list[tuple[Batch, Tensor]]) -> dict[str, float]:
         batches = [batch for batch, _ in scored if isinstance(batch, TaskBatch)]
         readable = np.concatenate([batch.readable for batch in batches])
-        targets = np.concatenate([batch.targets_of_task for batch in batches])
+        targets = np.concatenate([batch.task_targets for batch in batches])
         units = np.concatenate([batch.units for batch in batches])
         scores = torch.cat([scores for _, scores in scored])
         probabilities = task.probabilities(scores, readable)

@@ -11,7 +11,8 @@ import gpt1
 from gpt1.config import RunConfig
 from gpt1.errors import TrainingError
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training.run import FREE_SETTINGS, Run
+from gpt1.training.resume import FREE_SETTINGS
+from gpt1.training.run import Run
 
 FACTS = {"data": "a" * 64, "validation": "b" * 64}
 FIELDS = [

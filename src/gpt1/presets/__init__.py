@@ -1,0 +1,82 @@
+"""Where settings come from: presets, files of one's own and overrides, as plain dictionaries."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from gpt1.errors import ConfigError, did_you_mean
+
+
+def given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def merge(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return all settings in one dictionary; of several values the last counts."""
+    merged: dict[str, Any] = {}
+    for source in sources:
+        for key, value in source.items():
+            if isinstance(value, Mapping) and isinstance(merged.get(key, {}), dict):
+                merged[key] = merge([merged.get(key, {}), value])
+            else:
+                merged[key] = None if value == "none" else value  # TOML has no null
+    return merged
+
+
+def read_preset(name: str, kind: Literal["size", "recipe"]) -> dict[str, Any]:
+    """Read the preset NAME.toml, or a file of one's own.
+
+    A size says how large the vocabulary is, a recipe does not. Raises ConfigError.
+    """
+    if name.endswith(".toml"):
+        return read_toml(Path(name))
+    presets = {
+        Path(item.name).stem: tomllib.loads(item.read_text("utf-8"))
+        for item in resources.files("gpt1.presets").iterdir()
+        if item.name.endswith(".toml")
+    }
+    sizes = {n for n, p in presets.items() if "vocab_size" in p.get("model", {})}
+    fitting = sorted(sizes if kind == "size" else presets.keys() - sizes)
+    if name not in fitting:
+        raise ConfigError(
+            f"{kind} is {name!r}; there are {', '.join(fitting)}.{did_you_mean(name, fitting)} "
+            f"A path to a .toml file works too."
+        )
+    return presets[name]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of settings, each under its section. Raises ConfigError."""
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"the settings file {path} is not TOML: {error}") from None
+    for name, value in values.items():
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"the settings file {path} sets {name} outside a section; put each setting under "
+                f"its section, e.g. steps under [train]."
+            )
+    return values
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """Read "section.field=value", the value as TOML or as a bare word. Raises ConfigError."""
+    name, equals, value = text.partition("=")
+    section, dot, field = name.strip().partition(".")
+    if not equals or not dot or not field:
+        raise ConfigError(
+            f"--set is {text!r}; it takes section.field=value, e.g. --set optimizer.lr=1e-4"
+        )
+    try:
+        parsed = tomllib.loads(f"x = {value.strip()}")["x"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        parsed = value.lstrip()
+    return {section: {field: parsed}}
