@@ -15,9 +15,9 @@ from gpt1.callbacks import ProgressCallback
 from gpt1.errors import ConfigError, DataError, did_you_mean
 from gpt1.evaluation import zero_shot
 from gpt1.generation.scoring import LanguageModel
+from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS, Schema
-from gpt1.tasks.metrics import bootstrap
 from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 

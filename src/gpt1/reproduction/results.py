@@ -16,8 +16,8 @@ from gpt1 import storage
 from gpt1.errors import CheckpointError
 from gpt1.reproduction.paper import FULL, FURTHER, LSTM, SETS, TITLES, VARIANTS
 from gpt1.tasks import metrics
+from gpt1.tasks.bootstrap import Interval, mean_metric, resample
 from gpt1.tasks.datasets import data_set
-from gpt1.tasks.metrics import Interval
 
 RESULTS = "experiments"
 """The folder of results in a sweep's folder."""
@@ -186,12 +186,12 @@ class Measurement:
     def interval(self, metric: str | None = None) -> Interval:
         """Return the seeds' mean with its bootstrap interval."""
         metric = metric or self.metric
-        value = metrics.mean_metric(metric, self.gold, self.predictions)
+        value = mean_metric(metric, self.gold, self.predictions)
         return Interval.of(value, self.resample(metric))
 
     def resample(self, metric: str) -> NDArray[np.float64]:
         """Return the seeds' mean on sets of resampled rows."""
-        return metrics.resample(metric, self.gold, self.predictions, seed=self.bootstrap_seed)
+        return resample(metric, self.gold, self.predictions, seed=self.bootstrap_seed)
 
     def __str__(self) -> str:
         """Return value (interval), and the seeds' range if there are several."""

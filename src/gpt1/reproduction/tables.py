@@ -25,9 +25,8 @@ from gpt1.reproduction.results import (
     percent,
     title_of,
 )
-from gpt1.tasks import metrics
+from gpt1.tasks.bootstrap import Interval, difference
 from gpt1.tasks.datasets import data_set
-from gpt1.tasks.metrics import Interval
 
 LINES = {
     FULL: "full",
@@ -145,7 +144,7 @@ def _difference(ours: Measurements, data: str, other: str) -> dict[str, Any] | N
         [r.predicted for r in side.results if r.experiment.seed in seeds]
         for side in (full, without)
     ]
-    interval = metrics.difference(full.metric, full.gold, *sides, seed=full.bootstrap_seed)
+    interval = difference(full.metric, full.gold, *sides, seed=full.bootstrap_seed)
     printed = paper.figure(data), paper.figure(data, other)
     return {
         "data": data,

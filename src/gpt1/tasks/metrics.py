@@ -1,4 +1,4 @@
-"""The metrics of the paper's tables and their bootstrap intervals: numpy alone.
+"""The metrics of the paper's tables: numpy alone. `tasks.bootstrap` gives them intervals.
 
     accuracy   share of right labels (spec 6.1: NLI, RACE, Story Cloze, SST-2)
     f1         binary, of the class with index 1 (MRPC, QQP)
@@ -12,8 +12,7 @@ then shows "no better than nothing", as scikit-learn's matthews and f1 do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -25,13 +24,6 @@ from gpt1.errors import InputError
 Array = NDArray[Any]
 Metric = Callable[[ArrayLike, ArrayLike], float]
 
-LEVEL = 0.95
-"""The share of resampled values that an interval holds."""
-SAMPLES = 1000
-"""Sets of rows that the bootstrap draws."""
-_CELLS = 1 << 22
-"""Numbers of resampled rows that exist together."""
-
 
 def accuracy(gold: ArrayLike, predicted: ArrayLike) -> float:
     """Return the share of rows whose labels agree.
@@ -39,7 +31,7 @@ def accuracy(gold: ArrayLike, predicted: ArrayLike) -> float:
     >>> accuracy([0, 1, 1, 0], [0, 1, 0, 0])
     0.75
     """
-    g, p = _pair(gold, predicted)
+    g, p = check_pair(gold, predicted)
     return float(np.mean(g == p))
 
 
@@ -49,7 +41,7 @@ def f1(gold: ArrayLike, predicted: ArrayLike) -> float:
     >>> f1([1, 1, 0, 0], [1, 0, 1, 0])
     0.5
     """
-    g, p = _pair(gold, predicted)
+    g, p = check_pair(gold, predicted)
     counts = _counts(2 * (g == 1) + (p == 1), 4)
     return float(_f1_of(counts.reshape(1, 2, 2))[0])
 
@@ -60,19 +52,19 @@ def matthews(gold: ArrayLike, predicted: ArrayLike) -> float:
     >>> round(matthews([1, 1, 1, 0], [1, 0, 1, 0]), 4)
     0.5774
     """
-    codes, n = _codes(*_pair(gold, predicted))
+    codes, n = _codes(*check_pair(gold, predicted))
     return float(_matthews_of(_counts(codes, n * n).reshape(1, n, n))[0])
 
 
 def pearson(gold: ArrayLike, predicted: ArrayLike) -> float:
     """Return the linear correlation of two columns of numbers; 0.0 where one is constant."""
-    g, p = _pair(gold, predicted, numbers=True)
+    g, p = check_pair(gold, predicted, numbers=True)
     return float(_correlate(g[None], p[None])[0])
 
 
 def spearman(gold: ArrayLike, predicted: ArrayLike) -> float:
     """Return the correlation of ranks, ties at their mean rank; 0.0 where a column is constant."""
-    g, p = _pair(gold, predicted, numbers=True)
+    g, p = check_pair(gold, predicted, numbers=True)
     return float(_correlate(_ranks(g[None]), _ranks(p[None]))[0])
 
 
@@ -93,7 +85,7 @@ def confusion(gold: ArrayLike, predicted: ArrayLike, n: int) -> NDArray[np.int64
 
     Raises InputError for labels that are not whole numbers from 0 to n - 1.
     """
-    g, p = _pair(gold, predicted)
+    g, p = check_pair(gold, predicted)
     for name, labels in (("gold", g), ("predicted", p)):
         if labels.dtype.kind not in "iub" or labels.min() < 0 or labels.max() >= n:
             raise InputError(
@@ -101,74 +93,6 @@ def confusion(gold: ArrayLike, predicted: ArrayLike, n: int) -> NDArray[np.int64
                 f"indices, and as many classes as there are."
             )
     return _counts(n * g.astype(np.int64) + p, n * n).reshape(n, n)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A metric on all rows, with its 95 % percentile bootstrap interval (Efron 1979)."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, value: float, resampled: Array) -> Interval:
-        """Return a value with the interval that holds 95 % of its resampled values."""
-        low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return cls(value, float(low), float(high))
-
-
-def bootstrap(
-    metric: Metric | str,
-    gold: ArrayLike,
-    predicted: ArrayLike,
-    *,
-    samples: int = SAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Return a metric with its interval over rows, drawn with replacement `samples` times.
-
-    The same seed gives the same interval. A metric of labels needs only how often each pair of
-    labels occurs, so its pairs are counted at once: a multinomial draw, whatever the number of
-    rows. Raises InputError for columns that are empty or unequal, and for samples < 1.
-    """
-    _check_samples(samples)
-    metric = _named(metric) if isinstance(metric, str) else metric
-    g, p = _pair(gold, predicted, numbers=metric in (pearson, spearman))
-    random = np.random.default_rng(seed)
-    if metric is accuracy:
-        resampled: Array = random.binomial(len(g), np.mean(g == p), samples) / len(g)
-    elif metric is f1 or metric is matthews:
-        codes, n, of_tables = _codes_for(metric, g, p)
-        present, counts = np.unique(codes, return_counts=True)
-        resampled = np.empty(samples)
-        for part in _chunks(resampled, n * n):
-            tables = np.zeros((len(part), n * n), np.int64)
-            tables[:, present] = random.multinomial(len(g), counts / len(g), len(part))
-            part[:] = of_tables(tables.reshape(-1, n, n))
-    else:
-        resampled = _resample_rows(metric, g, [p], samples, random)
-    return Interval.of(metric(g, p), resampled)
-
-
-def bootstrap_sums(
-    metric: Callable[[Array], Array], counts: ArrayLike, *, samples: int = SAMPLES, seed: int = 0
-) -> Interval:
-    """Return a metric of summed counts with its interval over rows.
-
-    counts: (n, k), what each row adds. metric: from sums (S, k) to S values. Raises InputError for
-    no rows, and for samples < 1.
-    """
-    _check_samples(samples)
-    rows = np.asarray(counts, np.float64)
-    if not len(rows):
-        raise InputError("there are no rows to measure; give at least one.")
-    random = np.random.default_rng(seed)
-    resampled = np.empty(samples)
-    for part in _chunks(resampled, len(rows)):
-        drawn = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), len(part))
-        part[:] = metric(drawn @ rows)
-    return Interval.of(float(metric(rows.sum(0)[None])[0]), resampled)
 
 
 def f1_of_sums(sums: Array) -> Array:
@@ -187,72 +111,13 @@ def share_of_sums(sums: Array) -> Array:
     return _divide(sums[:, 0], sums[:, 1])
 
 
-def resample(
-    metric: str,
-    gold: ArrayLike,
-    predictions: Sequence[ArrayLike],
-    *,
-    samples: int = SAMPLES,
-    seed: int = 0,
-) -> Array:
-    """Return the mean metric of several columns of predictions on resampled rows: (samples,).
-
-    The same seed draws the same rows, whatever is predicted, so that the difference of two calls
-    is paired (Efron and Tibshirani 1993). Raises InputError as `bootstrap` does.
-    """
-    _check_samples(samples)
-    chosen = _named(metric)
-    numbers = chosen in (pearson, spearman)
-    pairs = [_pair(gold, predicted, numbers=numbers) for predicted in predictions]
-    random = np.random.default_rng(seed)
-    return _resample_rows(chosen, pairs[0][0], [p for _, p in pairs], samples, random)
-
-
-def mean_metric(metric: str, gold: ArrayLike, predictions: Sequence[ArrayLike]) -> float:
-    """Return the mean metric of several columns of predictions, one of each seed, say."""
-    return float(np.mean([METRICS[metric](gold, predicted) for predicted in predictions]))
-
-
-def difference(
-    metric: str,
-    gold: ArrayLike,
-    ours: Sequence[ArrayLike],
-    others: Sequence[ArrayLike],
-    *,
-    samples: int = SAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Return how much higher the mean metric of `ours` is, with its paired interval."""
-    value = mean_metric(metric, gold, ours) - mean_metric(metric, gold, others)
-    first, second = (
-        resample(metric, gold, side, samples=samples, seed=seed) for side in (ours, others)
-    )
-    return Interval.of(value, first - second)
-
-
-def _resample_rows(
-    metric: Metric,
-    g: Array,
-    predictions: Sequence[Array],
-    samples: int,
-    random: np.random.Generator,
-) -> Array:
-    """Return `samples` values of the mean metric of `predictions`, all on the same drawn rows."""
-    columns = [_by_rows(metric, g, p) for p in predictions]
-    resampled = np.empty(samples)
-    for part in _chunks(resampled, len(g)):
-        rows = random.integers(len(g), size=(len(part), len(g)))
-        part[:] = np.mean([column(rows) for column in columns], axis=0)
-    return resampled
-
-
-def _by_rows(metric: Metric, g: Array, p: Array) -> Callable[[Array], Array]:
+def metric_of_rows(metric: Metric, g: Array, p: Array) -> Callable[[Array], Array]:
     """Return a function from indices of rows (S, n) to the metric on each of the S sets."""
     if metric is accuracy:
         hits = g == p
         return lambda rows: hits[rows].mean(1)
     if metric is f1 or metric is matthews:
-        codes, n, of_tables = _codes_for(metric, g, p)
+        codes, n, of_tables = label_pairs(metric, g, p)
 
         def of_counts(rows: Array) -> Array:
             cells = codes[rows] + n * n * np.arange(len(rows))[:, None]  # a table of its own each
@@ -266,32 +131,16 @@ def _by_rows(metric: Metric, g: Array, p: Array) -> Callable[[Array], Array]:
     return lambda rows: np.array([metric(g[row], p[row]) for row in rows])
 
 
-def _chunks(values: Array, width: int) -> Iterator[Array]:
-    """Yield views of `values`, each of as many as may exist together at `width` numbers a value."""
-    step = max(1, _CELLS // width)
-    for start in range(0, len(values), step):
-        yield values[start : start + step]
-
-
-def _codes_for(metric: Metric, g: Array, p: Array) -> tuple[Array, int, Callable[[Array], Array]]:
+def label_pairs(metric: Metric, g: Array, p: Array) -> tuple[Array, int, Callable[[Array], Array]]:
     """Return pairs of labels as codes of n classes, n, and the metric of tables (S, n, n)."""
     if metric is f1:
         return 2 * (g == 1) + (p == 1), 2, _f1_of
     return *_codes(g, p), _matthews_of
 
 
-def _named(metric: str) -> Metric:
-    if metric not in METRICS:
-        raise InputError(f"there is no metric {metric!r}; there are {', '.join(METRICS)}.")
-    return METRICS[metric]
-
-
-def _check_samples(samples: int) -> None:
-    if samples < 1:
-        raise InputError(f"samples is {samples}; give at least 1.")
-
-
-def _pair(gold: ArrayLike, predicted: ArrayLike, *, numbers: bool = False) -> tuple[Array, Array]:
+def check_pair(
+    gold: ArrayLike, predicted: ArrayLike, *, numbers: bool = False
+) -> tuple[Array, Array]:
     """Return both columns as arrays (n,), of float64 if `numbers`; refuse what cannot be paired."""
     try:
         g, p = (

@@ -25,7 +25,7 @@ from gpt1.reproduction.results import (
     percent,
     read_results,
 )
-from gpt1.tasks import metrics
+from gpt1.tasks.bootstrap import difference
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.metrics import METRICS
 
@@ -162,7 +162,7 @@ def test_differences_are_paired_and_say_whether_they_are_sure() -> None:
     assert set(found) == {("cola", NO_PRETRAINING), ("cola", NO_AUX)}  # RACE: no seed in common
     one = found["cola", NO_PRETRAINING]
     pair = [r.predicted for r in some[:2]]
-    expected = metrics.difference(
+    expected = difference(
         "matthews",
         some[0].gold,
         pair[:1],

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpt1.reports.sections import ABSENT, Bar, Bars, Examples, Matrix, Scatter, Section, Table
+from gpt1.tasks.bootstrap import Interval, bootstrap
 from gpt1.tasks.kinds.base import Task
-from gpt1.tasks.metrics import Interval, bootstrap, confusion
+from gpt1.tasks.metrics import confusion
 from gpt1.tasks.spec import Example
 
 BINS = 10

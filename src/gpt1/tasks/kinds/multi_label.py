@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gpt1.data.tables import text_fault
 from gpt1.errors import DataError
 from gpt1.reports.sections import Section
+from gpt1.tasks.bootstrap import bootstrap_sums
 from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array, Fields, Task
 from gpt1.tasks.kinds.classes import (
@@ -22,7 +23,7 @@ from gpt1.tasks.kinds.classes import (
     classes_fault,
     sorted_names,
 )
-from gpt1.tasks.metrics import bootstrap_sums, f1_of_sums, share_of_sums
+from gpt1.tasks.metrics import f1_of_sums, share_of_sums
 from gpt1.tasks.spec import Example, Label, label_name
 from gpt1.tasks.transforms import Ids, Special, single
 

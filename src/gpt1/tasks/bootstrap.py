@@ -1,0 +1,169 @@
+"""How sure a metric is: bootstrap intervals over rows, and of paired differences (Efron 1979).
+
+Rows are drawn with replacement SAMPLES times. The same seed draws the same rows, so the same
+interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gpt1.errors import InputError, did_you_mean
+from gpt1.tasks.metrics import (
+    METRICS,
+    Array,
+    Metric,
+    accuracy,
+    check_pair,
+    f1,
+    label_pairs,
+    matthews,
+    metric_of_rows,
+    pearson,
+    spearman,
+)
+
+LEVEL = 0.95
+"""The share of resampled values that an interval holds."""
+SAMPLES = 1000
+"""Sets of rows that the bootstrap draws."""
+_CELLS = 1 << 22
+"""Numbers of resampled rows that exist together."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A metric on all rows, with its 95 % percentile bootstrap interval (Efron 1979)."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, value: float, resampled: Array) -> Interval:
+        """Return a value with the interval that holds 95 % of its resampled values."""
+        low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return cls(value, float(low), float(high))
+
+
+def bootstrap(
+    metric: Metric | str,
+    gold: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    seed: int = 0,
+) -> Interval:
+    """Return a metric with its interval over rows.
+
+    A metric of labels needs only how often each pair of labels occurs, so its pairs are counted at
+    once: a multinomial draw, whatever the number of rows. Raises InputError for columns that are
+    empty or unequal.
+    """
+    metric = _named(metric) if isinstance(metric, str) else metric
+    g, p = check_pair(gold, predicted, numbers=metric in (pearson, spearman))
+    random = np.random.default_rng(seed)
+    if metric is accuracy:
+        resampled: Array = random.binomial(len(g), np.mean(g == p), SAMPLES) / len(g)
+    elif metric is f1 or metric is matthews:
+        codes, n, of_tables = label_pairs(metric, g, p)
+        present, counts = np.unique(codes, return_counts=True)
+        resampled = np.empty(SAMPLES)
+        for part in _chunks(resampled, n * n):
+            tables = np.zeros((len(part), n * n), np.int64)
+            tables[:, present] = random.multinomial(len(g), counts / len(g), len(part))
+            part[:] = of_tables(tables.reshape(-1, n, n))
+    else:
+        resampled = _resample_rows(metric, g, [p], random)
+    return Interval.of(metric(g, p), resampled)
+
+
+def bootstrap_sums(
+    metric: Callable[[Array], Array], counts: ArrayLike, *, seed: int = 0
+) -> Interval:
+    """Return a metric of summed counts with its interval over rows.
+
+    counts: (n, k), what each row adds. metric: from sums (S, k) to S values. Raises InputError for
+    no rows.
+    """
+    rows = np.asarray(counts, np.float64)
+    if not len(rows):
+        raise InputError("there are no rows to measure; give at least one.")
+    random = np.random.default_rng(seed)
+    resampled = np.empty(SAMPLES)
+    for part in _chunks(resampled, len(rows)):
+        drawn = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), len(part))
+        part[:] = metric(drawn @ rows)
+    return Interval.of(float(metric(rows.sum(0)[None])[0]), resampled)
+
+
+def resample(
+    metric: str,
+    gold: ArrayLike,
+    predictions: Sequence[ArrayLike],
+    *,
+    seed: int = 0,
+) -> Array:
+    """Return the mean metric of several columns of predictions on resampled rows: (SAMPLES,).
+
+    The same seed draws the same rows, whatever is predicted, so that the difference of two calls
+    is paired (Efron and Tibshirani 1993). Raises InputError as `bootstrap` does.
+    """
+    chosen = _named(metric)
+    numbers = chosen in (pearson, spearman)
+    pairs = [check_pair(gold, predicted, numbers=numbers) for predicted in predictions]
+    random = np.random.default_rng(seed)
+    return _resample_rows(chosen, pairs[0][0], [p for _, p in pairs], random)
+
+
+def mean_metric(metric: str, gold: ArrayLike, predictions: Sequence[ArrayLike]) -> float:
+    """Return the mean metric of several columns of predictions, one of each seed, say."""
+    return float(np.mean([METRICS[metric](gold, predicted) for predicted in predictions]))
+
+
+def difference(
+    metric: str,
+    gold: ArrayLike,
+    ours: Sequence[ArrayLike],
+    others: Sequence[ArrayLike],
+    *,
+    seed: int = 0,
+) -> Interval:
+    """Return how much higher the mean metric of `ours` is, with its paired interval."""
+    value = mean_metric(metric, gold, ours) - mean_metric(metric, gold, others)
+    first, second = (resample(metric, gold, side, seed=seed) for side in (ours, others))
+    return Interval.of(value, first - second)
+
+
+def _resample_rows(
+    metric: Metric,
+    g: Array,
+    predictions: Sequence[Array],
+    random: np.random.Generator,
+) -> Array:
+    """Return SAMPLES values of the mean metric of `predictions`, all on the same drawn rows."""
+    columns = [metric_of_rows(metric, g, p) for p in predictions]
+    resampled = np.empty(SAMPLES)
+    for part in _chunks(resampled, len(g)):
+        rows = random.integers(len(g), size=(len(part), len(g)))
+        part[:] = np.mean([column(rows) for column in columns], axis=0)
+    return resampled
+
+
+def _chunks(values: Array, width: int) -> Iterator[Array]:
+    """Yield views of `values`, each of as many as may exist together at `width` numbers a value."""
+    step = max(1, _CELLS // width)
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
+
+
+def _named(metric: str) -> Metric:
+    if metric not in METRICS:
+        raise InputError(
+            f"there is no metric {metric!r}; there are {', '.join(METRICS)}."
+            f"{did_you_mean(metric, METRICS)}"
+        )
+    return METRICS[metric]
