@@ -28,6 +28,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
+        """Whether the value is the expected one, within its tolerance."""
         if not self.tolerance:
             return bool(self.expected == self.found)
         expected, found = _flat(self.expected), _flat(self.found)

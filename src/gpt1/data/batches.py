@@ -111,9 +111,11 @@ class SampleBatches(Batches):
 
     @property
     def steps_per_epoch(self) -> float:
+        """Updates that see every sample once."""
         return self.samples / self.batch_size
 
     def steps(self, epochs: float) -> int:
+        """Return the number of updates in so many epochs, rounded up."""
         return math.ceil(epochs * self.samples / self.batch_size)
 
     def once(self, limit: int | None = None) -> Iterator[Batch]:
@@ -160,6 +162,7 @@ class WindowBatches(SampleBatches):
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of the data, which a resumed run must share."""
         source = self._source
         return source.fingerprint if isinstance(source, Shards) else fingerprint([source])
 
@@ -216,6 +219,7 @@ class PackBatches(SampleBatches):
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of the data, which a resumed run must share."""
         return fingerprint([self._ids, self._offsets])
 
     def _batch(self, samples: Sequence[int]) -> Batch:
@@ -224,8 +228,10 @@ class PackBatches(SampleBatches):
 
 
 class ArticleBatches(Batches):
-    """The article's packs: one epoch's open pack goes on in the next, and so do packs that do not
-    fill an update (spec 9.8, 9.10.7). Raises DataError when no pack is ever ready.
+    """The article's packs (spec 9.8, 9.10.7).
+
+    A pack that an epoch leaves open goes on in the next, and so do packs that do not fill an
+    update. Raises DataError when no pack is ever ready.
     """
 
     def __init__(
@@ -256,6 +262,7 @@ class ArticleBatches(Batches):
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of the data, which a resumed run must share."""
         return fingerprint([*self._docs, np.array(self._lengths)])
 
     @property
@@ -264,6 +271,7 @@ class ArticleBatches(Batches):
         return self._ready_after(1) / self.batch_size
 
     def steps(self, epochs: float) -> int:
+        """Return the number of updates for which packs are ready in so many epochs."""
         whole = int(epochs)
         start, end = self._ready_after(whole), self._ready_after(whole + 1)
         return (start + int((epochs - whole) * (end - start))) // self.batch_size

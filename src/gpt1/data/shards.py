@@ -173,10 +173,12 @@ class Shards:
 
     @property
     def tokens(self) -> int:
+        """Ids in the corpus."""
         return self.summary.tokens
 
     @property
     def documents(self) -> int:
+        """Documents in the corpus."""
         return self.summary.documents
 
     def read(self, start: int, stop: int) -> NDArray[np.uint16]:

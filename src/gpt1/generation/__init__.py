@@ -1,0 +1,1 @@
+"""Ids in, more ids out: backends, the engine, sampling, streaming and scoring."""

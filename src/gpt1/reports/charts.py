@@ -192,9 +192,9 @@ def _draw_bars(axes: Axes, chart: Bars) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a label that can be drawn: no half surrogate pair, no control, no _ at its beginning.
+    r"""Return a label that can be drawn: no half surrogate pair, no control, no _ at its beginning.
 
-    >>> printable("_a"), printable("b\\n")
+    >>> printable("_a"), printable("b\n")
     (' _a', 'b?')
     """
     text = "".join(c if c.isprintable() else "?" for c in text)
@@ -204,8 +204,9 @@ def printable(text: str) -> str:
 def thin(
     x: Sequence[float], y: Sequence[float], limit: int = MAX_POINTS
 ) -> tuple[list[float], list[float]]:
-    """Return about `limit` points: the least and the greatest of each stretch, so that a single
-    spike is still seen.
+    """Return about `limit` points: the least and the greatest of each stretch.
+
+    A single spike is still seen.
 
     >>> thin(range(8), [0, 1, 9, 1, 0, -7, 0, 3], limit=4)
     ([0, 2, 5, 7], [0, 9, -7, 3])

@@ -64,10 +64,10 @@ def format_table(table: Table) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """Return a table as markdown.
+    r"""Return a table as markdown.
 
     >>> print(markdown_table(Table(("", "x|y"), [("z", "1")])))
-    |  | x\\|y |
+    |  | x\|y |
     | --- | ---: |
     | z | 1 |
     """

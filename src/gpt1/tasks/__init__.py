@@ -1,0 +1,1 @@
+"""What a task is: kinds, transforms, metrics, data sets, and predicting."""

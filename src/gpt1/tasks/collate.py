@@ -48,6 +48,7 @@ class TaskBatch(Batch):
 
     @property
     def samples(self) -> int:
+        """Examples, or units of them, that a batch is drawn from."""
         return len(self.units)
 
     @property
@@ -154,6 +155,7 @@ class TaskBatches(SampleBatches):
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of the examples, which a resumed run must share."""
         encoded = self.encoded
         return fingerprint(
             [encoded.ids, encoded.offsets, encoded.targets.ravel().view(np.int64),

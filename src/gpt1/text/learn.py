@@ -39,7 +39,7 @@ def learn(
     min_count: int = 2,
     progress: ProgressCallback | None = None,
 ) -> Vocabulary:
-    """Return a vocabulary of `vocab_size` tokens in all, learnt from words and their counts.
+    r"""Return a vocabulary of `vocab_size` tokens in all, learnt from words and their counts.
 
     The ids have the structure of the release's file (spec 2.1.3): `<unk>`, the characters by first
     appearance in the words from the most frequent on (equals in lexicographic order), the same with
@@ -47,7 +47,7 @@ def learn(
     InputError if there are no words, or more characters than `vocab_size` has room for.
 
     >>> learn({"low": 5, "lower": 2}, 14).tokens[11:]
-    ('lo', 'low</w>', '\\n</w>')
+    ('lo', 'low</w>', '\n</w>')
     """
     if not counts:
         raise InputError("there are no words in these texts; a vocabulary needs some.")

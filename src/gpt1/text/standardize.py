@@ -54,10 +54,10 @@ def parts(chunk: str, *, backslash: bool = False) -> list[str]:
 
 
 def standardize(text: str, *, backslash: bool = False) -> str:
-    """Return `text` as the release's `text_standardize` does (spec 2.2.2).
+    r"""Return `text` as the release's `text_standardize` does (spec 2.2.2).
 
-    >>> standardize("One,two\\n\\n three ")
-    'One , two \\n three'
+    >>> standardize("One,two\n\n three ")
+    'One , two \n three'
     """
     lines = (
         [part for chunk in line.split() for part in parts(chunk, backslash=backslash)]

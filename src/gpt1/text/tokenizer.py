@@ -158,8 +158,10 @@ class Tokenizer:
     # --- text to ids
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`. Raises InputError if it is no str, or half a surrogate pair
-        stands in it in fast mode (ftfy replaces it in the other two).
+        """Return the ids of `text`.
+
+        Raises InputError if it is not a str, or in fast mode if it holds half a surrogate pair
+        (ftfy replaces it in the other two).
 
         Text never gives added tokens: "<|endoftext|>" is eight ordinary ones.
         """

@@ -63,6 +63,7 @@ class OriginalWords:
         return EnglishRules()
 
     def lines(self, text: str) -> Iterator[list[str]]:
+        """Yield the white-space chunks of `text`, line by line."""
         first = True
         for line in repair(text).split("\n"):
             chunks = line.split()
@@ -73,6 +74,7 @@ class OriginalWords:
                 yield chunks
 
     def chunk(self, chunk: str) -> Sequence[str] | None:
+        """Return the words of a chunk, None if they depend on the rest of the line."""
         if chunk.isascii() and chunk.isalpha():
             found = self._english.chunk(chunk)
             return found and [word.lower() for word in found]
@@ -85,6 +87,7 @@ class OriginalWords:
         return [word.lower() for word in words]
 
     def line(self, chunks: Sequence[str]) -> Sequence[str]:
+        """Return the words of a line of chunks."""
         return [word.lower() for word in self.cased_line(chunks)]
 
     def cased_line(self, chunks: Sequence[str]) -> Sequence[str]:
@@ -104,12 +107,14 @@ class SlowWords(OriginalWords):
     pads_backslash = True
 
     def lines(self, text: str) -> Iterator[list[str]]:
+        """Yield the white-space chunks of `text`, line by line."""
         for n, section in enumerate(_lower(text).split(UNKNOWN)):
             if n:
                 yield [UNKNOWN_CHUNK]
             yield from super().lines(section)
 
     def sections(self, text: str) -> Iterator[str]:
+        """Yield the cleaned text in parts, with `UNKNOWN_CHUNK` between them."""
         for n, section in enumerate(_lower(text).split(UNKNOWN)):
             if n:
                 yield UNKNOWN_CHUNK
@@ -127,18 +132,21 @@ class FastWords:
         self._cut = BertPreTokenizer().pre_tokenize_str
 
     def lines(self, text: str) -> Iterator[list[str]]:
+        """Yield the white-space chunks of `text`, line by line."""
         for n, section in enumerate(text.split(UNKNOWN)):
             if n:
                 yield [UNKNOWN_CHUNK]
             yield section.translate(_DROPPED_SPACES).split()
 
     def chunk(self, chunk: str) -> Sequence[str]:
+        """Return the words of a chunk. Raises InputError."""
         try:
             return [word for word, _ in self._cut(self._normalize(chunk))]
         except UnicodeEncodeError as error:
             raise surrogate_error(chunk, error.start) from None
 
     def line(self, chunks: Sequence[str]) -> Sequence[str]:
+        """Return the words of a line of chunks."""
         return list(chain.from_iterable(map(self.chunk, chunks)))
 
 

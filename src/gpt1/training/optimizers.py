@@ -31,6 +31,7 @@ class ReleaseAdam(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Make one update."""
         first = next(iter(self.state.values()), None)  # all count alike
         n = 1 + (int(first["step"]) if first else 0)
         root = (1 - self._config.b2**n) ** 0.5
@@ -71,6 +72,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Make one update with each of the optimizers."""
         loss = closure() if closure is not None else None
         for part in self._parts:
             part.step()  # type: ignore[no-untyped-call]
