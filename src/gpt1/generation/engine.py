@@ -32,7 +32,7 @@ from gpt1.generation.request import (
     encode_prompt,
     random_seed,
 )
-from gpt1.generation.sampling import pick
+from gpt1.generation.sampling import FAILED, pick
 from gpt1.model.padding import pad_right
 from gpt1.text.tokenizer import Tokenizer
 
@@ -137,23 +137,18 @@ class Engine:
     def step(self) -> list[Event]:
         """Write one id in every row; return an event of each, and of those that ended at once."""
         logits = [self._decode()] if self._running else []
-        events = self._admit(logits)
+        events, admitted = self._admit()
+        logits += self._prefill(admitted)
         if not logits:
             return events
         for slot, (new_id, logprob, alternatives) in enumerate(self._sample(torch.cat(logits))):
             request = self._running[slot]
             piece = request.accept(new_id, logprob)
-            failed = request.finish_reason == "error"
-            events.append(
-                Event(
-                    request.number,
-                    None if failed else new_id,
-                    None if failed else logprob,
-                    piece,
-                    () if failed else alternatives,
-                    request.result() if request.finish_reason else None,
-                )
-            )
+            result = request.result() if request.finish_reason else None
+            if new_id == FAILED:
+                events.append(Event(request.number, piece=piece, generation=result))
+            else:
+                events.append(Event(request.number, new_id, logprob, piece, alternatives, result))
         for slot in reversed(range(len(self._running))):  # rows behind it have not ended
             if self._running[slot].finish_reason:
                 self._release(slot)
@@ -180,12 +175,12 @@ class Engine:
             self._cache.clear(slot)
         request.cached = len(window)
 
-    def _admit(self, logits: list[Tensor]) -> list[Event]:
-        """Read prompts into the free slots and append the logits after them to `logits`.
+    def _admit(self) -> tuple[list[Event], list[Request]]:
+        """Take requests out of the line while there are slots for them.
 
-        Return the events of requests that have nothing to write.
+        Return them, and before them the events of those that have nothing to write.
         """
-        events = []
+        events: list[Event] = []
         admitted: list[Request] = []
         while self._waiting and len(self._running) + len(admitted) < self.slots:
             request = self._waiting.popleft()
@@ -193,21 +188,27 @@ class Engine:
                 events.append(Event(request.number, generation=request.result()))
             else:
                 admitted.append(request)
-        if admitted and self._cache is None:
+        return events, admitted
+
+    def _prefill(self, requests: Sequence[Request]) -> list[Tensor]:
+        """Read prompts into the slots behind the running rows; return the logits after them."""
+        config, device = self.backend.config, self.backend.device
+        if requests and self._cache is None:
             self._cache = self.backend.new_cache(self.slots, self.capacity)
-        for group in _by_length(admitted, PADDING.get(self.backend.device.type, PADDING["cuda"])):
+        logits = []
+        for group in _by_length(requests, PADDING.get(device.type, PADDING["cuda"])):
             ids, lengths = pad_right([request.ids for request in group])
             start = len(self._running)
             slots = slice(start, start + len(group))
             logits.append(self.backend.prefill(ids, lengths, self._cache, slots))
-            for request in group:
-                request.cached = len(request.ids)
-                if request.sampling.repetition_penalty != 1:
-                    seen = torch.zeros(self.backend.config.vocab_size, dtype=torch.bool)
-                    seen[request.ids] = True
-                    request.seen = seen.to(self.backend.device)
             self._running += group
-        return events
+        for request in requests:
+            request.cached = len(request.ids)
+            if request.sampling.repetition_penalty != 1:
+                seen = torch.zeros(config.vocab_size, dtype=torch.bool)
+                seen[request.ids] = True
+                request.seen = seen.to(device)
+        return logits
 
     def _sample(self, logits: Tensor) -> list[tuple[int, float, tuple[tuple[int, float], ...]]]:
         """Return each row's next id, its log-probability and the alternatives to it."""
