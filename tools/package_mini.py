@@ -11,26 +11,28 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import shlex
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure
 import torch
 
 from gpt1 import storage
 from gpt1.checkpoint import folder
-from gpt1.config import SamplingConfig
+from gpt1.config import SamplingConfig, load_run
 from gpt1.data.tables import open_texts
 from gpt1.evaluation.perplexity import Perplexity, measure
 from gpt1.generation import engine
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.losses import perplexity
 from gpt1.pipeline import GPT1
+from gpt1.reports.charts import draw_png
+from gpt1.reports.curves import run_charts
+from gpt1.reports.history import History
 from gpt1.text.tokenizer import Tokenizer
+from gpt1.training.pretrain import default_recipe
 
 PROMPT = "It was a dark and"
 SAMPLES, TEMPERATURE = 10, 0.8
@@ -57,15 +59,14 @@ def main() -> None:
     found = measure(model, tokenizer, open_texts(options.valid))
     sampling = SamplingConfig(temperature=TEMPERATURE, seed=0, max_new_tokens=60)
     samples = engine.generate(TorchBackend(model), tokenizer, [PROMPT] * SAMPLES, sampling)
-    lines = storage.Log(options.run / "metrics.jsonl").read()
-    record = json.loads((options.run / "run.json").read_bytes())
+    history = History.read(options.run)
 
     files = folder.files(model, tokenizer, {"training": loaded.extra["training"]}, torch.float16)
     digest = hashlib.sha256(files[folder.WEIGHTS]).hexdigest()
     texts = [sample.text for sample in samples]
-    card = write_card(GPT1(model, tokenizer), found, texts, lines, record, digest, options.note)
+    card = write_card(GPT1(model, tokenizer), found, texts, history, digest, options.note)
     files["README.md"] = card.encode()
-    files["curve.png"] = draw(lines)
+    files["curve.png"] = draw_png(run_charts({"mini": history})[0], size=(8, 4.5))
     storage.write_folder(out, files, replace=True)
     print(card)
     print(f"{sum(map(len, files.values())) / 1e6:.1f} MB -> {out}")
@@ -73,55 +74,33 @@ def main() -> None:
 
 def settings_of(config: dict[str, Any]) -> list[str]:
     """Return the --set words of a run, where it differs from its size and recipe."""
-    from gpt1.config import load_run
-
-    base = load_run(size="mini", recipe="pretrain").model_dump(mode="json")
-    settled = {"train": {"device", "dtype", "micro_batch_size"}, "model": {"vocab_size"}}
+    base = load_run(size="mini", recipe=default_recipe("mini")).model_dump(mode="json")
+    resolved = {"train": {"device", "dtype", "micro_batch_size"}, "model": {"vocab_size"}}
     return [
         f"{section}.{name}={json.dumps(value, separators=(',', ':'))}"
         for section, fields in config.items()
         for name, value in fields.items()
-        if value != base[section][name] and name not in settled.get(section, ())
+        if value != base[section][name] and name not in resolved.get(section, ())
     ]
-
-
-def draw(lines: list[dict[str, Any]]) -> bytes:
-    """Return the curve of the loss as a PNG."""
-    figure = matplotlib.figure.Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    updates = [(line["step"], line["loss"]) for line in lines if "loss" in line]
-    checks = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
-    axes.plot(*zip(*updates, strict=True), alpha=0.4, linewidth=0.8, label="training, each update")
-    axes.plot(*zip(*checks, strict=True), marker="o", markersize=3, label="validation, 64 windows")
-    axes.set_xlabel("update")
-    axes.set_ylabel("loss, nats a token")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
-    return picture.getvalue()
 
 
 def write_card(
     gpt: GPT1,
     found: Perplexity,
     samples: list[str],
-    lines: list[dict[str, Any]],
-    record: dict[str, Any],
+    history: History,
     digest: str,
     note: str,
 ) -> str:
     """Return the model card."""
-    updates = [line for line in lines if "loss" in line]
-    checks = [line for line in lines if "valid_loss" in line]
-    last, config = updates[-1], record["config"]
+    last, config = history.updates[-1], history.record["config"]
     words = " ".join(f"--set {shlex.quote(word)}" for word in settings_of(config))
     curve = "\n".join(
         f"| {line['step']:,} | {line['valid_loss']:.3f} | {perplexity(line['valid_loss']):,.1f} |"
-        for line in checks
+        for line in history.evaluations
     )
     texts = "\n".join(f"{i}. {text!r}" for i, text in enumerate(samples, start=1))
-    machine = record["machine"]
+    machine = history.record["machine"]
     dropout = ""
     if not any(config["model"][name] for name in DROPOUTS):
         dropout = (
@@ -154,7 +133,7 @@ A GPT-1 small enough for a laptop, pre-trained from a random start with this pro
 | updates | {last["step"]:,} of {config["train"]["batch_size"]} x {gpt.config.n_ctx} tokens |
 | tokens read | {last["tokens"]:,}: {config["train"]["epochs"]:g} epoch |
 | time | {last["seconds"] / 3600:.1f} h on {machine["threads"]} threads of a CPU |
-| made with | gpt1 {record["gpt1"]}, torch {machine["torch"]}, {config["train"]["dtype"]} |
+| made with | gpt1 {history.record["gpt1"]}, torch {machine["torch"]}, {config["train"]["dtype"]} |
 | weights | float16, SHA-256 `{digest}` |
 | vocabulary | fingerprint `{tokenizer.fingerprint}` |
 

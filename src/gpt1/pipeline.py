@@ -184,7 +184,7 @@ def load(
     return GPT1(model, tokenizer, dtype=dtype, metadata=metadata)
 
 
-def pretrain(
+def pretrain(  # noqa: PLR0913
     data: Path | str,
     *,
     valid: Path | str | None = None,

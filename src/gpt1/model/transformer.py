@@ -167,7 +167,7 @@ class Transformer(nn.Module):
             else:
                 nn.init.zeros_(parameter)
 
-    def forward(
+    def forward(  # noqa: PLR0913
         self,
         ids: Tensor,
         *,
