@@ -136,7 +136,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         style |= {"marker": "o", "markersize": 3}
     axes.plot(*thin(curve.x, curve.y), label=printable(curve.label) or None, **style)
     if curve.band is not None:
-        axes.fill_between(curve.x, *curve.band, color=color, alpha=0.1, linewidth=0)
+        axes.fill_between(curve.x, *curve.band, color=color, alpha=0.13, linewidth=0)
 
 
 def _set_axes(axes: Axes, chart: LineChart) -> None:
@@ -162,6 +162,7 @@ def _set_axes(axes: Axes, chart: LineChart) -> None:
     elif chart.log_x:  # 0 has no place on a logarithmic axis
         least = min([x for x in places if x > 0], default=1)
         axes.set_xscale("symlog", linthresh=max(1, least))
+        axes.set_xlim(left=-0.1 * max(1, least))
     else:
         whole = all(x == int(x) for x in places)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole, steps=[1, 2, 2.5, 5, 10]))
