@@ -18,6 +18,7 @@ from gpt1.tasks.kinds import (
     Entailment,
     MultiLabel,
     Regression,
+    SequenceLabelling,
     Similarity,
     Task,
 )
@@ -30,6 +31,7 @@ TASKS: dict[str, Task] = {
     "similarity": Similarity(("different", "same"), metric="f1"),
     "regression": Regression(scale=(0.0, 5.0)),
     "choice": Choice(answers=3),
+    "sequence-labelling": SequenceLabelling(("O", "B-X", "I-X")),
     "multi-label": MultiLabel(("animal", "calm", "loud")),
 }
 assert set(TASKS) == set(KINDS)
@@ -58,11 +60,15 @@ def examples(kind: str, count: int, seed: int = 0) -> list[Example]:
             texts: tuple[str, ...] = (text(12),)
         elif kind == "choice":
             texts = (text(), *(text(3) for _ in range(3)))
+        elif kind == "sequence-labelling":
+            texts = tuple(text(12).split())
         else:
             texts = (text(), text())
         label: Label = draw.randrange(task.num_scores)
         if kind == "multi-label":
             label = tuple(i for i in range(3) if draw.random() < 0.4)
+        if kind == "sequence-labelling":
+            label = tuple(draw.choice(["O", "B-X", "I-X"]) for _ in texts)
         if kind == "regression":
             label = round(draw.uniform(0, 5), 2)
         found.append(Example(texts, label, text(2) if kind == "choice" else ""))

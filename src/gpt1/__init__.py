@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         EntailmentClassifier as EntailmentClassifier,
         MultiLabelClassifier as MultiLabelClassifier,
         MultipleChoiceClassifier as MultipleChoiceClassifier,
+        SequenceLabeler as SequenceLabeler,
         SimilarityClassifier as SimilarityClassifier,
         SimilarityRegressor as SimilarityRegressor,
         TextClassifier as TextClassifier,
@@ -50,7 +51,7 @@ _NAMES = {  # the module of each public name; the imports above tell type checke
     "gpt1.model.transformer": "Transformer",
     "gpt1.text.tokenizer": "Tokenizer",
     "gpt1.estimators": "TextClassifier EntailmentClassifier SimilarityClassifier "
-    "SimilarityRegressor MultipleChoiceClassifier MultiLabelClassifier",
+    "SimilarityRegressor MultipleChoiceClassifier MultiLabelClassifier SequenceLabeler",
     "gpt1.errors": "GPT1Error UsageError ConfigError InputError ContextError DataError "
     "TokenizerError CheckpointError CorruptError StorageError HubError TrainingError",
 }

@@ -168,8 +168,9 @@ class TaskConfig(Settings):
     """Supervised fine-tuning (paper, section 3.2 and 4.1); "lm" is plain language modelling."""
 
     kind: Literal[
-        "lm", "classification", "entailment", "similarity", "regression", "choice", "multi-label"
-    ] = "lm"
+        "lm", "classification", "entailment", "similarity", "regression", "choice", "multi-label",
+        "sequence-labelling",
+    ] = "lm"  # fmt: skip
     """Set by the run itself; `tasks.kinds` has a class for each but lm."""
     lm_coef: float = Field(0.5, ge=0, le=1e3)
     """Weight of the auxiliary LM loss; 0 leaves it out."""

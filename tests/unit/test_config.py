@@ -114,7 +114,16 @@ WORDS: list[tuple[str, list[Any], list[Any]]] = [
     ("train.tensorboard", [True, False], ["perhaps"]),
     (
         "task.kind",
-        ["lm", "classification", "entailment", "similarity", "regression", "choice", "multi-label"],
+        [
+            "lm",
+            "classification",
+            "entailment",
+            "similarity",
+            "regression",
+            "choice",
+            "multi-label",
+            "sequence-labelling",
+        ],
         ["none", "glue"],
     ),
     ("task.class_weight", ["balanced", {"a": 2.0}, None], ["equal", {"a": 0.0}, {"a": "x"}, 3]),

@@ -31,8 +31,8 @@ def finetune(
         typer.Option(
             metavar="TASK",
             help="lm: learn to write such texts. Or classification, entailment, similarity, "
-            "regression, choice; or a data set of the paper such as sst2: FILE is its folder, or "
-            "hub.",
+            "regression, choice, multi-label, sequence-labelling; or a data set of the paper such "
+            "as sst2: FILE is its folder, or hub.",
         ),
     ] = "lm",
     column: Annotated[str | None, typer.Option(help="lm: the column of the texts.")] = None,
@@ -61,8 +61,9 @@ def finetune(
     """Train a model further: on your own texts, one a row, or on a task.
 
     Columns of a task: text,label; text_a,text_b,label for entailment, similarity and regression;
-    context,answer_0,answer_1,...,label for choice (label: the right one's index). The best model on
-    the rows held out is kept. docs/tasks.md explains it all.
+    context,answer_0,answer_1,...,label for choice (label: the right one's index); text,labels for
+    multi-label (labels: a|b); sequence-labelling reads CoNLL files, or jsonl with tokens and tags.
+    The best model on the rows held out is kept. docs/tasks.md explains it all.
 
     As lm, a twentieth is held out; training stops when that gets worse, and learns where a text
     ends. `--recipe article` does what the article does, defects and all.

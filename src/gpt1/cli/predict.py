@@ -15,14 +15,15 @@ def predict(
     file: Annotated[str, typer.Argument(help="csv, tsv, jsonl, parquet (.gz too), or hub:...")],
     columns: Annotated[str | None, typer.Option(help=f"Tells {COLUMNS}")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the csv into this file; else to stdout.")
+        Path | None, typer.Option(help="Write the answers into this file; else to stdout.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Label new rows with a fine-tuned model: one row out for each row in, in their order.
 
-    The columns are `label` and `p_` and the name of each class (or answer), its probability; of a
-    regression only `score`. A row that cannot be used keeps its place, with nothing in it.
+    The columns are `label` (multi-label: `labels`) and `p_` and the name of each class (or answer),
+    its probability; of a regression only `score`. Words get a tag each, in the form of FILE: CoNLL
+    or jsonl. A row that cannot be used keeps its place, with nothing in it.
     """
     import sys
 
@@ -33,9 +34,14 @@ def predict(
     from gpt1.tasks.predictor import Predictor
 
     named = columns_given(columns)
+    predictor = Predictor.load(model)
+    task = predictor.task
     if out is not None:
-        if out.suffix.lower() != ".csv":
-            raise ConfigError(f"--out is {out}; the file's name ends in .csv. Give such a name.")
+        if out.suffix.lower() not in task.output_endings:
+            raise ConfigError(
+                f"--out is {out}; the file's name ends in {' or '.join(task.output_endings)}. Give "
+                f"such a name."
+            )
         if out.resolve() == Path(file).resolve():
             raise ConfigError(f"--out is {out}, which is the file to read. Give another name.")
         if out.is_file() and not out.read_bytes().startswith(_OURS):
@@ -43,8 +49,6 @@ def predict(
                 f"--out is {out}, which is there and was not written by gpt1 predict. Give another "
                 f"name, or remove it."
             )
-    predictor = Predictor.load(model)
-    task = predictor.task
     table = read_table(
         task.kind, file, predictor.tokenizer, columns=named, task=task, labelled=False
     )
@@ -62,12 +66,14 @@ def predict(
     if missing := table.examples.count(None):
         what = "row" if missing == 1 else "rows"
         print(f"{missing:,} {what} could not be used and got no label", file=sys.stderr)
+    ending = task.output_ending(file) if out is None else out.suffix.lower()
+    text = task.format(records, ending)
     if out is not None:
-        storage.write_file(out, task.to_csv(records).encode(errors="replace"))
+        storage.write_file(out, text.encode(errors="replace"))
     if json:
         print(storage.json_bytes(records).decode(), end="")
     else:
-        print(task.to_csv(records) if out is None else f"{out}\n", end="")
+        print(text if out is None else f"{out}\n", end="")
 
 
 _OURS = (b"label,p_", b"labels,p_", b"score\n")  # how what this command writes begins

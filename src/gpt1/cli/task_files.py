@@ -89,7 +89,7 @@ def read_table(
     bad = [
         i
         for i, example in enumerate(table.examples)
-        if example is not None and table.task.lacks_words(example, wordless)
+        if example is not None and table.task.lacks_words(example, wordless, labelled=labelled)
     ]
     if not bad:
         return table

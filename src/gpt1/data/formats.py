@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from gpt1.errors import DataError, did_you_mean
 
 MAX_ROW = 8 << 20
 """Bytes: a longer row is refused before it fills the memory."""
+_TAG = re.compile(r"O|[BIESLUM]-\S+")
 _PARQUET_ROWS = 32  # at a time: rows may be whole books
 
 Row = dict[str, Any]
@@ -52,6 +54,8 @@ class ReadOptions:
     header: Callable[[str, Sequence[str]], Headless | None] | None = None
     """(file, its first row) -> the names of the columns of a csv or tsv, None if that row is the
     header. With it, a row with another number of fields comes as BAD_ROW instead of stopping."""
+    otherwise: str = ""
+    """The ending by which files of an unknown one are read."""
 
 
 def open_file(path: Path, options: ReadOptions) -> FileReader:
@@ -74,6 +78,10 @@ def open_file(path: Path, options: ReadOptions) -> FileReader:
         ".tsv": partial(_read_tsv, options=options),
         ".parquet": _read_parquet,
     }
+    if options.otherwise and ending not in readers:
+        ending = options.otherwise
+    if ending == ".conll":
+        return partial(_read_conll, path)
     if ending == ".json":
         return partial(_read_json, path)
     if ending not in readers or (zipped and ending == ".parquet"):
@@ -183,6 +191,40 @@ def _read_jsonl(path: Path, choose: ChooseColumns) -> RowIterator:
                     raise no_column(place, name, list(row))
             yield lines.row, {name: row[name] for name in wanted} if wanted else row
         lines.end_row()
+
+
+def _read_conll(path: Path, choose: ChooseColumns) -> RowIterator:
+    """Read sentences of a word and its tag a line: the first and the last of its fields.
+
+    Between them are tabs or blanks; a blank line or -DOCSTART- ends a sentence. A line that begins
+    with # is a comment unless it ends in a tag of an entity or, where no line does, has as many
+    fields as the others.
+    """
+    choose(str(path), ["tokens", "tags"])
+    lines = _Lines(path)
+    words: list[str] = []
+    tags: list[str | None] = []
+    first, width, of_entities = 1, 0, False
+    for line in lines:
+        lines.end_row()
+        text = line.strip(" \r\n") if "\t" in line else line.strip()
+        fields = [part.strip() for part in text.split("\t")] if "\t" in text else text.split()
+        tagged = _TAG.fullmatch(fields[-1]) is not None if fields else False
+        if text.startswith("#") and not tagged and (of_entities or len(fields) != width):
+            continue
+        if not any(fields) or fields[0] == "-DOCSTART-":
+            if words:
+                yield first, {"tokens": words, "tags": tags}
+                words, tags = [], []
+            continue
+        if not words:
+            first = lines.number
+        if not width:
+            width, of_entities = len(fields), tagged
+        words.append(fields[0])
+        tags.append(fields[-1] if len(fields) > 1 else None)
+    if words:
+        yield first, {"tokens": words, "tags": tags}
 
 
 def _read_json(path: Path, choose: ChooseColumns) -> RowIterator:

@@ -8,6 +8,7 @@
 | SimilarityRegressor | (text_a, text_b), in no order | score |
 | MultipleChoiceClassifier | (context, [answer, ...]) | index of the right answer |
 | MultiLabelClassifier | text | a list of labels, or a row of an indicator matrix |
+| SequenceLabeler | a list of words | a list of tags |
 
 X and y are lists, tuples, numpy arrays or pandas columns. Fitting is `training.supervised`, the one
 that `gpt1 finetune --task` runs, and predicting is `tasks.predictor`. Parameters that are None are
@@ -18,6 +19,7 @@ from gpt1.estimators.classes import (
     EntailmentClassifier,
     MultiLabelClassifier,
     MultipleChoiceClassifier,
+    SequenceLabeler,
     SimilarityClassifier,
     SimilarityRegressor,
     TextClassifier,
@@ -27,6 +29,7 @@ __all__ = [
     "EntailmentClassifier",
     "MultiLabelClassifier",
     "MultipleChoiceClassifier",
+    "SequenceLabeler",
     "SimilarityClassifier",
     "SimilarityRegressor",
     "TextClassifier",

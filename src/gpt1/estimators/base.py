@@ -42,6 +42,7 @@ CLASS_OF: Mapping[str, str] = {
     "regression": "SimilarityRegressor",
     "choice": "MultipleChoiceClassifier",
     "multi-label": "MultiLabelClassifier",
+    "sequence-labelling": "SequenceLabeler",
 }
 _SETTINGS = {
     "epochs": "train.epochs",

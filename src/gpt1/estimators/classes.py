@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.errors import ConfigError, InputError
+from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.estimators.base import Estimator
 from gpt1.estimators.rows import (
     Row,
@@ -24,12 +24,16 @@ from gpt1.estimators.rows import (
     read_label_sets,
     read_labels,
     read_score,
+    read_tags,
     read_text,
+    read_words,
     short,
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
-from gpt1.tasks.kinds import KINDS, Choice, MultiLabel, Regression, Task
+from gpt1.tasks.kinds import KINDS, Choice, MultiLabel, Regression, SequenceLabelling, Task
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
+from gpt1.tasks.kinds.labelling import entity_counts
+from gpt1.tasks.metrics import f1_of_sums
 from gpt1.tasks.spec import label_name
 
 
@@ -192,6 +196,50 @@ class MultiLabelClassifier(_Classifier):
         classes, gold = read_label_sets(y, len(rows))
         task = MultiLabel(tuple(map(label_name, classes.tolist())))
         return task, gold, {"classes_": classes}
+
+
+class SequenceLabeler(_Classifier):
+    """Tag each word of a sentence, such as names of persons and places (B-PER, I-PER, O).
+
+    X is n lists of words, y n lists of as many tags, in IOB1, IOB2 or IOBES. `classes_` are the
+    tags, O first. `predict` returns lists of tags and `score` is the F1 of whole entities, as
+    seqeval counts it, by which the best model is chosen too. Words behind the model's window get O.
+    The other parameters and attributes are TextClassifier's.
+    """
+
+    _kind = "sequence-labelling"
+
+    def predict(self, X: Any) -> list[list[str]]:  # type: ignore[override]
+        """Return the tags of each sentence, n lists of as many tags as words.
+
+        Raises InputError for a row that cannot be used, NotFittedError before fit.
+        """
+        tags = self.classes_.tolist()
+        return [[tags[i] for i in each.argmax(1)] for each in self.predict_proba(X)]
+
+    def predict_proba(self, X: Any) -> list[NDArray[np.float64]]:  # type: ignore[override]
+        """Return the probability of each tag, n arrays (words, n_classes)."""
+        probabilities = self._probabilities(X)
+        ends = np.cumsum([len(row) for row in self._read(X)])
+        return np.split(probabilities, ends[:-1])
+
+    def score(self, X: Any, y: Any, sample_weight: None = None) -> float:
+        """Return the F1 of the entities in y, a list of tags for each sentence of X."""
+        gold = read_tags(y, self._read(X))
+        found = entity_counts([list(tags) for tags in gold], self.predict(X)).sum(0)
+        return float(f1_of_sums(found[None])[0])
+
+    def _row(self, value: Any, place: str) -> Row:
+        return read_words(value, place)
+
+    def _learn_labels(self, rows: list[Row], y: Any) -> tuple[Task, list[Any], dict[str, Any]]:
+        gold = read_tags(y, rows)
+        places = [f"y[{i}]" for i in range(len(gold))]
+        try:
+            task = SequenceLabelling.learn([], gold, places)
+        except DataError as error:
+            raise InputError(str(error)) from None
+        return task, gold, {"classes_": np.array(task.classes)}
 
 
 class MultipleChoiceClassifier(_Chooser):

@@ -135,6 +135,33 @@ def read_labels(y: Any, n: int) -> NDArray[Any]:
     return np.asarray([item(value) for value in values], dtype)
 
 
+def read_words(value: Any, place: str) -> Row:
+    """Return the words of a sentence. Raises InputError."""
+    if not isinstance(value, list | tuple | np.ndarray) or not len(value):
+        raise InputError(f"{place} is {short(value)}; it must be a list of words.")
+    for i, word in enumerate(value):
+        if not isinstance(word, str) or text_fault(word) not in (None, "empty"):
+            raise InputError(f"{place}[{i}] is {short(word)}; it must be a word (str).")
+    return tuple(map(str, value))
+
+
+def read_tags(y: Any, rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return the tags of each sentence, as many as it has words. Raises InputError."""
+    if y is None:
+        raise InputError("fit requires y to be passed, but the target y is None. Give the tags.")
+    found = listed(y, "y")
+    if len(found) != len(rows):
+        raise InputError(f"X has {len(rows):,} rows and y {len(found):,}; give tags for each row.")
+    for i, (tags, words) in enumerate(zip(found, rows, strict=True)):
+        fits = isinstance(tags, list | tuple | np.ndarray) and len(tags) == len(words)
+        if not fits or not all(isinstance(tag, str) and tag.strip() for tag in tags):
+            raise InputError(
+                f"y[{i}] is {short(tags)}; it must be a list of {len(words)} tags (str), one for "
+                f"each word of X[{i}]."
+            )
+    return [tuple(map(str, tags)) for tags in found]
+
+
 def read_label_sets(y: Any, n: int) -> tuple[NDArray[Any], list[tuple[int, ...]]]:
     """Return the classes, sorted, and the indices of each row's; y is lists or a 0/1 matrix.
 

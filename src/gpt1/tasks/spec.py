@@ -15,11 +15,16 @@ Label = Any
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a task; `question` stands between context and answer (spec 5.1), choice only."""
+    """One row of a task.
+
+    question: stands between context and answer (spec 5.1), choice only. source: the text that the
+    words of sequence labelling are from, if it was given as one.
+    """
 
     texts: tuple[str, ...]
     label: Label | None = None
     question: str = ""
+    source: str = ""
 
 
 def label_name(label: str | int | float) -> str:

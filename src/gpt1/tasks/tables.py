@@ -95,7 +95,7 @@ def read_examples(
     _check(kind, task, labelled, limit)
     cls = KINDS[kind]
     chooser = _Columns(cls, columns or {}, labelled)
-    table = RowReader(sources, chooser.choose)
+    table = RowReader(sources, chooser.choose, options=cls.read_options)
     num_texts = task.num_texts if task else None
     places: list[str] = []
     examples: list[Example | None] = []
@@ -181,8 +181,8 @@ class _Columns:
             if name not in present and (self.labelled or name != self.columns.get(label)):
                 raise no_column(place, name, present)
         standard = {own: name for name, own in self.columns.items()}
-        needed = self.kind.required_columns({standard.get(own, own) for own in present})
-        needed += [label] * self.labelled
+        names = {standard.get(own, own) for own in present}
+        needed = self.kind.required_columns(names, labelled=self.labelled)
         missing = [name for name in needed if self._column(name) not in present]
         if missing:
             raise self._missing(place, present, missing)

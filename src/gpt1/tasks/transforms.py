@@ -99,6 +99,23 @@ def choices(
     return rows, truncated
 
 
+def words_in_a_row(
+    words: Sequence[Ids], special: Special, n_ctx: int
+) -> tuple[list[list[int]], bool]:
+    """Return [start words extract] and whether words are left out: all from the first too many.
+
+    Of a first word that is longer than the window, as many ids as there is room for are kept.
+    """
+    room = _check(n_ctx) - 2
+    kept: list[int] = []
+    for word in words:
+        if len(kept) + len(word) > room:
+            kept = kept or list(word[:room])
+            break
+        kept += word
+    return [[special.start, *kept, special.extract]], len(kept) < sum(map(len, words))
+
+
 def _truncate_pair(first: Ids, second: Ids, room: int) -> tuple[Ids, Ids]:
     half = room // 2
     return first[: max(half, room - len(second))], second[: max(half, room - len(first))]

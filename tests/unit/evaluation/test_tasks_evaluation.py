@@ -150,6 +150,7 @@ def test_the_page_of_every_kind_is_sound(kind: str, tmp_path: Path) -> None:
         "choice": "answer_2",
         "classification": "surest",
         "multi-label": "surest",
+        "sequence-labelling": "surest",
     }
     assert named.get(kind, "text_b") in text
 

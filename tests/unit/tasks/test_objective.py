@@ -50,6 +50,13 @@ def by_hand(model: Model, words: Tokenizer, task: Task, examples: list[Example])
             logits = (states[0] + states[1]) @ model.head.weight.T + model.head.bias
         else:
             logits = head[0]
+        if task.kind == "sequence-labelling":
+            pieces = [len(words.encode(word)) for word in example.texts]
+            for end, tag in zip(np.cumsum(pieces), example.label, strict=True):
+                state = model.hidden(torch.tensor(rows))[0, end]
+                logits = state @ model.head.weight.T + model.head.bias
+                losses.append(F.cross_entropy(logits, torch.tensor(task.classes.index(tag))))
+            continue
         if task.kind == "multi-label":
             gold = torch.tensor([float(i in example.label) for i in range(len(logits))]).double()
             losses.append(F.binary_cross_entropy_with_logits(logits, gold, reduction="sum"))

@@ -8,6 +8,7 @@
 | regression | (text_a, text_b), in no order | a score between `scale`'s ends |
 | choice | (context, answer_0, answer_1, ...) | index of the right answer |
 | multi-label | (text,) | indices of the classes, in order |
+| sequence-labelling | the words | their tags |
 
 A new kind is a class in a module of its own here and a line in `KINDS`.
 """
@@ -24,13 +25,22 @@ from gpt1.errors import CheckpointError
 from gpt1.tasks.kinds.base import Task
 from gpt1.tasks.kinds.choice import Choice
 from gpt1.tasks.kinds.classes import Classification, Entailment, Similarity
+from gpt1.tasks.kinds.labelling import SequenceLabelling
 from gpt1.tasks.kinds.multi_label import MultiLabel
 from gpt1.tasks.kinds.regression import Regression
 
 KINDS: Mapping[str, type[Task]] = MappingProxyType(
     {
         kind.kind: kind
-        for kind in (Classification, Entailment, Similarity, Regression, Choice, MultiLabel)
+        for kind in (
+            Classification,
+            Entailment,
+            Similarity,
+            Regression,
+            Choice,
+            MultiLabel,
+            SequenceLabelling,
+        )
     }
 )
 """Every kind of task by its name."""
@@ -58,6 +68,7 @@ __all__ = [
     "Entailment",
     "MultiLabel",
     "Regression",
+    "SequenceLabelling",
     "Similarity",
     "Task",
     "task_from_json",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.data.formats import Row, no_column
+from gpt1.data.formats import ReadOptions, Row, no_column
 from gpt1.data.tables import text_fault
 from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.tasks import metrics
@@ -72,6 +72,12 @@ class Task(ABC):
     """What the texts of an example are, where a message should say it."""
     more_columns: ClassVar[str] = ""
     """Optional columns, as messages list them."""
+    metric_names: ClassVar[tuple[str, ...]] = ("accuracy",)
+    """What a model may be chosen by."""
+    read_options: ClassVar[ReadOptions] = ReadOptions()
+    """How files are read."""
+    output_endings: ClassVar[tuple[str, ...]] = (".csv",)
+    """Endings that a file of answers may have."""
     ordered: ClassVar[bool] = True
     """Whether the texts of an example may not be exchanged."""
 
@@ -83,9 +89,9 @@ class Task(ABC):
         return False
 
     @classmethod
-    def required_columns(cls, present: Collection[str]) -> list[str]:
-        """Return the text columns that a table must have, given the standard names it has."""
-        return list(cls.text_columns)
+    def required_columns(cls, present: Collection[str], *, labelled: bool) -> list[str]:
+        """Return the columns that a table must have, given the standard names it has."""
+        return [*cls.text_columns, *[cls.label_column] * labelled]
 
     @classmethod
     def read(cls, fields: Fields, num_texts: int | None, *, labelled: bool) -> Example | str:
@@ -206,7 +212,7 @@ class Task(ABC):
             )
 
     @classmethod
-    def lacks_words(cls, example: Example, wordless: Collection[str]) -> bool:
+    def lacks_words(cls, example: Example, wordless: Collection[str], *, labelled: bool) -> bool:
         """Return whether an example cannot be used, given the texts that have no token."""
         return any(text in wordless for text in example.texts)
 
@@ -314,8 +320,13 @@ class Task(ABC):
             *(f"{p:.6f}" for p in record["probabilities"].values()),
         ]
 
-    def to_csv(self, records: Sequence[Mapping[str, Any]]) -> str:
-        """Return answers as a csv, an empty field for each that is missing."""
+    @staticmethod
+    def output_ending(source: str) -> str:
+        """Return the ending of the file of answers for the rows of `source`."""
+        return ".csv"
+
+    def format(self, records: Sequence[Mapping[str, Any]], ending: str) -> str:
+        """Return answers as the text of a file; empty ones have a row of empty fields."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.csv_header)
@@ -339,7 +350,7 @@ class Task(ABC):
 
     def is_sound(self) -> bool:
         """Return whether the fields make sense together, e.g. when read from a file."""
-        return self.num_scores >= 2 and self.metric in metrics.METRICS
+        return self.num_scores >= 2 and self.metric in self.metric_names
 
 
 def make_example(texts: Sequence[object], question: object = "") -> Example | str:

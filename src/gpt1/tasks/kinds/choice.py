@@ -38,9 +38,10 @@ class Choice(Task):
         return name in ("question", "answers") or (number != name and number.isdigit())
 
     @classmethod
-    def required_columns(cls, present: Collection[str]) -> list[str]:
+    def required_columns(cls, present: Collection[str], *, labelled: bool) -> list[str]:
         """Return the context and, without a list of answers, two of them."""
-        return ["context", *([] if "answers" in present else ["answer_0", "answer_1"])]
+        answers = [] if "answers" in present else ["answer_0", "answer_1"]
+        return ["context", *answers, *["label"] * labelled]
 
     @classmethod
     def read(cls, fields: Fields, num_texts: int | None, *, labelled: bool) -> Example | str:

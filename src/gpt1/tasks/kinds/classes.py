@@ -26,6 +26,7 @@ class ClassTask(Task):
 
     classes: tuple[str, ...]
 
+    metric_names = ("accuracy", "f1", "matthews")
     num_texts: ClassVar[int] = 2
 
     @classmethod

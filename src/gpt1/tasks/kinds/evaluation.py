@@ -32,6 +32,8 @@ LABELS = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "mean_absolute_error": "mean absolute error",
+    "entity_f1": "entity F1",
+    "token_accuracy": "token accuracy",
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
     "subset_accuracy": "subset accuracy (all labels right)",
@@ -117,6 +119,8 @@ class TaskEvaluation(ABC):
     errors: tuple[Mistake, ...] = ()
     classes: tuple[ClassFigures, ...] = ()
 
+    unit = "rows"
+    """What is counted for each class."""
     baseline_label = ""
     """What `baseline` is, for people."""
 
@@ -155,7 +159,7 @@ class TaskEvaluation(ABC):
     def class_table(self, name: str = "") -> Table:
         """Return precision and recall of each class; `name` heads the classes."""
         return Table(
-            (name, "rows", "predicted", "precision", "recall"),
+            (name, self.unit, "predicted", "precision", "recall"),
             tuple(
                 (
                     one.name,

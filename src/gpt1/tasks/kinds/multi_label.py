@@ -50,7 +50,7 @@ class MultiLabel(Task):
     kind = "multi-label"
     text_columns = ("text",)
     label_column = "labels"
-    metrics = ("micro_f1", "macro_f1", "subset_accuracy")
+    metric_names = ("micro_f1", "macro_f1", "subset_accuracy")
     num_texts: ClassVar[int] = 1
 
     @classmethod
@@ -131,7 +131,7 @@ class MultiLabel(Task):
 
     def is_sound(self) -> bool:
         """Return whether there are classes and a metric of this kind."""
-        return len(self.classes) >= 1 and self.metric in self.metrics
+        return len(self.classes) >= 1 and self.metric in self.metric_names
 
     def _indicators(self, labels: Sequence[Label | None]) -> Array:
         """Return (n, classes): 1 where an example has the class."""
@@ -186,7 +186,9 @@ class MultiLabel(Task):
         """Return micro and macro F1, subset accuracy, figures per class and calibration."""
         gold = self._indicators([example.label for example in examples])
         predicted = self.decide(probabilities)
-        names = dict.fromkeys([*(name for name in first if name in self.metrics), *self.metrics])
+        names = dict.fromkeys(
+            [*(name for name in first if name in self.metric_names), *self.metric_names]
+        )
         wrong = gold != predicted
         distance = np.where(wrong, np.abs(probabilities - THRESHOLD), -1.0)  # (n, classes)
         rows = np.flatnonzero(wrong.any(1))

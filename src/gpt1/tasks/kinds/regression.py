@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 
 from gpt1.errors import DataError
-from gpt1.tasks import metrics
 from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import UnorderedPair, finite
@@ -33,6 +32,7 @@ class Regression(UnorderedPair, Task):
     metric: str = field(default="pearson", kw_only=True)
 
     kind = "regression"
+    metric_names = ("pearson", "spearman")
 
     @property
     def anchors(self) -> tuple[float, ...]:
@@ -102,7 +102,7 @@ class Regression(UnorderedPair, Task):
         first: Sequence[str] = (),
     ) -> evaluation.TaskEvaluation:
         """Return the correlations and the mean absolute error."""
-        fitting = ["pearson", "spearman"]
+        fitting = self.metric_names
         names = list(dict.fromkeys([*(name for name in first if name in fitting), *fitting]))
         predicted = self.decide(probabilities)
         return evaluation.ScoreEvaluation.of(self, examples, predicted, places, names)
@@ -127,7 +127,7 @@ class Regression(UnorderedPair, Task):
 
     def is_sound(self) -> bool:
         """Return whether the scale has two ends."""
-        return self.scale[0] < self.scale[1] and self.metric in metrics.METRICS
+        return self.scale[0] < self.scale[1] and self.metric in self.metric_names
 
 
 def _score(text: str, place: str) -> float:
