@@ -110,7 +110,7 @@ def fill_packs(
     before = np.cumsum(sizes) - sizes
 
     within = np.arange(sizes.sum()) - np.repeat(before, sizes)
-    place = (np.repeat(rows, sizes), np.repeat(before - before[first], sizes) + within)
+    position = (np.repeat(rows, sizes), np.repeat(before - before[first], sizes) + within)
     source = np.repeat(starts, sizes) + within
 
     shape = (len(packs), length)
@@ -120,10 +120,10 @@ def fill_packs(
         np.zeros(shape, np.int64),
         np.zeros(shape, np.int64),
     )
-    packed.ids[place] = ids[source]
-    packed.labels[place] = ids[source + 1]
-    packed.positions[place] = within
-    packed.segments[place] = np.repeat(np.arange(len(pieces)) - first + 1, sizes)
+    packed.ids[position] = ids[source]
+    packed.labels[position] = ids[source + 1]
+    packed.positions[position] = within
+    packed.segments[position] = np.repeat(np.arange(len(pieces)) - first + 1, sizes)
     return packed
 
 

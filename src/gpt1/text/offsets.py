@@ -32,24 +32,24 @@ def locate(
 ) -> tuple[str, list[tuple[int, Span]]]:
     """Return the cleaned text and the (id, offsets) of its tokens, in original or slow mode."""
     cleaned = ""
-    found: list[tuple[int, Span]] = []
+    located: list[tuple[int, Span]] = []
     for section in filter(None, words.sections(text)):
         if cleaned:
             cleaned += " "
         start = len(cleaned)
         cleaned += section.strip()
         if section == UNKNOWN_CHUNK:
-            found.append((unknown, (start, len(cleaned))))
+            located.append((unknown, (start, len(cleaned))))
             continue
         for n, line in enumerate(section.split("\n")):
             if n:
                 start = cleaned.index("\n", start) + 1
-                found.append((newline, (start - 1, start)))
+                located.append((newline, (start - 1, start)))
             for word in words.cased_line(line.split()):
                 start = cleaned.index(word, start)
-                found.extend(_pieces(word, start, bpe))
+                located.extend(_pieces(word, start, bpe))
                 start += len(word)
-    return cleaned, found
+    return cleaned, located
 
 
 def _pieces(word: str, position: int, bpe: BPE) -> Iterator[tuple[int, Span]]:

@@ -180,10 +180,10 @@ class Tokenizer:
         """Return ids, tokens, their places, and the text that the places are in."""
         ids = self.encode(text)
         if isinstance(self._words, OriginalWords):
-            cleaned, found = locate(
+            cleaned, located = locate(
                 self._words, text, self._bpe, newline=self._newline_id, unknown=self.unknown_id
             )
-            offsets = [span for _, span in found]
+            offsets = [span for _, span in located]
         else:
             cleaned, offsets = text, self._library.encode(text).offsets
         return Encoding(ids, self.tokens(ids), offsets, cleaned)
@@ -203,18 +203,17 @@ class Tokenizer:
 
     def tokens(self, ids: Iterable[int], *, skip_special: bool = False) -> list[str]:
         """Return the vocabulary strings of `ids`. Raises InputError for an id out of range."""
-        tokens, base, unknown = self._tokens, len(self.vocabulary.tokens), self.unknown_id
-        found: list[str] = []
-        for id in ids:
-            id = int(id)
-            if not 0 <= id < len(tokens):
+        base = len(self.vocabulary.tokens)
+        tokens: list[str] = []
+        for id in map(int, ids):
+            if not 0 <= id < len(self):
                 raise InputError(
-                    f"id is {id}; this tokenizer has ids 0 to {len(tokens) - 1}. "
+                    f"id is {id}; this tokenizer has ids 0 to {len(self) - 1}. "
                     f"Decode with the tokenizer that made it."
                 )
-            if not (skip_special and (id == unknown or id >= base)):
-                found.append(tokens[id])
-        return found
+            if not (skip_special and (id == self.unknown_id or id >= base)):
+                tokens.append(self._tokens[id])
+        return tokens
 
     # --- the vocabulary
 

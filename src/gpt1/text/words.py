@@ -76,14 +76,14 @@ class OriginalWords:
     def chunk(self, chunk: str) -> Sequence[str] | None:
         """Return the words of a chunk, None if they depend on the rest of the line."""
         if chunk.isascii() and chunk.isalpha():
-            found = self._english.chunk(chunk)
-            return found and [word.lower() for word in found]
+            cased = self._english.chunk(chunk)
+            return cased and [word.lower() for word in cased]
         words: list[str] = []
         for part in parts(chunk, backslash=self.pads_backslash):
-            found = self._english.chunk(part)
-            if found is None:
+            cased = self._english.chunk(part)
+            if cased is None:
                 return None
-            words.extend(found)
+            words.extend(cased)
         return [word.lower() for word in words]
 
     def line(self, chunks: Sequence[str]) -> Sequence[str]:
@@ -178,12 +178,9 @@ def surrogate_error(text: str, position: int) -> InputError:
 
 def make_words(mode: WordsMode) -> Words:
     """Return the way of cutting named `mode`."""
-    modes: dict[str, type[Words]] = {
-        "original": OriginalWords,
-        "slow": SlowWords,
-        "fast": FastWords,
-    }
-    return modes[mode]()
+    if mode == "fast":
+        return FastWords()
+    return SlowWords() if mode == "slow" else OriginalWords()
 
 
 def _lower(text: str) -> str:
