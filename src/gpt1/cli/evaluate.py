@@ -212,7 +212,7 @@ def _rows(
     print(table, file=sys.stderr)
     name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
     unknown = "whether training held some of these rows is not known; gpt1 finetune --valid checks"
-    return table.usable, table.places, table.counts, (task.metric,), name, unknown
+    return table.usable, table.locations, table.counts, (task.metric,), name, unknown
 
 
 def _leakage(data: DataSet, source: str, split: str, examples: list[Example]) -> str:

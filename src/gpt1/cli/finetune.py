@@ -193,7 +193,7 @@ class _Given:
             known = {identity(example) for example in train}
             where = [
                 place
-                for place, example in zip(valid.places, valid.usable, strict=True)
+                for place, example in zip(valid.locations, valid.usable, strict=True)
                 if identity(example) in known
             ]
             first = ", ".join(where[:LISTED]) + (", ..." if len(where) > LISTED else "")

@@ -100,12 +100,12 @@ def read_table(
         return replace(table, examples=examples)
     kept = [i for i in range(len(table.examples)) if i not in gone]
     if not kept:
-        raise DataError(f"{table.places[0]}: nothing to use; {table.counts}.")
+        raise DataError(f"{table.locations[0]}: nothing to use; {table.counts}.")
     examples = [table.examples[i] for i in kept]
     return replace(
         table,
         examples=examples,
-        places=[table.places[i] for i in kept],
+        locations=[table.locations[i] for i in kept],
         labels=table.task.count_labels(examples),
     )
 

@@ -92,10 +92,10 @@ def open_file(path: Path, options: ReadOptions) -> FileReader:
     return partial(readers[ending], path)
 
 
-def no_column(place: str, name: str, present: Sequence[str]) -> DataError:
+def no_column(location: str, name: str, present: Sequence[str]) -> DataError:
     """Return the error for a column that is not among those present."""
     return DataError(
-        f"{place} has no column {name!r}; it has {', '.join(present) or 'none'}."
+        f"{location} has no column {name!r}; it has {', '.join(present) or 'none'}."
         + did_you_mean(name, present)
     )
 
@@ -174,21 +174,21 @@ def _read_jsonl(path: Path, choose: ChooseColumns) -> RowIterator:
     lines = _Lines(path)
     chosen, wanted = False, None
     for line in lines:
-        place = f"{path}:{lines.row}"
+        location = f"{path}:{lines.row}"
         if not line.strip():
             yield lines.row, None
         else:
-            row = _json(line, place, "Each line")
+            row = _json(line, location, "Each line")
             if not isinstance(row, dict):
                 raise DataError(
-                    f"{place}: the line is {line.strip()[:40]!r}; it must be one JSON object, e.g. "
-                    f'{{"text": "..."}}.'
+                    f"{location}: the line is {line.strip()[:40]!r}; it must be one JSON object, "
+                    f'e.g. {{"text": "..."}}.'
                 )
             if not chosen:
-                chosen, wanted = True, choose(place, list(row))
+                chosen, wanted = True, choose(location, list(row))
             for name in wanted or ():
                 if name not in row:
-                    raise no_column(place, name, list(row))
+                    raise no_column(location, name, list(row))
             yield lines.row, {name: row[name] for name in wanted} if wanted else row
         lines.end_row()
 
@@ -235,11 +235,13 @@ def _read_json(path: Path, choose: ChooseColumns) -> RowIterator:
     yield 1, {name: row[name] for name in wanted} if wanted else row
 
 
-def _json(text: str, place: str, what: str) -> Any:
+def _json(text: str, location: str, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: not JSON ({error}). {what} must be one JSON object.") from None
+        raise DataError(
+            f"{location}: not JSON ({error}). {what} must be one JSON object."
+        ) from None
 
 
 def _read_csv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:

@@ -54,7 +54,7 @@ class RowCounts:
 class RowReader:
     """The rows of some files, one dict each; iterating again reads again.
 
-    `counts` is of the present iteration, `place` is "file:line" of the row at hand. Raises
+    `counts` is of the present iteration, `location` is "file:line" of the row at hand. Raises
     DataError, HubError; while iterating, DataError.
     """
 
@@ -68,7 +68,7 @@ class RowReader:
         """Open `sources` (paths, or `hub:owner/name`); `limit` is the most rows read."""
         self.files = find_files(sources)
         self.counts = RowCounts()
-        self.place = ""
+        self.location = ""
         self._readers = [open_file(path, options or ReadOptions()) for path in self.files]
         self._choose = choose
         self._limit = limit
@@ -80,7 +80,7 @@ class RowReader:
                 break
             counts.files += 1
             for line, row in read(self._choose):
-                self.place = f"{path}:{line}"
+                self.location = f"{path}:{line}"
                 counts.rows += 1
                 counts.used += 1
                 if row is None:
@@ -101,7 +101,7 @@ class Texts:
 
     def __init__(self, sources: Sources, column: str | None, limit: int | None) -> None:
         self._reader = RowReader(
-            sources, lambda place, present: [_text_column(place, present, column)], limit
+            sources, lambda location, present: [_text_column(location, present, column)], limit
         )
 
     @property
@@ -154,13 +154,13 @@ def text_fault(value: object) -> str | None:
     return None
 
 
-def _text_column(place: str, present: Sequence[str], column: str | None) -> str:
+def _text_column(location: str, present: Sequence[str], column: str | None) -> str:
     name = column or (present[0] if len(present) == 1 else "text")
     if name in present:
         return name
     if column or not present:
-        raise no_column(place, name, present)
+        raise no_column(location, name, present)
     raise DataError(
-        f"{place} has the columns {', '.join(present)}; one of them must be named. Give the one "
+        f"{location} has the columns {', '.join(present)}; one of them must be named. Give the one "
         f"with the text, e.g. --column {present[-1]} (Python: column={present[-1]!r})."
     )

@@ -31,7 +31,7 @@ LISTED = 10
 class Conflicts:
     """Rows with the texts of an earlier one: duplicates have its label, conflicts another.
 
-    All are kept; `listed` names the first conflicts, with both places.
+    All are kept; `listed` names the first conflicts, with both locations.
     """
 
     duplicates: int = 0
@@ -53,14 +53,14 @@ class Conflicts:
 class Table:
     """The examples of some files; str() is for people.
 
-    places: "file:line" of each example. labels: how many rows each class (or right answer) has. An
-    example is None where a row to predict cannot be used: every row but blank lines has its place.
+    locations: "file:line" of each example. labels: how many rows each class (or right answer) has.
+    An example is None where a row to predict cannot be used: every row but blank lines has one.
     """
 
     task: Task
     examples: list[Example | None]
     counts: RowCounts
-    places: list[str]
+    locations: list[str]
     conflicts: Conflicts
     labels: Mapping[str, int]
 
@@ -97,12 +97,12 @@ def read_examples(
     chooser = _Columns(cls, columns or {}, labelled)
     table = RowReader(sources, chooser.choose, options=cls.read_options)
     num_texts = task.num_texts if task else None
-    places: list[str] = []
+    locations: list[str] = []
     examples: list[Example | None] = []
     raw: list[Any] = []
     faults: list[str] = []
     for row in table:
-        fields = Fields(row, chooser.columns, table.place)
+        fields = Fields(row, chooser.columns, table.location)
         made = cls.read(fields, num_texts, labelled=labelled)
         label = cls.read_label(fields) if labelled else ""
         example = made if isinstance(made, Example) and label is not None else None
@@ -113,7 +113,7 @@ def read_examples(
             if labelled:
                 continue
         examples.append(example)
-        places.append(table.place)
+        locations.append(table.location)
         raw.append(label)
     account = table.counts
     for reason in faults:
@@ -123,10 +123,10 @@ def read_examples(
         usable = [example for example in examples if example is not None]
         if not usable:
             raise DataError(f"{table.files[0]}: nothing to use; {account}.")
-        task = task or cls.learn(usable, raw, places)
-        labels = [task.parse_label(*each) for each in zip(raw, places, strict=True)]
+        task = task or cls.learn(usable, raw, locations)
+        labels = [task.parse_label(*each) for each in zip(raw, locations, strict=True)]
         usable = [replace(e, label=label) for e, label in zip(usable, labels, strict=True)]
-        conflicts = _conflicts(usable, raw, places, cls)
+        conflicts = _conflicts(usable, raw, locations, cls)
         examples = list(usable)
     assert task is not None
     taken = sample(len(examples), limit)
@@ -136,7 +136,7 @@ def read_examples(
         account.reject(f"outside the sample of {limit}", count)
     examples = [examples[i] for i in taken]
     counts = task.count_labels(examples) if labelled else {}
-    return Table(task, examples, account, [places[i] for i in taken], conflicts, counts)
+    return Table(task, examples, account, [locations[i] for i in taken], conflicts, counts)
 
 
 def _check(kind: str, task: Task | None, labelled: bool, limit: int | None) -> None:
@@ -174,24 +174,24 @@ class _Columns:
         known = (*self.kind.text_columns, self.kind.label_column)
         return name in known or self.kind.is_optional(name)
 
-    def choose(self, place: str, present: Sequence[str]) -> None:
+    def choose(self, location: str, present: Sequence[str]) -> None:
         """Check the columns of a file, or of a jsonl file's first row. Raises DataError."""
         label = self.kind.label_column
         for name in self.columns.values():
             if name not in present and (self.labelled or name != self.columns.get(label)):
-                raise no_column(place, name, present)
+                raise no_column(location, name, present)
         standard = {own: name for name, own in self.columns.items()}
         names = {standard.get(own, own) for own in present}
         needed = self.kind.required_columns(names, labelled=self.labelled)
         missing = [name for name in needed if self._column(name) not in present]
         if missing:
-            raise self._missing(place, present, missing)
+            raise self._missing(location, present, missing)
 
-    def _missing(self, place: str, present: Sequence[str], missing: list[str]) -> DataError:
+    def _missing(self, location: str, present: Sequence[str], missing: list[str]) -> DataError:
         mark = next((mark for mark in ";\t|" if mark in present[0]), "") if present else ""
         if mark and len(present) == 1:
             return DataError(
-                f"{place} has one column, {present[0][:60]!r}: its fields have {mark!r} between "
+                f"{location} has one column, {present[0][:60]!r}: its fields have {mark!r} between "
                 f"them. Save it with commas (.csv) or tabs (.tsv)."
             )
         needed = (*self.kind.text_columns, *[self.kind.label_column] * self.labelled)
@@ -205,8 +205,8 @@ class _Columns:
             free = [other for other in free if other != pairs[name]]
         flag = shlex.quote(",".join(f"{name}={column}" for name, column in pairs.items()))
         return DataError(
-            f"{place} has the columns {', '.join(present)}; {self.kind.kind} takes {self.known}. "
-            f"Say which is which, e.g. --columns {flag} (Python: columns={pairs})."
+            f"{location} has the columns {', '.join(present)}; {self.kind.kind} takes "
+            f"{self.known}. Say which is which, e.g. --columns {flag} (Python: columns={pairs})."
         )
 
     def _column(self, name: str) -> str:
@@ -214,7 +214,7 @@ class _Columns:
 
 
 def _conflicts(
-    examples: Sequence[Example], raw: list[Any], places: list[str], kind: type[Task]
+    examples: Sequence[Example], raw: list[Any], locations: list[str], kind: type[Task]
 ) -> Conflicts:
     first: dict[tuple[str, ...], int] = {}
     duplicates = conflicts = 0
@@ -229,7 +229,7 @@ def _conflicts(
         conflicts += 1
         if len(listed) < LISTED:
             listed.append(
-                f"{places[i]} says {raw[i]!r}, {places[earlier]} {raw[earlier]!r}: "
+                f"{locations[i]} says {raw[i]!r}, {locations[earlier]} {raw[earlier]!r}: "
                 f"{example.texts[0][:50]!r}"
             )
     return Conflicts(duplicates, conflicts, tuple(listed))

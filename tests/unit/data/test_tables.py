@@ -25,7 +25,7 @@ BREAKS = ["\t", "\n", "\r\n", "\r"]
 
 
 def _rows(path: Path, columns: list[str] | None = None) -> RowReader:
-    return RowReader(path, lambda place, present: columns)
+    return RowReader(path, lambda location, present: columns)
 
 
 def _write(path: Path, rows: list[dict[str, str]], quoting: int = csv.QUOTE_MINIMAL) -> Path:
@@ -214,7 +214,7 @@ def test_rows_tell_their_place(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text\n"two\nlines"\nlast\n')
     rows = _rows(path)
-    assert [rows.place.rpartition(":")[2] for _ in rows] == ["2", "4"]
+    assert [rows.location.rpartition(":")[2] for _ in rows] == ["2", "4"]
 
 
 def test_wanted_columns_come_alone_and_in_the_order_asked(tmp_path: Path) -> None:

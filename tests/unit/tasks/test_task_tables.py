@@ -48,7 +48,7 @@ def test_a_classification_is_read_alike_from_every_kind_of_file(
     assert table.examples == [Example(("a fine day",), 1), Example(("rain, again",), 0)]
     assert table.labels == {"bad": 1, "good": 1}
     first = 1 if ending in ("jsonl", "parquet") else 2
-    assert table.places == [f"{path}:{first}", f"{path}:{first + 1}"]
+    assert table.locations == [f"{path}:{first}", f"{path}:{first + 1}"]
 
 
 def test_columns_give_the_files_names(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_every_row_to_predict_has_its_place(tmp_path: Path) -> None:
     path = _jsonl(tmp_path / "a.jsonl", {"text": "x"}, {"text": ""}, {"text": "y", "label": "?"})
     table = read_examples("classification", path, task=task, labelled=False)
     assert table.examples == [Example(("x",)), None, Example(("y",))]
-    assert [place.rpartition(":")[2] for place in table.places] == ["1", "2", "3"]
+    assert [place.rpartition(":")[2] for place in table.locations] == ["1", "2", "3"]
     assert table.counts.rejected == {"empty": 1}
     assert (table.counts.rows, table.counts.used, len(table.usable)) == (3, 2, 2)
     assert table.task is task
@@ -244,10 +244,10 @@ def test_a_limit_is_a_nested_sample_with_the_classes_of_all_rows(tmp_path: Path)
     path = _write(tmp_path / "a.csv", "text,label", *lines)
     small, large = (read_examples("classification", path, limit=n) for n in (2, 20))
     assert small.task.classes == ("0", "1", "2")
-    assert set(small.places) < set(large.places)
+    assert set(small.locations) < set(large.locations)
     assert small.counts.rejected == {"outside the sample of 2": 98}
     assert sum(large.labels.values()) == large.counts.used == 20
-    for example, place in zip(large.usable, large.places, strict=True):
+    for example, place in zip(large.usable, large.locations, strict=True):
         assert example.texts == (f"text {int(place.rpartition(':')[2]) - 2}",)
 
 
@@ -272,7 +272,7 @@ def test_rows_in_are_rows_used_and_rejected_whatever_the_file_holds(tmp_path: Pa
         account = table.counts
         assert account.rows == len(lines) == account.used + account.rejected.total()
         assert len(table.usable) == account.used
-        assert len(table.places) == len(table.examples)
+        assert len(table.locations) == len(table.examples)
         if not labelled and not limit:
             assert len(table.examples) == account.rows - account.rejected["blank line"]
     assert loaded > 200

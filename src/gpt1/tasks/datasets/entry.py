@@ -253,7 +253,7 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows:
                 wrong += 1
                 faults.append("wrong label")
                 if len(listed) < LISTED:
-                    listed.append(f"{table.place}: {error}")
+                    listed.append(f"{table.location}: {error}")
                 continue
             made = _example(part, layout, data.task, label)
             examples.append(made) if isinstance(made, Example) else faults.append(made)

@@ -97,7 +97,7 @@ def _read_jsonl(files: list[Path]) -> tuple[_Placed, RowCounts]:
                 raise no_column(place, name, present)
 
     table = RowReader(files, choose)
-    return [(table.place, row) for row in table], table.counts
+    return [(table.location, row) for row in table], table.counts
 
 
 def _read_blocks(files: list[Path]) -> tuple[_Placed, RowCounts]:
