@@ -10,20 +10,13 @@ from typing import Any
 
 import pytest
 
-from gpt1.config import RunConfig
+import runs
 from gpt1.errors import CorruptError, DataError
 from gpt1.reports.history import History
 from gpt1.reports.runs import write_comparison, write_report
-from gpt1.storage import Log, write_folder
+from gpt1.storage import write_folder
 from pages import Page
-
-
-def update(step: int, loss: float, **more: Any) -> dict[str, Any]:
-    return {
-        "step": step, "loss": loss, "lr": 1e-3 / step, "grad_norm": 0.5, "tokens": 100 * step,
-        "tokens_per_second": 1000.0 + step, "seconds": 2.0 * step, "loader_share": 0.01, **more,
-    }  # fmt: skip
-
+from runs import update
 
 LINES: list[dict[str, Any]] = [
     {"step": 0, "valid_loss": 5.0},
@@ -36,28 +29,11 @@ LINES: list[dict[str, Any]] = [
     {"step": 10, "sample": "it was a dog"},
     {"step": 10, "valid_loss": 3.5},
 ]
-RECORD: dict[str, Any] = {
-    "gpt1": "9.8.7",
-    "config": RunConfig().model_dump(mode="json"),
-    "fingerprints": {"data": "d" * 64, "validation": None},
-    "machine": {"torch": "2.13.0", "threads": 4},
-}
 
 
-def make_run(
-    place: Path,
-    lines: list[dict[str, Any]] = LINES,
-    settings: dict[str, dict[str, Any]] | None = None,
-    **record: Any,
-) -> Path:
-    """Write the files that a run leaves."""
-    place.mkdir(parents=True)
-    found = json.loads(json.dumps({**RECORD, **record}))
-    for section, fields in (settings or {}).items():
-        found["config"][section].update(fields)
-    (place / "run.json").write_text(json.dumps(found))
-    Log(place / "metrics.jsonl").append(*lines)
-    return place
+def make_run(path: Path, lines: list[dict[str, Any]] = LINES, **more: Any) -> Path:
+    """Write the files of a run, that of LINES by default."""
+    return runs.make_run(path, lines, **more)
 
 
 def report(run: Path) -> Page:
@@ -130,8 +106,8 @@ def test_texts_are_never_markup(tmp_path: Path) -> None:
     shown = [cell for row in page.rows for cell in row]
     assert shown.count(bad) == 5
     other = make_run(tmp_path / "other", lines, machine={"torch": bad})
-    runs = {bad: History.read(run), "other": History.read(other)}
-    write_comparison(tmp_path / "both.html", runs)
+    both_runs = {bad: History.read(run), "other": History.read(other)}
+    write_comparison(tmp_path / "both.html", both_runs)
     both = Page((tmp_path / "both.html").read_bytes())
     assert both.rows[0] == ["", bad, "other"]
     assert [f"fingerprints: {bad}", bad[:12], "none"] in both.rows
