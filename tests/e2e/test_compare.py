@@ -91,7 +91,7 @@ def test_runs_of_one_name_are_told_apart_and_a_run_equals_itself(tmp_path: Path)
     a, b = (make_run(tmp_path / name / "[red]run", lines([3.0, 2.0])) for name in "ab")
     shown = run_gpt1("compare", a, b).check().stdout
     assert rows(shown)[0] == ["", "a/[red]run", "b/[red]run"]
-    assert "nothing: settings, data and machine are the same" in shown
+    assert "none: settings, data and machine are the same" in shown
     shown = run_gpt1("compare", a, a).check().stdout
     assert rows(shown)[-1] == ["2", "2.5000", "2.5000", "+0.0000"]
 

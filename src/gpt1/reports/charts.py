@@ -1,7 +1,7 @@
 """The one place that draws: matplotlib is set up here, and every chart becomes SVG or PNG here.
 
-SVG keeps texts as texts, in the reader's fonts. All colors are chosen for white; a page turns them
-around where the reader's screen is dark.
+SVG keeps its texts as text, in the reader's fonts. Colors are chosen for a white ground; the page
+inverts them on a dark screen.
 """
 
 from __future__ import annotations
@@ -156,15 +156,15 @@ def _set_axes(axes: Axes, chart: LineChart) -> None:
     if chart.x_names:
         axes.set_xticks(list(chart.x_names), list(chart.x_names.values()))
         return
-    places = [float(x) for curve in chart.curves for x in curve.x]
-    if chart.log_x and min(places) > 0:
+    xs = [float(x) for curve in chart.curves for x in curve.x]
+    if chart.log_x and min(xs) > 0:
         axes.set_xscale("log")
     elif chart.log_x:  # 0 has no place on a logarithmic axis
-        least = min([x for x in places if x > 0], default=1)
+        least = min([x for x in xs if x > 0], default=1)
         axes.set_xscale("symlog", linthresh=max(1, least))
         axes.set_xlim(left=-0.1 * max(1, least))
     else:
-        whole = all(x == int(x) for x in places)
+        whole = all(x == int(x) for x in xs)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(format_tick))
 

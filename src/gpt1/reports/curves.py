@@ -49,7 +49,7 @@ def _loss_chart(title: str, runs: Runs, axis: Axis = "update") -> LineChart:
         skipped = [line["step"] for run in runs.values() for line in run.skipped]
     curves = _loss_curves(runs, axis)
     return LineChart(
-        title, axis, "nats a token", curves, events=skipped, event_label="left out"
+        title, axis, "nats a token", curves, events=skipped, event_label="skipped"
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """What a run came to; None where it has no such figure."""
+    """The figures of a run; None where it has no such figure."""
 
     finished: str | None
     """Why it ended; None while it has not."""
@@ -63,7 +63,7 @@ class Results:
         texts = {
             "ended": self.finished or "not finished",
             "updates": f"{self.updates:,}",
-            "left out (loss not finite)": f"{self.skipped:,}" if self.skipped else None,
+            "skipped (loss not finite)": f"{self.skipped:,}" if self.skipped else None,
             "tokens": f"{self.tokens:,}",
             "time": format_duration(self.seconds),
             "tokens a second, median": _text(self.tokens_per_second, ",.0f"),
@@ -74,9 +74,9 @@ class Results:
             "best at update": _text(self.valid_step, ",d"),
             f"best validation {self.metric}": _text(self.valid_metric, ".4f"),
             f"best {self.metric} at update": _text(self.metric_step, ",d"),
-            "validation loss, all of it": _text(self.final_loss, ".4f"),
-            "validation perplexity, all of it": _perplexity(self.final_loss) if language else None,
-            f"validation {self.metric}, all of it": _text(self.final_metric, ".4f"),
+            "final validation loss": _text(self.final_loss, ".4f"),
+            "final validation perplexity": _perplexity(self.final_loss) if language else None,
+            f"final validation {self.metric}": _text(self.final_metric, ".4f"),
             "parameters": _text(self.parameters, ",d"),
         }
         return [Card(label, text) for label, text in texts.items() if text is not None]
@@ -122,7 +122,7 @@ class History:
 
     @cached_property
     def results(self) -> Results:
-        """What the run came to."""
+        """The figures that sum the run up."""
         shares = [line["loader_share"] for line in self.updates if "loader_share" in line]
         best = min(self.evaluations, key=lambda line: line["valid_loss"], default={})
         last = self.updates[-1] if self.updates else {}

@@ -26,7 +26,7 @@ def write_report(path: Path | str) -> None:
     """
     run = History.read(path)
     name = run.path.resolve().name
-    curves = Section("Curves", None, "No update is done yet.")
+    curves = Section("Curves", None, "No update has been made yet.")
     if run.updates:
         curves = Section("Curves", Charts(run_charts({name: run})))
     page = render_page(
@@ -40,7 +40,7 @@ def write_report(path: Path | str) -> None:
             Section(
                 "Configuration",
                 Columns(list(_settings(run))),
-                "As resolved; what is not the default is marked.",
+                "The resolved configuration; values that differ from the defaults are marked.",
             ),
             Section("Machine and data", _origin(run)),
         ],
@@ -86,12 +86,12 @@ def comparison_tables(runs: Mapping[str, History]) -> dict[str, Table]:
     """Return two runs (name -> run) side by side as tables, by title."""
     columns = ("", *runs)
     a, b = runs.values()
-    tables = {"What differs": Table(columns, _differences(a, b))}
+    tables = {"Differences": Table(columns, _differences(a, b))}
 
     cards = [{card.label: card.value for card in run.results.cards()} for run in (a, b)]
     labels = dict.fromkeys([*cards[0], *cards[1]])
     rows = [[label, *(each.get(label, ABSENT) for each in cards)] for label in labels]
-    tables["What they came to"] = Table(columns, rows)
+    tables["Results"] = Table(columns, rows)
 
     both = spread(list(common_validation(a, b).items()), _ROWS)
     rows = [[f"{step:,}", f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}"] for step, (x, y) in both]
@@ -107,14 +107,14 @@ def _differences(a: History, b: History) -> list[list[str]]:
             label = name if part == "settings" else f"{part}: {name}"
             texts = [format_setting(value) for value in pair]
             rows.append([label, *(t[:12] if part == "fingerprints" else t for t in texts)])
-    return rows or [["nothing: settings, data and machine are the same", "", ""]]
+    return rows or [["none: settings, data and machine are the same", "", ""]]
 
 
 def _skipped(run: History) -> list[Section]:
     if not run.skipped:
         return []
     rows = [(f"{line['step']:,}", line["skipped"]) for line in run.skipped[:_SAMPLES]]
-    return [Section("Updates left out", Table(("update", "reason"), rows, "texts"))]
+    return [Section("Skipped updates", Table(("update", "reason"), rows, "texts"))]
 
 
 def _samples(run: History) -> list[Section]:
@@ -131,7 +131,7 @@ def _samples(run: History) -> list[Section]:
         rows.append((f"{line['step']:,}", *figures, line["sample"]))
     table = Table(("update", "validation loss", "perplexity", "text"), rows, "texts")
     note = "" if len(shown) == len(run.samples) else f"{len(shown)} of {len(run.samples)}."
-    return [Section("Samples along the way", table, note)]
+    return [Section("Samples during training", table, note)]
 
 
 def _settings(run: History) -> Iterator[Section]:

@@ -1,6 +1,7 @@
-"""What a report shows, as data: sections of tables, charts and examples. How is `reports`' affair.
+"""What a report shows, as data: sections of tables, charts and examples.
 
 A page is a list of sections, below one another; the terminal and markdown show the same tables.
+How they look is decided in the other modules of `reports`.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class TrainingProgress:
         elif "skipped" in record:
             self._step = step
             self._skipped += 1
-            self.note(f"update {step} is left out: {record['skipped']}")
+            self.note(f"update {step} is skipped: {record['skipped']}")
         else:
             self._show_update(record)
 
@@ -168,5 +168,5 @@ class TrainingProgress:
         if "loader_share" in last:
             parts.append(f"data {last['loader_share']:.1%} of a step")
         if self._skipped:
-            parts.append(f"{self._skipped} left out")
+            parts.append(f"{self._skipped} skipped")
         yield "step", ", ".join(parts)

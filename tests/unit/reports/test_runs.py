@@ -55,7 +55,7 @@ def test_the_summary_is_what_the_log_says(tmp_path: Path) -> None:
     assert page.facts == {
         "ended": "all updates done",
         "updates": "10",
-        "left out (loss not finite)": "1",
+        "skipped (loss not finite)": "1",
         "tokens": "1,000",
         "time": "20 s",
         "tokens a second, median": "1,005",
@@ -64,8 +64,8 @@ def test_the_summary_is_what_the_log_says(tmp_path: Path) -> None:
         "best validation loss": "3.2500",
         "best validation perplexity": "25.79",
         "best at update": "5",
-        "validation loss, all of it": "2.9957",
-        "validation perplexity, all of it": "20.00",
+        "final validation loss": "2.9957",
+        "final validation perplexity": "20.00",
         "parameters": "116,534,784",
     }
 
@@ -75,7 +75,7 @@ def test_the_page_shows_curves_samples_settings_and_machine(tmp_path: Path) -> N
     page = report(run)
     assert page.headings == [
         "my run", "Curves", "Loss", "Perplexity", "Learning rate", "Gradient norm", "Speed",
-        "Waiting for data", "Updates left out", "Samples along the way", "Configuration",
+        "Waiting for data", "Skipped updates", "Samples during training", "Configuration",
         "Machine and data",
     ]  # fmt: skip
     assert len(page.charts) == 6

@@ -57,7 +57,7 @@ def test_every_kind_of_record_is_a_line_without_a_terminal() -> None:
     assert [line.partition("  ")[0] for line in lines] == [
         "update 2/8",
         "update 3: 'a\\n[bold]text'",
-        "update 3 is left out: the loss is nan",
+        "update 3 is skipped: the loss is nan",
         "update 3: validation loss 1.0000, perplexity 2.72, accuracy 0.5000",
         "update 4/8",
     ]
@@ -90,7 +90,7 @@ def test_the_panel_shows_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     for words in (
         "training", "5/8 updates", "62%", "s so far", "s left", "2.000",
         "2.5000, perplexity 12.18 at update 3, the best 2.2500 at 2",
-        "lr 1.00e-03, gradient norm 0.75, 1,234 tokens/s, data 2.1% of a step, 1 left out",
+        "lr 1.00e-03, gradient norm 0.75, 1,234 tokens/s, data 2.1% of a step, 1 skipped",
     ):  # fmt: skip
         assert words in last, words
     assert re.search(r"last 4 +2\.375, perplexity 10\.75", last)
