@@ -20,7 +20,7 @@ from gpt1.data.tables import RowCounts, RowReader
 from gpt1.errors import ConfigError, DataError, did_you_mean
 from gpt1.tasks.datasets.entry import sample
 from gpt1.tasks.kinds import KINDS, Task
-from gpt1.tasks.kinds.base import Fields
+from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.spec import Example
 
 LISTED = 10

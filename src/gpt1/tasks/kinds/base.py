@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.data.formats import ReadOptions, Row, no_column
+from gpt1.data.formats import ReadOptions
 from gpt1.data.tables import text_fault
 from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.tasks import metrics
+from gpt1.tasks.kinds.fields import Fields, make_example
 from gpt1.tasks.spec import Example, Label, label_name
 from gpt1.tasks.transforms import Ids, Special
 
@@ -31,27 +32,6 @@ if TYPE_CHECKING:
     from gpt1.tasks.kinds.evaluation import TaskEvaluation
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Fields:
-    """A row of a table by the standard names of its columns; `columns` maps them to the file's."""
-
-    row: Row
-    columns: Mapping[str, str]
-    place: str
-
-    def __contains__(self, name: str) -> bool:
-        return self.columns.get(name, name) in self.row
-
-    def get(self, name: str) -> Any:
-        """Return a field, None if the row has no such column."""
-        return self.row.get(self.columns.get(name, name))
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self:  # in jsonl each row has columns of its own
-            raise no_column(self.place, self.columns.get(name, name), list(self.row))
-        return self.get(name)
 
 
 @dataclass(frozen=True)
@@ -351,13 +331,3 @@ class Task(ABC):
     def is_sound(self) -> bool:
         """Return whether the fields make sense together, e.g. when read from a file."""
         return self.num_scores >= 2 and self.metric in self.metric_names
-
-
-def make_example(texts: Sequence[object], question: object = "") -> Example | str:
-    """Return an unlabelled example of texts; a str is why one of them cannot be used."""
-    for text in texts:
-        if fault := text_fault(text):
-            return fault
-    if question and (fault := text_fault(question)):
-        return f"question: {fault}"
-    return Example(tuple(map(str, texts)), None, str(question))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gpt1.errors import DataError
-from gpt1.tasks.kinds import evaluation
-from gpt1.tasks.kinds.base import Array, Fields, Task, make_example
+from gpt1.tasks.kinds.base import Array, Task
+from gpt1.tasks.kinds.class_evaluation import ClassEvaluation
+from gpt1.tasks.kinds.fields import Fields, make_example
 from gpt1.tasks.spec import Example, Label
 from gpt1.tasks.transforms import Ids, Special, choices
 
@@ -145,11 +146,9 @@ class Choice(Task):
         probabilities: Array,
         places: Sequence[str],
         first: Sequence[str] = (),
-    ) -> evaluation.TaskEvaluation:
+    ) -> ClassEvaluation:
         """Return the accuracy and the confusions of the answers' places."""
-        return evaluation.ClassEvaluation.of(
-            self, examples, probabilities, places, ["accuracy"], "answer"
-        )
+        return ClassEvaluation.of(self, examples, probabilities, places, ["accuracy"], "answer")
 
     def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return the index of the likeliest answer, and the probability of every answer."""

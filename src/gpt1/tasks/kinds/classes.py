@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from gpt1.errors import ConfigError, DataError
-from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array, Task
+from gpt1.tasks.kinds.class_evaluation import ClassEvaluation
 from gpt1.tasks.spec import Example, Label
 from gpt1.tasks.transforms import Ids, Special, both_orders, pair, single
 
@@ -89,11 +89,11 @@ class ClassTask(Task):
         probabilities: Array,
         places: Sequence[str],
         first: Sequence[str] = (),
-    ) -> evaluation.TaskEvaluation:
+    ) -> ClassEvaluation:
         """Return accuracy, F1 of the second of two classes, Matthews correlation, confusions."""
         fitting = ["accuracy", *["f1"] * (len(self.classes) == 2), "matthews"]
         names = list(dict.fromkeys([*(name for name in first if name in fitting), *fitting]))
-        return evaluation.ClassEvaluation.of(self, examples, probabilities, places, names)
+        return ClassEvaluation.of(self, examples, probabilities, places, names)
 
     def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return the likeliest class of each example, and the probability of every class."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpt1.reports.sections import ABSENT, Bar, Bars, Examples, Matrix, Scatter, Section, Table
-from gpt1.tasks.bootstrap import Interval, bootstrap
+from gpt1.reports.sections import ABSENT, Bar, Bars, Examples, Section, Table
+from gpt1.tasks.bootstrap import Interval
 from gpt1.tasks.kinds.base import Task
-from gpt1.tasks.metrics import confusion
 from gpt1.tasks.spec import Example
 
 BINS = 10
@@ -38,9 +37,6 @@ LABELS = {
     "macro_f1": "macro F1",
     "subset_accuracy": "subset accuracy (all labels right)",
 }
-_MATRIX = 20  # classes; with more, the most frequent confusions are listed
-_PAIRS = 30
-_POINTS = 1500  # of a scatter plot
 _TEXT = 600  # characters of an error's text
 
 Array = NDArray[np.float64]
@@ -188,168 +184,6 @@ class TaskEvaluation(ABC):
         return Section(title, Examples(head, tuple(rows)), note)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassEvaluation(TaskEvaluation):
-    """Of one label a row. confusion: row = the right class, column = the predicted one."""
-
-    names: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    bins: tuple[Bin, ...]
-    calibration_error: float
-    wrong: int
-    """Rows with the wrong label."""
-    noun: str = "class"
-
-    @classmethod
-    def of(
-        cls,
-        task: Task,
-        examples: Sequence[Example],
-        probabilities: Array,
-        places: Sequence[str],
-        metrics: Sequence[str],
-        noun: str = "class",
-    ) -> ClassEvaluation:
-        """Measure probabilities (n, classes) of labelled examples."""
-        names = task.score_names
-        gold = np.array([example.label for example in examples], np.float64)
-        predicted = task.decide(probabilities)
-        counts = confusion(gold.astype(np.int64), predicted.astype(np.int64), len(names))
-        confidence = probabilities.max(1)
-        right = gold == predicted
-        wrong = np.flatnonzero(~right)
-        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
-        bins = calibration_bins(confidence, right)
-        distance = sum(b.rows * abs(b.confidence - b.accuracy) for b in bins)
-        return cls(
-            task=task,
-            rows=len(examples),
-            metrics={name: bootstrap(name, gold, predicted) for name in metrics},
-            baseline=float(counts.sum(1).max() / len(examples)),
-            names=names,
-            classes=class_figures(
-                names, np.diagonal(counts), counts.sum(1), counts.sum(0)
-            ),
-            confusion=tuple(tuple(row) for row in counts.tolist()),
-            bins=bins,
-            calibration_error=distance / len(examples),
-            errors=tuple(
-                Mistake.of(
-                    i, examples[i], places[i], names[int(gold[i])], names[int(predicted[i])],
-                    float(confidence[i]),
-                )
-                for i in wrong[:ERRORS].tolist()
-            ),
-            wrong=len(wrong),
-            noun=noun,
-        )  # fmt: skip
-
-    @property
-    def baseline_label(self) -> str:  # type: ignore[override]
-        """What `baseline` is, for people."""
-        return f"accuracy, always saying the most frequent {self.noun}"
-
-    def metric_label(self, name: str) -> str:
-        """Return what a metric is called, for people."""
-        return super().metric_label(name) + (f" of {self.names[1]}" if name == "f1" else "")
-
-    def figures(self) -> list[tuple[str, str, str]]:
-        """Return (name, value, interval) for people."""
-        return [*super().figures(), ("calibration error", f"{self.calibration_error:.4f}", "")]
-
-    def details(self) -> dict[str, Any]:
-        """Return the figures of each class, the confusions and the calibration."""
-        return {
-            "classes": [asdict(one) for one in self.classes],
-            "confusion": [list(row) for row in self.confusion],
-            "calibration_error": self.calibration_error,
-            "calibration": [asdict(one) for one in self.bins],
-            "wrong": self.wrong,
-        }
-
-    def sections(self) -> list[Section]:
-        """Return confusions, figures per class, calibration and the most confident errors."""
-        return [
-            self._confusions(),
-            Section("Per class", self.class_table(), narrow=True),
-            calibration_section(self.bins),
-            self.examples_section(
-                "Most confident errors",
-                f"{len(self.errors):,} of {self.wrong:,} rows with a wrong label, the surest "
-                f"first. Often the given label is what is wrong: check these first.",
-            ),
-        ]
-
-    def _confusions(self) -> Section:
-        names = self.names
-        if len(names) <= _MATRIX:
-            return Section(
-                "Confusions",
-                Matrix(names, self.confusion),
-                "A row for each right label, a column for each predicted one. Right is blue and "
-                "wrong is red, the darker the larger the share of its row.",
-            )
-        wrong = np.array(self.confusion) * (1 - np.eye(len(names), dtype=np.int64))
-        order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS].tolist()
-        pairs = [divmod(i, len(names)) for i in order]
-        rows = tuple((names[g], names[p], f"{wrong[g, p]:,}") for g, p in pairs if wrong[g, p])
-        table = Table(("right", "predicted", "rows"), rows)
-        return Section("Confusions", table, f"The most frequent of {len(names)} classes.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreEvaluation(TaskEvaluation):
-    """Of a score a row: `gold` and `predicted` are the scores (n,)."""
-
-    gold: Array = field(repr=False)
-    predicted: Array = field(repr=False)
-
-    baseline_label = "the same, always saying the mean"
-
-    @classmethod
-    def of(
-        cls,
-        task: Task,
-        examples: Sequence[Example],
-        predicted: Array,
-        places: Sequence[str],
-        metrics: Sequence[str],
-    ) -> ScoreEvaluation:
-        """Measure predicted scores (n,) of labelled examples."""
-        gold = np.array([example.label for example in examples], np.float64)
-        off = np.abs(gold - predicted)
-        worst = np.argsort(-off, kind="stable")[:ERRORS].tolist()
-        return cls(
-            task=task,
-            rows=len(examples),
-            metrics={
-                **{name: bootstrap(name, gold, predicted) for name in metrics},
-                "mean_absolute_error": bootstrap(mean_absolute_error, gold, predicted),
-            },
-            baseline=float(np.abs(gold - gold.mean()).mean()),
-            errors=tuple(
-                Mistake.of(i, examples[i], places[i], f"{gold[i]:g}", f"{predicted[i]:.2f}")
-                for i in worst
-            ),
-            gold=gold,
-            predicted=predicted,
-        )
-
-    def sections(self) -> list[Section]:
-        """Return right against predicted scores and the largest errors."""
-        chosen = np.arange(len(self.gold))
-        if len(chosen) > _POINTS:
-            chosen = np.sort(np.random.default_rng(0).permutation(len(chosen))[:_POINTS])
-        points = zip(self.gold[chosen].tolist(), self.predicted[chosen].tolist(), strict=True)
-        note = "A point for each row; on the dashed line both are equal."
-        if len(chosen) < self.rows:
-            note += f" {len(chosen):,} of {self.rows:,} rows."
-        return [
-            Section("Scores", Scatter(tuple(points), "right score", "predicted score"), note),
-            self.examples_section("Largest errors"),
-        ]
-
-
 def class_figures(
     names: Sequence[str], hits: ArrayLike, rows: ArrayLike, predicted: ArrayLike
 ) -> tuple[ClassFigures, ...]:
@@ -359,11 +193,6 @@ def class_figures(
         ClassFigures(name, n, p, hit / p if p else None, hit / n if n else None)
         for name, hit, n, p in zip(names, *columns, strict=True)
     )
-
-
-def mean_absolute_error(gold: ArrayLike, predicted: ArrayLike) -> float:
-    """Return how far off a score is, on average."""
-    return float(np.abs(np.asarray(gold) - np.asarray(predicted)).mean())
 
 
 def calibration_bins(confidence: Array, right: NDArray[np.bool_]) -> tuple[Bin, ...]:

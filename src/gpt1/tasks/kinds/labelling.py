@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -15,13 +13,12 @@ from numpy.typing import NDArray
 
 from gpt1.data.formats import ReadOptions
 from gpt1.errors import DataError, InputError
-from gpt1.reports.sections import Section
-from gpt1.tasks.bootstrap import bootstrap_sums
-from gpt1.tasks.entities import OUTSIDE, entities, has_entities, split_words, tags_of_spans
-from gpt1.tasks.kinds import evaluation
-from gpt1.tasks.kinds.base import Array, Fields, Task
+from gpt1.tasks.entities import OUTSIDE, entities, has_entities, split_words
+from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import check_class_names, classes_fault
-from gpt1.tasks.metrics import f1_of_sums, share_of_sums
+from gpt1.tasks.kinds.fields import Fields
+from gpt1.tasks.kinds.labelling_evaluation import METRICS, LabellingEvaluation
+from gpt1.tasks.kinds.sentences import listed, span_tags
 from gpt1.tasks.spec import Example, Label, label_name
 from gpt1.tasks.transforms import Ids, Special, words_in_a_row
 
@@ -70,7 +67,7 @@ class SequenceLabelling(Task):
         """Return the words of a row; a str is why there are none."""
         source = ""
         if "tokens" in fields or "text" not in fields:
-            words = [str(word) for word in _listed(fields, "tokens")]
+            words = [str(word) for word in listed(fields, "tokens")]
         else:
             source = fields["text"]
             if not isinstance(source, str):
@@ -89,10 +86,10 @@ class SequenceLabelling(Task):
     def read_label(cls, fields: Fields) -> tuple[str, ...] | None:
         """Return the tags of a row's words. Raises DataError if there are not as many."""
         if "tokens" not in fields and "text" in fields:
-            return _tags_of_spans(fields)
+            return span_tags(fields)
         if fields.get("tags") is None:
             return None
-        words, tags = _listed(fields, "tokens"), _listed(fields, "tags")
+        words, tags = listed(fields, "tokens"), listed(fields, "tags")
         if len(words) != len(tags):
             raise DataError(
                 f"{fields.place}: the sentence has {len(words)} words and {len(tags)} tags; each "
@@ -228,7 +225,7 @@ class SequenceLabelling(Task):
     ) -> float:
         """Return the task's metric of probabilities against targets, both (words, tags)."""
         gold, predicted = (list(self.tags(each, units)) for each in (targets, probabilities))
-        metric, counts = _METRICS[self.metric]
+        metric, counts = METRICS[self.metric]
         return float(metric(counts(gold, predicted).sum(0)[None])[0])
 
     def evaluate(
@@ -239,49 +236,10 @@ class SequenceLabelling(Task):
         first: Sequence[str] = (),
     ) -> LabellingEvaluation:
         """Return entity F1, token accuracy, figures per type of entity and calibration."""
-        gold = [list(example.label or ()) for example in examples]
-        predicted = list(self.tags(probabilities, [len(tags) for tags in gold]))
-        right = np.array([g == p for g, p in zip(chain(*gold), chain(*predicted), strict=True)])
-        confidence = probabilities.max(1)
-        there, given, both = Counter[str](), Counter[str](), Counter[str]()
-        wrong: list[tuple[float, int]] = []
-        start = 0
-        for i, pair in enumerate(zip(gold, predicted, strict=True)):
-            g, p = (set(entities(tags)) for tags in pair)
-            for counter, found in ((there, g), (given, p), (both, g & p)):
-                counter.update(name for name, *_ in found)
-            words = slice(start, start := start + len(pair[0]))
-            if not right[words].all():
-                wrong.append((float(confidence[words][~right[words]].max()), i))
-        wrong.sort(key=lambda each: (-each[0], each[1]))
-        names = sorted(there | given)
-        most = Counter(tag for tags in gold for tag in tags).most_common(1)[0][1]
-        order = dict.fromkeys(
-            [*(n for n in first if n in self.metric_names), self.metric, *self.metric_names]
-        )
-        return LabellingEvaluation(
-            task=self,
-            rows=len(examples),
-            metrics={
-                name: bootstrap_sums(metric, counts(gold, predicted))
-                for name in order
-                for metric, counts in [_METRICS[name]]
-            },
-            baseline=most / len(right),
-            classes=evaluation.class_figures(
-                names, *([each[name] for name in names] for each in (both, there, given))
-            ),
-            bins=evaluation.calibration_bins(confidence, right),
-            words=len(right),
-            wrong=len(wrong),
-            errors=tuple(
-                evaluation.Mistake(
-                    i, places[i], (self.named_texts(examples[i])[0][1],), "",
-                    _shown(examples[i], gold[i]), _shown(examples[i], predicted[i]), sure,
-                )
-                for sure, i in wrong[: evaluation.ERRORS]
-            ),
-        )  # fmt: skip
+        tags = self.tags(probabilities, [len(example.texts) for example in examples])
+        fitting = self.metric_names
+        names = dict.fromkeys([*(n for n in first if n in fitting), self.metric, *fitting])
+        return LabellingEvaluation.of(self, examples, list(tags), probabilities, places, names)
 
     def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return words, tags, and the entities as spans of characters of the text.
@@ -330,115 +288,3 @@ class SequenceLabelling(Task):
     def is_sound(self) -> bool:
         """Return whether O is among the tags and there is another."""
         return OUTSIDE in self.classes and super().is_sound()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabellingEvaluation(evaluation.TaskEvaluation):
-    """Of a tag for each word; the bins are over words, the classes are types of entities."""
-
-    bins: tuple[evaluation.Bin, ...]
-    words: int
-    wrong: int
-    """Sentences with any wrong tag."""
-
-    baseline_label = "token accuracy, always saying the most frequent tag"
-    unit = "entities"
-
-    def details(self) -> dict[str, Any]:
-        """Return the figures of each type of entity and the calibration."""
-        return {
-            "words": self.words,
-            "classes": [asdict(one) for one in self.classes],
-            "calibration": [asdict(one) for one in self.bins],
-            "wrong": self.wrong,
-        }
-
-    def sections(self) -> list[Section]:
-        """Return figures per type of entity, calibration and the most confident errors."""
-        return [
-            Section("Per type of entity", self.class_table(), narrow=True),
-            evaluation.calibration_section(self.bins),
-            self.examples_section(
-                "Most confident errors",
-                f"{len(self.errors):,} of {self.wrong:,} sentences with a wrong tag, that with the "
-                f"surest wrong tag first.",
-            ),
-        ]
-
-
-def _listed(fields: Fields, name: str) -> list[Any]:
-    """Return a field that is a list, or a list written as text. Raises DataError."""
-    value = fields[name]
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, str):
-        try:
-            value = ast.literal_eval(value) if value.lstrip().startswith("[") else value.split()
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            value = None
-    if not isinstance(value, list) or not all(
-        each is None or isinstance(each, str | int | float) for each in value
-    ):
-        raise DataError(
-            f"{fields.place}: {name} is {str(fields[name])[:40]!r}; it must be a list of texts."
-        )
-    return value
-
-
-def _tags_of_spans(fields: Fields) -> tuple[str, ...] | None:
-    """Return the tags that the spans of a text come to. Raises DataError."""
-    text, spans, place = fields["text"], fields["spans"], fields.place
-    if spans is None or not isinstance(text, str):
-        return None
-    read = []
-    for span in spans if isinstance(spans, list) else [spans]:
-        start, end, label = (
-            (span.get("start"), span.get("end"), span.get("label"))
-            if isinstance(span, dict)
-            else (None, None, None)
-        )
-        if (
-            not isinstance(start, int)
-            or not isinstance(end, int)
-            or not isinstance(label, str)
-            or not 0 <= start < end <= len(text)
-        ):
-            raise DataError(
-                f"{place}: a span is {str(span)[:60]}; it must be "
-                f'{{"start": 0, "end": 4, "label": "PER"}} within the {len(text)} characters of '
-                f"the text."
-            )
-        read.append((start, end, label))
-    try:
-        return tuple(tags_of_spans(split_words(text), read))
-    except ValueError as error:
-        raise DataError(
-            f"{place}: {error}: a word has one tag. Correct the row, or leave one of them out."
-        ) from None
-
-
-def _shown(example: Example, tags: Sequence[str]) -> str:
-    """Return the entities of a sentence as text."""
-    found = entities(tags)
-    return ", ".join(f"{name}: {' '.join(example.texts[b:e])}" for name, b, e in found) or "none"
-
-
-def entity_counts(gold: Sequence[list[str]], predicted: Sequence[list[str]]) -> Array:
-    """Return (sentences, 3): entities predicted rightly, those there are, those predicted."""
-    rows = []
-    for pair in zip(gold, predicted, strict=True):
-        g, p = (set(entities(tags)) for tags in pair)
-        rows.append((len(g & p), len(g), len(p)))
-    return np.array(rows, np.float64)
-
-
-def _count_words(gold: Sequence[list[str]], predicted: Sequence[list[str]]) -> Array:
-    pairs = zip(gold, predicted, strict=True)
-    return np.array([(sum(map(str.__eq__, g, p)), len(g)) for g, p in pairs], np.float64)
-
-
-_METRICS = {
-    "entity_f1": (f1_of_sums, entity_counts),
-    "token_accuracy": (share_of_sums, _count_words),
-}
-"""Functions of sums, and what each sentence adds to the sums."""

@@ -16,13 +16,14 @@ from gpt1.errors import DataError
 from gpt1.reports.sections import Section
 from gpt1.tasks.bootstrap import bootstrap_sums
 from gpt1.tasks.kinds import evaluation
-from gpt1.tasks.kinds.base import Array, Fields, Task
+from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import (
     check_class_names,
     class_index,
     classes_fault,
     sorted_names,
 )
+from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.metrics import f1_of_sums, share_of_sums
 from gpt1.tasks.spec import Example, Label, label_name
 from gpt1.tasks.transforms import Ids, Special, single

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 
 from gpt1.errors import DataError
-from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import UnorderedPair, finite
+from gpt1.tasks.kinds.score_evaluation import ScoreEvaluation
 from gpt1.tasks.spec import Example, Label
 
 ANCHORS = 6
@@ -100,12 +100,12 @@ class Regression(UnorderedPair, Task):
         probabilities: Array,
         places: Sequence[str],
         first: Sequence[str] = (),
-    ) -> evaluation.TaskEvaluation:
+    ) -> ScoreEvaluation:
         """Return the correlations and the mean absolute error."""
         fitting = self.metric_names
         names = list(dict.fromkeys([*(name for name in first if name in fitting), *fitting]))
         predicted = self.decide(probabilities)
-        return evaluation.ScoreEvaluation.of(self, examples, predicted, places, names)
+        return ScoreEvaluation.of(self, examples, predicted, places, names)
 
     def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return the expected score of each example."""
