@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,7 +40,7 @@ class Point:
 
 def point(checkpoint: Any) -> Point:
     tensors = {**checkpoint.weights, **checkpoint.optimizer_state}
-    state = {n: v for n, v in checkpoint.state.items() if n not in harness.TIMING}
+    state = {n: v for n, v in asdict(checkpoint.state).items() if n not in harness.TIMING}
     return Point({name: value.numpy().tobytes() for name, value in tensors.items()}, state)
 
 
@@ -66,8 +66,8 @@ def record(
         save(self, *arguments, **named)
         newest = harness.checkpoints(root / "run")[-1]
         read = run.Checkpoint.read(newest)
-        points[read.state["step"]] = point(read)
-        disk.log.append(("saved", read.state["step"]))
+        points[read.state.step] = point(read)
+        disk.log.append(("saved", read.state.step))
 
     def cutting(*_: Any) -> None:
         if trainer.made - made in cuts:
@@ -115,11 +115,11 @@ def verdict(trainer: Trainer, out: Path, recorded: Recorded, saved: int) -> str:
         return "lost"
     if checkpoint is None:
         return "lost" if saved or harness.history(out) else "well"
-    step = checkpoint.state["step"]
+    step = checkpoint.state.step
     if step < saved:
         return "lost"
     same = point(checkpoint) == recorded.points.get(step)
-    log_same = harness.history(out) == recorded.history[: checkpoint.state["log_lines"]]
+    log_same = harness.history(out) == recorded.history[: checkpoint.state.log_lines]
     return "well" if same and log_same else "wrong"
 
 

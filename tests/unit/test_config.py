@@ -40,47 +40,35 @@ SECTIONS: dict[str, type[Settings]] = {
 }
 TINY = math.ulp(0.0)
 
-# section.field, values that are just allowed, values that are just not.
-BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
+# Fields, values that are just allowed, values that are just not.
+_BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("model.vocab_size", [2, 2**20], [1, 0, -1, 2**20 + 1]),
     ("model.n_ctx", [1, 2**16], [0, -1, 2**16 + 1]),
     ("model.n_embd", [12, 12 * 1365], [0, -12, 2**14 + 12]),
-    ("model.n_layer", [1, 256], [0, -1, 257]),
-    ("model.n_head", [1, 256], [0, -1, 257]),
+    ("model.n_layer model.n_head", [1, 256], [0, -1, 257]),
     ("model.n_hidden", [1, 2**15, None], [0, -1, 2**15 + 1]),
-    ("model.embd_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
-    ("model.attn_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
-    ("model.resid_pdrop", [0, 0.999], [-TINY, 1, 1.5]),
-    ("model.layer_norm_epsilon", [TINY, 1], [0, -1e-5, 1.01]),
-    ("model.initializer_range", [TINY, 10], [0, -0.02, 10.1]),
-    ("optimizer.lr", [TINY, 10], [0, -1e-4, 10.1]),
-    ("optimizer.b1", [0, 0.999], [-TINY, 1]),
-    ("optimizer.b2", [0, 0.999], [-TINY, 1]),
-    ("optimizer.eps", [TINY, 1], [0, -1e-8, 1.1]),
+    ("model.embd_pdrop model.attn_pdrop model.resid_pdrop task.clf_pdrop", [0, 0.999],
+     [-TINY, 1, 1.5]),
+    ("optimizer.b1 optimizer.b2 optimizer.momentum", [0, 0.999], [-TINY, 1]),
+    ("model.layer_norm_epsilon optimizer.eps", [TINY, 1], [0, -1e-5, 1.01]),
+    ("model.initializer_range optimizer.lr", [TINY, 10], [0, -1e-4, 10.1]),
     ("optimizer.weight_decay", [0, 10], [-TINY, 10.1]),
     ("optimizer.max_grad_norm", [TINY, 1e9, None], [0, -1]),
-    ("optimizer.momentum", [0, 0.999], [-TINY, 1]),
-    ("schedule.decay_share", [0, 1], [-TINY, 1.01]),
+    ("schedule.decay_share schedule.warmup_share", [0, 1], [-TINY, 1.01]),
     ("schedule.warmup_steps", [0, 10**9, None], [-1]),
-    ("schedule.warmup_share", [0, 1], [-TINY, 1.01]),
     ("schedule.total_steps", [-1, 0, 10**9, None], [-2]),
     ("schedule.count_from", [0, 1], [-1, 2]),
     ("data.valid_share", [0, 0.5], [-TINY, 0.51]),
     ("data.max_pack", [2, 500, None], [1, 0, -1]),
-    ("train.steps", [1, 10**9, None], [0, -1]),
     ("train.epochs", [TINY, 1e6], [0, -1, 1.1e6]),
     ("train.batch_size", [1, 2**20], [0, -1, 2**20 + 1]),
     ("train.micro_batch_size", [1, 2**20, None], [0, -1, 2**20 + 1]),
     ("train.seed", [0, 2**63 - 1], [-1, 2**63]),
-    ("train.save_every", [1, 10**9], [0, -1]),
+    ("train.save_every train.eval_windows train.log_every", [1, 10**9], [0, -1]),
+    ("train.steps train.eval_every train.patience", [1, 10**9, None], [0, -1]),
     ("train.keep_checkpoints", [1, 1000], [0, -1, 1001]),
-    ("train.eval_every", [1, 10**9, None], [0, -1]),
-    ("train.eval_windows", [1, 10**9], [0, -1]),
-    ("train.log_every", [1, 10**9], [0, -1]),
-    ("train.patience", [1, 10**9, None], [0, -1]),
     ("train.max_skipped", [0, 10**9], [-1]),
     ("task.lm_coef", [0, 1e3], [-TINY, 1.1e3]),
-    ("task.clf_pdrop", [0, 0.999], [-TINY, 1]),
     ("task.n_transfer", [-1, 0, 256, None], [-2, 257]),
     ("sampling.max_new_tokens", [0, 2**20], [-1, 2**20 + 1]),
     ("sampling.max_length", [1, 2**20, None], [0, -1, 2**20 + 1]),
@@ -90,7 +78,8 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("sampling.min_p", [0, 1, None], [-TINY, 1.01]),
     ("sampling.repetition_penalty", [TINY, 1e4], [0, -1, 1.1e4]),
     ("sampling.seed", [0, 2**63 - 1, None], [-1, 2**63]),
-]
+]  # fmt: skip
+BOUNDS = [(place, good, bad) for places, good, bad in _BOUNDS for place in places.split()]
 WORDS: list[tuple[str, list[Any], list[Any]]] = [
     ("model.afn", ["gelu", "relu", "swish"], ["silu", "GELU", "", 1]),
     ("optimizer.name", ["adam", "adamw", "muon"], ["sgd", "Adam", 0]),

@@ -13,7 +13,9 @@ from gpt1.model.transformer import Transformer
 from gpt1.training import trainer
 from gpt1.training.progress import TrainingProgress
 
-NO_DROPOUT = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+
+def plain_model() -> Transformer:
+    return tiny.model(embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0)
 
 
 def gradient(model: Transformer) -> torch.Tensor:
@@ -29,7 +31,7 @@ def gradient(model: Transformer) -> torch.Tensor:
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_blocks_have_the_gradients_of_plain_ones() -> None:
-    plain, compiled = tiny.model(**NO_DROPOUT), tiny.model(**NO_DROPOUT)
+    plain, compiled = plain_model(), plain_model()
     said = io.StringIO()
     trainer._compile(compiled, torch.float32, TrainingProgress(1, Console(file=said)))
     assert said.getvalue() == ""
@@ -45,9 +47,9 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) 
         self._compiled_call_impl = fails
 
     monkeypatch.setattr(torch.nn.Module, "compile", broken)
-    model, said = tiny.model(**NO_DROPOUT), io.StringIO()
+    model, said = plain_model(), io.StringIO()
     trainer._compile(model, torch.float32, TrainingProgress(1, Console(file=said, width=200)))
     assert said.getvalue() == (
         "torch.compile does not work here (no C++ compiler); going on without it\n"
     )
-    torch.testing.assert_close(gradient(model), gradient(tiny.model(**NO_DROPOUT)))
+    torch.testing.assert_close(gradient(model), gradient(plain_model()))

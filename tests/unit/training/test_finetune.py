@@ -9,10 +9,12 @@ import torch
 
 import gpt1
 from gpt1.config import ModelConfig
+from gpt1.errors import ConfigError, DataError
 from gpt1.model.build import grow_vocabulary
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.finetune import shared_words
+from runs import history, same
 
 
 @pytest.fixture
@@ -20,6 +22,7 @@ def base(shape: ModelConfig, tokenizer: Tokenizer) -> gpt1.GPT1:
     return gpt1.GPT1(Transformer(shape, generator=torch.Generator().manual_seed(0)), tokenizer)
 
 
+ARTICLE = ("data.max_pack=60", "train.batch_size=3")
 FAST = ("train.batch_size=4", "train.dtype=float32", "optimizer.lr=2e-2", "train.steps=80")
 
 
@@ -41,45 +44,41 @@ def test_a_model_learns_where_a_text_ends(
 def test_the_article_recipe_runs_as_it_stands(
     base: gpt1.GPT1, stories: list[str], tmp_path: Path
 ) -> None:
-    tuned = base.finetune(
-        stories, recipe="article", out=tmp_path / "run",
-        overrides=["data.max_pack=60", "train.batch_size=3", "train.epochs=2",
-                   "train.dtype=float32"],
-    )  # fmt: skip
+    settings = [*ARTICLE, "train.epochs=2", "train.dtype=float32"]
+    tuned = base.finetune(stories, recipe="article", out=tmp_path / "run", overrides=settings)
     assert tuned.tokenizer.words == "fast"
     assert tuned.tokenizer.eos_id is None
     assert len(tuned.tokenizer) == len(base.tokenizer)
-    lines = [line for line in _log(tmp_path / "run") if "lr" in line]
-    assert lines[0]["lr"] == 0.0  # defect 4
-    assert lines[1]["lr"] == pytest.approx(3e-5 / 5000)
+    rates = [line["lr"] for line in history(tmp_path / "run") if "lr" in line]
+    assert rates[:2] == [0.0, pytest.approx(3e-5 / 5000)]  # defect 4
 
 
 def test_the_first_update_of_the_article_changes_nothing(
     base: gpt1.GPT1, stories: list[str], tmp_path: Path
 ) -> None:
-    tuned = base.finetune(
-        stories, recipe="article", out=tmp_path / "run",
-        overrides=["data.max_pack=60", "train.batch_size=3", "train.steps=1"],
-    )  # fmt: skip
-    for name, before in base.model.state_dict().items():
-        assert torch.equal(before, tuned.model.state_dict()[name])
+    settings = [*ARTICLE, "train.steps=1"]
+    tuned = base.finetune(stories, recipe="article", out=tmp_path / "run", overrides=settings)
+    assert same(base, tuned)
 
 
-def test_texts_that_fill_no_update_are_refused(
-    base: gpt1.GPT1, stories: list[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (["train.batch_size=1000", "train.epochs=1"], DataError, "do not fill one update"),
+        (["model.n_layer=7"], ConfigError, "fine-tuning keeps the model's shape"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(
+    base: gpt1.GPT1,
+    stories: list[str],
+    tmp_path: Path,
+    settings: list[str],
+    error: type[Exception],
+    message: str,
 ) -> None:
-    with pytest.raises(gpt1.DataError, match="do not fill one update"):
-        base.finetune(
-            stories, recipe="article", out=tmp_path / "run",
-            overrides=["data.max_pack=60", "train.batch_size=1000", "train.epochs=1"],
-        )  # fmt: skip
-
-
-def test_settings_of_the_model_are_refused(
-    base: gpt1.GPT1, stories: list[str], tmp_path: Path
-) -> None:
-    with pytest.raises(gpt1.ConfigError, match="fine-tuning keeps the model's shape"):
-        base.finetune(stories, out=tmp_path / "run", overrides=["model.n_layer=7"])
+    settings = [*ARTICLE, *settings]
+    with pytest.raises(error, match=message):
+        base.finetune(stories, recipe="article", out=tmp_path / "run", overrides=settings)
 
 
 def test_blank_and_long_texts_end_no_run(base: gpt1.GPT1, tmp_path: Path) -> None:
@@ -109,9 +108,3 @@ def test_copying_finds_planted_runs_and_nothing_else() -> None:
     assert found == (6, "a horse walks into a bar", 1)
     assert shared_words(["car"], ["a cart carried"]).longest == 0  # whole words only
     assert shared_words(["yard a"], texts).longest == 1  # not across texts
-
-
-def _log(run: Path) -> list[dict[str, float]]:
-    from gpt1.storage import Log
-
-    return Log(run / "metrics.jsonl").read()

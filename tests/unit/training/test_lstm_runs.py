@@ -4,82 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import gpt1
-from gpt1 import storage
+import runs
 from gpt1.checkpoint import folder
 from gpt1.config import ModelConfig, load_size
-from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
 from gpt1.errors import InputError
 from gpt1.evaluation.perplexity import measure
 from gpt1.model.build import count_parameters
 from gpt1.model.lstm import LSTM
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.estimate import estimate
-from gpt1.training.step import Updater
+from runs import Corpus, history, same
 
-SIZE = """
-[model]
-vocab_size = 80
-n_ctx = 16
-n_embd = 16
-n_layer = 1
-n_head = 1
-n_hidden = 24
-"""
+SHAPE = {"n_ctx": 16, "n_embd": 16, "n_layer": 1, "n_head": 1, "n_hidden": 24}
 SETTINGS = (
     "train.batch_size=4", "train.micro_batch_size=2", "train.dtype=float32", "train.save_every=3",
     "train.eval_every=4", "optimizer.lr=3e-2", "train.steps=10",
 )  # fmt: skip
-TIMING = ("seconds", "tokens_per_second", "loader_share")
 
 
 @pytest.fixture(scope="module")
 def corpus(
     tmp_path_factory: pytest.TempPathFactory, stories: list[str], tokenizer: Tokenizer
-) -> Path:
-    place = tmp_path_factory.mktemp("corpus")
-    (place / "size.toml").write_text(SIZE)
-    for name, texts in (("train", stories[:50]), ("valid", stories[50:])):
-        rows = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-        (place / f"{name}.jsonl").write_text(rows)
-        write_shards(place / name, open_texts(place / f"{name}.jsonl"), tokenizer, workers=1)
-    return place
-
-
-def train(corpus: Path, out: Path, *more: str, resume: bool = False) -> gpt1.GPT1:
-    return gpt1.pretrain(
-        corpus / "train",
-        valid=corpus / "valid",
-        size=str(corpus / "size.toml"),
-        out=out,
-        resume=resume,
-        overrides=[*SETTINGS, *more],
-    )
-
-
-def history(run: Path) -> list[dict[str, Any]]:
-    return [
-        {key: value for key, value in line.items() if key not in TIMING}
-        for line in storage.Log(run / "metrics.jsonl").read()
-    ]
-
-
-def same(a: gpt1.GPT1, b: gpt1.GPT1) -> bool:
-    weights = b.model.state_dict()
-    return all(torch.equal(x, weights[name]) for name, x in a.model.state_dict().items())
+) -> Corpus:
+    return runs.make_corpus(tmp_path_factory.mktemp("corpus"), stories, tokenizer, SHAPE, *SETTINGS)
 
 
 @pytest.fixture(scope="module")
-def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[gpt1.GPT1, Path]:
+def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[gpt1.GPT1, Path]:
     """A run never interrupted."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    return train(corpus, out), out
+    return corpus.train(out), out
 
 
 def test_a_run_learns_and_its_model_is_an_lstm(whole: tuple[gpt1.GPT1, Path]) -> None:
@@ -94,47 +53,25 @@ def test_a_run_learns_and_its_model_is_an_lstm(whole: tuple[gpt1.GPT1, Path]) ->
     assert json.loads((out / "model" / "config.json").read_text())["model_type"] == "gpt1-lstm"
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 7])
+@pytest.mark.parametrize("after", [1, 3, 7])
 def test_a_resumed_run_is_the_run_never_interrupted(
-    corpus: Path,
-    tmp_path: Path,
-    whole: tuple[gpt1.GPT1, Path],
-    stop_after: int,
-    monkeypatch: pytest.MonkeyPatch,
+    corpus: Corpus, tmp_path: Path, whole: tuple[gpt1.GPT1, Path], after: int
 ) -> None:
-    update, done = Updater.update, 0
-
-    def stopping(*args: Any, **more: Any) -> Any:
-        nonlocal done
-        if done == stop_after:
-            raise RuntimeError("cut off")
-        done += 1
-        return update(*args, **more)
-
-    monkeypatch.setattr(Updater, "update", stopping)
-    with pytest.raises(RuntimeError, match="cut off"):
-        train(corpus, tmp_path / "run")
-    monkeypatch.setattr(Updater, "update", update)
-    resumed = train(corpus, tmp_path / "run", resume=True)
-    assert same(resumed, whole[0])
+    runs.cut_off(corpus, tmp_path / "run", after=after)
+    assert same(corpus.train(tmp_path / "run", resume=True), whole[0])
     assert history(tmp_path / "run") == history(whole[1])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-4), ("bfloat16", 2e-2)])
 def test_micro_batches_change_nothing_but_rounding(
-    corpus: Path, tmp_path: Path, dtype: str
+    corpus: Corpus, tmp_path: Path, dtype: str, limit: float
 ) -> None:
     settings = (f"train.dtype={dtype}", "model.embd_pdrop=0", "model.resid_pdrop=0")
-    runs = [
-        train(corpus, tmp_path / str(rows), *settings, f"train.micro_batch_size={rows}")
-        for rows in (1, 4)
-    ]
-    limit = 1e-4 if dtype == "float32" else 2e-2
-    assert len(history(tmp_path / "1")) == len(history(tmp_path / "4"))
+    for rows in (1, 4):
+        corpus.train(tmp_path / str(rows), *settings, f"train.micro_batch_size={rows}")
     for one, four in zip(history(tmp_path / "1"), history(tmp_path / "4"), strict=True):
         for key in ("loss", "valid_loss"):
             assert one.get(key, 0) == pytest.approx(four.get(key, 0), rel=limit)
-    assert runs[0].num_parameters() == runs[1].num_parameters()
 
 
 def test_it_is_evaluated_as_the_transformer_is(
@@ -153,14 +90,10 @@ def test_it_does_not_write_and_says_so(whole: tuple[gpt1.GPT1, Path]) -> None:
 
 def test_its_estimate_is_of_an_lstm() -> None:
     assert count_parameters(load_size("lstm")) == 55_745_792
-    shape = ModelConfig(vocab_size=40, n_ctx=8, n_embd=12, n_layer=1, n_head=1, n_hidden=20)
-    for micro_tokens in (1, 8, 500):
+    shape = ModelConfig(vocab_size=40, **{**SHAPE, "n_ctx": 8})
+    for micro in (1, 8, 500):
         found = estimate(
-            shape,
-            tokens=1,
-            micro_tokens=micro_tokens,
-            device=torch.device("cpu"),
-            dtype=torch.float32,
+            shape, tokens=1, micro_tokens=micro, device=torch.device("cpu"), dtype=torch.float32
         )
         assert 0 < found.seconds < 1
 

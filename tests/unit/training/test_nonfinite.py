@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,19 @@ import pytest
 import safetensors.torch
 import torch
 
-import gpt1
-from gpt1 import storage
-from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
+import runs
 from gpt1.errors import GPT1Error, TrainingError
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import objectives
 from gpt1.training.step import Updater
+from runs import Corpus, history, same
 
-SIZE = "[model]\nvocab_size = 80\nn_ctx = 8\nn_embd = 8\nn_layer = 2\nn_head = 2\n"
+SHAPE = {"n_ctx": 8, "n_embd": 8, "n_layer": 2, "n_head": 2}
+SETTINGS = (
+    "train.steps=12", "train.batch_size=2", "train.dtype=float32", "train.save_every=1",
+    "train.keep_checkpoints=20", "train.eval_every=12", "train.snapshots=[0.5,1.0]",
+    "train.sample_prompt=",
+)  # fmt: skip
 AT = 5
 """The update (from 0) at which something goes wrong."""
 WEIGHTS = ("tokens.weight", "positions.weight", "blocks.0.attention.qkv.weight",
@@ -32,22 +34,8 @@ BAD = (math.nan, math.inf, -math.inf)
 @pytest.fixture(scope="module")
 def corpus(
     tmp_path_factory: pytest.TempPathFactory, stories: list[str], tokenizer: Tokenizer
-) -> Path:
-    place = tmp_path_factory.mktemp("corpus")
-    (place / "size.toml").write_text(SIZE)
-    (place / "text.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in stories))
-    write_shards(place / "shards", open_texts(place / "text.jsonl"), tokenizer, workers=1)
-    return place
-
-
-def train(corpus: Path, out: Path, *more: str) -> gpt1.GPT1:
-    settings = ["train.steps=12", "train.batch_size=2", "train.dtype=float32",
-                "train.save_every=1", "train.keep_checkpoints=20", "train.eval_every=12",
-                "train.snapshots=[0.5,1.0]", "train.sample_prompt=", *more]  # fmt: skip
-    return gpt1.pretrain(
-        corpus / "shards", valid=corpus / "shards", size=str(corpus / "size.toml"), out=out,
-        overrides=settings,
-    )  # fmt: skip
+) -> Corpus:
+    return runs.make_corpus(tmp_path_factory.mktemp("corpus"), stories, tokenizer, SHAPE, *SETTINGS)
 
 
 def all_finite(run: Path) -> bool:
@@ -59,153 +47,124 @@ def all_finite(run: Path) -> bool:
 
 
 def skipped(run: Path) -> list[int]:
-    lines = storage.Log(run / "metrics.jsonl").read()
-    return [line["step"] for line in lines if "skipped" in line]
+    return [line["step"] for line in history(run) if "skipped" in line]
 
 
-def before_update(monkeypatch: pytest.MonkeyPatch, spoil: Any) -> None:
-    """Call spoil(model, optimizer) before update AT, once."""
-    update = Updater.update
-
-    def spoiled(self: Updater, batches: Any, number: int, *args: Any) -> Any:
-        if number == AT:
-            spoil(self.model, self.optimizer)
-        return update(self, batches, number, *args)
-
-    monkeypatch.setattr(Updater, "update", spoiled)
+def before_update_at(patch: pytest.MonkeyPatch, spoil: Callable[[Updater], None]) -> None:
+    """Call spoil(updater) before update AT."""
+    runs.before_updates(patch, lambda updater, n: spoil(updater) if n == AT else None)
 
 
-@pytest.mark.parametrize(("name", "bad"), list(itertools.product(WEIGHTS, BAD)))
+def set_sums(patch: pytest.MonkeyPatch, factor: Callable[[Any], float]) -> None:
+    """Let the loss over a batch be factor(model) times what it is."""
+    mean = objectives.token_mean
+    objective = objectives.Objective(
+        lambda model, batch: {"lm": mean.sums(model, batch)["lm"] * factor(model)},
+        mean.counts,
+        mean.weights,
+    )
+    patch.setitem(objectives.BY_NAME, "token_mean", objective)
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_a_weight_that_is_not_finite_is_never_published(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, bad: float
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, bad: float
 ) -> None:
-    def spoil(model: Any, optimizer: Any) -> None:
+    def spoil(updater: Updater) -> None:
         with torch.no_grad():
-            model.get_parameter(name).view(-1)[3] = bad
+            updater.model.get_parameter(name).view(-1)[3] = bad
 
-    before_update(monkeypatch, spoil)
+    before_update_at(monkeypatch, spoil)
     run = tmp_path / "run"
     with pytest.raises(GPT1Error):
-        train(corpus, run)
-    newest = max((run / "checkpoints").glob("step-*")).name
-    assert newest == f"step-{AT:08d}"
+        corpus.train(run)
+    assert max((run / "checkpoints").glob("step-*")).name == f"step-{AT:08d}"
     assert all_finite(run)
 
 
 @pytest.mark.parametrize("moment", ["exp_avg", "exp_avg_sq"])
 @pytest.mark.parametrize("bad", BAD)
 def test_a_moment_that_is_not_finite_is_never_published(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, bad: float
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, bad: float
 ) -> None:
-    def spoil(model: Any, optimizer: Any) -> None:
-        optimizer.state[model.positions.weight][moment].view(-1)[3] = bad
+    def spoil(updater: Updater) -> None:
+        updater.optimizer.state[updater.model.positions.weight][moment].view(-1)[3] = bad
 
-    before_update(monkeypatch, spoil)
-    run = tmp_path / "run"
+    before_update_at(monkeypatch, spoil)
     with pytest.raises(GPT1Error, match="finite"):
-        train(corpus, run)
-    assert all_finite(run)
+        corpus.train(tmp_path / "run")
+    assert all_finite(tmp_path / "run")
 
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_one_bad_batch_is_left_out_and_the_run_goes_on(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, bad: float
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, bad: float
 ) -> None:
-    wrong = False
-    sums = objectives.token_mean.sums
+    factor = 1.0
+    weights: dict[int, dict[str, torch.Tensor]] = {}
 
-    def spoiled_sums(model: Any, batch: Any) -> dict[str, torch.Tensor]:
-        found = sums(model, batch)
-        return {"lm": found["lm"] * bad} if wrong and where == "loss" else found
+    def act(updater: Updater, number: int) -> None:
+        nonlocal factor
+        state = updater.model.state_dict()
+        weights[number] = {name: value.clone() for name, value in state.items()}
+        factor = bad if where == "loss" and number == AT else 1.0
+        if where == "gradient" and number == AT:
 
-    def spoil(model: Any, optimizer: Any) -> None:
-        nonlocal wrong
-        wrong = True
-        if where == "gradient":
+            def once(gradient: torch.Tensor) -> torch.Tensor:
+                hook.remove()
+                return torch.full_like(gradient, bad)
 
-            def once(grad: torch.Tensor) -> torch.Tensor:
-                handle.remove()
-                return torch.full_like(grad, bad)
+            hook = updater.model.blocks[1].mlp.fc.weight.register_hook(once)
 
-            handle = model.blocks[1].mlp.fc.weight.register_hook(once)
-
-    update = Updater.update
-
-    def watched(self: Updater, batches: Any, number: int, *args: Any) -> Any:
-        nonlocal wrong
-        if number == AT:
-            spoil(self.model, self.optimizer)
-        weights = {k: v.clone() for k, v in self.model.state_dict().items()}
-        try:
-            return update(self, batches, number, *args)
-        finally:
-            if wrong:  # the optimizer was not stepped
-                now = self.model.state_dict()
-                assert all(torch.equal(value, now[name]) for name, value in weights.items())
-            wrong = False
-
-    monkeypatch.setattr(Updater, "update", watched)
-    objective = objectives.Objective(
-        spoiled_sums, objectives.token_mean.counts, objectives.token_mean.weights
-    )
-    monkeypatch.setitem(objectives.BY_NAME, "token_mean", objective)
-    run = tmp_path / "run"
-    train(corpus, run)
-    assert skipped(run) == [AT + 1]
-    assert all_finite(run)
+    runs.before_updates(monkeypatch, act)
+    set_sums(monkeypatch, lambda model: factor)
+    corpus.train(tmp_path / "run")
+    assert skipped(tmp_path / "run") == [AT + 1]
+    assert all_finite(tmp_path / "run")
+    unchanged = [
+        all(torch.equal(value, weights[number + 1][name]) for name, value in state.items())
+        for number, state in weights.items()
+        if number + 1 in weights
+    ]
+    assert unchanged == [number in (0, AT) for number in range(11)]  # the first has rate 0
 
 
-@pytest.mark.parametrize("allowed", [0, 2])
+@pytest.mark.parametrize(("allowed", "numbers"), [(0, "0 to 1"), (2, "4 to 5")])
 def test_too_many_bad_batches_in_a_row_end_the_run(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int, numbers: str
 ) -> None:
-    sums = objectives.token_mean.sums
-    objective = objectives.Objective(
-        lambda model, batch: {"lm": sums(model, batch)["lm"] * (math.nan if model.training else 1)},
-        objectives.token_mean.counts,
-        objectives.token_mean.weights,
-    )
-    monkeypatch.setitem(objectives.BY_NAME, "token_mean", objective)
-    with pytest.raises(TrainingError, match=f"at update {allowed + 1} the loss is nan"):
-        train(corpus, tmp_path / "run", f"train.max_skipped={allowed}")
+    set_sums(monkeypatch, lambda model: math.nan if model.training else 1.0)
+    before = f".*The {allowed} before it were left out" if allowed else ""
+    said = f"at update {allowed + 1} the loss is nan.*numbers {numbers} {before}.*dtype=float32"
+    with pytest.raises(TrainingError, match=said):
+        corpus.train(tmp_path / "run", f"train.max_skipped={allowed}")
     assert len(skipped(tmp_path / "run")) == allowed
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sums = objectives.token_mean.sums
-    objective = objectives.Objective(
-        lambda model, batch: {"lm": sums(model, batch)["lm"] * (1 if model.training else math.inf)},
-        objectives.token_mean.counts,
-        objectives.token_mean.weights,
-    )
-    monkeypatch.setitem(objectives.BY_NAME, "token_mean", objective)
+    set_sums(monkeypatch, lambda model: 1.0 if model.training else math.inf)
     with pytest.raises(TrainingError, match="after update 0 the validation loss is inf"):
-        train(corpus, tmp_path / "run")
+        corpus.train(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
 )
 def test_memory_that_runs_out_ends_the_run_with_advice_and_it_can_go_on(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    corpus: Corpus, tmp_path: Path, error: Exception
 ) -> None:
-    def short(model: Any, optimizer: Any) -> None:
+    def short(updater: Updater) -> None:
         raise error
 
-    update = Updater.update
-    before_update(monkeypatch, short)
-    with pytest.raises(TrainingError, match=r"memory ran out at update 6.*micro_batch_size \(2"):
-        train(corpus, tmp_path / "run")
-    monkeypatch.setattr(Updater, "update", update)
-    resumed = gpt1.pretrain(
-        corpus / "shards", valid=corpus / "shards", size=str(corpus / "size.toml"),
-        out=tmp_path / "run", resume=True,
-        overrides=["train.steps=12", "train.batch_size=2", "train.dtype=float32",
-                   "train.eval_every=12", "train.sample_prompt="],
-    )  # fmt: skip
-    whole = train(corpus, tmp_path / "whole")
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name])
+    with pytest.MonkeyPatch.context() as patch:
+        before_update_at(patch, short)
+        with pytest.raises(
+            TrainingError, match=r"memory ran out at update 6.*micro_batch_size \(2"
+        ):
+            corpus.train(tmp_path / "run")
+    resumed = corpus.train(tmp_path / "run", "train.keep_checkpoints=2", resume=True)
+    assert same(corpus.train(tmp_path / "whole"), resumed)

@@ -14,7 +14,7 @@ from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.resume import FREE_SETTINGS
 from gpt1.training.run import Run
 
-FACTS = {"data": "a" * 64, "validation": "b" * 64}
+FINGERPRINTS = {"data": "a" * 64, "validation": "b" * 64}
 FIELDS = [
     (section, name)
     for section, kind in RunConfig.model_fields.items()
@@ -38,18 +38,20 @@ def changed(section: str, name: str) -> RunConfig:
     return config.model_copy(update={section: part})
 
 
-def start(path: Path, tokenizer: Tokenizer) -> None:
-    with Run(path, RunConfig(), tokenizer, FACTS):
+@pytest.fixture
+def begun(tmp_path: Path, tokenizer: Tokenizer) -> Path:
+    """A run of the default settings that has just been started."""
+    with Run(tmp_path / "run", RunConfig(), tokenizer, FINGERPRINTS):
         pass
+    return tmp_path / "run"
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # a value of no allowed kind
 @pytest.mark.parametrize(("section", "name"), FIELDS, ids=[".".join(field) for field in FIELDS])
 def test_a_setting_that_differs_is_named_unless_it_is_free(
-    tmp_path: Path, tokenizer: Tokenizer, section: str, name: str
+    begun: Path, tokenizer: Tokenizer, section: str, name: str
 ) -> None:
-    start(tmp_path / "run", tokenizer)
-    again = Run(tmp_path / "run", changed(section, name), tokenizer, FACTS, resume=True)
+    again = Run(begun, changed(section, name), tokenizer, FINGERPRINTS, resume=True)
     if (section, name) in FREE_SETTINGS:
         with again:
             pass
@@ -65,29 +67,24 @@ def test_what_is_free_does_not_change_what_is_learned() -> None:
     } == set()
 
 
-@pytest.mark.parametrize("fact", FACTS)
-def test_other_text_is_named(tmp_path: Path, tokenizer: Tokenizer, fact: str) -> None:
-    start(tmp_path / "run", tokenizer)
-    again = Run(tmp_path / "run", RunConfig(), tokenizer, {**FACTS, fact: "c" * 64}, resume=True)
-    with pytest.raises(TrainingError, match=f"the {fact} is another one"), again:
+@pytest.mark.parametrize("name", FINGERPRINTS)
+def test_other_text_is_named(begun: Path, tokenizer: Tokenizer, name: str) -> None:
+    fingerprints = {**FINGERPRINTS, name: "c" * 64}
+    again = Run(begun, RunConfig(), tokenizer, fingerprints, resume=True)
+    with pytest.raises(TrainingError, match=f"the {name} is another one"), again:
         pass
 
 
-def test_another_vocabulary_is_named(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    start(tmp_path / "run", tokenizer)
+def test_another_vocabulary_is_named(begun: Path) -> None:
     another = gpt1.Tokenizer.train(["other words, other words"], vocab_size=25)
-    again = Run(tmp_path / "run", RunConfig(), another, FACTS, resume=True)
+    again = Run(begun, RunConfig(), another, FINGERPRINTS, resume=True)
     with pytest.raises(TrainingError, match="the tokenizer is another one"), again:
         pass
 
 
-def test_all_differences_are_listed_at_once(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    start(tmp_path / "run", tokenizer)
-    config = RunConfig().model_copy(
-        update={"train": RunConfig().train.model_copy(update={"seed": 5, "batch_size": 3})}
-    )
-    again = Run(tmp_path / "run", config, tokenizer, {**FACTS, "data": "x"}, resume=True)
-    with pytest.raises(TrainingError) as said, again:
+def test_all_differences_are_listed_at_once(begun: Path, tokenizer: Tokenizer) -> None:
+    config = RunConfig.model_validate({"train": {"seed": 5, "batch_size": 3}})
+    again = Run(begun, config, tokenizer, {**FINGERPRINTS, "data": "x"}, resume=True)
+    said = "train.batch_size was 64 and is 3; train.seed was 0 and is 5; the data is another one"
+    with pytest.raises(TrainingError, match=said), again:
         pass
-    for words in ("train.seed was 0 and is 5", "train.batch_size was 64 and is 3", "the data is"):
-        assert words in str(said.value)
