@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
 import re
 import shlex
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,7 +27,8 @@ import torch
 import gpt1
 import tiny
 import worlds
-from gpt1 import cli, storage
+from commands import run_gpt1
+from gpt1 import storage
 from gpt1.checkpoint import folder
 from gpt1.errors import CheckpointError, ConfigError, GPT1Error, InputError, TrainingError
 from gpt1.tasks.predictor import Predictor
@@ -385,8 +384,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for damage in ("bytes", "gone", "lost", "shape", "wide", "other"):
             _damage(sound, work / f"{damage}-{kind}", damage)
         (work / "f.csv").write_text(_fill(G, kind))
-        code, _, said = _run(work, _fill(f"{TUNE} --out run-{kind}", kind))
-        assert code == 0, said
+        with contextlib.chdir(work):
+            run_gpt1(_fill(f"{TUNE} --out run-{kind}", kind)).check()
     (work / "f.csv").unlink()
     return work
 
@@ -417,24 +416,6 @@ def _flip(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-9] ^= 4
     file.write_bytes(data)
-
-
-def _run(place: Path, line: str) -> tuple[int, str, str]:
-    """Run a command line there, in this process; return its exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    arguments, where, code = sys.argv, Path.cwd(), 0
-    sys.argv = ["gpt1", *shlex.split(line)]
-    os.chdir(place)
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.argv = arguments
-        os.chdir(where)
-    plain = err.getvalue().translate(dict.fromkeys(map(ord, "│╭╮╰╯─"), " "))
-    return code, out.getvalue(), " ".join(plain.split())
 
 
 State = dict[str, tuple[int, int, int]]
@@ -494,20 +475,20 @@ def test_a_bad_file_option_or_model_is_told_and_harms_nothing(
     if case.line.startswith("READONLY "):
         monkeypatch.setattr(storage.system, "disk", ReadOnly())
     try:
-        code, out, said = _run(place, case.line.removeprefix("READONLY "))
+        with contextlib.chdir(place):
+            done = run_gpt1(*shlex.split(case.line.removeprefix("READONLY ")))
         after = _snapshot(place)
     finally:
         for name in case.files:
             (place / name).unlink()
         shutil.rmtree(place / "new", ignore_errors=True)
-    missing = [part for part in case.said if not re.search(part, said)]
-    assert (code, missing) == (case.code, []), said
-    assert "Traceback" not in said
+    missing = [part for part in case.said if not re.search(part, done.message)]
+    assert (done.code, missing) == (case.code, []), done.message
     if case.code == 0 and case.line.startswith("finetune"):
         assert os.path.join("new", "model", "head.safetensors") in after
         after = {name: state for name, state in after.items() if name.split(os.sep)[0] != "new"}
     elif case.code:
-        assert not out
+        assert not done.stdout
     assert after == before == untouched | {name: before[name] for name in case.files}
 
 

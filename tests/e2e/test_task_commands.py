@@ -14,13 +14,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import tiny
-from gpt1 import cli
+from commands import run_gpt1
 from gpt1.checkpoint import folder
 from gpt1.tasks.leakage import hold_out
 from gpt1.tasks.predictor import Predictor
@@ -48,28 +47,10 @@ LABELS: dict[str, list[str]] = {
 }
 
 
-def gpt1(command: str | Sequence[str]) -> tuple[int, str, str]:
-    """Run a command in this process; return its exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    arguments = shlex.split(command) if isinstance(command, str) else list(command)
-    before, sys.argv = sys.argv, ["gpt1", *arguments]
-    code: Any = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
-    except SystemExit as end:
-        code = end.code or 0
-    finally:
-        sys.argv = before
-    assert "Traceback" not in err.getvalue()
-    return code, out.getvalue(), err.getvalue()
-
-
 def works(command: str) -> tuple[str, str]:
     """Run a command that must work; return stdout and stderr."""
-    code, out, err = gpt1(command)
-    assert code == 0, err
-    return out, err
+    done = run_gpt1(command).check()
+    return done.stdout, done.stderr
 
 
 def write(path: str | Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -170,9 +151,9 @@ def test_predictions_go_into_a_file_and_never_over_the_one_that_is_read() -> Non
     written = Path("deep/labels.csv").read_bytes()
     assert written.decode() == works("predict entailment entailment-test.csv")[0]
     before = Path("entailment-test.csv").read_bytes()
-    code, out, err = gpt1("predict entailment entailment-test.csv --out ./entailment-test.csv")
-    assert (code, out) == (2, "")
-    assert "which is the file to read" in err
+    done = run_gpt1("predict entailment entailment-test.csv --out ./entailment-test.csv")
+    assert (done.code, done.stdout) == (2, "")
+    assert "which is the file to read" in done.stderr
     assert Path("entailment-test.csv").read_bytes() == before
 
 
@@ -275,7 +256,7 @@ def test_equal_texts_are_never_on_both_sides_of_the_split() -> None:
     examples = [Example((text.upper() if draw.random() < 0.5 else f" {text}",)) for text in texts]
     pairs = [Example(tuple(draw.sample([*"abcdefghijklmnop"], 2))) for _ in range(200)]
     for kind, rows in (("classification", examples), ("similarity", pairs)):
-        training, validation = hold_out(rows, 0.4, 0, kind)  # type: ignore[arg-type]
+        training, validation = hold_out(rows, 0.4, 0, kind)
         assert len(training) + len(validation) == 200
 
         def keys(part: list[Example]) -> set[frozenset[str]]:
@@ -283,8 +264,8 @@ def test_equal_texts_are_never_on_both_sides_of_the_split() -> None:
 
         assert not keys(training) & keys(validation)
         assert validation
-        assert hold_out(rows, 0.4, 0, kind) == (training, validation)  # type: ignore[arg-type]
-        assert hold_out(rows, 0.4, 1, kind)[1] != validation  # type: ignore[arg-type]
+        assert hold_out(rows, 0.4, 0, kind) == (training, validation)
+        assert hold_out(rows, 0.4, 1, kind)[1] != validation
     assert hold_out(examples, 0.0, 0) == (examples, [])
 
 
@@ -294,9 +275,9 @@ def test_rows_of_training_among_those_to_validate_are_refused_unless_allowed() -
     rows[1][0] = str(rows[1][0]).upper()  # the other way round, in capitals: the same
     write("leaking.csv", HEADS["similarity"], rows)
     train = f"finetune similarity.csv --task similarity --valid leaking.csv {FAST}"
-    code, out, err = gpt1(f"{train} --out refused")
-    assert (code, out) == (2, "")
-    assert "1 of 6 rows of leaking.csv are in similarity.csv too (leaking.csv:3)" in err
+    done = run_gpt1(f"{train} --out refused")
+    assert (done.code, done.stdout) == (2, "")
+    assert "1 of 6 rows of leaking.csv are in similarity.csv too (leaking.csv:3)" in done.stderr
     assert not Path("refused").exists()
     _, err = works(f"{train} --out allowed --allow-leakage")
     assert "leaking.csv against similarity.csv: of 6 test rows 1 occur in training" in err
@@ -311,8 +292,8 @@ def test_scores_to_validate_may_lie_beyond_those_to_train_on() -> None:
 
 def test_a_finished_run_can_be_resumed_and_a_new_one_not_put_over_it() -> None:
     command = f"finetune choice.csv --task choice --out choice {FAST} {HALF}"
-    code, _, err = gpt1(command)
-    assert (code, "already in choice" in err) == (1, True)
+    done = run_gpt1(command)
+    assert (done.code, "already in choice" in done.stderr) == (1, True)
     out, err = works(f"{command} --resume")
     assert out == "choice/model\n"
     assert "already finished" in err
@@ -340,9 +321,9 @@ def test_a_data_set_of_the_paper_by_its_name() -> None:
         (f"finetune glue --task sst2 --valid x.csv --out n {FAST}", "has its own dev split"),
         (f"finetune glue --task sst2 --set data.valid_share=0.3 --out n {FAST}", "the dev split"),
     ]:
-        code, out, err = gpt1(command)
-        assert (code, out) == (2, ""), command
-        assert words in err
+        done = run_gpt1(command)
+        assert (done.code, done.stdout) == (2, ""), command
+        assert words in done.stderr
 
 
 CASES = [
@@ -388,9 +369,9 @@ CASES = [
 
 @pytest.mark.parametrize(("command", "code", "words"), CASES, ids=[case[0] for case in CASES])
 def test_what_cannot_be_is_refused_in_words(command: str, code: int, words: str) -> None:
-    found, out, err = gpt1(command)
-    assert (found, out) == (code, ""), err
-    assert words in " ".join(err.split())
+    done = run_gpt1(command)
+    assert (done.code, done.stdout) == (code, ""), done.stderr
+    assert words in done.message
     assert not Path("n").exists()
 
 
@@ -417,8 +398,7 @@ def test_the_commands_of_the_page_run_as_written(
         arguments = shlex.split(command.removeprefix("gpt1 "), comments=True)
         if arguments[0] == "finetune":  # the page's own length is minutes on a busy machine
             arguments += ["--set", "train.epochs=1"]
-        code, _, err = gpt1(arguments)
-        assert code == 0, f"{command}\n{err}"
+        run_gpt1(*arguments).check()
 
 
 def test_every_class_stays_among_the_training_rows() -> None:
@@ -437,8 +417,8 @@ def test_a_header_with_blanks_after_its_commas_is_read() -> None:
 
 def test_a_file_that_predict_did_not_write_is_not_replaced() -> None:
     before = Path("choice.csv").read_bytes()
-    code, _, err = gpt1("predict choice choice-test.csv --out choice.csv")
-    assert (code, "was not written by gpt1 predict" in err) == (2, True)
+    done = run_gpt1("predict choice choice-test.csv --out choice.csv")
+    assert (done.code, "was not written by gpt1 predict" in done.stderr) == (2, True)
     assert Path("choice.csv").read_bytes() == before
     for _ in range(2):
         works("predict choice choice-test.csv --out labels.csv")
