@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ from letters import Letters
 from numpy.typing import NDArray
 
 from gpt1.data import shards
-from gpt1.data.batches import ArticleBatches, Batch, Batches, PackBatches, WindowBatches
+from gpt1.data.batches import ArticleBatches, Batch, PackBatches, WindowBatches
 from gpt1.data.packing import NO_TARGET, join_article, pack_article
 from gpt1.data.shards import Shards, write_shards
 from gpt1.data.tables import open_texts
 from gpt1.errors import DataError
 
-Make = Callable[..., Batches]
+Make = Callable[..., Any]
 
 
 def _docs(count: int = 120, longest: int = 30) -> list[NDArray[np.uint16]]:
@@ -28,19 +29,20 @@ def _docs(count: int = 120, longest: int = 30) -> list[NDArray[np.uint16]]:
     return np.split(ids, np.cumsum(lengths)[:-1])
 
 
-def _windows(**options: int | bool | None) -> Batches:
+def _windows(**options: int | bool | None) -> WindowBatches:
     return WindowBatches(np.concatenate(_docs()), 16, 7, **options)
 
 
-def _packs(**options: int | bool | None) -> Batches:
+def _packs(**options: int | bool | None) -> PackBatches:
     return PackBatches(_docs(), 20, 7, **options)
 
 
-def _article(**options: int | bool | None) -> Batches:
+def _article(**options: int | bool | None) -> ArticleBatches:
     return ArticleBatches(_docs(), 50, 7, **options)
 
 
-KINDS = pytest.mark.parametrize("make", [_windows, _packs, _article])
+ALL = pytest.mark.parametrize("make", [_windows, _packs, _article])
+SAMPLES = pytest.mark.parametrize("make", [_windows, _packs])
 
 
 def _rows(batches: list[Batch]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -52,7 +54,7 @@ def _rows(batches: list[Batch]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]
     ]
 
 
-@KINDS
+@ALL
 def test_an_update_is_the_same_in_a_new_object_and_in_any_order(make: Make) -> None:
     first, second = make(seed=3), make(seed=3)
     forward = [_rows(first.update(step)) for step in range(40)]
@@ -63,7 +65,7 @@ def test_an_update_is_the_same_in_a_new_object_and_in_any_order(make: Make) -> N
     assert _rows(make(seed=3).update(37)) == forward[37]
 
 
-@KINDS
+@ALL
 @pytest.mark.parametrize("micro", [1, 2, 3, None])
 def test_any_number_of_ranks_and_any_cut_share_the_same_update(
     make: Make, micro: int | None
@@ -80,7 +82,7 @@ def test_any_number_of_ranks_and_any_cut_share_the_same_update(
             assert max(map(sum, sizes)) - min(map(sum, sizes)) <= 1
 
 
-@pytest.mark.parametrize("make", [_windows, _packs])
+@SAMPLES
 def test_each_epoch_gives_each_sample_once_in_an_order_of_its_own(make: Make) -> None:
     batches = make(seed=0)
     samples = round(batches.steps_per_epoch * 7)
@@ -97,11 +99,9 @@ def test_each_epoch_gives_each_sample_once_in_an_order_of_its_own(make: Make) ->
     assert _rows(other.update(0)) != _rows(batches.update(0))
 
 
-@pytest.mark.parametrize("make", [_windows, _packs])
+@SAMPLES
 def test_evaluation_sees_each_target_once_whatever_the_seed(make: Make) -> None:
     batches, other = make(seed=0, micro_batch_size=4), make(seed=1)
-    assert isinstance(batches, WindowBatches | PackBatches)
-    assert isinstance(other, WindowBatches | PackBatches)
     rows = _rows(list(batches.once()))
     assert rows == _rows(list(other.once()))
     stream = [row for step in range(batches.steps(1)) for row in _rows(batches.update(step))]
@@ -114,11 +114,10 @@ def test_evaluation_sees_each_target_once_whatever_the_seed(make: Make) -> None:
         assert not short
 
 
-@pytest.mark.parametrize("make", [_windows, _packs])
+@SAMPLES
 @pytest.mark.parametrize("limit", [1, 2, 9, 10_000])
 def test_a_part_of_the_evaluation_is_spread_evenly(make: Make, limit: int) -> None:
     batches = make()
-    assert isinstance(batches, WindowBatches | PackBatches)
     whole = _rows(list(batches.once()))
     part = _rows(list(batches.once(limit)))
     if limit >= batches.samples:
@@ -176,11 +175,8 @@ def test_packs_give_each_documents_every_target_once_an_epoch() -> None:
         found.update(zip(batch.ids[real].tolist(), batch.labels[real].tolist(), strict=True))
     pairs = Counter(p for doc in docs for p in zip(doc.tolist(), doc.tolist()[1:], strict=False))
     assert found == pairs
-
-
-def test_packs_are_no_wider_than_the_widest_needs_to_be() -> None:
     (batch,) = PackBatches([np.arange(1, 6), np.arange(1, 4)], 512, 1).update(0)
-    assert batch.ids.shape == (1, 6)
+    assert batch.ids.shape == (1, 6), "no wider than the widest needs to be"
 
 
 def test_article_updates_take_the_packs_of_all_epochs_one_after_the_other() -> None:
@@ -227,11 +223,8 @@ def test_data_without_one_usable_batch_is_an_error_at_once() -> None:
         PackBatches([np.array([1]), np.array([2])], 16, 2)
     with pytest.raises(DataError, match="do not fill one pack"):
         ArticleBatches([np.arange(600), np.arange(20)], 500, 2)
-
-
-def test_documents_longer_than_an_article_pack_are_counted() -> None:
     docs = [np.arange(60), *[np.arange(30)] * 4]
-    assert ArticleBatches(docs, 50, 2).skipped == 1
+    assert ArticleBatches(docs, 50, 2).skipped == 1, "documents longer than a pack are counted"
 
 
 def test_tiny_data_fills_a_batch_from_several_epochs() -> None:

@@ -27,13 +27,6 @@ def small() -> Tokenizer:
     return Tokenizer(Vocabulary.of(VOCAB, [("a", "b</w>")]))
 
 
-def write(folder: Path, vocab: Any, merges: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps(vocab), "utf-8")
-    (folder / "merges.txt").write_text(merges, "utf-8")
-    return folder
-
-
 def test_the_released_files_have_their_structure(
     release_vocabulary: Path, released: Tokenizer
 ) -> None:
@@ -52,10 +45,13 @@ def test_the_released_files_have_their_structure(
     assert {word: released.vocabulary.ids[f"{word}</w>"] for word in marks} == marks
 
 
-def test_the_articles_example(released: Tokenizer) -> None:
-    for words in ("original", "slow", "fast"):
-        ids = released.with_words(words).encode("Hello, my dog is cute and")
-        assert ids == [3570, 240, 547, 2585, 544, 4957, 488]
+@pytest.mark.parametrize("words", ["original", "slow", "fast"])
+def test_the_articles_example_and_texts_without_words(released: Tokenizer, words: str) -> None:
+    tokenizer = released.with_words(words)
+    assert tokenizer.encode("Hello, my dog is cute and") == [3570, 240, 547, 2585, 544, 4957, 488]
+    blank = ["", " ", "\n", "\n \t\r\n", "\u00a0\u2003"]
+    assert tokenizer.encode_batch(blank) == [[]] * len(blank)
+    assert tokenizer.decode([]) == ""
 
 
 @pytest.mark.parametrize("words", ["original", "fast"])
@@ -98,15 +94,11 @@ def test_a_saved_tokenizer_is_the_same_when_loaded(
     assert Tokenizer.load(tmp_path / "saved", words="slow").words == "slow"
 
 
-def test_copies_are_the_same_tokenizer(small: Tokenizer) -> None:
-    small.add_tokens(["end"])
-    for other in (copy.deepcopy(small), pickle.loads(pickle.dumps(small))):
-        assert other.fingerprint == small.fingerprint
-
-
-def test_the_fingerprint_tells_tokenizers_apart(small: Tokenizer) -> None:
+def test_the_fingerprint_is_that_of_copies_and_tells_others_apart(small: Tokenizer) -> None:
     other = small.with_words("original")
     other.add_tokens(["end"])
+    for twin in (copy.deepcopy(other), pickle.loads(pickle.dumps(other))):
+        assert twin.fingerprint == other.fingerprint
     merged = Tokenizer(Vocabulary.of(VOCAB, []))
     tokenizers = [small, small.with_words("fast"), other, merged]
     assert len({tokenizer.fingerprint for tokenizer in tokenizers}) == 4
@@ -150,8 +142,10 @@ def test_a_folder_that_transformers_saved_is_read(small: Tokenizer, tmp_path: Pa
 def test_files_that_do_not_fit_are_errors_that_say_why(
     tmp_path: Path, vocab: Any, merges: str, message: str
 ) -> None:
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab))
+    (tmp_path / "merges.txt").write_text(merges)
     with pytest.raises(TokenizerError, match=message):
-        Tokenizer.load(write(tmp_path / "it", vocab, merges))
+        Tokenizer.load(tmp_path)
 
 
 def test_folders_without_a_vocabulary_are_errors(tmp_path: Path) -> None:
@@ -220,14 +214,6 @@ def test_half_a_surrogate_pair_is_an_error_in_fast_mode_only(released: Tokenizer
     assert fast.encode("a b") == [246, 259]  # and it goes on
 
 
-def test_text_without_words_has_no_ids(released: Tokenizer) -> None:
-    for words in ("original", "slow", "fast"):
-        tokenizer = released.with_words(words)
-        for text in ("", " ", "\n", "\n \t\r\n", "\u00a0\u2003"):
-            assert tokenizer.encode(text) == []
-    assert released.decode([]) == ""
-
-
 def test_an_emptied_cache_changes_nothing(released: Tokenizer) -> None:
     tokenizer = released.with_words("original")
     expected = tokenizer.encode(TEXT)
@@ -243,12 +229,9 @@ def test_arrays_are_the_ids_in_the_smallest_type(released: Tokenizer) -> None:
     array = released.encode_array(TEXT)
     assert array.dtype == np.uint16
     assert array.tolist() == released.encode(TEXT)
-    assert (
-        Tokenizer(Vocabulary.of({"<unk>": 0}, []), added=map(str, range(65535))).dtype is np.uint16
-    )
-    assert (
-        Tokenizer(Vocabulary.of({"<unk>": 0}, []), added=map(str, range(65536))).dtype is np.uint32
-    )
+    for size, dtype in ((65536, np.uint16), (65537, np.uint32)):
+        added = map(str, range(size - 1))
+        assert Tokenizer(Vocabulary.of({"<unk>": 0}, []), added=added).dtype is dtype
 
 
 def test_no_heavy_library_is_imported_before_it_is_needed(tmp_path: Path, small: Tokenizer) -> None:
