@@ -7,13 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
+_FINE_TUNED = ("table5", "tables2-4", "figure2-left")
 _ONLY_FOR = {
-    "variants": "table5",
-    "lstm": "table5",
-    "checkpoints": "figure2-right",
-    "texts": "figure2-right",
+    "variants": ("table5",),
+    "lstm": ("table5",),
+    "checkpoints": ("figure2-right",),
+    "texts": ("figure2-right",),
+    "model": _FINE_TUNED,
+    "seeds": _FINE_TUNED,
+    "limit_train": _FINE_TUNED,
+    "finished": _FINE_TUNED,
 }
-"""Flags that only one table or figure knows."""
+"""Flags that only some tables or figures know."""
 
 
 def reproduce(
@@ -28,10 +33,10 @@ def reproduce(
     lstm: Annotated[
         str | None, typer.Option(help="A pre-trained LSTM's folder, for table5's last row.")
     ] = None,
-    sets: Annotated[str | None, typer.Option(help="Data sets, separated by commas.")] = None,
+    sets: Annotated[str, typer.Option(help="Data sets, separated by commas.")] = "",
     variants: Annotated[
-        str | None, typer.Option(help="For table5: full,no-pretraining,no-aux,lstm.")
-    ] = None,
+        str, typer.Option(help="For table5: full,no-pretraining,no-aux,lstm.")
+    ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Models to train of each variant.")] = 1,
     limit_train: Annotated[
         int, typer.Option(min=0, help="Training rows of each set (RACE: a quarter); 0: all.")
@@ -83,33 +88,29 @@ def reproduce(
     with Progress() as shown:
         table = partial(print_section, console=shown.console)
         display = Display(shown.status, shown.progress, shown.note, table)
-        if name == "figure2-right":
-            made = experiments.figure2_right(
-                out, data, runs=checkpoints or (), sets=_parts(sets), limit=budget.test,
-                tiny=TinyRun(texts, budget.overrides), display=display,
-            )  # fmt: skip
+        options = experiments.Options(_split(sets), seeds, not finished, display)
+        sweep = Sweep(out, data, model=model, lstm=lstm, budget=budget)
+        if name == "table5":
+            document, failed = experiments.table5(sweep, options, chosen)
+        elif name == "tables2-4":
+            document, failed = experiments.tables2_4(sweep, options)
+        elif name == "figure2-left":
+            document, failed = experiments.figure2_left(sweep, options)
         else:
-            sweep = Sweep(out, data, model=model, lstm=lstm, budget=budget)
-            options = experiments.Options(_parts(sets), seeds, not finished, display)
-            if name == "table5":
-                made = experiments.table5(sweep, chosen, options)
-            elif name == "tables2-4":
-                made = experiments.tables2_4(sweep, options)
-            else:
-                made = experiments.figure2_left(sweep, options)
-    paths = made.document.write(out)
+            tiny = TinyRun(texts, budget.overrides)
+            document, failed = experiments.figure2_right(
+                out, data, options, runs=checkpoints or (), limit=budget.test, tiny=tiny
+            )
+    paths = document.write(out)
     if json:
-        print(json_bytes(made.document.to_json()).decode(), end="")
+        print(json_bytes(document.to_json()).decode(), end="")
     else:
-        print("\n".join(made.document.notes))
-        for section in made.document.sections:
+        print("\n".join(document.notes))
+        for section in document.sections:
             print()
             print_section(section)
-    for path in paths:
-        print(path, file=sys.stderr)
-    for line in made.failed:
-        print(f"failed: {line}", file=sys.stderr)
-    if made.failed:
+    print(*paths, *(f"failed: {line}" for line in failed), sep="\n", file=sys.stderr)
+    if failed:
         raise typer.Exit(1)
 
 
@@ -119,32 +120,27 @@ def _check_flags(context: typer.Context, name: str) -> None:
 
     # by name: the enum is click's, or the one that newer typer brings itself
     sources = {flag: context.get_parameter_source(flag) for flag in context.params}
-    given = [f for f, source in sources.items() if source and source.name == "COMMANDLINE"]
-    for flag in given:
-        only = _ONLY_FOR.get(flag)
-        if only is not None and name != only:
+    given = {f for f, source in sources.items() if source and source.name == "COMMANDLINE"}
+    for flag, names in _ONLY_FOR.items():
+        if flag in given and name not in names:
+            flag = flag.replace("_", "-")
             raise ConfigError(
-                f"--{flag} is for {only} and would change nothing here. Leave it out."
+                f"--{flag} is for {', '.join(names)} and would change nothing here. Leave it out."
             )
-        if name == "figure2-right" and flag in ("model", "seeds", "limit_train", "finished"):
-            raise ConfigError(
-                f"--{flag.replace('_', '-')} is for what is fine-tuned and would change nothing in "
-                f"figure2-right. Leave it out."
-            )
-    if "checkpoints" in given and "texts" in given:
+    if {"checkpoints", "texts"} <= given:
         raise ConfigError("--texts is for a run made here; leave it or --checkpoints out.")
 
 
-def _parts(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _variants(text: str | None, lstm: str | None) -> list[str]:
+def _variants(text: str, lstm: str | None) -> list[str]:
     """Return the variants asked for, by default all that can be had. Raises ConfigError."""
     from gpt1.errors import ConfigError, did_you_mean
     from gpt1.reproduction.experiments import VARIANTS
 
-    names = _parts(text) or [n for n in VARIANTS if n != "lstm" or lstm is not None]
+    names = _split(text) or [n for n in VARIANTS if n != "lstm" or lstm is not None]
     for name in names:
         if name not in VARIANTS:
             raise ConfigError(

@@ -10,7 +10,7 @@ from gpt1.reports.charts import draw_png
 from gpt1.reports.sections import ABSENT, Curve, Level, LineChart, Section, Table
 from gpt1.reproduction import paper
 from gpt1.reproduction.document import Document
-from gpt1.reproduction.paper import FULL, NO_PRETRAINING
+from gpt1.reproduction.paper import FULL, NO_PRETRAINING, TITLES
 from gpt1.reproduction.results import (
     Experiment,
     ExperimentResult,
@@ -18,7 +18,6 @@ from gpt1.reproduction.results import (
     Models,
     format_interval,
     percent,
-    title_of,
 )
 
 NOTHING = -1
@@ -31,24 +30,19 @@ def experiments_by_layers(sets: Iterable[str], layers: int, seeds: int = 1) -> l
     The first and the last are those of table 5, without pre-training and full.
     """
     return [
-        Experiment(
-            data,
-            NO_PRETRAINING if blocks == NOTHING else FULL,
-            seed,
-            None if blocks in (NOTHING, layers) else blocks,
-        )
+        experiment
         for data in sets
         for seed in range(seeds)
-        for blocks in range(NOTHING, layers + 1)
+        for experiment in (
+            Experiment(data, NO_PRETRAINING, seed),
+            *(Experiment(data, FULL, seed, blocks) for blocks in range(layers)),
+            Experiment(data, FULL, seed),
+        )
     ]
 
 
 def figure2_left(
-    results: Sequence[ExperimentResult],
-    models: Models,
-    skipped: Sequence[str] = (),
-    *,
-    layers: int,
+    results: Sequence[ExperimentResult], models: Models, skipped: Sequence[str], *, layers: int
 ) -> Document:
     """Return figure 2, left, as a picture and a table for each data set.
 
@@ -56,16 +50,14 @@ def figure2_left(
     """
     grouped: dict[str, dict[int, list[ExperimentResult]]] = {}
     for result in results:
-        blocks = _transferred(result.experiment, layers)
-        if blocks is not None:
-            grouped.setdefault(result.experiment.data, {}).setdefault(blocks, []).append(result)
+        kept = layers if result.experiment.layers is None else result.experiment.layers
+        blocks = NOTHING if result.experiment.variant == NO_PRETRAINING else kept
+        grouped.setdefault(result.experiment.data, {}).setdefault(blocks, []).append(result)
     curves = {
-        data: {
-            blocks: Measurement(data, FULL, tuple(by_blocks[blocks]))
-            for blocks in sorted(by_blocks)
-        }
+        data: {blocks: Measurement(group) for blocks, group in sorted(by_blocks.items())}
         for data, by_blocks in grouped.items()
     }
+    charts = [_chart(data, curve, layers) for data, curve in curves.items()]
     notes = (
         f"Blocks of {models.model} ({models.parameters:,} parameters, {layers} blocks) that are "
         f"kept before fine-tuning; the others start at random. 0 blocks: the embeddings alone. "
@@ -74,22 +66,17 @@ def figure2_left(
         f"by up to 9 points in all.",
         "In brackets, and shaded: the 95 % bootstrap interval over the measured rows.",
     )
-    charts = [_chart(data, curve, layers) for data, curve in curves.items()]
+    points = {
+        data: [_values(blocks, measured) for blocks, measured in curve.items()]
+        for data, curve in curves.items()
+    }
     return Document(
         "figure2-left",
         "Figure 2, left, anew: what each transferred block is worth",
         (*notes, *skipped),
         tuple(_table(data, curve, layers) for data, curve in curves.items()),
-        values={
-            "models": vars(models),
-            "layers": layers,
-            "skipped": list(skipped),
-            "points": {
-                data: [_values(blocks, measured) for blocks, measured in curve.items()]
-                for data, curve in curves.items()
-            },
-        },
-        picture=draw_png(*charts, size=(1 + 4.6 * len(charts), 4.4)) if charts else None,
+        {"models": vars(models), "layers": layers, "skipped": skipped, "points": points},
+        draw_png(*charts, size=(1 + 4.6 * len(charts), 4.4)),
     )
 
 
@@ -107,48 +94,26 @@ def _values(blocks: int, measured: Measurement) -> dict[str, Any]:
     }
 
 
-def _transferred(experiment: Experiment, layers: int) -> int | None:
-    """Return how many blocks an experiment's model keeps; None for another variant's.
-
-    >>> _transferred(Experiment("race"), 6), _transferred(Experiment("race", NO_PRETRAINING), 6)
-    (6, -1)
-    """
-    if experiment.variant == NO_PRETRAINING:
-        return NOTHING
-    if experiment.variant != FULL:
-        return None
-    return layers if experiment.layers is None else experiment.layers
-
-
 def _chart(data: str, curve: Mapping[int, Measurement], layers: int) -> LineChart:
     first = next(iter(curve.values()))
     blocks = list(curve)
     intervals = [measured.interval() for measured in curve.values()]
+    values = [100 * one.value for one in intervals]
     band = [100 * one.low for one in intervals], [100 * one.high for one in intervals]
+    fitted = [100 * measured.on_training_rows for measured in curve.values()]
+    measured_rows = f"{first.split} rows ({len(first.gold):,}; 95 % interval)"
+    learnt = f"training rows ({first.train_rows:,} learnt from)"
     share = first.metric in ("accuracy", "f1")
     return LineChart(
-        title_of(data),
+        TITLES[data],
         "transferred blocks",
         f"{first.metric}, %" if share else first.metric,
         [
-            Curve(
-                f"{first.split} rows ({len(first.gold):,}; 95 % interval)",
-                blocks,
-                [100 * one.value for one in intervals],
-                marker=True,
-                band=band,
-            ),
-            Curve(
-                f"training rows ({first.train_rows:,} learnt from)",
-                blocks,
-                [100 * measured.on_training_rows for measured in curve.values()],
-                color=1,
-                style="dashed",
-                marker=True,
-            ),
+            Curve(measured_rows, blocks, values, marker=True, band=band),
+            Curve(learnt, blocks, fitted, color=1, style="dashed", marker=True),
         ],
         levels=[Level(100 * first.constant, "most frequent answer")],
-        x_names={k: "none" if k == NOTHING else str(k) for k in range(NOTHING, layers + 1)},
+        x_names={k: _name(k) for k in range(NOTHING, layers + 1)},
     )
 
 
@@ -159,14 +124,16 @@ def _table(data: str, curve: Mapping[int, Measurement], layers: int) -> Section:
         if blocks in curve:
             measured = curve[blocks]
             cells = (format_interval(measured.interval()), percent(measured.on_training_rows))
-        rows.append(("none" if blocks == NOTHING else str(blocks), *cells))
+        rows.append((_name(blocks), *cells))
     first = next(iter(curve.values()))
-    note = (
-        f"Ours, {first.train_rows:,} training rows. The most frequent answer reaches "
-        f"{percent(first.constant)}."
-    )
+    constant = percent(first.constant)
+    note = f"Ours, {first.train_rows:,} training rows. The most frequent answer reaches {constant}."
     printed = paper.figure(data)
     if printed is not None:
         note += f" The paper's, with all of its 12 blocks: {printed:.1f}."
     column = f"{first.split} ({paper.METRICS[first.metric]}, {len(first.gold):,} rows)"
-    return Section(title_of(data), Table(("blocks", column, "training rows"), rows), note)
+    return Section(TITLES[data], Table(("blocks", column, "training rows"), rows), note)
+
+
+def _name(blocks: int) -> str:
+    return "none" if blocks == NOTHING else str(blocks)

@@ -18,48 +18,21 @@ SIZES: Mapping[str, str] = dict.fromkeys(VARIANTS, "116.5 M") | {LSTM: "2,048 un
 """How large the paper's models are; it gives no count of the LSTM's weights."""
 
 TITLES: Mapping[str, str] = {
-    "cola": "CoLA",
-    "sst2": "SST2",
-    "mrpc": "MRPC",
-    "stsb": "STSB",
-    "qqp": "QQP",
-    "mnli": "MNLI",
-    "qnli": "QNLI",
-    "rte": "RTE",
-    "snli": "SNLI",
-    "scitail": "SciTail",
-    "race": "RACE",
-    "storycloze": "Story Cloze",
-    "mnli_matched": "MNLI-m",
-    "mnli_mismatched": "MNLI-mm",
-    "race_middle": "RACE-m",
-    "race_high": "RACE-h",
-}
+    "cola": "CoLA", "sst2": "SST2", "mrpc": "MRPC", "stsb": "STSB", "qqp": "QQP", "mnli": "MNLI",
+    "qnli": "QNLI", "rte": "RTE", "snli": "SNLI", "scitail": "SciTail", "race": "RACE",
+    "storycloze": "Story Cloze", "mnli_matched": "MNLI-m", "mnli_mismatched": "MNLI-mm",
+    "race_middle": "RACE-m", "race_high": "RACE-h",
+}  # fmt: skip
 """A data set's name, or that of a part of it -> the one in the paper's tables."""
 
-METRICS: Mapping[str, str] = {
-    "accuracy": "acc",
-    "f1": "F1",
-    "matthews": "mc",
-    "pearson": "pc",
-    "spearman": "rank corr.",
-}
+METRICS: Mapping[str, str] = {"accuracy": "acc", "f1": "F1", "matthews": "mc", "pearson": "pc"}
 """A metric -> the paper's abbreviation."""
 
 TRAIN_ROWS: Mapping[str, int] = {
-    "cola": 8_551,
-    "sst2": 67_349,
-    "mrpc": 3_668,
-    "stsb": 5_749,
-    "qqp": 363_849,
-    "mnli": 392_702,
-    "qnli": 108_436,
-    "rte": 2_490,
-    "snli": 549_367,
-    "scitail": 23_596,
-    "race": 87_866,
+    "cola": 8_551, "sst2": 67_349, "mrpc": 3_668, "stsb": 5_749, "qqp": 363_849, "mnli": 392_702,
+    "qnli": 108_436, "rte": 2_490, "snli": 549_367, "scitail": 23_596, "race": 87_866,
     "storycloze": 1_497,
-}
+}  # fmt: skip
 """Rows of the official training sets, those with a gold label."""
 
 
@@ -157,7 +130,8 @@ def figure(data: str, variant: str = FULL) -> float | None:
         return TABLE5.figure(variant, data)
     if variant != FULL:
         return None
-    return next((t.figure(OURS, data) for t in (TABLE2, TABLE3, TABLE4) if data in t.columns), None)
+    figures = (table.figure(OURS, data) for table in (TABLE2, TABLE3, TABLE4))
+    return next((value for value in figures if value is not None), None)
 
 
 def average(variant: str, sets: Sequence[str]) -> float | None:

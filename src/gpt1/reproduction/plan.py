@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gpt1.callbacks import ProgressCallback
-from gpt1.errors import ConfigError, DataError, GPT1Error, Interrupted
+from gpt1.errors import GPT1Error, Interrupted, UsageError
 from gpt1.model.device import choose_device, choose_dtype
 from gpt1.reports.formatting import format_duration
 from gpt1.reports.sections import Section, Table
-from gpt1.reproduction.results import Experiment, ExperimentResult, title_of
+from gpt1.reproduction.paper import TITLES
+from gpt1.reproduction.results import Experiment, ExperimentResult
 from gpt1.reproduction.sweep import Sweep
 from gpt1.training.estimate import estimate
 from gpt1.training.trainer import MICRO_TOKENS
@@ -34,53 +35,25 @@ class Display:
 
 
 @dataclass(frozen=True)
-class Workload:
-    """What is to be done for a data set: its rows, and each experiment's tokens and seconds."""
-
-    data: str
-    train_rows: int
-    test_rows: int
-    split: str
-    tokens: dict[Experiment, int]
-    seconds: dict[Experiment, float]
-
-
-@dataclass(frozen=True)
 class Plan:
-    """Experiments: those that are finished, and the workloads of the others.
+    """Experiments in their order: those that are finished, and those still to be done.
 
-    skipped: data sets that are left out, in words. failed: data sets that cannot be read.
+    tokens: about how many each of the latter reads. rows: a line of the table for each data set.
+    skipped: data sets that are not there, in words. failed: those that cannot be read.
     """
 
     experiments: tuple[Experiment, ...]
     finished: dict[Experiment, ExperimentResult] = field(default_factory=dict)
-    workloads: tuple[Workload, ...] = ()
-    skipped: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-
-    @property
-    def tokens(self) -> dict[Experiment, int]:
-        """About how many tokens each experiment reads that is still to be done."""
-        return {e: count for work in self.workloads for e, count in work.tokens.items()}
+    tokens: dict[Experiment, int] = field(default_factory=dict)
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def table(self) -> Section:
         """Return what is to be done as a table."""
-        rows = [
-            (
-                title_of(work.data), f"{work.train_rows:,}", f"{work.test_rows:,} of {work.split}",
-                str(len(work.tokens)), f"{sum(work.tokens.values()):,}",
-                format_duration(sum(work.seconds.values())),
-            )
-            for work in self.workloads
-        ]  # fmt: skip
-        tokens = self.tokens
-        seconds = sum(sum(work.seconds.values()) for work in self.workloads)
-        rows.append(
-            ("all", "", "", str(len(tokens)), f"{sum(tokens.values()):,}", format_duration(seconds))
-        )
-        title = f"To do: {len(tokens)} models to train, {len(self.finished)} are done"
+        title = f"To do: {len(self.tokens)} models to train, {len(self.finished)} are done"
         head = ("", "training rows", "measured rows", "models", "tokens", "about")
-        return Section(title, Table(head, rows))
+        return Section(title, Table(head, self.rows))
 
 
 def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display) -> Plan:
@@ -89,39 +62,44 @@ def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display)
     Raises ConfigError for settings that no model could be trained with, and if results of other
     settings are in the way; DataError if the data folder does not exist.
     """
-    experiments = tuple(dict.fromkeys(experiments))
-    finished: dict[Experiment, ExperimentResult] = {}
+    plan = Plan(tuple(dict.fromkeys(experiments)))
     missing: dict[str, list[Experiment]] = {}
-    for experiment in experiments:
+    for experiment in plan.experiments:
         sweep.config(experiment)  # raises
         result = sweep.result(experiment)
         if result is None:
             missing.setdefault(experiment.data, []).append(experiment)
         else:
-            finished[experiment] = result
-    workloads, skipped, failed = [], [], []
+            plan.finished[experiment] = result
     speeds: dict[str, float] = {}
+    total = 0.0
     for number, (data, todo) in enumerate(missing.items()):
-        display.status(f"reading the data: {title_of(data)}", "data sets")
+        title = TITLES[data]
+        display.status(f"reading the data: {title}", "data sets")
         display.progress(number, len(missing))
         if not sweep.holds(data):  # raises
-            skipped.append(f"{title_of(data)} is not in the data folder; it is left out.")
+            plan.skipped.append(f"{title} is not in the data folder; it is left out.")
             continue
         try:
             split = sweep.rows(data)
-        except (DataError, ConfigError) as error:
-            failed.append(f"{title_of(data)}: {error}")
+            tokens = {experiment: sweep.tokens(experiment) for experiment in todo}
+        except UsageError as error:
+            plan.failed.append(f"{title}: {error}")
             continue
-        tokens = {experiment: sweep.tokens(experiment) for experiment in todo}
-        seconds = {}
-        for experiment in todo:
+        seconds = 0.0
+        for experiment, count in tokens.items():
             model = sweep.model(experiment.variant)
             if model not in speeds:
                 speeds[model] = _seconds_per_token(sweep, experiment)
-            seconds[experiment] = tokens[experiment] * speeds[model]
-        counts = len(split.train.examples), len(split.test.examples)
-        workloads.append(Workload(data, *counts, split.test.split, tokens, seconds))
-    return Plan(experiments, finished, tuple(workloads), tuple(skipped), tuple(failed))
+            seconds += count * speeds[model]
+        train, test = (f"{len(rows.examples):,}" for rows in (split.train, split.test))
+        work = str(len(todo)), f"{sum(tokens.values()):,}", format_duration(seconds)
+        plan.rows.append((title, train, f"{test} of {split.test.split}", *work))
+        plan.tokens.update(tokens)
+        total += seconds
+    work = str(len(plan.tokens)), f"{sum(plan.tokens.values()):,}", format_duration(total)
+    plan.rows.append(("all", "", "", *work))
+    return plan
 
 
 def execute(sweep: Sweep, plan: Plan, display: Display) -> tuple[list[ExperimentResult], list[str]]:
@@ -131,22 +109,18 @@ def execute(sweep: Sweep, plan: Plan, display: Display) -> tuple[list[Experiment
     trained until then is kept.
     """
     results, failed = [], list(plan.failed)
-    tokens = plan.tokens
-    total, done = sum(tokens.values()), 0
-    for experiment in plan.finished:
-        sweep.tidy(experiment)  # it may have been cut off just before this
+    total, done = sum(plan.tokens.values()), 0
     for experiment in plan.experiments:
         if experiment in plan.finished:
+            sweep.tidy(experiment)  # it may have been cut off just before this
             results.append(plan.finished[experiment])
-        if experiment not in tokens:
+        if experiment not in plan.tokens:
             continue
-        name = describe(experiment)
-        number = list(tokens).index(experiment) + 1
-        display.status(f"training {number} of {len(tokens)}: {name}", "tokens")
+        name, size = describe(experiment), plan.tokens[experiment]
+        number = list(plan.tokens).index(experiment) + 1
+        display.status(f"training {number} of {len(plan.tokens)}: {name}", "tokens")
 
-        def report(
-            update: int, updates: int, before: int = done, size: int = tokens[experiment]
-        ) -> None:
+        def report(update: int, updates: int, before: int = done, size: int = size) -> None:
             display.progress(before + size * update // updates, total)
 
         report(0, 1)
@@ -158,23 +132,21 @@ def execute(sweep: Sweep, plan: Plan, display: Display) -> tuple[list[Experiment
                 f"goes on from there.",
                 exit_code=error.exit_code,
             ) from None
-        except GPT1Error as error:
-            failed.append(f"{name}: {error}")
         except Exception as error:  # out of memory, say; the others may still succeed
-            failed.append(f"{name}: {type(error).__name__}: {error}")
-        done += tokens[experiment]
+            kind = "" if isinstance(error, GPT1Error) else f"{type(error).__name__}: "
+            failed.append(f"{name}: {kind}{error}")
+        done += size
     return results, failed
 
 
 def describe(experiment: Experiment) -> str:
     """Return an experiment's name for people."""
     layers = "" if experiment.layers is None else f", {experiment.layers} blocks"
-    return f"{title_of(experiment.data)}, {experiment.variant}{layers}, seed {experiment.seed}"
+    return f"{TITLES[experiment.data]}, {experiment.variant}{layers}, seed {experiment.seed}"
 
 
 def _seconds_per_token(sweep: Sweep, experiment: Experiment) -> float:
-    config = sweep.config(experiment)
-    device = choose_device(config.train.device)
-    dtype = choose_dtype(config.train.dtype, device)
-    speed = estimate(config.model, tokens=1, micro_tokens=MICRO_TOKENS, device=device, dtype=dtype)
-    return speed.seconds
+    train, model = sweep.config(experiment).train, sweep.model_config(experiment.variant)
+    device = choose_device(train.device)
+    dtype = choose_dtype(train.dtype, device)
+    return estimate(model, tokens=1, micro_tokens=MICRO_TOKENS, device=device, dtype=dtype).seconds

@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from zlib import crc32
 
 from gpt1.config import load_run
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import open_texts
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import DataError
 from gpt1.evaluation.zero_shot_curves import Point, as_json, curve_tables, draw_curves
 from gpt1.evaluation.zero_shot_sets import SETTINGS
 from gpt1.reports.sections import Section, Table
 from gpt1.reproduction import paper
 from gpt1.reproduction.document import Document
 from gpt1.reproduction.plan import Display
-from gpt1.storage import MANIFEST, Folder, json_bytes, write_file
+from gpt1.storage import MANIFEST
 from gpt1.text.english import without_torch
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.pretrain import pretrain
@@ -57,23 +57,21 @@ class TinyRun:
 def pretrain_tiny(out: Path | str, data: Path | str, tiny: TinyRun, display: Display) -> Path:
     """Pre-train a tiny model on the first novels of a data folder, and return its run.
 
-    The run is OUT/runs/tiny, its vocabulary and shards OUT/runs/tiny-text, of which
-    OUT/runs/tiny-text.json says what they were made of; a run that was cut off goes on. Raises
-    DataError if there are no novels, ConfigError if the shards are of other texts.
+    The run is OUT/runs/novels-KEY/tiny, beside its vocabulary and shards; the key is of the texts,
+    so that other texts make another run. One that was cut off goes on. Raises DataError if there
+    are no novels.
     """
-    runs = Path(out) / "runs"
-    shards, run, sources = runs / "tiny-text", runs / "tiny", runs / "tiny-text.json"
-    if (shards / MANIFEST).is_file():
-        _check_sources(sources, data, tiny.texts)
-    else:
-        files = novels(data)
-        # before the shards, which are never without it
-        write_file(sources, json_bytes(_sources(files, tiny.texts)))
+    files = novels(data)
+    texts = [(Path(file).name, Path(file).stat().st_size) for file in files]
+    key = crc32(repr((tiny.texts, texts)).encode())
+    folder = Path(out) / "runs" / f"novels-{key:08x}"
+    shards, run = folder / "text", folder / "tiny"
+    if not (shards / MANIFEST).is_file():
         display.status(f"learning a vocabulary of {_VOCABULARY:,} tokens", "")
         with without_torch(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a small text gives a small vocabulary
-            texts = islice(open_texts(files, None, tiny.texts), tiny.texts)
-            tokenizer = Tokenizer.train(texts, _VOCABULARY)
+            read = islice(open_texts(files, None, tiny.texts), tiny.texts)
+            tokenizer = Tokenizer.train(read, _VOCABULARY)
         display.status(f"preparing {tiny.texts:,} novels", "")
         write_shards(shards, open_texts(files, None, tiny.texts), tokenizer, workers=1)
     display.status("pre-training a tiny model", "updates")
@@ -107,26 +105,24 @@ def figure2_right(curves: Mapping[str, Sequence[Point]], skipped: Sequence[str] 
     notes = (
         "Zero-shot scores of models along their pre-training, nothing fine-tuned. The paper's are "
         f"of {paper.PARAMETERS:,} parameters and 100 epochs of BooksCorpus; ours are of the runs "
-        "named below, another model size and another text, on dev rows (DPR: "
-        "train; WSC273: all).",
+        "named below, another model size and another text, on dev rows (DPR: train; WSC273: all).",
         "Relative score: 0 is guessing, 1 the best single model of 2018. The paper names no values "
         f"for it; ours are {references}. In brackets: 95 % bootstrap intervals over rows. Read off "
         "the paper's chart by a third party, its relative scores end at 0.68 (sentiment), 0.55 "
         "(Winograd), 0.43 (acceptability), 0.25 (question answering).",
     )
-    sections = [section for run, points in curves.items() for section in _sections(run, points)]
     return Document(
         "figure2-right",
         "Figure 2, right, anew: zero-shot scores over pre-training",
         (*notes, *skipped),
-        tuple(sections),
-        {"skipped": list(skipped), **as_json(curves)},
+        tuple(section for run, points in curves.items() for section in _sections(run, points)),
+        {"skipped": skipped, **as_json(curves)},
         draw_curves(curves),
     )
 
 
 def _sections(run: str, points: Sequence[Point]) -> list[Section]:
-    names = list(dict.fromkeys(result.data for point in points for result in point.results))
+    names = [result.data for result in points[0].results]
     columns = {n: f"{n} ({paper.METRICS[SETTINGS[n].metric]}, %)" for n in names}
     values, _ = curve_tables(run, points, columns, intervals=True)
     _, relative = curve_tables(run, points, {n: n for n in names})
@@ -134,21 +130,3 @@ def _sections(run: str, points: Sequence[Point]) -> list[Section]:
     guessing = ["guessing", *(f"{100 * SETTINGS[name].random:.1f}" for name in names)]
     table = Table(values.content.columns, [*values.content.rows, guessing])
     return [Section(values.title, table), relative]
-
-
-def _sources(files: Sequence[str], texts: int) -> dict[str, Any]:
-    return {"texts": texts, "files": {Path(f).name: Path(f).stat().st_size for f in files}}
-
-
-def _check_sources(sources: Path, data: Path | str, texts: int) -> None:
-    """Raise ConfigError for shards of other texts."""
-    theirs = Folder(sources.parent).json(sources.name)
-    try:
-        ours = _sources(novels(data), texts)
-    except DataError:  # the files are not here any more, and nothing is read of them
-        ours = {**theirs, "texts": texts}
-    if theirs != ours:
-        raise ConfigError(
-            f"{sources.with_suffix('')} was made of other texts ({theirs}, not {ours}). Choose "
-            f"another --out, or remove {sources.parent}."
-        )

@@ -12,49 +12,43 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpt1 import storage
 from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
-from gpt1.config import RunConfig, load_run
+from gpt1.config import ModelConfig, RunConfig, load_run
 from gpt1.errors import ConfigError, DataError, GPT1Error
 from gpt1.pipeline import load
 from gpt1.reproduction.paper import LSTM, NO_AUX, NO_PRETRAINING
 from gpt1.reproduction.results import RESULTS, Experiment, ExperimentResult
+from gpt1.tasks.collate import encode
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.entry import Rows, sample
 from gpt1.tasks.datasets.files import find_split
-from gpt1.tasks.kinds import Task
 from gpt1.tasks.leakage import leakage
 from gpt1.tasks.metrics import METRICS
 from gpt1.tasks.predictor import Predictor
-from gpt1.tasks.spec import Example
+from gpt1.tasks.spec import SPECIAL, Example
+from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
+from gpt1.training.resume import FREE_SETTINGS
 from gpt1.training.run import RunOptions
 from gpt1.training.supervised import default_recipe
 
-_TOKENS_A_WORD = 1.35  # with punctuation, pieces and special tokens
+_FITTED = 200
+"""Training rows that are measured too, at most; from as many the tokens of all are estimated."""
 _FORWARD = 1 / 3
 """What reading a token costs, against learning from it."""
 _SHARES = {"race": 4}
 """Data sets of which only a part of the rows is taken: a question of RACE is four long texts."""
-_SECTIONS = {"task", "optimizer", "schedule", "train", "data"}
-_IGNORED = frozenset(
-    (
-        "device", "dtype", "micro_batch_size", "save_every", "keep_checkpoints", "eval_every",
-        "eval_windows", "log_every", "snapshots", "sample_prompt", "compile", "tensorboard",
-    )
-)  # fmt: skip
-"""Settings that say where a run takes place and what it writes, not what comes of it."""
 _PARTS = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}
 """The parts that a split's files are read in, one after the other; the paper reports each."""
 
@@ -85,10 +79,8 @@ class Split:
     @cached_property
     def fingerprint(self) -> str:
         """The hash of all rows."""
-        rows = [
-            [[e.texts, e.question, e.label] for e in part.examples]
-            for part in (self.train, self.test)
-        ]
+        parts = (self.train.examples, self.test.examples)
+        rows = [[[e.texts, e.question, e.label] for e in part] for part in parts]
         text = json.dumps([self.test.split, *rows])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -116,33 +108,45 @@ class Sweep:
         self.lstm = lstm
         self._model = model
         self.rows = lru_cache(maxsize=2)(self._rows)  # the variants of a data set follow each other
-        self._fingerprint = lru_cache(maxsize=None)(self._find_fingerprint)
 
     def result(self, experiment: Experiment) -> ExperimentResult | None:
         """Return a finished result. Raises ConfigError if it was made with other settings."""
-        folder = self._folder(experiment)
+        folder = self.out / RESULTS / experiment.name
         if not folder.is_dir():
             return None
         result = ExperimentResult.read(folder)
-        theirs, ours = _flatten(result.settings), _flatten(self._settings(experiment))
+        theirs, ours = result.settings, self.settings(experiment)
         if ours["rows"] is None:  # the data is not here any more: nothing to compare with
             ours["rows"] = theirs.get("rows")
         others = sorted(n for n in theirs.keys() | ours if theirs.get(n) != ours.get(n))
         if others:
-            pair = [{name: of.get(name) for name in others} for of in (theirs, ours)]
+            made, asked = ({name: of.get(name) for name in others} for of in (theirs, ours))
             raise ConfigError(
-                f"{folder} holds a result of other settings ({pair[0]}, not {pair[1]}). Choose "
-                f"another --out, or remove that folder."
+                f"{folder} holds a result of other settings ({made}, not {asked}). Choose another "
+                f"--out, or remove that folder."
             )
         return result
 
-    def made_with_another_model(self, result: ExperimentResult) -> bool:
-        """Return whether a result says that it was made with another model than this sweep's."""
-        name = self.model(result.experiment.variant)
-        ours, theirs = _weights(hub.resolve(name)), result.settings.get("weights")
-        if ours and theirs:
-            return bool(ours != theirs)
-        return bool(result.settings.get("model") != Path(name).name)
+    def settings(self, experiment: Experiment) -> dict[str, Any]:
+        """Return what makes a result: another value of any of it is another result."""
+        data, model = experiment.data, self.model(experiment.variant)
+        sections = self.config(experiment).model_dump(mode="json", exclude={"model"})
+        try:
+            rows = self.rows(data).fingerprint
+        except GPT1Error:
+            rows = None
+        return {
+            f"{section}.{name}": value
+            for section, fields in sections.items()
+            for name, value in fields.items()
+            if (section, name) not in FREE_SETTINGS
+        } | {
+            "model": label(model),
+            "weights": fingerprint(model),
+            "train rows": self.budget.of(data, self.budget.train),
+            "test rows": self.budget.of(data, self.budget.test),
+            "rows": rows,
+        }
 
     def run(
         self, experiment: Experiment, progress: ProgressCallback | None = None
@@ -152,8 +156,9 @@ class Sweep:
         `progress` counts updates.
         """
         split = self.rows(experiment.data)
-        train, test = split.train, split.test
-        run = self.run_folder(experiment)
+        train, test = split.train, split.test.examples
+        run = self._run_folder(experiment)
+        resume = (run / "run.json").is_file()
         gpt = load(self.model(experiment.variant))
         began = time.monotonic()
         model, tokenizer = supervised.finetune(
@@ -162,44 +167,34 @@ class Sweep:
             train.task,
             train.examples,
             [],
-            load_run(recipe=default_recipe(gpt.config), overrides=self._overrides(experiment)),
-            RunOptions(
-                run,
-                resume=(run / "run.json").is_file(),
-                quiet=True,
-                report=False,
-                progress=progress,
-            ),
+            self.config(experiment),
+            RunOptions(run, resume, quiet=True, report=False, progress=progress),
         )
         predictor = Predictor(model, tokenizer, train.task)
-        learnt = train.examples[: min(200, len(test.examples))]
+        learnt = train.examples[: min(_FITTED, len(test))]
         predicted, fitted = (
-            predictor.decide(predictor.probabilities(part)) for part in (test.examples, learnt)
+            predictor.decide(predictor.probabilities(part)) for part in (test, learnt)
         )
         names = data_set(experiment.data).metrics
         result = ExperimentResult(
-            experiment,
-            split=test.split,
+            experiment=experiment,
+            split=split.test.split,
             train_rows=len(train.examples),
-            gold=_labels(test.examples),
-            predicted=predicted,
+            gold=_labels(test),
+            predicted=predicted.tolist(),
             seconds=round(time.monotonic() - began, 1),
-            settings=self._settings(experiment),
+            settings=self.settings(experiment),
             train_metrics={name: METRICS[name](_labels(learnt), fitted) for name in names},
-            parts=self.parts(experiment.data, test.split),
+            parts=self.parts(experiment.data, split.test.split),
             leakage=split.leakage,
         )
-        result.write(self._folder(experiment))
+        result.write(self.out / RESULTS / experiment.name)
         self.tidy(experiment)
         return result
 
-    def run_folder(self, experiment: Experiment) -> Path:
-        """Return the folder of an experiment's training, which is removed once it is measured."""
-        return self.out / "runs" / experiment.name
-
     def tidy(self, experiment: Experiment) -> None:
         """Remove the training of a finished experiment: all models would fill the disk."""
-        shutil.rmtree(self.run_folder(experiment), ignore_errors=True)
+        shutil.rmtree(self._run_folder(experiment), ignore_errors=True)
 
     def model(self, variant: str) -> str:
         """Return what a variant starts from. Raises ConfigError if there is no LSTM."""
@@ -212,11 +207,20 @@ class Sweep:
             )
         return self.lstm
 
+    def model_config(self, variant: str) -> ModelConfig:
+        """Return the shape of a variant's model."""
+        return read_config(hub.resolve(self.model(variant)))
+
     def config(self, experiment: Experiment) -> RunConfig:
         """Return the settings that an experiment is trained with. Raises ConfigError."""
-        model = read_config(hub.resolve(self.model(experiment.variant)))
-        config = load_run(recipe=default_recipe(model), overrides=self._overrides(experiment))
-        return config.model_copy(update={"model": model})
+        layers = -1 if experiment.variant == NO_PRETRAINING else experiment.layers
+        overrides = [f"train.seed={experiment.seed}", "train.keep_checkpoints=1"]
+        if experiment.variant == NO_AUX:
+            overrides.append("task.lm_coef=0")
+        if layers is not None:
+            overrides.append(f"task.n_transfer={layers}")
+        recipe = default_recipe(self.model_config(experiment.variant))
+        return load_run(recipe=recipe, overrides=[*overrides, *self.budget.overrides])
 
     def holds(self, data: str) -> bool:
         """Return whether the data folder has any split of a data set."""
@@ -228,32 +232,30 @@ class Sweep:
 
         Those of every epoch, and a part of those that are only measured.
         """
-        split, config = self.rows(experiment.data), self.config(experiment)
-        train, test = split.train.examples, split.test.examples
-        window = config.model.n_ctx / _TOKENS_A_WORD
-        learnt, measured = (_words(part, split.train.task, window) for part in (train, test))
-        measured += learnt * min(1, len(test) / len(train))
-        epochs = config.train.epochs
-        if config.train.steps is not None:
-            epochs = config.train.steps * config.train.batch_size / len(train)
-        return round(_TOKENS_A_WORD * (learnt * epochs + _FORWARD * measured))
+        split, train = self.rows(experiment.data), self.config(experiment).train
+        tokenizer = Tokenizer.load(hub.resolve(self.model(experiment.variant)))
+        tokenizer.add_tokens(SPECIAL)
+        n_ctx = self.model_config(experiment.variant).n_ctx
+        some = split.train.examples[:_FITTED]
+        lengths = encode(some, split.train.task, tokenizer, n_ctx).lengths
+        learnt, measured = len(split.train.examples) * train.epochs, len(split.test.examples)
+        if train.steps is not None:
+            learnt = train.steps * train.batch_size
+        rows = learnt + _FORWARD * (measured + min(_FITTED, measured))
+        return round(rows * float(lengths.sum()) / len(some))
 
     def parts(self, data: str, split: str) -> dict[str, list[int]]:
         """Return which of a split's measured rows are of which part; empty without parts."""
-        names = _PARTS.get(data, ())
-        entry = data_set(data)
-        if not names or any(f"{split}_{name}" not in entry.splits for name in names):
+        entry, names = data_set(data), _PARTS.get(data, ())
+        if any(f"{split}_{name}" not in entry.splits for name in names):
             return {}
         try:
             counts = [len(entry.load(self.data, f"{split}_{name}").examples) for name in names]
         except DataError:
             return {}
         rows = sample(sum(counts), self.budget.of(data, self.budget.test))
-        ends = np.cumsum([0, *counts])
-        return {
-            name: [i for i, row in enumerate(rows) if start <= row < end]
-            for name, start, end in zip(names, ends[:-1], ends[1:], strict=True)
-        }
+        part = np.searchsorted(np.cumsum(counts), rows, side="right")
+        return {name: np.flatnonzero(part == i).tolist() for i, name in enumerate(names)}
 
     def _rows(self, data: str) -> Split:
         """Return the training and the measured rows of a data set, within the budget."""
@@ -266,74 +268,28 @@ class Sweep:
                 return Split(train, test)
         return Split(train, entry.load(self.data, "dev", limit))
 
-    def _find_fingerprint(self, data: str) -> str | None:
-        """Return the hash of a data set's rows, or None if it cannot be read."""
-        try:
-            return self.rows(data).fingerprint
-        except GPT1Error:
-            return None
-
-    def _overrides(self, experiment: Experiment) -> list[str]:
-        layers = -1 if experiment.variant == NO_PRETRAINING else experiment.layers
-        return [
-            f"train.seed={experiment.seed}",
-            "train.keep_checkpoints=1",
-            *(["task.lm_coef=0"] if experiment.variant == NO_AUX else []),
-            *([f"task.n_transfer={layers}"] if layers is not None else []),
-            *self.budget.overrides,
-        ]
-
-    def _settings(self, experiment: Experiment) -> dict[str, Any]:
-        """Return what makes a result: another value of any of it is another result."""
-        data, model = experiment.data, self.model(experiment.variant)
-        config = self.config(experiment).model_dump(mode="json", include=_SECTIONS)
-        return {
-            "model": Path(model).name,
-            "weights": _weights(hub.resolve(model)),
-            "train": self.budget.of(data, self.budget.train),
-            "test": self.budget.of(data, self.budget.test),
-            "rows": self._fingerprint(data),
-            "config": {
-                section: {n: v for n, v in fields.items() if n not in _IGNORED}
-                for section, fields in config.items()
-            },
-        }
-
-    def _folder(self, experiment: Experiment) -> Path:
-        return self.out / RESULTS / experiment.name
+    def _run_folder(self, experiment: Experiment) -> Path:
+        return self.out / "runs" / experiment.name
 
 
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the settings of all sections by their dotted names.
+def label(name: Path | str) -> str:
+    """Return a short name of a model or a run.
 
-    >>> _flatten({"rows": 1, "config": {"train": {"seed": 2}}})
-    {'rows': 1, 'config.train.seed': 2}
+    >>> label("runs/long/model"), label("mini")
+    ('long', 'mini')
     """
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+    # a path's bytes that are no text could not be written
+    path = Path(str(name).encode(errors="replace").decode())
+    return path.parent.name if path.name == "model" and path.parent.name else path.name
 
 
-def _labels(examples: Sequence[Example]) -> NDArray[np.float64]:
-    return np.array([example.label for example in examples], float)
-
-
-def _weights(path: Path) -> str | None:
-    """Return the hash of a model's weights, where its folder has one."""
-    folder = storage.Folder(path)
+def fingerprint(model: str) -> str:
+    """Return the hash of a model's weights, or its name where its folder records none."""
+    folder = storage.Folder(hub.resolve(model))
     names = [n for n in folder.names() if n.endswith(".safetensors")] if folder.verified else []
-    return " ".join(folder.sha256(name)[:16] for name in names) or None
+    return " ".join(folder.sha256(name)[:16] for name in names) or label(model)
 
 
-def _words(examples: Sequence[Example], task: Task, window: float) -> float:
-    """Return about how many words the examples' sequences have, none longer than `window`."""
-    words = 0.0
-    for example in examples:
-        lengths = [len(text.split()) for text in example.texts]
-        sequences = task.sequence_lengths(lengths, len(example.question.split()))
-        words += sum(min(window, length) for length in sequences)
-    return words
+def _labels(examples: Sequence[Example]) -> list[float]:
+    labels: list[float] = np.array([example.label for example in examples], float).tolist()
+    return labels

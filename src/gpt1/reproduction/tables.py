@@ -15,7 +15,7 @@ import numpy as np
 from gpt1.reports.sections import ABSENT, Section, Table
 from gpt1.reproduction import paper
 from gpt1.reproduction.document import Document
-from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, SETS
+from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, SETS, TITLES
 from gpt1.reproduction.results import (
     ExperimentResult,
     Measurement,
@@ -23,7 +23,6 @@ from gpt1.reproduction.results import (
     Models,
     format_interval,
     percent,
-    title_of,
 )
 from gpt1.tasks.bootstrap import Interval, difference
 from gpt1.tasks.datasets import data_set
@@ -50,11 +49,8 @@ def table5(
     if further:
         title = "The paper's other data sets, the same way (%)"
         tables.append(_ablations(title, further, ours, models, average=False))
-    pairs = [
-        _difference(ours, data, other)
-        for other in (NO_PRETRAINING, NO_AUX, LSTM)
-        for data in ours.sets
-    ]
+    others = (NO_PRETRAINING, NO_AUX, LSTM)
+    pairs = [_difference(ours, data, other) for other in others for data in ours.sets]
     differences = [pair for pair in pairs if pair is not None]
     if differences:
         tables.append(_differences(differences))
@@ -63,7 +59,7 @@ def table5(
         "Table 5 anew: what pre-training and the auxiliary loss are worth",
         (*_caveats(models, ours), *skipped),
         (*tables, _rows(ours)),
-        values=_values(ours, models, skipped) | {"differences": differences},
+        _values(ours, models, skipped) | {"differences": differences},
     )
 
 
@@ -71,14 +67,14 @@ def tables2_4(
     results: Sequence[ExperimentResult], models: Models, skipped: Sequence[str] = ()
 ) -> Document:
     """Return tables 2, 3 and 4 as printed, with a line of ours below."""
-    ours = Measurements(result for result in results if result.experiment.variant == FULL)
+    ours = Measurements(results)
     tables = [_published(t, ours, models) for t in (paper.TABLE2, paper.TABLE3, paper.TABLE4)]
     return Document(
         "tables2-4",
         "Tables 2, 3 and 4 anew",
         (*_caveats(models, ours), *skipped),
         (*tables, _rows(ours)),
-        values=_values(ours, models, skipped),
+        _values(ours, models, skipped),
     )
 
 
@@ -87,13 +83,13 @@ def _caveats(models: Models, ours: Measurements) -> tuple[str, ...]:
     sizes = f"{models.model} with {models.parameters:,} parameters"
     if LSTM in ours.variants:
         sizes += f" (LSTM: {models.lstm} with {models.lstm_parameters:,})"
-    counts = [measured.train_rows for measured in ours.all.values()]
-    trained = f"at most {max(counts):,} training rows a data set" if counts else "no figures yet"
+    most = max(measured.train_rows for measured in ours.all.values())
     return (
         f"Not the paper's model and not its data. Ours: another model size, {sizes}, against "
-        f"{paper.PARAMETERS:,}; other data sizes, {trained}, against all of them; and other test "
-        f"rows: the table of rows says how many of which split. The paper's figures are copied "
-        f"from its tables 2 to 5 and stand beside ours for orientation alone.",
+        f"{paper.PARAMETERS:,}; other data sizes, at most {most:,} training rows a data set, "
+        f"against all of them; and other test rows: the table of rows says how many of which "
+        f"split. The paper's figures are copied from its tables 2 to 5 and stand beside ours for "
+        f"orientation alone.",
         "In brackets: the 95 % bootstrap interval over the measured rows. It does not hold what "
         "another sample of training rows or another seed would change.",
     )
@@ -118,7 +114,7 @@ def _ablations(
     columns = [_column(ours, data) for data in sets]
     note = ""
     if average:
-        names = "all eight" if len(shared) == len(SETS) else ", ".join(map(title_of, shared))
+        names = "all eight" if len(shared) == len(SETS) else ", ".join(TITLES[d] for d in shared)
         columns.insert(0, "avg")
         note = f"avg: over the data sets that every line of ours has ({names or 'none'})."
     return Section(title, Table(("", *columns), rows), note)
@@ -127,7 +123,7 @@ def _ablations(
 def _average(measurements: Sequence[Measurement]) -> str:
     if not measurements:
         return ABSENT
-    value = float(np.mean([measured.interval().value for measured in measurements]))
+    value = float(np.mean([np.mean(list(measured.seeds.values())) for measured in measurements]))
     resampled = np.mean([measured.resample(measured.metric) for measured in measurements], axis=0)
     return format_interval(Interval.of(value, resampled))
 
@@ -135,17 +131,14 @@ def _average(measurements: Sequence[Measurement]) -> str:
 def _difference(ours: Measurements, data: str, other: str) -> dict[str, Any] | None:
     """Return full minus another variant, over the seeds that both have; None without any."""
     full, without = ours.get(data), ours.get(data, other)
-    if full is None or without is None:
+    if full is None or without is None or not np.array_equal(full.gold, without.gold):
         return None
-    seeds = sorted(full.seeds.keys() & without.seeds.keys())
-    if not seeds or not np.array_equal(full.gold, without.gold):
+    seeds = sorted(full.predictions.keys() & without.predictions.keys())
+    if not seeds:
         return None
-    sides = [
-        [r.predicted for r in side.results if r.experiment.seed in seeds]
-        for side in (full, without)
-    ]
+    sides = ([side.predictions[seed] for seed in seeds] for side in (full, without))
     interval = difference(full.metric, full.gold, *sides, seed=full.bootstrap_seed)
-    printed = paper.figure(data), paper.figure(data, other)
+    best, worse = paper.figure(data), paper.figure(data, other)
     return {
         "data": data,
         "without": other,
@@ -155,48 +148,32 @@ def _difference(ours: Measurements, data: str, other: str) -> dict[str, Any] | N
         "low": interval.low,
         "high": interval.high,
         "outside_zero": not interval.low <= 0 <= interval.high,
-        "paper": (
-            None
-            if printed[0] is None or printed[1] is None
-            else round(printed[0] - printed[1], 1) / 100
-        ),
+        "paper": None if best is None or worse is None else round(best - worse, 1) / 100,
     }
 
 
 def _differences(differences: Sequence[Mapping[str, Any]]) -> Section:
-    by_pair = {(d["data"], d["without"]): d for d in differences}
     others = list(dict.fromkeys(d["without"] for d in differences))
     columns = [""]
     for other in others:
         minus = "LSTM" if other == LSTM else f"without {other.removeprefix('no ')}"
         columns += [f"minus {minus}: ours", "interval outside 0", "the paper"]
-    rows = []
-    for data in dict.fromkeys(d["data"] for d in differences):
-        cells = [f"{title_of(data)} ({paper.METRICS[data_set(data).task.metric]})"]
-        for other in others:
-            cells += _difference_cells(by_pair.get((data, other)))
-        rows.append(cells)
+    lines: dict[str, list[str]] = {}
+    for one in differences:
+        name = f"{TITLES[one['data']]} ({paper.METRICS[one['metric']]})"
+        value, low, high = (f"{100 * one[n]:+.1f}" for n in ("difference", "low", "high"))
+        sure = "yes, better" if one["difference"] > 0 else "yes, worse"
+        printed = ABSENT if one["paper"] is None else f"{100 * one['paper']:+.1f}"
+        start = 3 * others.index(one["without"])
+        cells = lines.setdefault(name, [ABSENT] * 3 * len(others))
+        outside = sure if one["outside_zero"] else "no"
+        cells[start : start + 3] = [f"{value} ({low} to {high})", outside, printed]
     note = (
         "In points; above 0 the full way is better. The interval is paired: both models are "
         "resampled by the same test rows."
     )
+    rows = [(name, *cells) for name, cells in lines.items()]
     return Section("The full way minus the others", Table(columns, rows), note)
-
-
-def _difference_cells(difference: Mapping[str, Any] | None) -> list[str]:
-    """Return the difference with its interval, whether that excludes 0, and the paper's."""
-    if difference is None:
-        return [ABSENT] * 3
-    value, low, high = (f"{100 * difference[n]:+.1f}" for n in ("difference", "low", "high"))
-    outside = "no"
-    if difference["outside_zero"]:
-        outside = "yes, better" if difference["difference"] > 0 else "yes, worse"
-    printed = difference["paper"]
-    return [
-        f"{value} ({low} to {high})",
-        outside,
-        ABSENT if printed is None else f"{100 * printed:+.1f}",
-    ]
 
 
 def _rows(ours: Measurements) -> Section:
@@ -208,7 +185,7 @@ def _rows(ours: Measurements) -> Section:
         leakage = measured.results[0].leakage
         rows.append(
             (
-                title_of(data),
+                TITLES[data],
                 measured.metric,
                 f"{measured.train_rows:,}",
                 f"{paper.TRAIN_ROWS[data]:,}",
@@ -239,9 +216,8 @@ def _published(table: paper.Published, ours: Measurements, models: Models) -> Se
         rows.append((f"{method}{size}", *map(_printed, values)))
     rows.append((f"ours ({models.describe(FULL)})", *(_text(ours.get(c)) for c in table.columns)))
     columns = ["GLUE" if c == "glue" else _column(ours, c) for c in table.columns]
-    note = ""
-    if "glue" in table.columns:
-        note = "GLUE is the benchmark server's score over nine data sets; ours has none."
+    glue = "GLUE is the benchmark server's score over nine data sets; ours has none."
+    note = glue if "glue" in table.columns else ""
     title = f"Table {table.number}: {table.title}"
     return Section(title, Table(("", *columns), rows), note)
 
@@ -252,9 +228,9 @@ def _column(ours: Measurements, column: str) -> str:
     metric = paper.METRICS[data_set(data).task.metric]
     measured = next((m for v in ours.variants if (m := ours.get(column, v))), None)
     if measured is None:
-        return f"{title_of(column)} ({metric})"
+        return f"{TITLES[column]} ({metric})"
     rows = f"{measured.train_rows:,} of {paper.TRAIN_ROWS[data]:,} rows"
-    return f"{title_of(column)} ({metric}; ours: {rows}, {measured.split})"
+    return f"{TITLES[column]} ({metric}; ours: {rows}, {measured.split})"
 
 
 def _values(ours: Measurements, models: Models, skipped: Sequence[str]) -> dict[str, Any]:
@@ -266,7 +242,7 @@ def _values(ours: Measurements, models: Models, skipped: Sequence[str]) -> dict[
         figures += [_figure(m) for m in (whole, *parts) if m is not None]
     return {
         "models": vars(models) | {"paper_parameters": paper.PARAMETERS},
-        "skipped": list(skipped),
+        "skipped": skipped,
         "figures": figures,
     }
 
@@ -280,7 +256,7 @@ def _figure(measured: Measurement) -> dict[str, Any]:
         "variant": measured.variant,
         "split": measured.split,
         "train_rows": measured.train_rows,
-        "rows": len(measured.rows),
+        "rows": len(measured.gold),
         "metrics": {name: asdict(measured.interval(name)) for name in names},
         "seeds": {str(seed): value for seed, value in measured.seeds.items()},
         "train_metrics": first.train_metrics,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from gpt1.reproduction.results import (
     Measurement,
     Measurements,
     Models,
-    baseline,
     percent,
     read_results,
 )
@@ -30,16 +27,17 @@ from gpt1.tasks.datasets import data_set
 from gpt1.tasks.metrics import METRICS
 
 MODELS = Models("mini", 13_989_120, "lstm-mini", 9_314_688)
+OURS = "ours (mini, 14.0 M)"
 ROWS = 60
 
 
 def result(
-    data: str, variant: str = FULL, seed: int = 0, right: float = 0.7, **more: Any
+    data: str, variant: str = FULL, seed: int = 0, right: float = 0.7, layers: int | None = None
 ) -> ExperimentResult:
     """Return a result that is right with a probability, on the same rows for each data set."""
     task = data_set(data).task
     chance = np.random.default_rng(len(data))
-    noise = np.random.default_rng([seed, len(variant), more.get("layers") or 0])
+    noise = np.random.default_rng([seed, len(variant), layers or 0])
     if not task.label_names:
         gold = chance.uniform(0, 5, ROWS)
         predicted = gold + noise.normal(size=ROWS) * 3 * (1 - right)
@@ -49,17 +47,23 @@ def result(
         predicted = np.where(noise.random(ROWS) < right, gold, (gold + 1) % classes)
     parts = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}.get(data, ())
     return ExperimentResult(
-        Experiment(data, variant, seed, more.get("layers")),
-        "dev",
-        2000,
-        gold,
-        predicted,
-        12.5,
-        {"model": "mini"},
-        dict.fromkeys(data_set(data).metrics, 0.9),
-        {name: list(range(i, ROWS, 2)) for i, name in enumerate(parts)},
-        {"exact": 3, "overlapping": 1200, "rows": ROWS},
+        experiment=Experiment(data, variant, seed, layers),
+        split="dev",
+        train_rows=2000,
+        gold=gold.tolist(),
+        predicted=predicted.tolist(),
+        seconds=12.5,
+        settings={"model": "mini"},
+        train_metrics=dict.fromkeys(data_set(data).metrics, 0.9),
+        parts={name: list(range(i, ROWS, 2)) for i, name in enumerate(parts)},
+        leakage={"exact": 3, "overlapping": 1200, "rows": ROWS},
     )
+
+
+def value(one: ExperimentResult, part: str = "") -> float:
+    rows = one.parts[part] if part else range(ROWS)
+    metric = METRICS[data_set(one.experiment.data).task.metric]
+    return metric(np.array(one.gold)[rows], np.array(one.predicted)[rows])
 
 
 def table_of(section: Section) -> Table:
@@ -81,70 +85,61 @@ def test_table5_is_laid_out_as_the_papers() -> None:
     ]  # fmt: skip
     assert columns[2] == "CoLA (mc; ours: 2,000 of 8,551 rows, dev)"
     rows = cells(first)
-    assert list(rows)[:2] == ["full: ours (mini, 14.0 M)", "full: the paper (116.5 M)"]
+    assert list(rows)[:2] == [f"full: {OURS}", "full: the paper (116.5 M)"]
     assert "LSTM, auxiliary LM: ours (lstm-mini, 9.3 M)" in rows
     assert rows["LSTM, auxiliary LM: the paper (2,048 units)"][0] == "69.1"
-    for found in some:
-        metric = data_set(found.experiment.data).task.metric
-        variant = found.experiment.variant
+    for one in some:
+        variant = one.experiment.variant
         line = rows[f"{tables.LINES[variant]}: ours ({MODELS.describe(variant)})"]
-        text = line[1 + SETS.index(found.experiment.data)]
-        value = METRICS[metric](found.gold, found.predicted)
+        text = line[1 + SETS.index(one.experiment.data)]
         low, high = (float(x) for x in text.split("(")[1].strip(")").split(" to "))
-        assert text.startswith(f"{percent(value)} (")
-        assert low <= round(100 * value, 1) <= high
-    full = [
-        METRICS[data_set(r.experiment.data).task.metric](r.gold, r.predicted)
-        for r in some
-        if r.experiment.variant == FULL
-    ]
-    assert rows["full: ours (mini, 14.0 M)"][0].startswith(f"{percent(float(np.mean(full)))} (")
+        assert text.startswith(f"{percent(value(one))} (")
+        assert low <= round(100 * value(one), 1) <= high
+    full = [value(one) for one in some if one.experiment.variant == FULL]
+    assert rows[f"full: {OURS}"][0].startswith(f"{percent(float(np.mean(full)))} (")
     assert "(all eight)" in first.note
     assert len(made.sections) == 3  # no further sets; differences; rows
 
 
-def test_the_marks() -> None:
-    """Nobody may take our figures and the paper's for one competition."""
-    for render in (tables.table5, tables.tables2_4):
-        made = render([result("sst2")], MODELS)
-        note = made.notes[0]
-        assert "another model size, mini with 13,989,120 parameters, against 116,534,784" in note
-        assert "at most 2,000 training rows a data set, against all of them" in note
-        assert "other test rows" in note
-        text = made.to_markdown()
-        assert "SST2 (acc; ours: 2,000 of 67,349 rows, dev)" in text
-        assert "116.5 M" in text
+@pytest.mark.parametrize("render", [tables.table5, tables.tables2_4])
+def test_nobody_takes_our_figures_and_the_papers_for_one_competition(render: object) -> None:
+    assert callable(render)
+    made = render([result("sst2")], MODELS)
+    note = made.notes[0]
+    assert "another model size, mini with 13,989,120 parameters, against 116,534,784" in note
+    assert "at most 2,000 training rows a data set, against all of them" in note
+    assert "other test rows" in note
+    text = made.to_markdown()
+    assert "SST2 (acc; ours: 2,000 of 67,349 rows, dev)" in text
+    assert "116.5 M" in text
 
 
 def test_missing_cells_are_dashes_and_averages_are_of_the_same_sets() -> None:
     some = [result("cola"), result("rte"), result("rte", NO_AUX), result("race")]
     made = tables.table5(some, MODELS, ["QQP is not in the data folder; it is left out."])
     rows = cells(made.sections[0])
-    assert list(rows) == [
-        f"{name}: {whose}" for name in ("full", "without auxiliary LM")
-        for whose in ("ours (mini, 14.0 M)", "the paper (116.5 M)")
-    ]  # fmt: skip
-    ours = rows["without auxiliary LM: ours (mini, 14.0 M)"]
-    assert ours[1:-1] == ["-"] * 7
-    assert ours[0].split(" ")[0] == ours[-1].split(" ")[0]  # the average is RTE alone
-    assert rows["without auxiliary LM: the paper (116.5 M)"][0] == "54.4"
+    full, paper = f"without auxiliary LM: {OURS}", "without auxiliary LM: the paper (116.5 M)"
+    assert list(rows) == [f"full: {OURS}", "full: the paper (116.5 M)", full, paper]
+    assert rows[full][1:-1] == ["-"] * 7
+    assert rows[full][0].split(" ")[0] == rows[full][-1].split(" ")[0]  # the average is RTE alone
+    assert rows[paper][0] == "54.4"
     assert made.sections[0].note.endswith("(RTE).")
     further = cells(made.sections[1])
-    assert further["without auxiliary LM: ours (mini, 14.0 M)"] == ["-"]
+    assert further[full] == ["-"]
     assert further["full: the paper (116.5 M)"] == ["59.0"]
-    assert "without auxiliary LM: the paper (116.5 M)" not in further
+    assert paper not in further
     assert "QQP is not in the data folder" in made.to_markdown()
 
     nothing = tables.table5([result("cola"), result("rte", NO_AUX)], MODELS)
-    assert cells(nothing.sections[0])["full: ours (mini, 14.0 M)"][0] == "-"
+    assert cells(nothing.sections[0])[f"full: {OURS}"][0] == "-"
     assert "(none)" in nothing.sections[0].note
 
 
 def test_two_seeds_are_a_mean_and_a_range() -> None:
     some = [result("sst2", seed=seed, right=right) for seed, right in ((0, 0.6), (1, 0.8))]
-    values = [METRICS["accuracy"](r.gold, r.predicted) for r in some]
+    values = list(map(value, some))
     made = tables.table5(some[::-1], MODELS)
-    text = cells(made.sections[0])["full: ours (mini, 14.0 M)"][2]
+    text = cells(made.sections[0])[f"full: {OURS}"][2]
     assert text.startswith(f"{percent(float(np.mean(values)))} (")
     assert text.endswith(f"; 2 seeds {percent(min(values))} to {percent(max(values))})")
     [figure] = made.values["figures"]
@@ -161,62 +156,49 @@ def test_differences_are_paired_and_say_whether_they_are_sure() -> None:
     found = {(one["data"], one["without"]): one for one in made.values["differences"]}
     assert set(found) == {("cola", NO_PRETRAINING), ("cola", NO_AUX)}  # RACE: no seed in common
     one = found["cola", NO_PRETRAINING]
-    pair = [r.predicted for r in some[:2]]
-    expected = difference(
-        "matthews",
-        some[0].gold,
-        pair[:1],
-        pair[1:],
-        seed=Measurement("cola", FULL, ()).bootstrap_seed,
-    )
-    assert (one["difference"], one["low"], one["high"]) == (
-        expected.value, expected.low, expected.high
-    )  # fmt: skip
+    sides = ([some[0].predicted], [some[1].predicted])
+    seed = Measurement(some[:1]).bootstrap_seed
+    expected = vars(difference("matthews", some[0].gold, *sides, seed=seed))
+    assert {"difference": expected.pop("value"), **expected}.items() <= one.items()
     assert one["outside_zero"]
     assert one["paper"] == pytest.approx(0.265)  # 45.4 - 18.9
     assert found["cola", NO_AUX]["paper"] == pytest.approx(-0.025)
+    assert not found["cola", NO_AUX]["outside_zero"]
     table = next(t for t in made.sections if t.title.startswith("The full way"))
     [row] = table_of(table).rows
     assert row[0] == "CoLA (mc)"
-    assert row[2:4] == ["yes, better", "+26.5"]
-    assert row[5] == ("no" if not found["cola", NO_AUX]["outside_zero"] else row[5])
+    assert row[2:4] == ("yes, better", "+26.5")
+    assert row[5] == "no"
 
-    others = result("rte", NO_AUX)
-    others.gold[0] = 1 - others.gold[0]  # other rows: nothing to pair
-    assert tables.table5([result("rte"), others], MODELS).values["differences"] == []
+    other = result("rte", NO_AUX)
+    other.gold[0] = 1 - other.gold[0]  # other rows: nothing to pair
+    assert tables.table5([result("rte"), other], MODELS).values["differences"] == []
 
 
 def test_tables_2_to_4_hold_the_parts() -> None:
-    some = [result(data) for data in ("mnli", "race", "qqp")] + [result("qqp", NO_AUX)]
-    made = tables.tables2_4(some, MODELS)
+    some = {data: result(data) for data in ("mnli", "race", "qqp")}
+    made = tables.tables2_4(list(some.values()), MODELS)
     assert [t.title[:7] for t in made.sections] == ["Table 2", "Table 3", "Table 4", "Rows"]
     for table, column, data, part in [
         (0, 1, "mnli", "matched"), (0, 2, "mnli", "mismatched"), (1, 2, "race", "middle"),
         (1, 3, "race", "high"), (1, 4, "race", ""), (2, 5, "qqp", ""),
     ]:  # fmt: skip
-        one = next(r for r in some if r.experiment.data == data)
-        rows = one.parts[part] if part else list(range(ROWS))
-        metric = data_set(data).task.metric
-        value = METRICS[metric](one.gold[rows], one.predicted[rows])
         last = table_of(made.sections[table]).rows[-1]
-        assert last[0] == "ours (mini, 14.0 M)"
-        assert last[column].startswith(f"{percent(value)} (")
-    assert table_of(made.sections[2]).rows[-1][-1] == "-"  # no GLUE score
-    assert table_of(made.sections[2]).rows[-2][-1] == "72.8"
-    assert Measurements([some[0]]).get("mnli_matched") is not None
-    whole = replace(some[0], parts={})
+        assert last[0] == OURS
+        assert last[column].startswith(f"{percent(value(some[data], part))} (")
+    assert [row[-1] for row in table_of(made.sections[2]).rows[-2:]] == ["72.8", "-"]  # GLUE
+    whole = some["mnli"].model_copy(update={"parts": {}})
     assert Measurements([whole]).get("mnli_matched") is None
 
 
 def test_the_table_of_rows_has_what_costs_nothing() -> None:
     made = tables.table5([result("sst2"), result("mrpc"), result("stsb")], MODELS)
     rows = cells(made.sections[-1])
-    gold = result("sst2").gold
+    gold = np.array(result("sst2").gold)
     most = max(np.mean(gold == 0), np.mean(gold == 1))
     assert rows["SST2"][:6] == ["accuracy", "2,000", "67,349", "60", "dev", percent(most)]
     assert rows["STSB"][5] == "0.0"
-    gold = result("mrpc").gold
-    assert rows["MRPC"][5] == percent(METRICS["f1"](gold, np.ones(ROWS)))
+    assert rows["MRPC"][5] == percent(METRICS["f1"](result("mrpc").gold, np.ones(ROWS)))
     assert rows["MRPC"][6:] == ["90.0 (full)", "3, 1,200"]
     assert {figure["leakage"]["exact"] for figure in made.values["figures"]} == {3}
 
@@ -229,7 +211,7 @@ def test_figure2_left(tmp_path: Path) -> None:
     some = [
         result(e.data, e.variant, e.seed, layers=e.layers) for e in experiments if e.layers != 1
     ]
-    made = figure2_left([*some, result("mnli", NO_AUX)], MODELS, layers=3)
+    made = figure2_left(some, MODELS, ["one more note"], layers=3)
     rows = cells(made.sections[0])
     assert list(rows) == ["none", "0", "1", "2", "3"]
     assert rows["1"] == ["-", "-"]
@@ -237,6 +219,7 @@ def test_figure2_left(tmp_path: Path) -> None:
     points = made.values["points"]["mnli"]
     assert [point["blocks"] for point in points] == [-1, 0, 2, 3]
     assert {point["seeds"] for point in points} == {2}
+    assert made.notes[-1] == "one more note"
     paths = made.write(tmp_path / "new")
     assert [path.name for path in paths] == [
         f"figure2-left.{ending}" for ending in ("md", "html", "json", "png")
@@ -258,15 +241,14 @@ def test_results_are_read_from_their_folder_alone(tmp_path: Path) -> None:
     some = [result("cola"), result("mnli", NO_AUX, 1)]
     for one in some:
         one.write(tmp_path / "experiments" / one.experiment.name)
-    assert str(read_results(tmp_path)) == str(some)
-    assert [r.predicted.tolist() for r in read_results(tmp_path)] == [
-        r.predicted.tolist() for r in some
-    ]  # fmt: skip
+    assert read_results(tmp_path) == some
     assert read_results(tmp_path / "nothing") == []
 
 
-def test_what_a_constant_answer_reaches() -> None:
-    gold = np.array([0.0, 1, 1, 2, 1, 0])
-    assert baseline("accuracy", gold) == 0.5
-    assert baseline("f1", np.array([0.0, 0, 0, 1])) == pytest.approx(0.4)
-    assert baseline("matthews", gold) == baseline("pearson", gold) == 0.0
+@pytest.mark.parametrize(
+    ("data", "gold", "reached"),
+    [("rte", [0, 1, 1, 0, 1, 0, 1], 4 / 7), ("mrpc", [0, 0, 0, 1], 0.4), ("cola", [0, 1], 0.0)],
+)
+def test_what_a_constant_answer_reaches(data: str, gold: list[float], reached: float) -> None:
+    one = result(data).model_copy(update={"gold": gold, "predicted": gold})
+    assert Measurement([one]).constant == pytest.approx(reached)

@@ -11,14 +11,16 @@ import tiny
 from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import folder
 from gpt1.errors import ConfigError, DataError, Interrupted
-from gpt1.reproduction import sweep as sweep_module
 from gpt1.reproduction.paper import FULL, NO_AUX
-from gpt1.reproduction.plan import Display, Plan, Workload, execute, make_plan
+from gpt1.reproduction.plan import Display, Plan, execute, make_plan
 from gpt1.reproduction.results import Experiment
 from gpt1.reproduction.sweep import Budget, Sweep
+from gpt1.tasks.collate import encode
+from gpt1.tasks.spec import SPECIAL
 from gpt1.text.tokenizer import Tokenizer
 
 NAMES = ["entailment", "neutral", "contradiction"]
+HEAD = "gold_label\tsentence1\tsentence2"
 
 
 @pytest.fixture
@@ -30,22 +32,21 @@ def data(tmp_path: Path) -> Path:
         rows = [f"{NAMES[i % 3]}\tthe dog {name} is {i}\tit is" for i in range(count)]
         # a row that is not used must not move the others
         rows.insert(3, "-\tthe dog\tit is")
-        text = "\n".join(["gold_label\tsentence1\tsentence2", *rows]) + "\n"
-        (place / f"{name}.tsv").write_text(text)
+        (place / f"{name}.tsv").write_text("\n".join([HEAD, *rows]) + "\n")
     return tmp_path / "data"
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
+def small(tmp_path: Path) -> str:
     tiny.write_vocabulary(tmp_path / "vocabulary")
     tokenizer = Tokenizer.load(tmp_path / "vocabulary")
     folder.save(tmp_path / "small", tiny.model(), tokenizer)
-    return tmp_path / "small"
+    return str(tmp_path / "small")
 
 
 @pytest.mark.parametrize("limit", [None, 8, 20, 100])
-def test_the_parts_of_a_split(data: Path, small: Path, tmp_path: Path, limit: int | None) -> None:
-    sweep = Sweep(tmp_path / "out", data, model=str(small), budget=Budget(test=limit))
+def test_the_parts_of_a_split(data: Path, small: str, tmp_path: Path, limit: int | None) -> None:
+    sweep = Sweep(tmp_path / "out", data, model=small, budget=Budget(test=limit))
     test = sweep.rows("mnli").test
     parts = sweep.parts("mnli", test.split)
     assert sorted(parts["matched"] + parts["mismatched"]) == list(range(len(test.examples)))
@@ -56,60 +57,64 @@ def test_the_parts_of_a_split(data: Path, small: Path, tmp_path: Path, limit: in
     assert sweep.parts("mnli", "train") == {}
 
 
-def test_a_plan_says_what_is_to_be_done(data: Path, small: Path, tmp_path: Path) -> None:
-    sweep = Sweep(
-        tmp_path / "out", data, model=str(small), budget=Budget(10, 6, ("train.steps=4",))
-    )
+def test_a_plan_says_what_is_to_be_done(data: Path, small: str, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "out", data, model=small, budget=Budget(10, 6, ("train.steps=4",)))
     pair = [Experiment("mnli"), Experiment("mnli", NO_AUX)]
     plan = make_plan(sweep, [*pair, pair[0], Experiment("rte")], Display())
-    [work] = plan.workloads
-    assert (work.data, work.train_rows, work.test_rows, work.split) == ("mnli", 10, 6, "dev")
-    assert list(work.tokens) == pair
-    assert plan.skipped == ("RTE is not in the data folder; it is left out.",)
-    assert min(work.seconds.values()) > 0
+    assert list(plan.tokens) == pair
+    assert plan.skipped == ["RTE is not in the data folder; it is left out."]
     assert plan.table().title == "To do: 2 models to train, 0 are done"
-    table: Any = plan.table().content
-    assert table.rows[0][:4] == ("MNLI", "10", "6 of dev", "2")
-    assert table.rows[-1][4] == f"{sum(work.tokens.values()):,}"
+    [row, whole] = plan.rows
+    assert row[:4] == ("MNLI", "10", "6 of dev", "2")
+    assert row[4] == whole[4] == f"{sum(plan.tokens.values()):,}"
+
+    split = sweep.rows("mnli")
+    tokenizer = Tokenizer.load(Path(small))
+    tokenizer.add_tokens(SPECIAL)
+    lengths = [
+        encode(rows.examples, rows.task, tokenizer, 32).lengths.sum()
+        for rows in (split.train, split.test)
+    ]
+    # 4 batches of 32, and twice 6 rows that are only measured, at a third
+    expected = (4 * 32 + 2) * lengths[0] / 10 + 2 * lengths[1] / 6
+    assert plan.tokens[pair[0]] == pytest.approx(expected, rel=0.01)
 
 
-def test_dev_rows_only_where_there_is_no_labelled_test(small: Path, tmp_path: Path) -> None:
+def test_dev_rows_only_where_there_is_no_labelled_test(small: str, tmp_path: Path) -> None:
     place = tmp_path / "data" / "sst2"
     place.mkdir(parents=True)
     for name in ("train", "dev"):
         text = "".join(f"the dog {name} {i}\t{i % 2}\n" for i in range(6))
         (place / f"{name}.tsv").write_text(f"sentence\tlabel\n{text}")
 
-    def split() -> str:
-        sweep = Sweep(tmp_path / "out", tmp_path / "data", model=str(small))
-        return sweep.rows("sst2").test.split
+    def split(test: str = "") -> str:
+        if test:
+            (place / "test.tsv").write_text(test)
+        return Sweep(tmp_path / "out", tmp_path / "data", model=small).rows("sst2").test.split
 
     assert split() == "dev"
-    (place / "test.tsv").write_text("sentence\nthe dog\n")
-    assert split() == "dev"
-    (place / "test.tsv").write_text("sentence\tlabel\nthe dog\t1\n")
-    assert split() == "test"
-    (place / "test.tsv").write_text("sentence\tlabel\nthe dog\tgood\nit is\tbad\n")
+    assert split("sentence\nthe dog\n") == "dev"
+    assert split("sentence\tlabel\nthe dog\t1\n") == "test"
     with pytest.raises(DataError, match="wrong label"):
-        split()
-    sweep = Sweep(tmp_path / "out", tmp_path / "data", model=str(small))
+        split("sentence\tlabel\nthe dog\tgood\nit is\tbad\n")
+    sweep = Sweep(tmp_path / "out", tmp_path / "data", model=small)
     plan = make_plan(sweep, [Experiment("sst2")], Display())
-    assert not plan.workloads
+    assert not plan.tokens
     assert "wrong label" in plan.failed[0]
 
 
-def test_the_settings_of_a_result(data: Path, small: Path, tmp_path: Path) -> None:
+def test_the_settings_of_a_result(data: Path, small: str, tmp_path: Path) -> None:
     """Other rows and other settings are told apart; where it runs and what it writes is not."""
     experiment = Experiment("mnli")
 
     def run(*overrides: str) -> None:
         budget = Budget(10, 6, ("train.steps=1", *overrides))
-        sweep = Sweep(tmp_path / "out", data, model=str(small), budget=budget)
+        sweep = Sweep(tmp_path / "out", data, model=small, budget=budget)
         assert (sweep.result(experiment) or sweep.run(experiment)).train_rows == 10
 
     run()
     run("train.device=cpu", "train.log_every=3")
-    with pytest.raises(ConfigError, match=r"other settings.*config\.optimizer\.lr"):
+    with pytest.raises(ConfigError, match=r"other settings.*optimizer\.lr"):
         run("optimizer.lr=1e-3")
     train = data / "mnli" / "train.tsv"
     train.write_text(train.read_text().replace("the dog train", "the cat train"))
@@ -119,30 +124,17 @@ def test_the_settings_of_a_result(data: Path, small: Path, tmp_path: Path) -> No
     run()  # nothing to compare with
 
 
-def test_tokens_are_about_those_of_the_encoded_rows(
-    data_folder: Path, release_vocabulary: Path, small: Path, tmp_path: Path
-) -> None:
-    """Within a third, on real text with the release's vocabulary."""
-    tokenizer = Tokenizer.load(release_vocabulary)
-    sweep = Sweep(tmp_path / "out", data_folder, model=str(small), budget=Budget(40, 40))
-    for name in ("rte", "stsb"):
-        train = sweep.rows(name).train
-        count = sum(
-            len(tokenizer.encode(text)) for example in train.examples for text in example.texts
-        ) + len(train.examples) * (len(train.examples[0].texts) + 1)
-        ours = sweep_module._TOKENS_A_WORD * sweep_module._words(train.examples, train.task, 1000)
-        assert ours / train.task.num_sequences == pytest.approx(count, rel=0.34), name
-
-
 class _Sweep:
     """A sweep whose experiments take no time; those without the auxiliary LM fail."""
 
-    def __init__(self, out: Path) -> None:
-        self.out, self.ran, self.tidied = out, list[int](), list[int]()
+    def __init__(self, out: Path, stop: bool = False) -> None:
+        self.out, self.stop, self.ran, self.tidied = out, stop, list[int](), list[int]()
 
     def run(self, experiment: Experiment, progress: ProgressCallback) -> str:
         self.ran.append(experiment.seed)
         progress(1, 2)
+        if self.stop:
+            raise Interrupted("--resume", exit_code=130)
         if experiment.variant == NO_AUX:
             raise RuntimeError("no memory")
         return f"ran {experiment.seed}"
@@ -154,9 +146,6 @@ class _Sweep:
 def test_all_experiments_in_their_order_and_their_errors(tmp_path: Path) -> None:
     finished = Experiment("cola", FULL, 9)
     missing = [Experiment("cola", FULL, 1), Experiment("cola", FULL, 2), Experiment("cola", NO_AUX)]
-    work = Workload(
-        "cola", 64, 10, "dev", dict.fromkeys(missing, 10), dict.fromkeys(missing, 2.0)
-    )  # fmt: skip
     sweep: Any = _Sweep(tmp_path)
     said: list[str] = []
     progress: list[tuple[int, int]] = []
@@ -164,7 +153,8 @@ def test_all_experiments_in_their_order_and_their_errors(tmp_path: Path) -> None
         lambda text, unit: said.append(f"{text} ({unit})"), lambda *now: progress.append(now)
     )
     known: Any = {finished: "read"}
-    plan = Plan((finished, *missing), known, (work,), failed=("RTE: bad",))
+    tokens = dict.fromkeys(missing, 10)
+    plan = Plan((finished, *missing), known, tokens, failed=["RTE: bad"])
     results, failed = execute(sweep, plan, display)
     assert results == ["read", "ran 1", "ran 2"]
     assert (sweep.ran, sweep.tidied) == ([1, 2, 0], [9])
@@ -178,13 +168,8 @@ def test_all_experiments_in_their_order_and_their_errors(tmp_path: Path) -> None
 
 
 def test_being_asked_to_stop_ends_it_and_says_how_to_go_on(tmp_path: Path) -> None:
-    def stop(*_: Any) -> None:
-        raise Interrupted("--resume", exit_code=130)
-
-    sweep: Any = _Sweep(tmp_path)
-    sweep.run = stop
+    sweep: Any = _Sweep(tmp_path, stop=True)
     experiment = Experiment("cola")
-    work = Workload("cola", 64, 10, "dev", {experiment: 1}, {experiment: 2.0})
     with pytest.raises(Interrupted, match="the same command goes on") as stopped:
-        execute(sweep, Plan((experiment,), {}, (work,)), Display())
+        execute(sweep, Plan((experiment,), tokens={experiment: 1}), Display())
     assert stopped.value.exit_code == 130

@@ -165,10 +165,6 @@ class Task(ABC):
     ) -> tuple[list[list[int]], bool]:
         """Return an example's sequences, each at most n_ctx ids, and whether any is truncated."""
 
-    def sequence_lengths(self, lengths: Sequence[int], question: int = 0) -> list[int]:
-        """Return how long an example's sequences are, given its texts, before truncation."""
-        return [sum(lengths) + question] * self.num_sequences
-
     def positions(self, texts: Sequence[Ids], rows: Sequence[Ids]) -> NDArray[np.int64]:
         """Return (units, num_sequences): which id of its sequences `rows` each unit is read at.
 

@@ -110,11 +110,6 @@ class Choice(Task):
         context, *answers = texts
         return choices(context, question, answers, special, n_ctx)
 
-    def sequence_lengths(self, lengths: Sequence[int], question: int = 0) -> list[int]:
-        """Return how long the sequence of each answer is, before truncation."""
-        context, *answers = lengths
-        return [context + question + answer for answer in answers]
-
     @property
     def num_outputs(self) -> int:
         """One number for each answer's state."""
