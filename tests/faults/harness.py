@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -51,6 +52,11 @@ SETTINGS = (
 TIMING = ("seconds", "tokens_per_second", "loader_share")
 CALLS = tuple(name for name in vars(storage.Disk) if not name.startswith("_"))
 _QUICK = {"write_report": None, "write_curves": None, "_forecast": ""}  # slower than all updates
+
+
+def long(*values: Any, **named: Any) -> Any:
+    """Return a case of pytest.mark.parametrize that only make test-faults runs."""
+    return pytest.param(*values, marks=(pytest.mark.faults, pytest.mark.timeout(3600)), **named)
 
 
 def trials(default: int) -> int:

@@ -134,33 +134,20 @@ def signalled(trainer: Trainer, whole: Whole, out: Path, numbers: random.Random)
     return "finished" if code == 0 else "stopped at once"
 
 
-def many_signals(
+@pytest.mark.parametrize("count", [25, harness.long(400)])
+def test_signals_at_any_time_do_no_harm(
     trainer: Trainer, whole: Whole, place: Path, count: int, capsys: pytest.CaptureFixture[str]
-) -> Counter[str]:
-    numbers, found = harness.generator("signals"), Counter[str]()
+) -> None:
+    numbers, outcomes = harness.generator("signals"), Counter[str]()
     for _ in range(count):
         out = place / "run"
-        found[signalled(trainer, whole, out, numbers)] += 1
+        outcomes[signalled(trainer, whole, out, numbers)] += 1
         trainer.train(out)
         assert harness.digest(out) == whole.digest
         shutil.rmtree(out)
     with capsys.disabled():
-        print(f"\nsignals: {dict(found)}, seed {SEED}")
-    return found
-
-
-def test_signals_at_any_time_do_no_harm(
-    trainer: Trainer, whole: Whole, place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert many_signals(trainer, whole, place, 25, capsys)["saved"]
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(3600)
-def test_many_signals_at_any_time_do_no_harm(
-    trainer: Trainer, whole: Whole, place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert many_signals(trainer, whole, place, 400, capsys)["saved"]
+        print(f"\nsignals: {dict(outcomes)}, seed {SEED}")
+    assert outcomes["saved"]
 
 
 # Two at once
@@ -188,7 +175,11 @@ def race(trainer: Trainer, out: Path, apart: float) -> list[int]:
     return sorted(codes)
 
 
-def races(trainer: Trainer, whole: Whole, place: Path, kind: str, count: int) -> None:
+@pytest.mark.parametrize("count", [12, harness.long(100)])
+@pytest.mark.parametrize("kind", ["new", "resumed"])
+def test_of_two_runs_in_one_folder_one_trains(
+    trainer: Trainer, whole: Whole, place: Path, kind: str, count: int
+) -> None:
     numbers = harness.generator("races", kind)
     for n in range(count):
         out, left = place / f"run-{n}", STEPS
@@ -201,22 +192,6 @@ def races(trainer: Trainer, whole: Whole, place: Path, kind: str, count: int) ->
         assert codes == [0, 100] or (kind == "resumed" and codes == [0, 0]), trainer.said
         assert trainer.made - made == left
         assert harness.digest(out) == whole.digest
-
-
-@pytest.mark.parametrize("kind", ["new", "resumed"])
-def test_of_two_runs_in_one_folder_one_trains(
-    trainer: Trainer, whole: Whole, place: Path, kind: str
-) -> None:
-    races(trainer, whole, place, kind, 12)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kind", ["new", "resumed"])
-def test_of_many_two_runs_in_one_folder_one_trains(
-    trainer: Trainer, whole: Whole, place: Path, kind: str
-) -> None:
-    races(trainer, whole, place, kind, 100)
 
 
 def test_a_run_that_was_slow_to_take_the_lock_does_not_go_on_with_another(

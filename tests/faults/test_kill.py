@@ -110,9 +110,12 @@ def sweep(campaign: Campaign, torn: bool, count: int) -> None:
         campaign.finish(out)
 
 
+@pytest.mark.parametrize("count", [harness.trials(260) // 8, harness.long(10**6, id="every")])
 @pytest.mark.parametrize("torn", [False, True], ids=["clean", "torn"])
-def test_killed_at_some_calls_the_run_is_the_same(campaign: Campaign, torn: bool) -> None:
-    sweep(campaign, torn, harness.trials(260) // 8)
+def test_killed_at_some_calls_the_run_is_the_same(
+    campaign: Campaign, torn: bool, count: int
+) -> None:
+    sweep(campaign, torn, count)
 
 
 def test_killed_in_a_row_the_run_is_the_same(campaign: Campaign) -> None:
@@ -122,16 +125,7 @@ def test_killed_in_a_row_the_run_is_the_same(campaign: Campaign) -> None:
     assert campaign.tally["while it resumes"] > campaign.kills / 4
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("torn", [False, True], ids=["clean", "torn"])
-def test_killed_at_every_call_the_run_is_the_same(campaign: Campaign, torn: bool) -> None:
-    sweep(campaign, torn, campaign.whole.calls)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [harness.long(part) for part in range(PARTS)])
 def test_killed_ten_thousand_times_the_run_is_the_same(campaign: Campaign, part: int) -> None:
     """10,000 together with the kills at every call, of which there are more than 500."""
     numbers = harness.generator("part", part)

@@ -40,11 +40,11 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Trainer]:
 
 
 @pytest.fixture(scope="module")
-def moments(
+def snapshots(
     long: tuple[Trainer, Trainer], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, dict[int, Path]]:
     """The long run's digest, and a copy of its folder as it was after each checkpoint."""
-    place, copies, save = tmp_path_factory.mktemp("moments"), {}, run.Run.save
+    place, copies, save = tmp_path_factory.mktemp("snapshots"), {}, run.Run.save
     out = place / "run"
 
     def saving(self: run.Run, *arguments: Any, **named: Any) -> None:
@@ -60,12 +60,12 @@ def moments(
 
 
 def test_the_long_run_has_all_that_may_go_wrong(
-    long: tuple[Trainer, Trainer], moments: tuple[str, dict[int, Path]]
+    long: tuple[Trainer, Trainer], snapshots: tuple[str, dict[int, Path]]
 ) -> None:
     setup = long[0].setup
     assert setup.batches.steps_per_epoch * 3 == LONG
-    assert list(moments[1]) == list(range(1, LONG + 1))
-    lines = [line for line in harness.history(moments[1][LONG]) if "loss" in line]
+    assert list(snapshots[1]) == list(range(1, LONG + 1))
+    lines = [line for line in harness.history(snapshots[1][LONG]) if "loss" in line]
     assert max(line["grad_norm"] for line in lines) > 0.5  # some are clipped
     rates = [line["lr"] for line in lines]
     assert rates[0] < max(rates) > rates[-1]
@@ -73,9 +73,9 @@ def test_the_long_run_has_all_that_may_go_wrong(
 
 
 def resume_from(
-    long: tuple[Trainer, Trainer], moments: tuple[str, dict[int, Path]], step: int, place: Path
+    long: tuple[Trainer, Trainer], snapshots: tuple[str, dict[int, Path]], step: int, place: Path
 ) -> None:
-    digest, copies = moments
+    digest, copies = snapshots
     out = place / "resumed"
     shutil.copytree(copies[step], out)
     made = long[1].made
@@ -85,24 +85,16 @@ def resume_from(
     shutil.rmtree(out)
 
 
-def test_resumed_after_some_updates_the_run_is_the_same(
-    long: tuple[Trainer, Trainer], moments: tuple[str, dict[int, Path]], place: Path
+@pytest.mark.parametrize("every", [6, harness.long(1)])
+def test_resumed_after_updates_the_run_is_the_same(
+    long: tuple[Trainer, Trainer], snapshots: tuple[str, dict[int, Path]], place: Path, every: int
 ) -> None:
-    for step in range(1 + SEED % 6, LONG + 1, 6):
-        resume_from(long, moments, step, place)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(3600)
-def test_resumed_after_every_update_the_run_is_the_same(
-    long: tuple[Trainer, Trainer], moments: tuple[str, dict[int, Path]], place: Path
-) -> None:
-    for step in range(1, LONG + 1):
-        resume_from(long, moments, step, place)
+    for step in range(1 + SEED % every, LONG + 1, every):
+        resume_from(long, snapshots, step, place)
 
 
 def test_resumed_ten_times_the_run_is_the_same(
-    long: tuple[Trainer, Trainer], moments: tuple[str, dict[int, Path]], place: Path
+    long: tuple[Trainer, Trainer], snapshots: tuple[str, dict[int, Path]], place: Path
 ) -> None:
     every = long[0]
     for n in range(10):
@@ -110,17 +102,17 @@ def test_resumed_ten_times_the_run_is_the_same(
             every.train(place / "run")
         assert harness.newest_step(place / "run") == 5 * (n + 1)
     every.train(place / "run")
-    assert harness.digest(place / "run") == moments[0]
+    assert harness.digest(place / "run") == snapshots[0]
 
 
-def test_a_resume_that_forgets_the_moments_is_noticed(
-    long: tuple[Trainer, Trainer], moments: tuple[str, dict[int, Path]], place: Path
+def test_a_resume_that_forgets_the_optimizer_state_is_noticed(
+    long: tuple[Trainer, Trainer], snapshots: tuple[str, dict[int, Path]], place: Path
 ) -> None:
     with (
         mock.patch.object(loop.optimizers, "restore", return_value=None),
         pytest.raises(AssertionError),
     ):
-        resume_from(long, moments, LONG - 1, place)
+        resume_from(long, snapshots, LONG - 1, place)
 
 
 # Clocks and hashes
