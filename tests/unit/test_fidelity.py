@@ -70,15 +70,13 @@ def test_the_recipes_hold_what_the_table_of_defects_says() -> None:
     assert (jokes.optimizer.lr, jokes.train.batch_size, jokes.train.epochs) == (6.25e-5, 4, 3)
 
 
-def test_the_tour_visits_every_file_and_counts_its_lines() -> None:
+def test_the_tour_visits_every_file() -> None:
     tour = (ROOT / "docs" / "tour.md").read_text("utf-8")
-    visited = dict(re.findall(r"`([\w/]+\.py)` \(about (\d+)\)", tour))
     files = {
-        path.relative_to(SOURCE).as_posix(): len(path.read_text("utf-8").splitlines())
+        path.relative_to(SOURCE).as_posix()
         for path in SOURCE.rglob("*.py")
         if not path.name.startswith("__") or path.parent.name in ("gpt1", "cli")
     }
-    files = {name: lines for name, lines in files.items() if name != "_version.py"}
-    assert set(visited) == set(files)
-    for name, lines in files.items():
-        assert abs(int(visited[name]) - lines) <= max(20, lines // 4), f"{name} has {lines} lines"
+    named = set(re.findall(r"`([\w/]+\.py)`", tour))
+    assert files - named == {"_version.py"}
+    assert all((SOURCE / name).exists() or (ROOT / name).exists() for name in named)
