@@ -17,7 +17,7 @@ from commands import Completed, run_gpt1
 from gpt1.checkpoint import folder
 from gpt1.cli import progress
 from gpt1.errors import DataError
-from gpt1.evaluation.zero_shot_curves import Point, measure_run, models_of_run, write_curves
+from gpt1.evaluation.zero_shot_curves import Point, draw_curves, measure_run, models_of_run
 from gpt1.evaluation.zero_shot_sets import SETTINGS, load_sets, measure
 from gpt1.model.build import build_model
 from gpt1.text.tokenizer import Tokenizer
@@ -210,13 +210,10 @@ def test_runs_of_the_same_name(data: Path, runs: tuple[Path, Path], tmp_path: Pa
     assert list(json.loads((tmp_path / "f.json").read_text())["runs"]) == ["x/_run", "y/_run"]
 
 
-def test_a_picture_of_a_model_before_its_first_update(
-    data: Path, runs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_picture_of_a_model_before_its_first_update(data: Path, runs: tuple[Path, Path]) -> None:
     points = measure_run(runs[1], load_sets(data, ["sst2"]))
     moved = [Point(step, point.results) for step, point in zip((0, 50), points, strict=True)]
-    write_curves(tmp_path / "f.png", {"run": moved})
-    assert (tmp_path / "f.png").stat().st_size > 1000
+    assert len(draw_curves({"run": moved})) > 1000
 
 
 def test_what_is_refused(

@@ -49,18 +49,11 @@ def zero_shot(
     import gpt1
     from gpt1.cli.progress import Progress
     from gpt1.errors import ConfigError
-    from gpt1.evaluation.zero_shot_curves import (
-        as_json,
-        check_picture,
-        curve_tables,
-        measure_run,
-        models_of_run,
-        write_curves,
-    )
+    from gpt1.evaluation import zero_shot_curves as over_training
     from gpt1.evaluation.zero_shot_sets import check_sets, load_sets, measure
     from gpt1.reports.formatting import short_names
     from gpt1.reports.tables import print_section
-    from gpt1.storage import json_bytes
+    from gpt1.storage import json_bytes, write_file
 
     names = check_sets(part.strip() for part in sets.split(",") if part.strip())
     runs = checkpoints or []
@@ -72,10 +65,10 @@ def zero_shot(
         raise ConfigError("--out is for the picture of --checkpoints RUN. Leave it out.")
     if out is None and len(runs) > 1:
         raise ConfigError("say with --out FILE.png where the picture of several runs goes.")
-    if runs:
-        out = check_picture(out or runs[0] / "zero-shot.png")
+    if out is not None and out.suffix != ".png":
+        raise ConfigError(f"the picture is {out}; its name ends in .png. Give such a name.")
     for run in runs:
-        models_of_run(run)  # before the data is read
+        over_training.models_of_run(run)  # before the data is read
     questions = load_sets(data, names, limit, split)
     for rows in questions.values():
         print("\n".join(rows.account), file=sys.stderr)
@@ -95,17 +88,19 @@ def zero_shot(
     with Progress() as shown:
         for run, name in zip(runs, short_names(runs), strict=True):
             shown.status(f"measuring {name}", "rows")
-            curves[name] = measure_run(run, questions, progress=shown.progress)
-    assert out is not None
-    numbers = write_curves(out, curves)
+            curves[name] = over_training.measure_run(run, questions, progress=shown.progress)
+    picture = out or runs[0] / "zero-shot.png"
+    numbers = json_bytes(over_training.as_json(curves))
+    write_file(picture, over_training.draw_curves(curves))
+    write_file(picture.with_suffix(".json"), numbers)
     if json:
-        print(json_bytes(as_json(curves)).decode(), end="")
+        print(numbers.decode(), end="")
     else:
-        columns = {data: f"{data} {rows.split}".strip() for data, rows in questions.items()}
+        columns = [f"{name} {rows.split}" for name, rows in questions.items()]
         for name, points in curves.items():
-            for section in curve_tables(f"Zero-shot, {name}", points, columns):
+            for section in over_training.curve_tables(f"Zero-shot, {name}", points, columns):
                 print_section(section)
-    print(f"wrote {out} and {numbers}", file=sys.stderr)
+    print(f"wrote {picture} and {picture.with_suffix('.json')}", file=sys.stderr)
 
 
 def _table(model: str, results: Sequence[ZeroShotResult]) -> Section:

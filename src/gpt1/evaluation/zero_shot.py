@@ -25,17 +25,14 @@ from gpt1.text.tokenizer import Tokenizer
 
 Scores = NDArray[np.float64]
 Ids = list[int]
+Progress = ProgressCallback | None
 
 PROMPT, NEGATIVE, POSITIVE = " very", "negative", "positive"
 """Spec 7.2.2; ids 963, 9503 and 6353 of the released vocabulary."""
 
 
 def acceptability(
-    model: LanguageModel,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    *,
-    progress: ProgressCallback | None = None,
+    model: LanguageModel, tokenizer: Tokenizer, texts: Sequence[str], progress: Progress = None
 ) -> Scores:
     """Return each text's mean log-probability (n,), in nats a token (spec 7.2.1).
 
@@ -51,7 +48,7 @@ def acceptability(
             )
     first = [ids[:1] for ids in encoded]
     rest = [[ids[1 : model.config.n_ctx + 1]] for ids in encoded]
-    return _mean_logprobs(model, first, rest, progress).reshape(len(texts))
+    return choices_of_ids(model, first, rest, progress).reshape(len(texts))
 
 
 def best_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -71,13 +68,11 @@ def best_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
     order = np.argsort(s, kind="stable")
     s, y = s[order], y[order].astype(np.float64)
     n, positives = len(s), y.sum()
-    below = np.arange(n)  # how many scores each cut leaves under it
-    misses = np.concatenate([[0.0], np.cumsum(y)[:-1]])  # positives among them
-    hits, above = positives - misses, n - below
-    spread = positives * (n - positives) * above * below
-    quality = np.divide(
-        hits * n - positives * above, np.sqrt(spread), out=np.zeros(n), where=spread > 0
-    )
+    above = np.arange(n, 0, -1)  # how many scores each cut leaves above it
+    hits = y[::-1].cumsum()[::-1]  # positives among them
+    spread = positives * (n - positives) * above * (n - above)
+    covariance = hits * n - positives * above
+    quality = np.divide(covariance, np.sqrt(spread), out=np.zeros(n), where=spread > 0)
     quality[1:][s[1:] == s[:-1]] = -np.inf  # no cut between equal scores
     cut = int(np.argmax(quality))
     if cut == 0:
@@ -87,11 +82,7 @@ def best_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def sentiment(
-    model: LanguageModel,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    *,
-    progress: ProgressCallback | None = None,
+    model: LanguageModel, tokenizer: Tokenizer, texts: Sequence[str], progress: Progress = None
 ) -> Scores:
     """Return the logits (n, 2) of "negative" and "positive" after each text and "very".
 
@@ -103,7 +94,7 @@ def sentiment(
     words = [tokenizer.encode(NEGATIVE), tokenizer.encode(POSITIVE)]
     contexts = [ids + prompt for ids in tokenizer.encode_batch(texts)]
     if any(len(word) > 1 for word in words):
-        return choices_of_ids(model, contexts, [words] * len(contexts), progress=progress)
+        return choices_of_ids(model, contexts, [words] * len(contexts), progress)
     contexts = [ids[-model.config.n_ctx :] for ids in contexts]
     return next_logits(model, contexts, [word[0] for word in words], progress=progress)
 
@@ -113,8 +104,7 @@ def choices(
     tokenizer: Tokenizer,
     contexts: Sequence[str],
     answers: Sequence[Sequence[str]],
-    *,
-    progress: ProgressCallback | None = None,
+    progress: Progress = None,
 ) -> Scores:
     """Return the mean log-probability (n, K) of each answer's tokens after its context.
 
@@ -126,15 +116,14 @@ def choices(
     """
     context_ids = tokenizer.encode_batch(contexts)
     options = [tokenizer.encode_batch(texts) for texts in answers]
-    return choices_of_ids(model, context_ids, options, progress=progress)
+    return choices_of_ids(model, context_ids, options, progress)
 
 
 def choices_of_ids(
     model: LanguageModel,
     contexts: Sequence[Ids],
     answers: Sequence[Sequence[Ids]],
-    *,
-    progress: ProgressCallback | None = None,
+    progress: Progress = None,
 ) -> Scores:
     """Do as `choices`, for ids."""
     counts = sorted({len(options) for options in answers})
@@ -146,11 +135,6 @@ def choices_of_ids(
     limit = model.config.n_ctx
     shortened = []
     for number, (context, options) in enumerate(zip(contexts, answers, strict=True)):
-        if not context or not options or not all(options):
-            raise InputError(
-                f"row {number} has an empty context or an empty answer; each needs at least one "
-                f"token. Leave the row out."
-            )
         longest = max(map(len, options))
         if longest > limit:
             raise InputError(
@@ -158,15 +142,16 @@ def choices_of_ids(
                 f"Leave the row out."
             )
         shortened.append(context[-(limit + 1 - longest) :])
-    return _mean_logprobs(model, shortened, answers, progress)
+    logprobs = continuation_logprobs(model, shortened, answers, progress=progress)
+    means = [[option.mean() for option in row] for row in logprobs]
+    return np.array(means).reshape(len(contexts), *counts or [0])
 
 
 def schemas(
     model: LanguageModel,
     tokenizer: Tokenizer,
     sentences: Sequence[Schema],
-    *,
-    progress: ProgressCallback | None = None,
+    progress: Progress = None,
 ) -> Scores:
     """Return the mean log-probability (n, K) of what follows each candidate put for the pronoun.
 
@@ -174,33 +159,20 @@ def schemas(
     is, also for "his" or "its". What comes before and what comes after are tokenized apart, so that
     all candidates are judged on the same ids. Raises InputError where nothing follows.
     """
-    if len({len(schema.options) for schema in sentences}) > 1:
-        raise InputError("schemas have different numbers of candidates; give all the same.")
+    counts = sorted({len(schema.options) for schema in sentences})
+    if len(counts) > 1:
+        raise InputError(f"schemas have {counts} candidates; give all the same number.")
     contexts: list[Ids] = []
     rests: list[list[Ids]] = []
     for number, schema in enumerate(sentences):
         rest = tokenizer.encode(schema.text[schema.start + len(schema.pronoun) :])
-        for option in schema.options:
-            context = tokenizer.encode(schema.text[: schema.start] + option)
-            if not rest or not context or len(rest) > model.config.n_ctx:
-                raise InputError(
-                    f"schema {number}, {schema.text[:40]!r}, has {len(rest)} tokens after its "
-                    f"pronoun; there must be 1 to {model.config.n_ctx}. Leave it out."
-                )
-            contexts.append(context[-(model.config.n_ctx + 1 - len(rest)) :])
-            rests.append([rest])
-    scores = _mean_logprobs(model, contexts, rests, progress)
-    return scores.reshape(len(sentences), -1) if sentences else scores
-
-
-def _mean_logprobs(
-    model: LanguageModel,
-    contexts: Sequence[Ids],
-    continuations: Sequence[Sequence[Ids]],
-    progress: ProgressCallback | None,
-) -> Scores:
-    """Return the mean log-probability (n, K) of the ids of each context's K continuations."""
-    logprobs = continuation_logprobs(model, contexts, continuations, progress=progress)
-    k = len(continuations[0]) if continuations else 0
-    means = [[option.mean() for option in row] for row in logprobs]
-    return np.array(means).reshape(len(contexts), k)
+        if not 0 < len(rest) <= model.config.n_ctx:
+            raise InputError(
+                f"schema {number}, {schema.text[:40]!r}, has {len(rest)} tokens after its pronoun; "
+                f"there must be 1 to {model.config.n_ctx}. Leave it out."
+            )
+        before = schema.text[: schema.start]
+        contexts += [tokenizer.encode(before + option) for option in schema.options]
+        rests += [[rest]] * len(schema.options)
+    scores = choices_of_ids(model, contexts, rests, progress)
+    return scores.reshape(len(sentences), *counts or [0])

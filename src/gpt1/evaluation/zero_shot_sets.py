@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -43,21 +42,17 @@ class Setting:
         return (value - self.random) / (self.reference - self.random)
 
 
-SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    {
-        "cola": Setting(
-            "acceptability", "matthews", 0.0, 0.350, "BiLSTM + ELMo + Attn, the paper's table 4"
-        ),
-        "sst2": Setting(
-            "sentiment", "accuracy", 0.5, 0.932, "sparse byte mLSTM, the paper's table 4"
-        ),
-        "race": Setting(
-            "choices", "accuracy", 0.25, 0.533, "BiAttention MRU (9x), the paper's table 3"
-        ),
-        "dpr": Setting("schemas", "accuracy", 0.5, 0.764, "Peng, Khashabi and Roth 2015"),
-        "wsc273": Setting("schemas", "accuracy", 0.5, 0.637, "Trinh and Le 2018, an ensemble"),
-    }
-)
+SETTINGS: Mapping[str, Setting] = {
+    "cola": Setting(
+        "acceptability", "matthews", 0.0, 0.350, "BiLSTM + ELMo + Attn, the paper's table 4"
+    ),
+    "sst2": Setting("sentiment", "accuracy", 0.5, 0.932, "sparse byte mLSTM, the paper's table 4"),
+    "race": Setting(
+        "choices", "accuracy", 0.25, 0.533, "BiAttention MRU (9x), the paper's table 3"
+    ),
+    "dpr": Setting("schemas", "accuracy", 0.5, 0.764, "Peng, Khashabi and Roth 2015"),
+    "wsc273": Setting("schemas", "accuracy", 0.5, 0.637, "Trinh and Le 2018, an ensemble"),
+}
 """By data set. The references are our choice: the paper says "the best single model" and names no
 values. RACE's and WSC273's are ensembles, since no better single model is on record in the paper.
 """
@@ -141,12 +136,11 @@ def load_sets(
                 f"the split {rows.split} of {name} has no labels here, so there is nothing to "
                 f"measure on. Take another --split, or leave {name} out of --sets."
             )
-        account, tuned = [str(rows)], []
+        sets[name] = Questions(rows.examples, account=(str(rows),), split=rows.split)
         if heuristic == "acceptability":
             tuning = data_set(name).load(source, "train", limit)
-            tuned = tuning.examples
-            account.append(str(tuning))
-        sets[name] = Questions(rows.examples, tuned, tuple(account), rows.split)
+            account = (str(rows), str(tuning))
+            sets[name] = Questions(rows.examples, tuning.examples, account, rows.split)
     return sets
 
 
@@ -163,8 +157,7 @@ def measure(
     tuning rows, and what the heuristics raise.
     """
     results = []
-    done = 0
-    total = sum(map(len, sets.values()))
+    done, total = 0, sum(map(len, sets.values()))
     for name in check_sets(sets):
         setting, questions = SETTINGS[name], sets[name]
         labels = np.array([row.label for row in questions.rows])
@@ -206,18 +199,17 @@ def _predict(
     """Return the predicted class (n,) of each row, and the threshold if there is one."""
     rows: Any = questions.rows
     if heuristic == "schemas":
-        return zero_shot.schemas(model, tokenizer, rows, progress=progress).argmax(1), None
+        return zero_shot.schemas(model, tokenizer, rows, progress).argmax(1), None
     texts = [row.texts[0] for row in rows]
     if heuristic == "sentiment":
-        return zero_shot.sentiment(model, tokenizer, texts, progress=progress).argmax(1), None
+        return zero_shot.sentiment(model, tokenizer, texts, progress).argmax(1), None
     if heuristic == "choices":
         contexts = [f"{row.texts[0]} {row.question}" for row in rows]
         answers = [row.texts[1:] for row in rows]
-        scores = zero_shot.choices(model, tokenizer, contexts, answers, progress=progress)
-        return scores.argmax(1), None
+        return zero_shot.choices(model, tokenizer, contexts, answers, progress).argmax(1), None
     tuning = [row.texts[0] for row in questions.tuning]
     # one pass for both: the threshold is of the tuning rows alone
-    scores = zero_shot.acceptability(model, tokenizer, [*tuning, *texts], progress=progress)
+    scores = zero_shot.acceptability(model, tokenizer, [*tuning, *texts], progress)
     labels = np.array([row.label for row in questions.tuning])
     threshold = zero_shot.best_threshold(scores[: len(tuning)], labels)
     return (scores[len(tuning) :] > threshold).astype(np.int64), threshold

@@ -123,9 +123,9 @@ def figure2_right(curves: Mapping[str, Sequence[Point]], skipped: Sequence[str] 
 
 def _sections(run: str, points: Sequence[Point]) -> list[Section]:
     names = [result.data for result in points[0].results]
-    columns = {n: f"{n} ({paper.METRICS[SETTINGS[n].metric]}, %)" for n in names}
+    columns = [f"{n} ({paper.METRICS[SETTINGS[n].metric]}, %)" for n in names]
     values, _ = curve_tables(run, points, columns, intervals=True)
-    _, relative = curve_tables(run, points, {n: n for n in names})
+    _, relative = curve_tables(run, points, names)
     assert isinstance(values.content, Table)
     guessing = ["guessing", *(f"{100 * SETTINGS[name].random:.1f}" for name in names)]
     table = Table(values.content.columns, [*values.content.rows, guessing])

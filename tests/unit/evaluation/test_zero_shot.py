@@ -318,9 +318,9 @@ def test_texts_that_have_no_score(words: Tokenizer) -> None:
     model = Bigrams(words, {}, n_ctx=4)
     with pytest.raises(InputError, match="text 1, 'the', has 1 tokens"):
         acceptability(model, words, ["the cat", "the"])
-    with pytest.raises(InputError, match="row 0 has an empty context or an empty answer"):
+    with pytest.raises(InputError, match="row 0 has an empty context or an empty continuation"):
         choices(model, words, [""], [["a"]])
-    with pytest.raises(InputError, match="row 1 has an empty context or an empty answer"):
+    with pytest.raises(InputError, match="row 1 has an empty context or an empty continuation"):
         choices(model, words, ["a", "a"], [["a"], [" "]])
     with pytest.raises(InputError, match="row 0 has an answer of 5 tokens; the model has 4"):
         choices(model, words, ["a"], [["a cat sat on it"]])
