@@ -22,7 +22,7 @@ import torch
 from gpt1 import storage
 from gpt1.checkpoint import folder
 from gpt1.config import SamplingConfig, load_run
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.evaluation.perplexity import Perplexity, measure
 from gpt1.generation import engine
 from gpt1.generation.torch_backend import TorchBackend
@@ -56,7 +56,7 @@ def main() -> None:
     assert loaded.tokenizer is not None
     tokenizer = loaded.tokenizer
 
-    found = measure(model, tokenizer, open_texts(options.valid))
+    found = measure(model, tokenizer, Texts(options.valid))
     sampling = SamplingConfig(temperature=TEMPERATURE, seed=0, max_new_tokens=60)
     samples = engine.generate(TorchBackend(model), tokenizer, [PROMPT] * SAMPLES, sampling)
     history = History.read(options.run)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gpt1
 from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.storage import Log
 from gpt1.text.tokenizer import Tokenizer
 
@@ -29,7 +29,7 @@ def make_corpus(place: Path) -> Path:
     tokenizer = Tokenizer.train(texts, vocab_size=60)
     (place / "size.toml").write_text(SIZE)
     (place / "text.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
-    write_shards(place / "shards", open_texts(place / "text.jsonl"), tokenizer, workers=1)
+    write_shards(place / "shards", Texts(place / "text.jsonl"), tokenizer, workers=1)
     return place
 
 

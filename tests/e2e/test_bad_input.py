@@ -22,7 +22,7 @@ from commands import ENV, Completed, run_gpt1, run_gpt1_process
 from gpt1 import pipeline, storage
 from gpt1.checkpoint import folder, huggingface
 from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.text.tokenizer import Tokenizer
 
 SIZE = "[model]\nvocab_size = 99\nn_ctx = 16\nn_embd = 8\nn_layer = 1\nn_head = 2\n"
@@ -45,8 +45,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _texts(work)
     _models(work, tokenizer)
     for name, words in (("shards", tokenizer), ("othershards", other)):
-        write_shards(work / name, open_texts(work / "text.txt"), words, workers=1)
-    write_shards(work / "fewshards", open_texts(work / "short.txt"), tokenizer, workers=1)
+        write_shards(work / name, Texts(work / "text.txt"), words, workers=1)
+    write_shards(work / "fewshards", Texts(work / "short.txt"), tokenizer, workers=1)
     shutil.copytree(work / "shards", work / "cutshards")
     shard = work / "cutshards" / "shard-00000.bin"
     shard.write_bytes(shard.read_bytes()[:-2])

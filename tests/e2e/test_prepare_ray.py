@@ -16,7 +16,7 @@ from gpt1.data import ray_engine
 from gpt1.data.parallel import EncodedJob
 from gpt1.data.ray_engine import encode_on_worker, encode_texts
 from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.errors import GPT1Error, InputError
 from gpt1.text.tokenizer import Tokenizer
 
@@ -37,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Pat
     tokenizer.save(place / "vocabulary")
     rows = [*TEXTS, " ", "a\0b", "\ud83d", "end"]
     (place / "corpus.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in rows))
-    write_shards(place / "local", open_texts(place / "corpus.jsonl"), tokenizer, workers=1)
+    write_shards(place / "local", Texts(place / "corpus.jsonl"), tokenizer, workers=1)
     return place
 
 
@@ -64,7 +64,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 def _write(place: Path, out: Path, tokenizer: Tokenizer, workers: int) -> None:
-    texts = open_texts(place / "corpus.jsonl")
+    texts = Texts(place / "corpus.jsonl")
     write_shards(out, texts, tokenizer, workers=workers, encode=encode_texts)
 
 

@@ -35,7 +35,7 @@ from torch.optim.optimizer import (
 from gpt1 import storage
 from gpt1.config import load_run
 from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import pretrain, trainer
 from gpt1.training.loop import TrainSetup
@@ -72,7 +72,7 @@ def make_corpus(place: Path, texts: int = 40) -> Path:
     for name, part in (("train", rows), ("valid", rows[:1])):
         file = place / f"{name}.jsonl"
         file.write_text("".join(json.dumps({"text": text}) + "\n" for text in part))
-        write_shards(place / name, open_texts(file), tokenizer, workers=1)
+        write_shards(place / name, Texts(file), tokenizer, workers=1)
     return place
 
 

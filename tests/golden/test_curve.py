@@ -25,13 +25,13 @@ def curve(place: Path) -> dict[str, list[float]]:
 
     import gpt1
     from gpt1.data.shards import write_shards
-    from gpt1.data.tables import open_texts
+    from gpt1.data.tables import Texts
     from gpt1.storage import Log
 
     torch.set_num_threads(1)
     stories = Path(__file__).with_name("stories.jsonl")
-    tokenizer = gpt1.Tokenizer.train(open_texts(stories), vocab_size=1024)
-    write_shards(place / "shards", open_texts(stories), tokenizer, workers=1)
+    tokenizer = gpt1.Tokenizer.train(Texts(stories), vocab_size=1024)
+    write_shards(place / "shards", Texts(stories), tokenizer, workers=1)
     gpt1.pretrain(
         place / "shards",
         size="tiny",

@@ -106,7 +106,7 @@ def test_the_bf16_step_has_the_loss_of_the_plain_float32_one_on_real_text(
 ) -> None:
     rows = windows(gpt, books)[0][::150]
     ids = torch.from_numpy(rows.astype(np.int64))
-    from gpt1.data.batches import Batch
+    from gpt1.data.packing import Batch
 
     batch = Batch(ids[:, :-1].numpy(), ids[:, 1:].numpy())
     module = ObjectiveModule(gpt.model.eval(), objectives.token_mean)

@@ -25,7 +25,7 @@ def demo(
     from rich.console import Console
 
     import gpt1
-    from gpt1.data.tables import open_texts
+    from gpt1.data.tables import Texts
     from gpt1.errors import ConfigError, DataError
     from gpt1.model.losses import perplexity
     from gpt1.storage import Log
@@ -51,7 +51,7 @@ def demo(
     packaged = resources.files("gpt1") / "assets" / "demo" / "jokes.csv"
     with resources.as_file(packaged) as own:
         plain = jokes is not None and ".txt" in jokes.suffixes
-        rows = open_texts(jokes or own, None if plain else column)
+        rows = Texts(jokes or own, None if plain else column)
         texts = list(rows)
     texts = texts[0].splitlines() if plain and len(texts) == 1 else texts
     texts = [text for text in texts if text.strip()]

@@ -100,11 +100,11 @@ def _perplexity(
 
     import gpt1
     from gpt1.cli.progress import Progress
-    from gpt1.data.tables import open_texts
+    from gpt1.data.tables import Texts
     from gpt1.evaluation.perplexity import measure
     from gpt1.storage import json_bytes
 
-    texts = open_texts(files, column, limit)
+    texts = Texts(files, column, limit)
     gpt = gpt1.load(model)
     with Progress("evaluating", "tokens") as shown:
         found = measure(

@@ -118,9 +118,9 @@ def _learn_to_write(
     common: Mapping[str, Any],
 ) -> None:
     import gpt1
-    from gpt1.data.tables import open_texts
+    from gpt1.data.tables import Texts
 
-    texts = open_texts(file, column, limit)
+    texts = Texts(file, column, limit)
     rows = list(texts)
     _note(texts.counts)
     gpt1.load(model).finetune(

@@ -29,12 +29,12 @@ def learn_bpe(
     from time import perf_counter
 
     from gpt1.cli.progress import Progress
-    from gpt1.data.tables import open_texts
+    from gpt1.data.tables import Texts
     from gpt1.storage import check_free, json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
-    texts = open_texts(files, column, limit)
+    texts = Texts(files, column, limit)
     check_free(out)
     start = perf_counter()
     shown = Progress("reading", "documents")

@@ -34,7 +34,7 @@ def prepare(
     from gpt1.checkpoint import hub
     from gpt1.cli.progress import Progress
     from gpt1.data.shards import write_shards
-    from gpt1.data.tables import open_texts
+    from gpt1.data.tables import Texts
     from gpt1.storage import json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
@@ -44,7 +44,7 @@ def prepare(
     else:
         from gpt1.data.parallel import encode_texts
 
-    texts = open_texts(files, column, limit)
+    texts = Texts(files, column, limit)
     start = perf_counter()
     with Progress("preparing", "documents") as shown, without_torch():
         summary = write_shards(

@@ -12,16 +12,15 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property, lru_cache, partial
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.data.packing import (
     NO_TARGET,
-    Ids,
+    Batch,
     fill_packs,
     join_article,
     pack_article,
@@ -30,40 +29,30 @@ from gpt1.data.packing import (
 )
 from gpt1.data.shards import Shards
 from gpt1.errors import DataError
+from gpt1.text.tokenizer import IdArray
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What one forward pass takes; every array (B, T) int64."""
+class Sampling(TypedDict, total=False):
+    """Options of all batches: the order of the samples, and how an update is cut."""
 
-    ids: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    """Shifted: labels[b, t] is what position t must predict, -100 where there is nothing."""
-    positions: NDArray[np.int64] | None = None
-    """None: 0 .. T - 1."""
-    segments: NDArray[np.int64] | None = None
-    """Positions see only their own segment; 0 is padding. None: one segment."""
-
-    @property
-    def targets(self) -> int:
-        """How many positions have something to predict."""
-        return int((self.labels != NO_TARGET).sum())
-
-    @property
-    def samples(self) -> int:
-        """How many samples of the stream it holds."""
-        return len(self.ids)
+    seed: int
+    shuffle: bool
+    micro_batch_size: int | None
+    """Samples in one forward pass; None: a rank's whole share. Changes the cut, not the samples."""
 
 
 class Batches(ABC):
-    """The batches of a run."""
+    """The batches of a run, from `count` samples or documents an epoch in an order of its own."""
 
-    batch_size: int
-    """Samples an update, over all ranks."""
-    micro_batch_size: int | None
-    """Samples in one forward pass; None: a rank's whole share. Changes the cut, not the samples."""
     tokens_per_sample: float
     """Tokens a sample has on average."""
+
+    def __init__(self, count: int, batch_size: int, **sampling: Unpack[Sampling]) -> None:
+        self.batch_size = batch_size
+        """Samples an update, over all ranks."""
+        self.micro_batch_size = sampling.get("micro_batch_size")
+        order = partial(_order, count, sampling.get("seed", 0), sampling.get("shuffle", True))
+        self._order = lru_cache(maxsize=2)(order)
 
     @property
     @abstractmethod
@@ -84,9 +73,9 @@ class Batches(ABC):
         start = step * self.batch_size
         first = start + rank * self.batch_size // ranks
         last = start + (rank + 1) * self.batch_size // ranks
-        return self._micro_batches(self._take(first, last), self.micro_batch_size or last - first)
+        return self._cut(self._take(first, last), self.micro_batch_size or last - first)
 
-    def _micro_batches(self, samples: Sequence[Any], size: int) -> list[Batch]:
+    def _cut(self, samples: Sequence[Any], size: int) -> list[Batch]:
         return [self._batch(samples[i : i + size]) for i in range(0, len(samples), size)]
 
     @abstractmethod
@@ -101,13 +90,10 @@ class Batches(ABC):
 class SampleBatches(Batches):
     """Batches whose every epoch holds the same numbered samples, in another order."""
 
-    def __init__(
-        self, samples: int, batch_size: int, micro_batch_size: int | None, seed: int, shuffle: bool
-    ) -> None:
+    def __init__(self, samples: int, batch_size: int, **sampling: Unpack[Sampling]) -> None:
+        super().__init__(samples, batch_size, **sampling)
         self.samples = samples
         """Samples an epoch."""
-        self.batch_size, self.micro_batch_size = batch_size, micro_batch_size
-        self._order = _Order(samples, seed, shuffle)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -125,10 +111,16 @@ class SampleBatches(Batches):
         """
         count = min(limit or self.samples, self.samples)
         chosen = [i * self.samples // count for i in range(count)]
-        yield from self._micro_batches(chosen, self.micro_batch_size or self.batch_size)
+        yield from self._cut(chosen, self.micro_batch_size or self.batch_size)
 
     def _take(self, first: int, last: int) -> list[int]:
-        return self._order.take(first, last)
+        taken: list[int] = []
+        while first < last:
+            epoch, start = divmod(first, self.samples)
+            part = self._order(epoch)[start : start + last - first].tolist()
+            taken += part
+            first += len(part)
+        return taken
 
 
 class WindowBatches(SampleBatches):
@@ -139,14 +131,13 @@ class WindowBatches(SampleBatches):
 
     def __init__(
         self,
-        source: Shards | Ids,
+        source: Shards | IdArray,
         n_ctx: int,
         batch_size: int,
-        *,
-        seed: int = 0,
-        shuffle: bool = True,
-        micro_batch_size: int | None = None,
+        **sampling: Unpack[Sampling],
     ) -> None:
+        self._source = source
+        self._read = source.read if isinstance(source, Shards) else lambda a, b: source[a:b]
         tokens = source.tokens if isinstance(source, Shards) else len(source)
         self._windows = windows(tokens, n_ctx)
         if not len(self._windows):
@@ -154,9 +145,8 @@ class WindowBatches(SampleBatches):
                 f"the text has {tokens:,} tokens; one window takes n_ctx + 1 = {n_ctx + 1:,}. "
                 f"Give more text or a model of smaller n_ctx."
             )
-        super().__init__(len(self._windows), batch_size, micro_batch_size, seed, shuffle)
+        super().__init__(len(self._windows), batch_size, **sampling)
         self.tokens_per_sample = float(n_ctx)
-        self._source = source
         self.left_out = tokens - int(self._windows[-1, 1])
         """Tokens at the end that fill no window."""
 
@@ -179,12 +169,8 @@ class WindowBatches(SampleBatches):
 
     def _batch(self, samples: Sequence[int]) -> Batch:
         spans = self._windows[samples].tolist()
-        rows = np.stack([self._read(start, stop) for start, stop in spans])
-        return Batch(rows[:, :-1].astype(np.int64), rows[:, 1:].astype(np.int64))
-
-    def _read(self, start: int, stop: int) -> Ids:
-        source = self._source
-        return source.read(start, stop) if isinstance(source, Shards) else source[start:stop]
+        rows = np.stack([self._read(start, stop) for start, stop in spans]).astype(np.int64)
+        return Batch(rows[:, :-1], rows[:, 1:])
 
 
 class PackBatches(SampleBatches):
@@ -194,14 +180,7 @@ class PackBatches(SampleBatches):
     """
 
     def __init__(
-        self,
-        docs: Sequence[Ids],
-        n_ctx: int,
-        batch_size: int,
-        *,
-        seed: int = 0,
-        shuffle: bool = True,
-        micro_batch_size: int | None = None,
+        self, docs: Sequence[IdArray], n_ctx: int, batch_size: int, **sampling: Unpack[Sampling]
     ) -> None:
         lengths = [len(doc) for doc in docs]
         self._packs = pack_documents(lengths, n_ctx)
@@ -210,7 +189,7 @@ class PackBatches(SampleBatches):
                 f"none of the {len(docs):,} documents has two tokens; there is nothing to predict. "
                 f"Give more text."
             )
-        super().__init__(len(self._packs), batch_size, micro_batch_size, seed, shuffle)
+        super().__init__(len(self._packs), batch_size, **sampling)
         self._ids = np.concatenate(docs)
         self._offsets = np.cumsum([0, *lengths])
         sizes = [sum(p.stop - p.start - 1 for p in pack) for pack in self._packs]
@@ -224,11 +203,11 @@ class PackBatches(SampleBatches):
 
     def _batch(self, samples: Sequence[int]) -> Batch:
         packs = [self._packs[i] for i in samples]
-        return Batch(*fill_packs(self._ids, self._offsets, packs, self._length))
+        return fill_packs(self._ids, self._offsets, packs, self._length)
 
 
 class ArticleBatches(Batches):
-    """The article's packs (spec 9.8, 9.10.7).
+    """The article's packs (spec 9.8, 9.10.7), by default one a forward pass.
 
     A pack that an epoch leaves open goes on in the next, and so do packs that do not fill an
     update. Raises DataError when no pack is ever ready.
@@ -236,20 +215,17 @@ class ArticleBatches(Batches):
 
     def __init__(
         self,
-        docs: Sequence[Ids],
+        docs: Sequence[IdArray],
         max_len: int = 500,
         batch_size: int = 32,
-        *,
-        seed: int = 0,
-        shuffle: bool = True,
-        micro_batch_size: int | None = 1,
+        **sampling: Unpack[Sampling],
     ) -> None:
-        self.batch_size, self.micro_batch_size = batch_size, micro_batch_size
+        sampling.setdefault("micro_batch_size", 1)
+        super().__init__(len(docs), batch_size, **sampling)
         self._docs, self._max_len = docs, max_len
         self._lengths = [len(doc) for doc in docs]
         self.skipped = sum(length > max_len for length in self._lengths)
         """Documents longer than a pack."""
-        self._order = _Order(len(docs), seed, shuffle)
         self._packs: list[list[int]] = []  # of all epochs packed so far, as document numbers
         self._open: list[int] = []
         self._ends = [0]  # how many packs are ready at the end of each epoch
@@ -287,7 +263,7 @@ class ArticleBatches(Batches):
         return self._ends[epochs]
 
     def _pack_epoch(self) -> None:
-        order = self._order.permutation(len(self._ends) - 1).tolist()
+        order = self._order(len(self._ends) - 1).tolist()
         packs, self._open = pack_article(self._lengths, order, self._max_len, self._open)
         self._packs += packs
         self._ends.append(len(self._packs))
@@ -302,31 +278,15 @@ class ArticleBatches(Batches):
         return Batch(ids, labels)
 
 
-class _Order:
-    """The endless stream of sample numbers: 0 .. n - 1 in another order each epoch."""
-
-    def __init__(self, n: int, seed: int, shuffle: bool) -> None:
-        self._n, self._seed, self._shuffle = n, seed, shuffle
-        self.permutation = lru_cache(maxsize=2)(self._permute)
-
-    def take(self, first: int, last: int) -> list[int]:
-        """Return samples [first, last) of the stream."""
-        taken: list[int] = []
-        while first < last:
-            epoch, start = divmod(first, self._n)
-            part = self.permutation(epoch)[start : start + last - first].tolist()
-            taken += part
-            first += len(part)
-        return taken
-
-    def _permute(self, epoch: int) -> NDArray[np.uint32]:
-        order = np.arange(self._n, dtype=np.uint32)
-        if self._shuffle:
-            np.random.Generator(np.random.PCG64([self._seed, epoch])).shuffle(order)
-        return order
+def _order(count: int, seed: int, shuffle: bool, epoch: int) -> NDArray[np.uint32]:
+    """Return the numbers 0 .. count - 1 in the order of an epoch."""
+    order = np.arange(count, dtype=np.uint32)
+    if shuffle:
+        np.random.Generator(np.random.PCG64([seed, epoch])).shuffle(order)
+    return order
 
 
-def fingerprint(arrays: Sequence[Ids]) -> str:
+def fingerprint(arrays: Sequence[IdArray]) -> str:
     """Return the SHA-256 of arrays of whole numbers, one after the other."""
     digest = hashlib.sha256()
     for array in arrays:

@@ -60,17 +60,13 @@ class ReadOptions:
 
 def open_file(path: Path, options: ReadOptions) -> FileReader:
     """Return the reader of a file, by its ending. Raises DataError; also for a missing file."""
-    zipped = path.suffix.lower() == ".gz"
-    ending = (path.with_suffix("") if zipped else path).suffix.lower()
-    ending = options.endings.get(ending, ending)
     try:
-        is_folder, is_there = path.is_dir(), path.exists()
+        if path.is_dir():
+            raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
+        if not path.exists():
+            raise DataError(f"there is no file {path}. Check the path.")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
-    if is_folder:
-        raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
-    if not is_there:
-        raise DataError(f"there is no file {path}. Check the path.")
     readers: dict[str, Callable[[Path, ChooseColumns], RowIterator]] = {
         ".txt": _read_txt,
         ".jsonl": _read_jsonl,
@@ -78,25 +74,30 @@ def open_file(path: Path, options: ReadOptions) -> FileReader:
         ".tsv": partial(_read_tsv, options=options),
         ".parquet": _read_parquet,
     }
-    if options.otherwise and ending not in readers:
-        ending = options.otherwise
-    if ending == ".conll":
-        return partial(_read_conll, path)
-    if ending == ".json":
-        return partial(_read_json, path)
-    if ending not in readers or (zipped and ending == ".parquet"):
+    known = ", ".join(readers)
+    readers |= {".json": _read_json, ".conll": _read_conll}  # of data sets and tasks
+    zipped = path.suffix.lower() == ".gz"
+    ending = (path.with_suffix("") if zipped else path).suffix.lower()
+    ending = options.endings.get(ending, ending)
+    read = readers.get(ending) or readers.get(options.otherwise)
+    if not read or (zipped and ending == ".parquet"):
         raise DataError(
-            f"{path} is of no known kind; gpt1 reads {', '.join(readers)}, all but the last "
-            f"also .gz."
+            f"{path} is of no known kind; gpt1 reads {known}, all but the last also .gz."
         )
-    return partial(readers[ending], path)
+    return partial(read, path)
 
 
 def no_column(location: str, name: str, present: Sequence[str]) -> DataError:
     """Return the error for a column that is not among those present."""
+    has = ", ".join(present) or "none"
+    nearest = did_you_mean(name, present)
+    return DataError(f"{location} has no column {name!r}; it has {has}.{nearest}")
+
+
+def _too_long(location: str) -> DataError:
     return DataError(
-        f"{location} has no column {name!r}; it has {', '.join(present) or 'none'}."
-        + did_you_mean(name, present)
+        f"{location}: the row is longer than {MAX_ROW >> 20} MiB, the most a row may have. Split "
+        f"it; in a csv, look for a quote that is never closed."
     )
 
 
@@ -134,10 +135,7 @@ class _Lines:
         while line := file.readline(MAX_ROW - self._size + 1):
             self._size += len(line)
             if self._size > MAX_ROW:
-                raise DataError(
-                    f"{self.path}:{self.row}: the row is longer than {MAX_ROW >> 20} MiB, the most "
-                    f"a row may have. Split it; in a csv, look for a quote that is never closed."
-                )
+                raise _too_long(f"{self.path}:{self.row}")
             if not offset and line.startswith(b"\xef\xbb\xbf"):
                 line, offset = line[3:], 3
             try:
@@ -178,19 +176,31 @@ def _read_jsonl(path: Path, choose: ChooseColumns) -> RowIterator:
         if not line.strip():
             yield lines.row, None
         else:
-            row = _json(line, location, "Each line")
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{location}: the line is {line.strip()[:40]!r}; it must be one JSON object, "
-                    f'e.g. {{"text": "..."}}.'
-                )
+            row = _json_object(line, f"{location}: the line")
             if not chosen:
                 chosen, wanted = True, choose(location, list(row))
             for name in wanted or ():
                 if name not in row:
                     raise no_column(location, name, list(row))
-            yield lines.row, {name: row[name] for name in wanted} if wanted else row
+            yield lines.row, {name: row[name] for name in wanted or row}
         lines.end_row()
+
+
+def _read_json(path: Path, choose: ChooseColumns) -> RowIterator:
+    row = _json_object("".join(_Lines(path)), f"{path}: the file")
+    yield 1, {name: row[name] for name in choose(str(path), list(row)) or row}
+
+
+def _json_object(text: str, what: str) -> Row:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{what} is not JSON ({error}); it must be one JSON object.") from None
+    if not isinstance(value, dict):
+        raise DataError(
+            f'{what} is {text.strip()[:40]!r}; it must be one JSON object, e.g. {{"text": "..."}}.'
+        )
+    return value
 
 
 def _read_conll(path: Path, choose: ChooseColumns) -> RowIterator:
@@ -227,23 +237,6 @@ def _read_conll(path: Path, choose: ChooseColumns) -> RowIterator:
         yield first, {"tokens": words, "tags": tags}
 
 
-def _read_json(path: Path, choose: ChooseColumns) -> RowIterator:
-    row = _json("".join(_Lines(path)), str(path), "The file")
-    if not isinstance(row, dict):
-        raise DataError(f"{path} holds a JSON {type(row).__name__}; it must be one JSON object.")
-    wanted = choose(str(path), list(row))
-    yield 1, {name: row[name] for name in wanted} if wanted else row
-
-
-def _json(text: str, location: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{location}: not JSON ({error}). {what} must be one JSON object."
-        ) from None
-
-
 def _read_csv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:
     csv.field_size_limit(max(MAX_ROW, csv.field_size_limit()))
     lines = _Lines(path)
@@ -259,9 +252,8 @@ def _read_csv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIte
 def _read_tsv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:
     lines = _Lines(path)
     texts = (line.removesuffix("\n").removesuffix("\r") for line in lines)
-    yield from _name_fields(
-        lines, (text.split("\t") if text else [] for text in texts), choose, options
-    )
+    rows = (text.split("\t") if text else [] for text in texts)
+    yield from _name_fields(lines, rows, choose, options)
 
 
 def _name_fields(
@@ -318,10 +310,7 @@ def _read_parquet(path: Path, choose: ChooseColumns) -> RowIterator:
                 for row in batch.to_pylist():
                     number += 1
                     if any(isinstance(v, str) and len(v) > MAX_ROW for v in row.values()):
-                        raise DataError(
-                            f"{path}:{number}: the row is longer than {MAX_ROW >> 20} MiB, the "
-                            f"most a row may have. Split it."
-                        )
+                        raise _too_long(f"{path}:{number}")
                     yield number, row
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]

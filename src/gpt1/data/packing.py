@@ -12,14 +12,37 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.text.tokenizer import IdArray
+
 NO_TARGET = -100
-Ids = NDArray[Any]
-"""Ids of any integer type, (N,)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass takes; every array (B, T) int64."""
+
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    positions: NDArray[np.int64] | None = None
+    """None: 0 .. T - 1."""
+    segments: NDArray[np.int64] | None = None
+    """Positions see only their own segment; 0 is padding. None: one segment."""
+
+    @property
+    def targets(self) -> int:
+        """How many positions have something to predict."""
+        return int((self.labels != NO_TARGET).sum())
+
+    @property
+    def samples(self) -> int:
+        """How many samples of the stream it holds."""
+        return len(self.ids)
 
 
 def windows(n_tokens: int, n_ctx: int) -> NDArray[np.int64]:
@@ -61,20 +84,20 @@ def pack_documents(lengths: Iterable[int], n_ctx: int) -> list[list[Piece]]:
     ]
     pieces.sort(key=lambda piece: piece.start - piece.stop)
     packs: list[list[Piece]] = []
-    with_room: dict[int, list[int]] = {}  # positions left -> packs
+    with_room: dict[int, list[list[Piece]]] = {}  # positions left -> packs
     rooms: list[int] = []  # its keys, sorted
     for piece in pieces:
         need = piece.stop - piece.start - 1
         at = bisect_left(rooms, need)
         if at == len(rooms):
-            room, pack = n_ctx, len(packs)
-            packs.append([])
+            room, pack = n_ctx, list[Piece]()
+            packs.append(pack)
         else:
             room = rooms[at]
             pack = with_room[room].pop()
             if not with_room[room]:
                 del with_room[room], rooms[at]
-        packs[pack].append(piece)
+        pack.append(piece)
         if left := room - need:
             if left not in with_room:
                 with_room[left] = []
@@ -83,21 +106,10 @@ def pack_documents(lengths: Iterable[int], n_ctx: int) -> list[list[Piece]]:
     return sorted(sorted(pack) for pack in packs)
 
 
-class PackedBatch(NamedTuple):
-    """Packs as arrays, each (B, T)."""
-
-    ids: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    """From 0 in each piece."""
-    segments: NDArray[np.int64]
-    """From 1 for each piece of a row; 0 is padding."""
-
-
 def fill_packs(
-    ids: Ids, offsets: NDArray[np.int64], packs: Sequence[Sequence[Piece]], length: int
-) -> PackedBatch:
-    """Lay packs out as arrays of `length` positions a row.
+    ids: IdArray, offsets: NDArray[np.int64], packs: Sequence[Sequence[Piece]], length: int
+) -> Batch:
+    """Lay packs out as rows of `length` positions; pieces of a row are its segments 1, 2, ...
 
     `ids` are all documents one after the other; document i is ids[offsets[i]:offsets[i + 1]].
     """
@@ -105,33 +117,23 @@ def fill_packs(
     starts = offsets[pieces[:, 0]] + pieces[:, 1]
     sizes = pieces[:, 2] - pieces[:, 1] - 1
     counts = np.array([len(pack) for pack in packs])
-    rows = np.repeat(np.arange(len(packs)), counts)
-    first = np.repeat(np.cumsum(counts) - counts, counts)  # of its row, for each piece
+    first = np.repeat(np.cumsum(counts) - counts, counts)  # piece of its row, for each piece
     before = np.cumsum(sizes) - sizes
 
+    row = np.repeat(np.repeat(np.arange(len(packs)), counts), sizes)
     within = np.arange(sizes.sum()) - np.repeat(before, sizes)
-    position = (np.repeat(rows, sizes), np.repeat(before - before[first], sizes) + within)
+    column = np.repeat(before - before[first], sizes) + within
     source = np.repeat(starts, sizes) + within
 
-    shape = (len(packs), length)
-    packed = PackedBatch(
-        np.zeros(shape, np.int64),
-        np.full(shape, NO_TARGET, np.int64),
-        np.zeros(shape, np.int64),
-        np.zeros(shape, np.int64),
-    )
-    packed.ids[position] = ids[source]
-    packed.labels[position] = ids[source + 1]
-    packed.positions[position] = within
-    packed.segments[position] = np.repeat(np.arange(len(pieces)) - first + 1, sizes)
-    return packed
+    filled = np.zeros((4, len(packs), length), np.int64)
+    filled[1] = NO_TARGET
+    segments = np.repeat(np.arange(len(pieces)) - first + 1, sizes)
+    filled[:, row, column] = ids[source], ids[source + 1], within, segments
+    return Batch(*filled)
 
 
 def pack_article(
-    lengths: Sequence[int],
-    order: Iterable[int],
-    max_len: int = 500,
-    carry: Sequence[int] = (),
+    lengths: Sequence[int], order: Iterable[int], max_len: int = 500, carry: Sequence[int] = ()
 ) -> tuple[list[list[int]], list[int]]:
     """Pack documents the article's way; return the packs, as document numbers, and the open pack.
 
@@ -156,6 +158,6 @@ def pack_article(
     return packs, pack
 
 
-def join_article(docs: Sequence[Ids], pack: Sequence[int]) -> Ids:
+def join_article(docs: Sequence[IdArray], pack: Sequence[int]) -> IdArray:
     """Return a pack's ids: the first document whole, the others without their first id, (N,)."""
     return np.concatenate([docs[pack[0]], *(docs[doc][1:] for doc in pack[1:])])

@@ -22,33 +22,26 @@ from contextlib import suppress
 from itertools import chain
 from queue import SimpleQueue
 from threading import Timer
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpt1.errors import InputError
 from gpt1.text.english import without_torch
-from gpt1.text.tokenizer import Ids, Tokenizer
+from gpt1.text.tokenizer import IdArray, Tokenizer
 from gpt1.text.words import check_text, check_texts
 
-_JOB = 1 << 19
-"""Characters a job: enough to hide the cost of sending it, few enough to share out evenly."""
-_AHEAD = 4
-"""Jobs a process that wait or are done, so that memory is bounded."""
-_WORTH_WORKERS = 1 << 23
-"""Characters from which on more processes pay."""
-_PATIENCE = 60.0
-"""Seconds, and one for each _SLOWEST characters, until a silent worker is ended as if lost."""
-_SLOWEST = 20_000
-"""Characters a second that any machine reaches many times over."""
+_JOB = 1 << 19  # characters: enough to hide the cost of sending, few enough to share out evenly
+_AHEAD = 4  # jobs a process that wait or are done, so that memory is bounded
+_WORTH_WORKERS = 1 << 23  # characters from which on more processes pay
+_PATIENCE = 60.0  # seconds, and one for each _SLOWEST characters, until a silent worker is ended
+_SLOWEST = 20_000  # characters a second that any machine reaches many times over
 _MAIN = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from gpt1.data.parallel import serve; serve()"
 )
 
-EncodedJob = tuple[list[int], Ids]
+EncodedJob = tuple[list[int], IdArray]
 """The lengths of the texts of a job in ids, and their ids one after the other."""
 
 
@@ -59,7 +52,7 @@ def cpu_count() -> int:
 
 def encode_texts(
     tokenizer: Tokenizer, texts: Iterable[str], workers: int | None = None
-) -> Iterator[Ids]:
+) -> Iterator[IdArray]:
     """Yield the ids of each of `texts`, in order, reading not far ahead.
 
     `workers` is the number of processes; by default one, or all processors from 8 M characters on.
@@ -70,16 +63,10 @@ def encode_texts(
     return _encode(tokenizer, map(check_text, check_texts(texts)), workers)
 
 
-def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> Iterator[Ids]:
+def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> Iterator[IdArray]:
     if workers is None:
-        head: list[str] = []
-        size = 0
-        for text in texts:
-            head.append(text)
-            size += len(text)
-            if size >= _WORTH_WORKERS:
-                break
-        workers = 1 if size < _WORTH_WORKERS else cpu_count()
+        head = next(jobs(texts, _WORTH_WORKERS), [])
+        workers = cpu_count() if sum(map(len, head)) + len(head) >= _WORTH_WORKERS else 1
         texts = chain(head, texts)
     if workers == 1:
         yield from map(tokenizer.encode_array, texts)
@@ -94,14 +81,14 @@ class EncoderPool:
     def __init__(self, tokenizer: Tokenizer, count: int) -> None:
         self._tokenizer, self._count = tokenizer, count
         self._workers = [_Worker(tokenizer) for _ in range(count - 1)]
-        self._idle: SimpleQueue[Callable[[list[str]], list[Ids]]] = SimpleQueue()
+        self._idle: SimpleQueue[Callable[[list[str]], list[IdArray]]] = SimpleQueue()
         for encode in (self._encode_here, *(worker.encode for worker in self._workers)):
             self._idle.put(encode)
         self._threads = ThreadPoolExecutor(count, "gpt1-encode")
 
-    def encode(self, texts: Iterable[str]) -> Iterator[Ids]:
+    def encode(self, texts: Iterable[str]) -> Iterator[IdArray]:
         """Yield the ids of each text, in order. Raises InputError as the tokenizer does."""
-        pending: deque[Future[list[Ids]]] = deque()
+        pending: deque[Future[list[IdArray]]] = deque()
         try:
             for job in jobs(texts, _JOB):
                 pending.append(self._threads.submit(self._encode_job, job))
@@ -113,7 +100,7 @@ class EncoderPool:
             for future in pending:
                 future.cancel()
 
-    def _encode_job(self, texts: list[str]) -> list[Ids]:
+    def _encode_job(self, texts: list[str]) -> list[IdArray]:
         encode = self._idle.get()
         try:
             return encode(texts)
@@ -123,18 +110,13 @@ class EncoderPool:
         finally:
             self._idle.put(encode)
 
-    def _encode_here(self, texts: list[str]) -> list[Ids]:
+    def _encode_here(self, texts: list[str]) -> list[IdArray]:
         return [self._tokenizer.encode_array(text) for text in texts]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.close()
@@ -149,38 +131,33 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self._state: dict[str, Any] | None = tokenizer.state()
+        assert self.process.stdin
+        assert self.process.stdout
+        self._in, self._out = self.process.stdin, self.process.stdout
+        self._to_send: list[object] = [tokenizer.state()]  # not now: it would wait for the reader
 
-    def encode(self, texts: list[str]) -> list[Ids]:
+    def encode(self, texts: list[str]) -> list[IdArray]:
         """Return the ids. Raises InputError; EOFError, OSError or UnpicklingError if it is lost."""
         watch = Timer(_PATIENCE + sum(map(len, texts)) / _SLOWEST, self.process.kill)
         watch.daemon = True
         watch.start()
         try:
-            if self._state:  # here rather than on starting it, which would wait until it reads
-                self._send(self._state)
-                self._state = None
-            self._send(texts)
-            assert self.process.stdout
-            answer = pickle.load(self.process.stdout)
+            for message in (*self._to_send, texts):
+                pickle.dump(message, self._in)
+            self._in.flush()
+            self._to_send = []
+            answer = pickle.load(self._out)
         finally:
             watch.cancel()
         if isinstance(answer, InputError):
             raise answer
         return split_job(answer)
 
-    def _send(self, message: object) -> None:
-        assert self.process.stdin
-        pickle.dump(message, self.process.stdin)
-        self.process.stdin.flush()
-
     def close(self) -> None:
         """End the process: it ends by itself when its input does."""
-        assert self.process.stdin
-        assert self.process.stdout
         with suppress(OSError):
-            self.process.stdin.close()
-        self.process.stdout.close()
+            self._in.close()
+        self._out.close()
         try:
             self.process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:  # it hangs
@@ -226,7 +203,7 @@ def encode_job(tokenizer: Tokenizer, texts: list[str]) -> EncodedJob:
     return [len(array) for array in arrays], np.concatenate(arrays)
 
 
-def split_job(job: EncodedJob) -> list[NDArray[Any]]:
+def split_job(job: EncodedJob) -> list[IdArray]:
     """Return the ids of each text of a job."""
     lengths, ids = job
     return np.split(ids, np.cumsum(lengths)[:-1])

@@ -24,20 +24,17 @@ from typing import Any
 from gpt1.data.parallel import EncodedJob, cpu_count, encode_job, jobs, split_job
 from gpt1.errors import ConfigError, GPT1Error, InputError
 from gpt1.text.english import without_torch
-from gpt1.text.tokenizer import Ids, Tokenizer
+from gpt1.text.tokenizer import IdArray, Tokenizer
 from gpt1.text.words import check_text, check_texts
 
-_JOB = 1 << 20
-"""Characters a task: enough to hide what Ray takes for one, few enough to share out evenly."""
-_AHEAD = 4
-"""Jobs a worker that run or are done, so that memory is bounded."""
-_RETRIES = 3
-"""How often Ray runs a task again whose process has died."""
+_JOB = 1 << 20  # characters: enough to hide what Ray takes for a task, few enough to share out
+_AHEAD = 4  # jobs a worker that run or are done, so that memory is bounded
+_RETRIES = 3  # of a task whose process has died
 
 
 def encode_texts(
     tokenizer: Tokenizer, texts: Iterable[str], workers: int | None = None
-) -> Iterator[Ids]:
+) -> Iterator[IdArray]:
     """Yield the ids of each of `texts`, in order, reading not far ahead.
 
     It takes the Ray that runs in this process, else the cluster at RAY_ADDRESS, else one of its own
@@ -58,7 +55,7 @@ def encode_texts(
     return _encode(tokenizer, map(check_text, check_texts(texts)), workers)
 
 
-def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> Iterator[Ids]:
+def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> Iterator[IdArray]:
     import ray
 
     with _connected(workers) as count:
@@ -88,7 +85,7 @@ def _tokenizer(state: bytes) -> Tokenizer:
         return Tokenizer.from_state(json.loads(state))
 
 
-def _result(task: Any) -> list[Ids]:
+def _result(task: Any) -> list[IdArray]:
     import ray
 
     try:
@@ -113,7 +110,7 @@ def _connected(workers: int | None) -> Iterator[int]:
 
     began_here = not ray.is_initialized()
     if began_here:
-        _connect(workers or cpu_count())
+        _connect(os.environ.get("RAY_ADDRESS"), workers or cpu_count())
     try:
         yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
@@ -121,26 +118,19 @@ def _connected(workers: int | None) -> Iterator[int]:
             ray.shutdown()
 
 
-def _connect(workers: int) -> None:
-    """Connect to the cluster at RAY_ADDRESS, or start Ray on this machine. Raises GPT1Error."""
+def _connect(address: str | None, workers: int) -> None:
+    """Connect to the cluster at `address`, or start Ray on this machine. Raises GPT1Error."""
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
-    local = {
-        "num_cpus": workers,
-        "include_dashboard": False,
-        "object_store_memory": (128 << 20) + 8 * _JOB * _AHEAD * workers,  # the texts, and ids
-    }
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        options |= {"num_cpus": workers, "include_dashboard": False}
+        options["object_store_memory"] = (128 << 20) + 8 * _JOB * _AHEAD * workers  # texts and ids
     try:
         if host := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or ""):
             # Ray itself would try for minutes to reach a cluster that is not there
             socket.create_connection((host[1], int(host[2])), timeout=10).close()
-        ray.init(
-            address or "local",
-            **({} if address else local),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        ray.init(address or "local", **options)
     except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         what = f"reach the Ray at {address} (RAY_ADDRESS)" if address else "start Ray"
         raise GPT1Error(

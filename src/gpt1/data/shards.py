@@ -23,17 +23,15 @@ from gpt1.data.parallel import encode_texts
 from gpt1.data.tables import Texts
 from gpt1.errors import CorruptError, DataError, TokenizerError
 from gpt1.storage import Folder, FolderWriter, json_bytes
-from gpt1.text.tokenizer import DESCRIPTION, Ids, Tokenizer
+from gpt1.text.tokenizer import DESCRIPTION, IdArray, Tokenizer
 
 SHARD_TOKENS = 1 << 24
 """Tokens in a shard; the last has what is left."""
 MAX_VOCABULARY = 1 << 16
 _REPORT = 1 << 20  # bytes of text between two calls of progress
-_DATA = "data.json"
-_DOCUMENTS = "documents.bin"
+_DATA, _DOCUMENTS = "data.json", "documents.bin"
 
-
-Encode = Callable[[Tokenizer, Iterable[str], int | None], Iterator[Ids]]
+Encode = Callable[[Tokenizer, Iterable[str], int | None], Iterator[IdArray]]
 """(tokenizer, texts, workers) -> the ids of each text, in order: here, or on other machines."""
 
 
@@ -66,9 +64,9 @@ def write_shards(
 ) -> Summary:
     """Tokenise `texts` into a new folder of shards; memory does not grow with the corpus.
 
-    `workers` is the number of processes (None: all processors, if there is much text);
-    `progress` counts documents, now and then. Texts without any
-    token are counted as rejected. Raises DataError, TokenizerError, StorageError.
+    `workers` is the number of processes (None: all processors, if there is much text); `progress`
+    counts documents, now and then. Texts without any token are counted as rejected. Raises
+    DataError, TokenizerError, StorageError.
     """
     if len(tokenizer) > MAX_VOCABULARY:
         raise TokenizerError(
@@ -86,6 +84,14 @@ def write_shards(
     ends = array("Q", [0])
     pending = bytearray()
     with FolderWriter(out) as folder:
+
+        def flush(least: int) -> None:
+            nonlocal shards
+            while len(pending) >= least:
+                folder.add(_shard(shards), bytes(pending[: 2 * SHARD_TOKENS]))
+                del pending[: 2 * SHARD_TOKENS]
+                shards += 1
+
         for ids in encode(tokenizer, measured(), workers):
             text_size = sizes.popleft()
             if not len(ids):
@@ -94,27 +100,22 @@ def write_shards(
             size += text_size
             ends.append(ends[-1] + len(ids))
             pending += ids.astype("<u2").tobytes()
-            while len(pending) >= 2 * SHARD_TOKENS:
-                folder.add(_shard(shards), bytes(pending[: 2 * SHARD_TOKENS]))
-                del pending[: 2 * SHARD_TOKENS]
-                shards += 1
+            flush(2 * SHARD_TOKENS)
             if progress and size - reported >= _REPORT:
                 reported = size
                 progress(len(ends) - 1, 0)
-        if pending:
-            folder.add(_shard(shards), bytes(pending))
-            shards += 1
-        account = texts.counts
+        flush(1)
+        counts = texts.counts
         if not shards:
-            raise DataError(f"no text gave a token; {account}. Give other text.")
+            raise DataError(f"no text gave a token; {counts}. Give other text.")
         summary = Summary(
             tokenizer=tokenizer.fingerprint,
             vocab_size=len(tokenizer),
             tokens=ends[-1],
             documents=len(ends) - 1,
             bytes=size,
-            rows=account.rows,
-            rejected=dict(account.rejected),
+            rows=counts.rows,
+            rejected=dict(counts.rejected),
             shards=shards,
         )
         folder.add(_DOCUMENTS, np.array(ends, dtype="<u8").tobytes())
@@ -150,8 +151,8 @@ class Shards:
         number = data.get("format") if isinstance(data, dict) else None
         if number != 1:
             raise DataError(
-                f"{path} is of format {number!r}; this version reads 1. Run gpt1 "
-                f"prepare again, or install a newer gpt1."
+                f"{path} is of format {number!r}; this version reads 1. Run gpt1 prepare again, or "
+                f"install a newer gpt1."
             )
         try:
             self.summary = Summary(**data)
@@ -160,6 +161,7 @@ class Shards:
             self._starts = np.cumsum([0, *map(len, self._shards)])
             self.offsets: NDArray[np.uint64] = np.frombuffer(folder.map(_DOCUMENTS), dtype="<u8")
             """Where each document starts, and the end, (documents + 1,)."""
+            self.tokens, self.documents = self.summary.tokens, self.summary.documents
             whole = self._starts[-1] == self.offsets[-1] == self.tokens
         except (TypeError, ValueError, IndexError):  # written by no gpt1, manifest and all
             whole = False
@@ -170,16 +172,6 @@ class Shards:
         hashes = "".join(folder.sha256(name) for name in [*names, _DOCUMENTS])
         self.fingerprint = hashlib.sha256((hashes + self.summary.tokenizer).encode()).hexdigest()
         """Of the ids, the documents and the tokenizer."""
-
-    @property
-    def tokens(self) -> int:
-        """Ids in the corpus."""
-        return self.summary.tokens
-
-    @property
-    def documents(self) -> int:
-        """Documents in the corpus."""
-        return self.summary.documents
 
     def read(self, start: int, stop: int) -> NDArray[np.uint16]:
         """Return ids [start, stop) of the corpus, (stop - start,); read-only. Raises IndexError."""

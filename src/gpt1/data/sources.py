@@ -16,8 +16,8 @@ from pathlib import Path
 from gpt1.errors import DataError, HubError
 
 HUB = "hub:"
-_PATTERNS = ["*.csv", "*.csv.gz", "*.tsv", "*.tsv.gz", "*.jsonl", "*.jsonl.gz", "*.parquet"]
-_PATTERNS += ["*.txt", "*.txt.gz"]
+_ZIPPED = ["*.csv", "*.tsv", "*.jsonl", "*.txt"]
+_PATTERNS = [*_ZIPPED, *(f"{pattern}.gz" for pattern in _ZIPPED), "*.parquet"]
 _OTHER_SPLIT = re.compile(r"(?:^|[^a-z])(?:test|dev|val|valid|validation|eval)(?:[^a-z]|$)")
 
 Source = str | Path
@@ -32,32 +32,21 @@ def find_files(sources: Sources) -> list[Path]:
     names = [sources] if isinstance(sources, str | Path) else list(sources)
     if not names:
         raise DataError("no file was given; name at least one.")
-    files: list[Path] = []
-    for name in names:
-        if str(name).startswith(HUB):
-            files += _fetch(str(name))
-        else:
-            files.append(Path(name))
-    return files
+    return [path for name in names for path in _local(str(name))]
 
 
-def _fetch(source: str) -> list[Path]:
+def _local(source: str) -> list[Path]:
+    if not source.startswith(HUB):
+        return [Path(source)]
     owner, _, rest = source.removeprefix(HUB).partition("/")
     name, _, pattern = rest.partition("/")
     if not owner or not name:
-        raise HubError(
-            f"the data set is {source!r}; it takes hub:owner/name or hub:owner/name/file."
-        )
+        raise HubError(f"the data set is {source!r}; it takes hub:owner/name[/file].")
     from huggingface_hub import snapshot_download
 
+    patterns = [pattern] if pattern else _PATTERNS
     try:
-        folder = Path(
-            snapshot_download(
-                f"{owner}/{name}",
-                repo_type="dataset",
-                allow_patterns=[pattern] if pattern else _PATTERNS,
-            )
-        )
+        path = snapshot_download(f"{owner}/{name}", repo_type="dataset", allow_patterns=patterns)
     except Exception as error:  # the client's errors come from three libraries with no common base
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise HubError(
@@ -65,6 +54,7 @@ def _fetch(source: str) -> list[Path]:
             f"connection; a gated or private one needs `hf auth login`; with HF_HUB_OFFLINE=1 it "
             f"must have been fetched before."
         ) from error
+    folder = Path(path)
     found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     return [folder / path for path in choose_files(source, found, pattern)]
 

@@ -50,8 +50,5 @@ def split_texts(texts: Sequence[str], share: float, seed: int) -> Split:
         return Split(list(texts), [], 0)
     unique = list(dict.fromkeys(texts))
     training, validation = split_validation(len(unique), share, seed)
-    return Split(
-        [unique[i] for i in training],
-        [unique[i] for i in validation],
-        len(texts) - len(unique),
-    )
+    left_out = len(texts) - len(unique)
+    return Split([unique[i] for i in training], [unique[i] for i in validation], left_out)

@@ -43,12 +43,11 @@ class RowCounts:
         self.rejected[reason] += count
 
     def __str__(self) -> str:
+        rows = f"{self.rows:,} row{'s' * (self.rows != 1)}"
+        files = f"{self.files:,} file{'s' * (self.files != 1)}"
         why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.rejected.items()))
-        return (
-            f"{self.rows:,} row{'s' * (self.rows != 1)} from {self.files:,} "
-            f"file{'s' * (self.files != 1)}: {self.used:,} used, "
-            f"{self.rejected.total():,} rejected{f' ({why})' if why else ''}"
-        )
+        rejected = f"{self.rejected.total():,} rejected" + (f" ({why})" if why else "")
+        return f"{rows} from {files}: {self.used:,} used, {rejected}"
 
 
 class RowReader:
@@ -97,12 +96,20 @@ class RowReader:
 
 
 class Texts:
-    """The texts of one column of some files, one str a document; iterating again reads again."""
+    """The texts of one column of some files, one str a document; iterating again reads again.
 
-    def __init__(self, sources: Sources, column: str | None, limit: int | None) -> None:
-        self._reader = RowReader(
-            sources, lambda location, present: [_text_column(location, present, column)], limit
-        )
+    `sources` are paths, or `hub:owner/name`. Without `column` it is the column "text", or the only
+    one there is. `limit` is the most rows read. Raises DataError, HubError; while iterating,
+    DataError.
+    """
+
+    def __init__(
+        self, sources: Sources, column: str | None = None, limit: int | None = None
+    ) -> None:
+        def choose(location: str, present: Sequence[str]) -> list[str]:
+            return [_text_column(location, present, column)]
+
+        self._reader = RowReader(sources, choose, limit)
 
     @property
     def counts(self) -> RowCounts:
@@ -118,21 +125,12 @@ class Texts:
                 yield text
 
 
-def open_texts(sources: Sources, column: str | None = None, limit: int | None = None) -> Texts:
-    """Return the texts of `sources` (paths, or `hub:owner/name`), read as they are iterated.
-
-    Without `column` it is the column "text", or the only one there is. `limit` is the most rows
-    read. Raises DataError, HubError; while iterating, DataError.
-    """
-    return Texts(sources, column, limit)
-
-
 def read_texts(source: Sources, column: str | None = None, limit: int | None = None) -> list[str]:
     """Return all texts of `source` (a path, several, or `hub:owner/name`) as a list.
 
     Raises DataError, HubError.
     """
-    return list(open_texts(source, column, limit))
+    return list(Texts(source, column, limit))
 
 
 def text_fault(value: object) -> str | None:

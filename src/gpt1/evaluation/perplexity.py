@@ -10,12 +10,11 @@ import numpy as np
 
 from gpt1.callbacks import ProgressCallback
 from gpt1.data.batches import WindowBatches
-from gpt1.data.packing import Ids
 from gpt1.errors import DataError
 from gpt1.generation.scoring import continuation_logprobs
 from gpt1.model.build import Model
 from gpt1.model.losses import perplexity
-from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.tokenizer import IdArray, Tokenizer
 
 _ROWS = 8  # windows in one forward pass
 
@@ -43,7 +42,7 @@ def measure(
     Blocks of n_ctx + 1 ids at stride n_ctx; the last may be short; every id but the first is a
     target once. `progress(done, all)` counts targets. Raises DataError for less than two tokens.
     """
-    parts: list[Ids] = []
+    parts: list[IdArray] = []
     size = 0
     for text in texts:
         size += len(text.encode())

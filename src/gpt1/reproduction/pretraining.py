@@ -14,7 +14,7 @@ from zlib import crc32
 
 from gpt1.config import load_run
 from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.errors import DataError
 from gpt1.evaluation.zero_shot_curves import Point, as_json, curve_tables, draw_curves
 from gpt1.evaluation.zero_shot_sets import SETTINGS
@@ -70,10 +70,10 @@ def pretrain_tiny(out: Path | str, data: Path | str, tiny: TinyRun, display: Dis
         display.status(f"learning a vocabulary of {_VOCABULARY:,} tokens", "")
         with without_torch(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a small text gives a small vocabulary
-            read = islice(open_texts(files, None, tiny.texts), tiny.texts)
+            read = islice(Texts(files, None, tiny.texts), tiny.texts)
             tokenizer = Tokenizer.train(read, _VOCABULARY)
         display.status(f"preparing {tiny.texts:,} novels", "")
-        write_shards(shards, open_texts(files, None, tiny.texts), tokenizer, workers=1)
+        write_shards(shards, Texts(files, None, tiny.texts), tokenizer, workers=1)
     display.status("pre-training a tiny model", "updates")
     config = load_run(size="tiny", recipe="pretrain", overrides=[*TINY, *tiny.overrides])
     resume = (run / "run.json").is_file()

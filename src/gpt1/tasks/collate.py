@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.data.batches import Batch, SampleBatches, fingerprint
-from gpt1.data.packing import NO_TARGET, Piece, fill_packs, pack_documents
+from gpt1.data.batches import SampleBatches, Sampling, fingerprint
+from gpt1.data.packing import NO_TARGET, Batch, Piece, fill_packs, pack_documents
 from gpt1.data.parallel import encode_texts
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.spec import Example
@@ -140,13 +141,10 @@ class TaskBatches(SampleBatches):
         self,
         encoded: Encoded,
         batch_size: int,
-        *,
-        seed: int = 0,
-        shuffle: bool = True,
-        micro_batch_size: int | None = None,
         weights: NDArray[np.float64] | None = None,
+        **sampling: Unpack[Sampling],
     ) -> None:
-        super().__init__(len(encoded), batch_size, micro_batch_size, seed, shuffle)
+        super().__init__(len(encoded), batch_size, **sampling)
         self.encoded = encoded
         if weights is None:
             weights = encoded.task.class_weights(None, encoded.targets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gpt1.data.batches import Batch
+from gpt1.data.packing import Batch
 from gpt1.errors import ConfigError
 from gpt1.model.build import Model, build_model, grow_vocabulary
 from gpt1.model.heads import Head

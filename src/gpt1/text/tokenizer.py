@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from gpt1.callbacks import ProgressCallback
 
-Ids = npt.NDArray[np.unsignedinteger[Any]]
+IdArray = npt.NDArray[np.integer[Any]]
+"""Ids of any integer type, (N,)."""
 
 DESCRIPTION = "gpt1.json"
 """Beside the vocabulary: its section `tokenizer` has the way of cutting words and added tokens."""
@@ -167,7 +168,7 @@ class Tokenizer:
         """
         return self._ids_of(check_text(text))
 
-    def encode_array(self, text: str) -> Ids:
+    def encode_array(self, text: str) -> IdArray:
         """Return the ids of `text` as uint16, or uint32 for large vocabularies."""
         ids = self.encode(text)
         return np.fromiter(ids, self.dtype, len(ids))

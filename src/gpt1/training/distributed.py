@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gpt1.checkpoint import folder
 from gpt1.config import DistributedConfig
-from gpt1.data.batches import Batch
+from gpt1.data.packing import Batch
 from gpt1.errors import ConfigError, Interrupted, TrainingError
 from gpt1.model.build import Model
 from gpt1.training.objectives import Objective

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from gpt1.data.batches import (
     ArticleBatches,
     Batches,
     PackBatches,
+    Sampling,
     WindowBatches,
 )
-from gpt1.data.packing import Ids
 from gpt1.data.parallel import encode_texts
 from gpt1.data.splits import split_texts
 from gpt1.errors import ConfigError, DataError
@@ -25,7 +25,7 @@ from gpt1.generation import engine
 from gpt1.generation.torch_backend import make_backend
 from gpt1.model.build import grow_vocabulary
 from gpt1.model.transformer import Transformer
-from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.tokenizer import IdArray, Tokenizer
 from gpt1.text.vocabulary import END_OF_TEXT
 from gpt1.training import distributed, objectives
 from gpt1.training.loop import TrainSetup
@@ -96,7 +96,7 @@ def finetune(
     return trained, tokenizer
 
 
-def _encode(tokenizer: Tokenizer, texts: Sequence[str], data: DataConfig) -> list[Ids]:
+def _encode(tokenizer: Tokenizer, texts: Sequence[str], data: DataConfig) -> list[IdArray]:
     """Return each text as ids, between the prefix and the end that the settings ask for."""
     end = END_OF_TEXT if data.end == "text" else ""
     docs = [
@@ -108,15 +108,11 @@ def _encode(tokenizer: Tokenizer, texts: Sequence[str], data: DataConfig) -> lis
     return [ids for ids in docs if len(ids) > 1]
 
 
-def _batches(docs: list[Ids], config: RunConfig) -> Batches:
+def _batches(docs: list[IdArray], config: RunConfig) -> Batches:
     if not docs:
         raise DataError("there is no text to train on. Give texts of at least two words.")
     train, data = config.train, config.data
-    order: dict[str, Any] = {
-        "seed": train.seed,
-        "shuffle": data.shuffle,
-        "micro_batch_size": train.micro_batch_size,
-    }
+    order = Sampling(seed=train.seed, shuffle=data.shuffle, micro_batch_size=train.micro_batch_size)
     n_ctx, size = config.model.n_ctx, train.batch_size
     if data.pack == "article":
         return ArticleBatches(docs, data.max_pack or n_ctx, size, **order)

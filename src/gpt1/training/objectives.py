@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gpt1.config import TaskConfig
-from gpt1.data.batches import Batch
+from gpt1.data.packing import Batch
 from gpt1.model.build import Model
 from gpt1.model.losses import linear_cross_entropy
 from gpt1.model.transformer import Transformer

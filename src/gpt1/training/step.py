@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt1.config import RunConfig
-from gpt1.data.batches import Batch
+from gpt1.data.packing import Batch
 from gpt1.model.build import Model
 from gpt1.training import optimizers
 from gpt1.training.distributed import Ranks, reshard, unsynchronised

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gpt1.config import ModelConfig, RunConfig
-from gpt1.data.batches import Batch
+from gpt1.data.packing import Batch
 from gpt1.errors import ConfigError, DataError
 from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer

@@ -12,10 +12,10 @@ from letters import Letters
 from numpy.typing import NDArray
 
 from gpt1.data import shards
-from gpt1.data.batches import ArticleBatches, Batch, PackBatches, WindowBatches
-from gpt1.data.packing import NO_TARGET, join_article, pack_article
+from gpt1.data.batches import ArticleBatches, PackBatches, WindowBatches
+from gpt1.data.packing import NO_TARGET, Batch, join_article, pack_article
 from gpt1.data.shards import Shards, write_shards
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.errors import DataError
 
 Make = Callable[..., Any]
@@ -152,7 +152,7 @@ def test_windows_of_shards_are_those_of_the_ids_they_hold(
     monkeypatch.setattr(shards, "SHARD_TOKENS", 50)
     path = tmp_path / "a.txt"
     path.write_text("".join(random.Random(0).choices("abcdef\n", k=1500)))
-    write_shards(tmp_path / "out", open_texts(path), Letters())
+    write_shards(tmp_path / "out", Texts(path), Letters())
     opened = Shards(tmp_path / "out")
     mapped = WindowBatches(opened, 16, 5, seed=4)
     plain = WindowBatches(opened.read(0, opened.tokens), 16, 5, seed=4)

@@ -97,13 +97,14 @@ def test_filled_packs_equal_the_ones_laid_out_id_by_id(
     rng.shuffle(packs)
     flat = np.array([i for doc in docs for i in doc], dtype=np.uint16)
     packed = fill_packs(flat, np.cumsum([0, *lengths]), packs, n_ctx)
+    arrays = vars(packed).values()
     for row, pack in enumerate(packs):
         expected = []
         for number, (doc, start, stop) in enumerate(pack, 1):
             for i in range(start, stop - 1):
                 expected.append((docs[doc][i], docs[doc][i + 1], i - start, number))
         expected += [(0, NO_TARGET, 0, 0)] * (n_ctx - len(expected))
-        assert list(zip(*(array[row].tolist() for array in packed), strict=True)) == expected
+        assert list(zip(*(array[row].tolist() for array in arrays), strict=True)) == expected
 
 
 def test_a_long_document_goes_on_at_the_id_that_was_only_a_target() -> None:

@@ -13,7 +13,7 @@ from gpt1.cli import progress
 from gpt1.data import parallel
 from gpt1.data.batches import WindowBatches
 from gpt1.data.shards import Shards
-from gpt1.text.tokenizer import Ids, Tokenizer
+from gpt1.text.tokenizer import IdArray, Tokenizer
 
 TEXTS = [
     "It was a dark and stormy night.",
@@ -90,7 +90,7 @@ def test_a_worker_killed_on_the_way_changes_no_byte(monkeypatch: pytest.MonkeyPa
     run_gpt1(f"{PREPARE} --workers 1 --out one").check()
     encode, calls = parallel._Worker.encode, 0
 
-    def deadly(worker: parallel._Worker, texts: list[str]) -> list[Ids]:
+    def deadly(worker: parallel._Worker, texts: list[str]) -> list[IdArray]:
         nonlocal calls
         calls += 1
         worker.process.kill()

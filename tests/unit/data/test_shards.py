@@ -10,14 +10,14 @@ from letters import Letters, encode_ahead
 
 from gpt1.data import shards
 from gpt1.data.shards import Shards, write_shards
-from gpt1.data.tables import Texts, open_texts
+from gpt1.data.tables import Texts
 from gpt1.errors import CheckpointError, CorruptError, DataError, StorageError, TokenizerError
 from gpt1.storage import MANIFEST
 
 
 def _open(path: Path, texts: list[str]) -> Texts:
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return open_texts(path)
+    return Texts(path)
 
 
 def _prepare(out: Path, texts: list[str], tokenizer: Letters | None = None) -> Path:
@@ -204,7 +204,7 @@ def test_nothing_is_left_when_preparing_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "fine"}\n{"text": broken}\n')
     with pytest.raises(DataError, match=r"a\.jsonl:2"):
-        write_shards(tmp_path / "out", open_texts(path), Letters())
+        write_shards(tmp_path / "out", Texts(path), Letters())
     with pytest.raises(DataError, match=r"no text gave a token; 2 rows .*\(no tokens 2\)"):
         write_shards(tmp_path / "out", _open(path, ["~", "~~"]), Letters())
     assert [item.name for item in tmp_path.iterdir()] == ["a.jsonl"]

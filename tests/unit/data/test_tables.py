@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 import gpt1
 from gpt1.data import formats
-from gpt1.data.tables import RowCounts, RowReader, open_texts, read_texts, text_fault
+from gpt1.data.tables import RowCounts, RowReader, Texts, read_texts, text_fault
 from gpt1.errors import DataError
 
 ODD = ["é", "日本", "🙂", "\u2028", "\x85", "\ufeff", "\0", '"', '""', "'", ",", "\\", "\\n"]
@@ -93,7 +93,7 @@ def test_whatever_happens_to_a_file_every_row_is_used_or_rejected_or_an_error_na
             start = rng.randrange(len(data) + 1)
             data[start : start + rng.randint(0, 3)] = rng.choice(damage)
         path.write_bytes(data)
-        texts = open_texts(path, "text")
+        texts = Texts(path, "text")
         found: list[str] | None = None
         with contextlib.suppress(DataError):
             found = list(texts)
@@ -120,7 +120,7 @@ def test_rows_that_hold_no_usable_text_are_counted_by_reason(tmp_path: Path) -> 
     values = ['"fine"', '""', '" \\t"', "null", "7", '"a\\u0000b"', '"\\ud800"', '"\\ud83d\\ude42"']
     lines = [f'{{"text": {value}}}' for value in values]
     path.write_text("\n".join([*lines[:3], "", *lines[3:]]))
-    texts = open_texts(path)
+    texts = Texts(path)
     assert list(texts) == ["fine", "🙂"]
     assert texts.counts.rejected == {
         "blank line": 1, "empty": 3, "not text": 1, "NUL character": 1, "lone surrogate": 1,
@@ -155,7 +155,7 @@ def test_the_articles_csv_is_read_by_its_column(tmp_path: Path) -> None:
 def test_real_files_give_as_many_rows_as_their_makers_count(
     name: str, column: str | None, rows: int, data_folder: Path
 ) -> None:
-    texts = open_texts(data_folder / name, column)
+    texts = Texts(data_folder / name, column)
     assert sum(bool(text) for text in texts) == rows
     assert texts.counts == RowCounts(rows=rows, used=rows, files=1)
 
@@ -199,7 +199,7 @@ def test_limit_counts_rows_over_all_files_and_stops_reading(tmp_path: Path) -> N
     first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     first.write_text('{"text": "1"}\n{"text": ""}\n{"text": "3"}\n')
     second.write_text('{"text": "4"}\nthis is not JSON\n')
-    texts = open_texts([first, second], limit=4)
+    texts = Texts([first, second], limit=4)
     assert list(texts) == ["1", "3", "4"]
     assert texts.counts == RowCounts(rows=4, used=3, rejected={"empty": 1}, files=2)
     assert read_texts([first, tmp_path / "a.jsonl"], limit=3) == ["1", "3"]
@@ -236,9 +236,9 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "bad UTF-8": ("a.txt", b"fine\nbr\xffken\n", r"a\.txt:2: byte 7 is not UTF-8"),
     "bad UTF-8 after a mark": ("a.txt", b"\xef\xbb\xbfab\n\xff", r"a\.txt:2: byte 6 is not"),
     "UTF-16": ("a.csv", "text\nx\n".encode("utf-16"), r"a\.csv:1: byte 0 is not UTF-8"),
-    "half a JSON object": ("a.jsonl", b'{"text": "a"}\n{"text": "b\n', r"a\.jsonl:2: not JSON"),
+    "half a JSON object": ("a.jsonl", b'{"text": "a"}\n{"text": "b\n', r"jsonl:2: the line is not"),
     "a JSON list": ("a.jsonl", b'["text"]\n', r"a\.jsonl:1: the line is .* one JSON object"),
-    "deep JSON": ("a.jsonl", b"[" * 200_000, r"a\.jsonl:1: not JSON"),
+    "deep JSON": ("a.jsonl", b"[" * 200_000, r"a\.jsonl:1: the line is not JSON"),
     "a number of 5,000 digits": ("a.jsonl", b'{"text": ' + b"1" * 5000 + b"}", "not JSON"),
     "no text column": ("a.jsonl", b'{"txt": "a", "id": 1}\n', "one of them must be named"),
     "a later row without it": (
@@ -273,11 +273,11 @@ def test_missing_files_and_folders_are_errors_before_anything_is_read(tmp_path: 
     fine = tmp_path / "a.txt"
     fine.write_text("x")
     with pytest.raises(DataError, match=r"there is no file .*b\.txt"):
-        open_texts([fine, tmp_path / "b.txt"])
+        Texts([fine, tmp_path / "b.txt"])
     with pytest.raises(DataError, match="is a folder"):
-        open_texts([fine, tmp_path])
+        Texts([fine, tmp_path])
     with pytest.raises(DataError, match="no file was given"):
-        open_texts([])
+        Texts([])
 
 
 def test_a_missing_trailing_newline_loses_nothing(tmp_path: Path) -> None:

@@ -154,10 +154,10 @@ def test_races_folders_of_passages_load_as_they_are(tmp_path: Path) -> None:
     assert rows.counts.rejected == {"lists of different lengths": 1}
     assert (rows.counts.rows, rows.counts.used) == (3, 2)
     (folder / "1.txt").write_text("[1]")
-    with pytest.raises(DataError, match="holds a JSON list; it must be one JSON object"):
+    with pytest.raises(DataError, match=r"1\.txt: the file is '\[1\]'; it must be one JSON object"):
         race.load(tmp_path, "test_high")
     (folder / "1.txt").write_text('{"article": ')
-    with pytest.raises(DataError, match=r"1\.txt: not JSON"):
+    with pytest.raises(DataError, match=r"1\.txt: the file is not JSON"):
         race.load(tmp_path, "test_high")
 
 

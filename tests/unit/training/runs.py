@@ -14,7 +14,7 @@ import torch
 import gpt1
 from gpt1 import storage
 from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.step import Updater
 
@@ -50,7 +50,7 @@ def make_corpus(
     for name, texts in (("train", stories[:50]), ("valid", stories[50:])):
         rows = "".join(json.dumps({"text": text}) + "\n" for text in texts)
         (place / f"{name}.jsonl").write_text(rows)
-        write_shards(place / name, open_texts(place / f"{name}.jsonl"), tokenizer, workers=1)
+        write_shards(place / name, Texts(place / f"{name}.jsonl"), tokenizer, workers=1)
     return Corpus(place, settings)
 
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 import tolerances
 from gpt1.config import ModelConfig, OptimizerConfig, RunConfig
-from gpt1.data.batches import ArticleBatches, Batch, PackBatches, WindowBatches
+from gpt1.data.batches import ArticleBatches, PackBatches, WindowBatches
+from gpt1.data.packing import Batch
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.training import objectives

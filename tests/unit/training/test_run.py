@@ -15,7 +15,7 @@ import gpt1
 import runs
 from gpt1 import storage
 from gpt1.data.shards import write_shards
-from gpt1.data.tables import open_texts
+from gpt1.data.tables import Texts
 from gpt1.errors import ConfigError, CorruptError, Interrupted, TokenizerError, TrainingError
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.step import Updater
@@ -239,6 +239,6 @@ def test_validation_text_of_another_tokenizer_is_refused(
     corpus: Corpus, tmp_path: Path, stories: list[str]
 ) -> None:
     other = Tokenizer.train(stories, vocab_size=50)
-    write_shards(tmp_path / "other", open_texts(corpus.place / "valid.jsonl"), other, workers=1)
+    write_shards(tmp_path / "other", Texts(corpus.place / "valid.jsonl"), other, workers=1)
     with pytest.raises(TokenizerError):
         corpus.train(tmp_path / "run", valid=tmp_path / "other")
