@@ -742,4 +742,7 @@ def test_a_bad_scale(params: dict[str, Any], message: str, model: str) -> None:
 
 
 def test_names_of_the_classes() -> None:
-    assert {kind: getattr(gpt1, name) for kind, name in CLASS_OF.items()} == CLASSES
+    assert {kind: getattr(gpt1, name) for kind, name in CLASS_OF.items()} == CLASSES | {
+        "multi-label": gpt1.MultiLabelClassifier,
+        "sequence-labelling": gpt1.SequenceLabeler,
+    }

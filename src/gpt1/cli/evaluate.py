@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gpt1.cli.task_files import COLUMNS
 
 if TYPE_CHECKING:
-    from gpt1.cli.task_files import Named
+    from gpt1.data.tables import RowCounts
     from gpt1.tasks.datasets import DataSet
     from gpt1.tasks.kinds.evaluation import TaskEvaluation
     from gpt1.tasks.predictor import Predictor
@@ -77,7 +78,24 @@ def evaluate(
             f"--column is for texts; {model} was fine-tuned on a task. Name its columns with "
             f"--columns, e.g. --columns label=Stars, or add --task lm for perplexity."
         )
-    _task(model, files, columns, named, split or "dev", limit, page, json)
+    from gpt1.tasks.predictor import Predictor
+
+    predictor = Predictor.load(model)
+    if named is not None and named.data is not None:
+        if columns is not None or len(files) > 1:
+            raise ConfigError(
+                f"--task {named.data.name} takes one folder and knows its columns; leave --columns "
+                f"and other files out."
+            )
+        rows = _data_set(predictor, named.data, files[0], split or "dev", limit)
+    elif named is not None and named.kind != predictor.task.kind:
+        raise ConfigError(
+            f"the task is {named.kind}; the model was fine-tuned on {predictor.task.kind}. Leave "
+            f"--task out."
+        )
+    else:
+        rows = _table(predictor, files, columns, limit)
+    _measure(predictor, rows, model, page, json)
 
 
 def _has_task(model: str) -> bool:
@@ -96,8 +114,6 @@ def _has_task(model: str) -> bool:
 def _perplexity(
     model: str, files: list[str], column: str | None, limit: int | None, json: bool
 ) -> None:
-    from dataclasses import asdict
-
     import gpt1
     from gpt1.cli.progress import Progress
     from gpt1.data.tables import Texts
@@ -122,85 +138,69 @@ def _perplexity(
     print(f"bits per byte  {found.bits_per_byte:.4f} over {found.bytes:,} bytes")
 
 
-def _task(
-    model: str,
-    files: list[str],
-    columns: str | None,
-    named: Named | None,
-    split: str,
-    limit: int | None,
-    page: Path | None,
-    json: bool,
-) -> None:
-    from dataclasses import asdict
+@dataclass(frozen=True)
+class _Rows:
+    """Labelled rows: `metrics` are to be given first, `leakage` says what training held of them."""
 
+    name: str
+    examples: list[Example]
+    locations: list[str] | None
+    counts: RowCounts
+    metrics: tuple[str, ...]
+    leakage: str
+
+
+def _measure(predictor: Predictor, rows: _Rows, model: str, page: Path | None, json: bool) -> None:
     from gpt1.cli.progress import Progress
-    from gpt1.cli.task_files import cut_note
+    from gpt1.cli.task_files import truncation_note
     from gpt1.evaluation import tasks
     from gpt1.storage import json_bytes
-    from gpt1.tasks.predictor import Predictor
 
-    predictor = Predictor.load(model)
-    examples, places, account, metrics, of, leakage = _rows(
-        predictor, files, columns, named, split, limit
-    )
     with Progress("evaluating", "rows") as shown:
-        found = tasks.evaluate(
+        evaluation = tasks.evaluate(
             predictor,
-            examples,
-            places=places,
-            metrics=metrics,
+            rows.examples,
+            places=rows.locations,
+            metrics=rows.metrics,
             progress=shown.progress,
         )
-    if found.truncated:
-        print(cut_note(found.truncated), file=sys.stderr)
-    print(leakage, file=sys.stderr)
-    title = f"{model} on {of}"
+    if evaluation.truncated:
+        print(truncation_note(evaluation.truncated), file=sys.stderr)
+    print(rows.leakage, file=sys.stderr)
+    title = f"{model} on {rows.name}"
     if json:
-        values = {"model": model, "data": of, **found.to_json(), "accounting": asdict(account)}
+        names = {"model": model, "data": rows.name}
+        values = {**names, **evaluation.to_json(), "accounting": asdict(rows.counts)}
         print(json_bytes(values).decode(), end="")
     else:
-        _print(title, found)
-    _write_page(model, page, title, found, str(account))
+        _print(title, evaluation)
+    _write_page(model, page, title, evaluation, str(rows.counts))
 
 
-def _rows(
-    predictor: Predictor,
-    files: list[str],
-    columns: str | None,
-    named: Named | None,
-    split: str,
-    limit: int | None,
-) -> tuple[list[Example], list[str] | None, Any, tuple[str, ...], str, str]:
-    """Return labelled examples, their places, the account, the metrics to give first, a name.
+def _data_set(
+    predictor: Predictor, data: DataSet, source: str, split: str, limit: int | None
+) -> _Rows:
+    """Return the labelled rows of a published data set. Raises ConfigError, DataError."""
+    from gpt1.cli.task_files import fit_labels
+    from gpt1.errors import DataError
 
-    And what is known of their being among the training rows.
-    """
-    from gpt1.cli.task_files import columns_given, fit_labels, read_table
-    from gpt1.errors import ConfigError, DataError
+    rows = data.load(source, split, limit)
+    print(rows, file=sys.stderr)
+    if any(example.label is None for example in rows.examples):
+        raise DataError(
+            f"{data.title} {split} has no labels, so nothing can be measured on it. Take "
+            f"--split dev, or label it with gpt1 predict."
+        )
+    examples = fit_labels(rows.examples, data, predictor.task)
+    leakage = _leakage(data, source, split, rows.examples)
+    return _Rows(f"{data.title} {split}", examples, None, rows.counts, data.metrics, leakage)
+
+
+def _table(predictor: Predictor, files: list[str], columns: str | None, limit: int | None) -> _Rows:
+    """Return the labelled rows of files. Raises ConfigError, DataError."""
+    from gpt1.cli.task_files import columns_given, read_table
 
     task = predictor.task
-    data = None if named is None else named.data
-    if data is not None:
-        if columns is not None or len(files) > 1:
-            raise ConfigError(
-                f"--task {data.name} takes one folder and knows its columns; leave --columns and "
-                f"other files out."
-            )
-        rows = data.load(files[0], split, limit)
-        print(rows, file=sys.stderr)
-        if any(example.label is None for example in rows.examples):
-            raise DataError(
-                f"{data.title} {split} has no labels, so nothing can be measured on it. Take "
-                f"--split dev, or label it with gpt1 predict."
-            )
-        examples = fit_labels(rows.examples, data, task)
-        leakage = _leakage(data, files[0], split, rows.examples)
-        return examples, None, rows.counts, data.metrics, f"{data.title} {split}", leakage
-    if named is not None and named.kind != task.kind:
-        raise ConfigError(
-            f"the task is {named.kind}; the model was fine-tuned on {task.kind}. Leave --task out."
-        )
     table = read_table(
         task.kind,
         files,
@@ -211,8 +211,8 @@ def _rows(
     )
     print(table, file=sys.stderr)
     name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
-    unknown = "whether training held some of these rows is not known; gpt1 finetune --valid checks"
-    return table.usable, table.locations, table.counts, (task.metric,), name, unknown
+    leakage = "whether training held some of these rows is not known; gpt1 finetune --valid checks"
+    return _Rows(name, table.usable, table.locations, table.counts, (task.metric,), leakage)
 
 
 def _leakage(data: DataSet, source: str, split: str, examples: list[Example]) -> str:
@@ -227,18 +227,18 @@ def _leakage(data: DataSet, source: str, split: str, examples: list[Example]) ->
     return f"{split} against train: {leakage(train.examples, examples, data.task.kind)}"
 
 
-def _print(title: str, found: TaskEvaluation) -> None:
+def _print(title: str, evaluation: TaskEvaluation) -> None:
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
 
-    print_table(title, Table(("metric", "value", "95% interval"), found.figures()))
-    print(f"{found.rows:,} row{'s' * (found.rows != 1)}")
-    if found.classes:
-        print_table("Per class", found.class_table())
+    print_table(title, Table(("metric", "value", "95% interval"), evaluation.figures()))
+    print(f"{evaluation.rows:,} row{'s' * (evaluation.rows != 1)}")
+    if evaluation.classes:
+        print_table(evaluation.classes_title, evaluation.class_table())
 
 
 def _write_page(
-    model: str, page: Path | None, title: str, found: TaskEvaluation, account: str
+    model: str, page: Path | None, title: str, evaluation: TaskEvaluation, account: str
 ) -> None:
     """Write the page where --page says, else into the run around the model, and say where."""
     from gpt1.checkpoint import hub
@@ -253,10 +253,10 @@ def _write_page(
             return
         place = folder.parent / _PAGE
     try:
-        write_page(place, title, found, account)
+        write_page(place, title, evaluation, account)
     except StorageError as error:
         if page is not None:
             raise
         print(f"no page: {error} Or give --page FILE.html.", file=sys.stderr)
         return
-    print(f"confusions and the most confident errors: {place}", file=sys.stderr)
+    print(f"a page with the most confident errors: {place}", file=sys.stderr)

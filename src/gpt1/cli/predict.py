@@ -29,7 +29,7 @@ def predict(
 
     from gpt1 import storage
     from gpt1.cli.progress import Progress
-    from gpt1.cli.task_files import columns_given, cut_note, read_table
+    from gpt1.cli.task_files import columns_given, read_table, truncation_note
     from gpt1.errors import ConfigError
     from gpt1.tasks.predictor import Predictor
 
@@ -62,7 +62,7 @@ def predict(
     answers = iter(task.records(table.usable, probabilities))
     records = [task.empty_record if e is None else next(answers) for e in table.examples]
     if encoded.truncated:
-        print(cut_note(encoded.truncated), file=sys.stderr)
+        print(truncation_note(encoded.truncated), file=sys.stderr)
     if missing := table.examples.count(None):
         what = "row" if missing == 1 else "rows"
         print(f"{missing:,} {what} could not be used and got no label", file=sys.stderr)

@@ -117,10 +117,10 @@ def _wordless(examples: Sequence[Example], tokenizer: Tokenizer) -> set[str]:
     return {text for text, ids in zip(odd, tokenizer.encode_batch(odd), strict=True) if not ids}
 
 
-def cut_note(cut: int) -> str:
+def truncation_note(cut: int) -> str:
     """Return what to say of rows longer than the window."""
     what = "row is" if cut == 1 else "rows are"
-    return f"{cut:,} {what} longer than the model's window and cut (docs/tasks.md says how)"
+    return f"{cut:,} {what} longer than the model's window and truncated (docs/tasks.md says how)"
 
 
 def fit_labels(examples: Sequence[Example], data: DataSet, task: Task) -> list[Example]:

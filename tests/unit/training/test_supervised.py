@@ -75,7 +75,8 @@ def test_one_step_moves_every_part_and_the_folder_gives_the_same_scores(
     ]  # fmt: skip
     data = worlds.examples(kind, 17, seed=2)
     scores = {n: predictor.probabilities(data, batch_size=n) for n in (1, 3, 16, None)}
-    np.testing.assert_allclose(scores[None].sum(1), 1, atol=1e-6)
+    if kind != "multi-label":
+        np.testing.assert_allclose(scores[None].sum(1), 1, atol=1e-6)
     for found in scores.values():
         np.testing.assert_allclose(found, scores[1], atol=1e-5)
         decided = predictor.decide(found), predictor.decide(scores[1])
@@ -238,9 +239,8 @@ def test_balanced_classes_weigh_the_same(tmp_path: Path) -> None:
         ("balanced", [4 / 6, 4 / 6, 4 / 6, 2.0]), ({"no": 5.0}, [1.0, 1.0, 1.0, 5.0])
     ):  # fmt: skip
         weights = worlds.TASKS["entailment"].class_weights(wanted, encoded.targets)
-        assert weights is not None
         assert weights.tolist() == expected
-    assert worlds.TASKS["entailment"].class_weights(None, encoded.targets) is None
+    assert worlds.TASKS["entailment"].class_weights(None, encoded.targets).tolist() == [1] * 4
 
 
 REFUSED: list[tuple[str, dict[str, Any], type[GPT1Error], str]] = [

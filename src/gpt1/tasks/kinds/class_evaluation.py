@@ -110,7 +110,7 @@ class ClassEvaluation(TaskEvaluation):
         """Return confusions, figures per class, calibration and the most confident errors."""
         return [
             self._confusions(),
-            Section("Per class", self.class_table(), narrow=True),
+            Section(self.classes_title, self.class_table(), narrow=True),
             calibration_section(self.bins),
             self.examples_section(
                 "Most confident errors",

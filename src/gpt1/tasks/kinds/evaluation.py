@@ -115,6 +115,7 @@ class TaskEvaluation(ABC):
     errors: tuple[Mistake, ...] = ()
     classes: tuple[ClassFigures, ...] = ()
 
+    classes_title = "Per class"
     unit = "rows"
     """What is counted for each class."""
     baseline_label = ""

@@ -29,6 +29,7 @@ class LabellingEvaluation(evaluation.TaskEvaluation):
     """Sentences with any wrong tag."""
 
     baseline_label = "token accuracy, always saying the most frequent tag"
+    classes_title = "Per type of entity"
     unit = "entities"
 
     @classmethod
@@ -94,7 +95,7 @@ class LabellingEvaluation(evaluation.TaskEvaluation):
     def sections(self) -> list[Section]:
         """Return figures per type of entity, calibration and the most confident errors."""
         return [
-            Section("Per type of entity", self.class_table(), narrow=True),
+            Section(self.classes_title, self.class_table(), narrow=True),
             evaluation.calibration_section(self.bins),
             self.examples_section(
                 "Most confident errors",

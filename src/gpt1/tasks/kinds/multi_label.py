@@ -274,7 +274,7 @@ class MultiLabelEvaluation(evaluation.TaskEvaluation):
     def sections(self) -> list[Section]:
         """Return figures per class, calibration and the most confident errors."""
         return [
-            Section("Per class", self.class_table(), narrow=True),
+            Section(self.classes_title, self.class_table(), narrow=True),
             evaluation.calibration_section(self.bins),
             self.examples_section(
                 "Most confident errors",
