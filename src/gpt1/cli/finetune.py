@@ -188,7 +188,7 @@ class _Given:
         from gpt1.tasks.leakage import LISTED, leakage
 
         found = leakage(train, valid.usable, kind)
-        if found.exact and not self.allow_leakage:
+        if found.exact and KINDS[kind].refuses_repeats and not self.allow_leakage:
             identity = KINDS[kind].identity
             known = {identity(example) for example in train}
             where = [

@@ -50,7 +50,7 @@ def test_conll_files_are_read_as_they_are_found(tmp_path: Path, name: str) -> No
     ]  # fmt: skip
     assert [e.label for e in table.usable] == [("B-ORG", "O", "O", "B-LOC"), ("O", "O")]
     assert table.task == SequenceLabelling(("O", "B-LOC", "B-ORG"))
-    assert table.places == [f"{tmp_path / name}:3", f"{tmp_path / name}:11"]
+    assert table.locations == [f"{tmp_path / name}:3", f"{tmp_path / name}:11"]
 
 
 def test_other_forms(tmp_path: Path) -> None:
@@ -225,8 +225,9 @@ def test_the_commands_learn_predict_and_measure(
     monkeypatch.chdir(tmp_path)
     sentences = [f"Anna NN B-PER\nis V O\n{i} N O\n\n" for i in range(60)]
     Path("t.conll").write_text("".join(sentences))
-    options = "--steps 2 --set data.valid_share=0.4"
-    run = run_gpt1(f"finetune t.conll --task {KIND} --out run {options}").check()
+    Path("v.conll").write_text("".join(sentences[:3]))  # corpora repeat sentences
+    run = run_gpt1(f"finetune t.conll --valid v.conll --task {KIND} --out run --steps 2").check()
+    assert "of 3 test rows 3 occur in training" in run.stderr
     assert "chosen by entity_f1" in run.stderr
     tagged = run_gpt1("predict run t.conll").check().stdout
     assert len(tagged.split("\n\n")) == 61

@@ -58,6 +58,8 @@ class Task(ABC):
     """How files are read."""
     output_endings: ClassVar[tuple[str, ...]] = (".csv",)
     """Endings that a file of answers may have."""
+    refuses_repeats: ClassVar[bool] = True
+    """Whether training rows among those to validate are a mistake."""
     ordered: ClassVar[bool] = True
     """Whether the texts of an example may not be exchanged."""
 

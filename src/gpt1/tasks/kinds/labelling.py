@@ -45,6 +45,7 @@ class SequenceLabelling(Task):
     more_columns = "or text, spans"
     metric_names = ("entity_f1", "token_accuracy")
     output_endings = (".conll", ".txt", ".tsv", ".jsonl")
+    refuses_repeats = False  # every corpus has some sentences twice, such as bylines
     num_texts: ClassVar[None] = None
     read_options = ReadOptions(endings={".txt": ".conll", ".tsv": ".conll"}, otherwise=".conll")
 
