@@ -214,7 +214,7 @@ def test_figure2_left(
     assert str(picture) in ended.stderr
     values = json.loads((out / "figure2-left.json").read_text())
     assert [point["blocks"] for point in values["points"]["mnli"]] == [-1, 0, 1, 2]
-    assert {point["test_rows"] for point in values["points"]["mnli"]} == {12}
+    assert {point["rows"] for point in values["points"]["mnli"]} == {12}
     assert [row[0] for row in values["tables"][0]["rows"]] == ["none", "0", "1", "2"]
     assert "data:image/png;base64," in (out / "figure2-left.html").read_text()
     assert "![figure2-left.png](figure2-left.png)" in (out / "figure2-left.md").read_text()

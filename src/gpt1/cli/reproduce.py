@@ -69,38 +69,33 @@ def reproduce(
     where it was cut off. Writes OUT/NAME.md, .html, .json, and .png where there is a picture.
     """
     import sys
-    from functools import partial
 
     from gpt1.cli.progress import Progress
     from gpt1.errors import ConfigError
     from gpt1.reports.tables import print_section
     from gpt1.reproduction import experiments
     from gpt1.reproduction.plan import Display
-    from gpt1.reproduction.pretraining import TinyRun
-    from gpt1.reproduction.sweep import Budget, Sweep
+    from gpt1.reproduction.sweep import Sweep
     from gpt1.storage import json_bytes
 
     _check_flags(context, name)
     if checkpoints and set_:
         raise ConfigError("--set is for what is trained; with --checkpoints nothing is. Leave one.")
     chosen = _variants(variants, lstm)
-    budget = Budget(limit_train or None, limit_test or None, tuple(set_ or ()))
+    rows = limit_train or None, limit_test or None
+    sweep = Sweep(out, data, model, lstm, *rows, tuple(set_ or ()))
     with Progress() as shown:
-        table = partial(print_section, console=shown.console)
-        display = Display(shown.status, shown.progress, shown.note, table)
+        display = Display(shown.status, shown.progress, shown.note)
         options = experiments.Options(_split(sets), seeds, not finished, display)
-        sweep = Sweep(out, data, model=model, lstm=lstm, budget=budget)
         if name == "table5":
-            document, failed = experiments.table5(sweep, options, chosen)
+            made = experiments.table5(sweep, options, chosen)
         elif name == "tables2-4":
-            document, failed = experiments.tables2_4(sweep, options)
+            made = experiments.tables2_4(sweep, options)
         elif name == "figure2-left":
-            document, failed = experiments.figure2_left(sweep, options)
+            made = experiments.figure2_left(sweep, options)
         else:
-            tiny = TinyRun(texts, budget.overrides)
-            document, failed = experiments.figure2_right(
-                out, data, options, runs=checkpoints or (), limit=budget.test, tiny=tiny
-            )
+            made = experiments.figure2_right(sweep, options, runs=checkpoints or (), texts=texts)
+    document, failed = made
     paths = document.write(out)
     if json:
         print(json_bytes(document.to_json()).decode(), end="")

@@ -1,6 +1,6 @@
 """One function for each table and figure of the paper: train what is missing, then render.
 
-    sweep = Sweep("out", "data", model="mini")
+    sweep = Sweep(Path("out"), "data", "mini")
     document, failed = table5(sweep, Options())
     document.write(sweep.out)
 
@@ -10,21 +10,20 @@ All results are kept in the sweep's folder, so a second call only renders.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import DataError
 from gpt1.evaluation.zero_shot_curves import measure_run, models_of_run
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, check_sets, load_sets
-from gpt1.model.build import count_parameters
 from gpt1.reports.formatting import short_names
 from gpt1.reproduction import figures, pretraining, tables
 from gpt1.reproduction.document import Document
 from gpt1.reproduction.paper import FULL, FURTHER, LSTM, NO_AUX, NO_PRETRAINING, SETS
 from gpt1.reproduction.plan import Display, execute, make_plan
-from gpt1.reproduction.results import Experiment, ExperimentResult, Models, read_results
-from gpt1.reproduction.sweep import Budget, Sweep, fingerprint, label
+from gpt1.reproduction.results import Experiment, ExperimentResult, read_results
+from gpt1.reproduction.sweep import Sweep, fingerprint, label, limit_of
 from gpt1.tasks.datasets import data_set
 
 VARIANTS = {"full": FULL, "no-pretraining": NO_PRETRAINING, "no-aux": NO_AUX, "lstm": LSTM}
@@ -35,8 +34,8 @@ _NO_LSTM = (
     "lstm-mini --out RUN, then --lstm RUN/model."
 )
 
-Render = Callable[[Sequence[ExperimentResult], Models, Sequence[str]], Document]
-"""From results, the models, and notes on what is missing, to a document."""
+Render = Callable[[Sequence[ExperimentResult], Sequence[str]], Document]
+"""From results, and notes on what is missing, to a document."""
 
 Reproduction = tuple[Document, list[str]]
 """A document, and what could not be measured for a reason other than missing data."""
@@ -81,17 +80,11 @@ def figure2_left(sweep: Sweep, options: Options) -> Reproduction:
 
 
 def figure2_right(
-    out: Path | str,
-    data: Path | str,
-    options: Options,
-    *,
-    runs: Sequence[Path] = (),
-    limit: int | None = None,
-    tiny: pretraining.TinyRun | None = None,
+    sweep: Sweep, options: Options, *, runs: Sequence[Path] = (), texts: int = 8
 ) -> Reproduction:
-    """Return figure 2, right, over the models that `runs` left; without any `tiny` is made.
+    """Return figure 2, right, over the models that `runs` left.
 
-    limit: rows of each data set, of RACE a quarter. Raises ConfigError, DataError,
+    Without any, a tiny model is pre-trained on so many `texts`. Raises ConfigError, DataError,
     CheckpointError, Interrupted.
     """
     display = options.display
@@ -102,7 +95,7 @@ def figure2_right(
     for name in check_sets(options.sets or SETTINGS):
         display.status(f"reading the data: {name}", "")
         try:
-            questions |= load_sets(data, [name], Budget().of(name, limit))
+            questions |= load_sets(sweep.data, [name], limit_of(name, sweep.test))
         except DataError as error:
             skipped.append(f"{name} is left out: {error}")
         else:
@@ -110,7 +103,8 @@ def figure2_right(
     if not questions:
         raise DataError("there is nothing to measure on. " + " ".join(skipped))
     if not runs:
-        runs = [pretraining.pretrain_tiny(out, data, tiny or pretraining.TinyRun(), display)]
+        where = sweep.out, sweep.data
+        runs = [pretraining.pretrain_tiny(*where, texts, sweep.overrides, display)]
     curves = {}
     for run, name in zip(runs, short_names(runs), strict=True):
         display.status(f"measuring {name}", "rows")
@@ -139,30 +133,20 @@ def _reproduce(
     options: Options,
     notes: Sequence[str] = (),
 ) -> Reproduction:
-    models = Models(label(sweep.model(FULL)), count_parameters(sweep.model_config(FULL)))
-    if any(experiment.variant == LSTM for experiment in experiments):
-        config = sweep.model_config(LSTM)
-        if config.n_hidden is None:
-            raise ConfigError(
-                f"--lstm is {sweep.lstm}, which is a Transformer. Give an LSTM: gpt1 pretrain "
-                f"SHARDS --size lstm-mini --out RUN makes one."
-            )
-        lstm = label(sweep.model(LSTM))
-        models = replace(models, lstm=lstm, lstm_parameters=count_parameters(config))
     failed: list[str] = []
     if options.train:
         plan = make_plan(sweep, experiments, options.display)
         for line in (*plan.skipped, *plan.failed):
             options.display.note(line)
         if plan.tokens:
-            options.display.table(plan.table())
+            options.display.note(str(plan))
         results, failed = execute(sweep, plan, options.display)
         skipped = [*plan.skipped, *failed]
     else:
         results, skipped = _finished(sweep, experiments)
     if not results:
         raise DataError("there is nothing to show. " + " ".join(skipped))
-    return render(results, models, [*skipped, *notes]), failed
+    return render(results, [*skipped, *notes]), failed
 
 
 def _finished(
@@ -180,7 +164,7 @@ def _finished(
         count = len(experiments) - len(results)
         notes.append(f"{count} of {len(experiments)} models are not trained yet.")
     if others:
-        names = ", ".join(dict.fromkeys(str(result.settings.get("model")) for result in others))
+        names = ", ".join(dict.fromkeys(result.model for result in others))
         notes.append(
             f"{len(others)} finished result{'s' * (len(others) != 1)} of {sweep.out} left out: "
             f"made with another model ({names}) than {label(sweep.model(FULL))}. Name theirs with "

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from gpt1.reports.charts import draw_png
 from gpt1.reports.sections import ABSENT, Curve, Level, LineChart, Section, Table
@@ -15,7 +13,6 @@ from gpt1.reproduction.results import (
     Experiment,
     ExperimentResult,
     Measurement,
-    Models,
     format_interval,
     percent,
 )
@@ -42,7 +39,7 @@ def experiments_by_layers(sets: Iterable[str], layers: int, seeds: int = 1) -> l
 
 
 def figure2_left(
-    results: Sequence[ExperimentResult], models: Models, skipped: Sequence[str], *, layers: int
+    results: Sequence[ExperimentResult], skipped: Sequence[str], *, layers: int
 ) -> Document:
     """Return figure 2, left, as a picture and a table for each data set.
 
@@ -58,16 +55,16 @@ def figure2_left(
         for data, by_blocks in grouped.items()
     }
     charts = [_chart(data, curve, layers) for data, curve in curves.items()]
+    model = f"{results[0].model} ({results[0].parameters:,} parameters, {layers} blocks)"
     notes = (
-        f"Blocks of {models.model} ({models.parameters:,} parameters, {layers} blocks) that are "
-        f"kept before fine-tuning; the others start at random. 0 blocks: the embeddings alone. "
-        f"none: these are random too. The paper's model has 12 blocks and {paper.PARAMETERS:,} "
-        f"parameters and was fine-tuned on all rows; its chart rises with every block, on MultiNLI "
-        f"by up to 9 points in all.",
+        f"Blocks of {model} that are kept before fine-tuning; the others start at random. "
+        f"0 blocks: the embeddings alone. none: these are random too. The paper's model has 12 "
+        f"blocks and {paper.PARAMETERS:,} parameters and was fine-tuned on all rows; its chart "
+        f"rises with every block, on MultiNLI by up to 9 points in all.",
         "In brackets, and shaded: the 95 % bootstrap interval over the measured rows.",
     )
     points = {
-        data: [_values(blocks, measured) for blocks, measured in curve.items()]
+        data: [{"blocks": blocks, **measured.to_json()} for blocks, measured in curve.items()]
         for data, curve in curves.items()
     }
     return Document(
@@ -75,23 +72,9 @@ def figure2_left(
         "Figure 2, left, anew: what each transferred block is worth",
         (*notes, *skipped),
         tuple(_table(data, curve, layers) for data, curve in curves.items()),
-        {"models": vars(models), "layers": layers, "skipped": skipped, "points": points},
+        {"layers": layers, "skipped": skipped, "points": points},
         draw_png(*charts, size=(1 + 4.6 * len(charts), 4.4)),
     )
-
-
-def _values(blocks: int, measured: Measurement) -> dict[str, Any]:
-    return {
-        "blocks": blocks,
-        "metric": measured.metric,
-        "test": asdict(measured.interval()),
-        "train": measured.on_training_rows,
-        "constant": measured.constant,
-        "seeds": len(measured.results),
-        "train_rows": measured.train_rows,
-        "test_rows": len(measured.gold),
-        "split": measured.split,
-    }
 
 
 def _chart(data: str, curve: Mapping[int, Measurement], layers: int) -> LineChart:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
+
+import torch
 
 from gpt1.callbacks import ProgressCallback
+from gpt1.config import ModelConfig
 from gpt1.errors import GPT1Error, Interrupted, UsageError
 from gpt1.model.device import choose_device, choose_dtype
 from gpt1.reports.formatting import format_duration
-from gpt1.reports.sections import Section, Table
+from gpt1.reports.sections import Table
+from gpt1.reports.tables import format_table
 from gpt1.reproduction.paper import TITLES
 from gpt1.reproduction.results import Experiment, ExperimentResult
 from gpt1.reproduction.sweep import Sweep
@@ -31,7 +36,6 @@ class Display:
     status: Callable[[str, str], None] = _ignore
     progress: ProgressCallback = _ignore
     note: Callable[[str], None] = _ignore
-    table: Callable[[Section], None] = _ignore
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,11 @@ class Plan:
     skipped: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    def table(self) -> Section:
+    def __str__(self) -> str:
         """Return what is to be done as a table."""
         title = f"To do: {len(self.tokens)} models to train, {len(self.finished)} are done"
         head = ("", "training rows", "measured rows", "models", "tokens", "about")
-        return Section(title, Table(head, self.rows))
+        return f"{title}\n{format_table(Table(head, self.rows))}"
 
 
 def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display) -> Plan:
@@ -71,7 +75,6 @@ def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display)
             missing.setdefault(experiment.data, []).append(experiment)
         else:
             plan.finished[experiment] = result
-    speeds: dict[str, float] = {}
     total = 0.0
     for number, (data, todo) in enumerate(missing.items()):
         title = TITLES[data]
@@ -86,12 +89,7 @@ def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display)
         except UsageError as error:
             plan.failed.append(f"{title}: {error}")
             continue
-        seconds = 0.0
-        for experiment, count in tokens.items():
-            model = sweep.model(experiment.variant)
-            if model not in speeds:
-                speeds[model] = _seconds_per_token(sweep, experiment)
-            seconds += count * speeds[model]
+        seconds = sum(n * _seconds_per_token(sweep, e) for e, n in tokens.items())
         train, test = (f"{len(rows.examples):,}" for rows in (split.train, split.test))
         work = str(len(todo)), f"{sum(tokens.values()):,}", format_duration(seconds)
         plan.rows.append((title, train, f"{test} of {split.test.split}", *work))
@@ -148,5 +146,9 @@ def describe(experiment: Experiment) -> str:
 def _seconds_per_token(sweep: Sweep, experiment: Experiment) -> float:
     train, model = sweep.config(experiment).train, sweep.model_config(experiment.variant)
     device = choose_device(train.device)
-    dtype = choose_dtype(train.dtype, device)
+    return _measure_speed(model, device, choose_dtype(train.dtype, device))
+
+
+@cache
+def _measure_speed(model: ModelConfig, device: torch.device, dtype: torch.dtype) -> float:
     return estimate(model, tokens=1, micro_tokens=MICRO_TOKENS, device=device, dtype=dtype).seconds

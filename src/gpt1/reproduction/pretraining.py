@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from zlib import crc32
@@ -43,39 +42,29 @@ beyond the frequencies of words within a million tokens."""
 _VOCABULARY = 1024
 
 
-@dataclass(frozen=True)
-class TinyRun:
-    """How the tiny model is pre-trained: novels that are read, settings other than TINY.
-
-    Eight novels are about 1.2 M words.
-    """
-
-    texts: int = 8
-    overrides: Sequence[str] = ()
-
-
-def pretrain_tiny(out: Path | str, data: Path | str, tiny: TinyRun, display: Display) -> Path:
-    """Pre-train a tiny model on the first novels of a data folder, and return its run.
+def pretrain_tiny(
+    out: Path, data: Path | str, texts: int, overrides: Sequence[str], display: Display
+) -> Path:
+    """Pre-train a tiny model on the first `texts` novels of a data folder, and return its run.
 
     The run is OUT/runs/novels-KEY/tiny, beside its vocabulary and shards; the key is of the texts,
-    so that other texts make another run. One that was cut off goes on. Raises DataError if there
-    are no novels.
+    so that other texts make another run. One that was cut off goes on. Eight novels are about
+    1.2 M words. Raises DataError if there are none.
     """
     files = novels(data)
-    texts = [(Path(file).name, Path(file).stat().st_size) for file in files]
-    key = crc32(repr((tiny.texts, texts)).encode())
-    folder = Path(out) / "runs" / f"novels-{key:08x}"
+    sizes = [(Path(file).name, Path(file).stat().st_size) for file in files]
+    folder = out / "runs" / f"novels-{crc32(repr((texts, sizes)).encode()):08x}"
     shards, run = folder / "text", folder / "tiny"
     if not (shards / MANIFEST).is_file():
         display.status(f"learning a vocabulary of {_VOCABULARY:,} tokens", "")
         with without_torch(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a small text gives a small vocabulary
-            read = islice(Texts(files, None, tiny.texts), tiny.texts)
+            read = islice(Texts(files, None, texts), texts)
             tokenizer = Tokenizer.train(read, _VOCABULARY)
-        display.status(f"preparing {tiny.texts:,} novels", "")
-        write_shards(shards, Texts(files, None, tiny.texts), tokenizer, workers=1)
+        display.status(f"preparing {texts:,} novels", "")
+        write_shards(shards, Texts(files, None, texts), tokenizer, workers=1)
     display.status("pre-training a tiny model", "updates")
-    config = load_run(size="tiny", recipe="pretrain", overrides=[*TINY, *tiny.overrides])
+    config = load_run(size="tiny", recipe="pretrain", overrides=[*TINY, *overrides])
     resume = (run / "run.json").is_file()
     # quiet: the caller's display is the only one
     options = RunOptions(run, resume, quiet=True, progress=display.progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from gpt1 import storage
 from gpt1.config import Settings
 from gpt1.errors import CheckpointError
-from gpt1.reproduction.paper import FULL, FURTHER, LSTM, SETS, VARIANTS
+from gpt1.reproduction.paper import FULL, FURTHER, SETS, VARIANTS, figure
 from gpt1.tasks.bootstrap import Interval, mean_metric, resample
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.metrics import METRICS, f1
@@ -45,6 +45,9 @@ class ExperimentResult(Settings):
     """What an experiment came to."""
 
     experiment: Experiment
+    model: str
+    """What it was fine-tuned from."""
+    parameters: int
     split: str
     """The measured rows: test, or dev where there is no labelled test set."""
     train_rows: int
@@ -83,28 +86,12 @@ def read_results(out: Path | str) -> list[ExperimentResult]:
     return [ExperimentResult.read(folder) for folder in folders]
 
 
-@dataclass(frozen=True)
-class Models:
-    """The models that were fine-tuned: their names, and how many weights they have."""
-
-    model: str
-    parameters: int
-    lstm: str = ""
-    lstm_parameters: int = 0
-
-    def describe(self, variant: str) -> str:
-        """Return the name and the size of a variant's model."""
-        if variant == LSTM:
-            return f"{self.lstm}, {self.lstm_parameters / 1e6:.1f} M"
-        return f"{self.model}, {self.parameters / 1e6:.1f} M"
-
-
 class Measurement:
     """What a variant reaches on a data set, or on a part of one; all seeds together.
 
-    name: the data set, or the part of it, as in paper.TITLES. gold: the right answers, (n,).
-    predictions: by seed, each (n,). bootstrap_seed: one for each data set, the same for all
-    variants, so that rows are paired.
+    name: the data set, or the part of it, as in paper.TITLES. model: its name and size. gold: the
+    right answers, (n,). predictions: by seed, each (n,). bootstrap_seed: one for each data set, the
+    same for all variants, so that rows are paired.
     """
 
     def __init__(self, results: Sequence[ExperimentResult], part: str = "") -> None:
@@ -112,6 +99,7 @@ class Measurement:
         self.results, self.split, self.train_rows = results, first.split, first.train_rows
         self.data, self.variant = first.experiment.data, first.experiment.variant
         self.name = f"{self.data}_{part}" if part else self.data
+        self.model = f"{first.model}, {first.parameters / 1e6:.1f} M"
         self.metric = data_set(self.data).task.metric
         rows = first.parts[part] if part else range(len(first.gold))
         self.gold = np.array(first.gold)[rows]
@@ -147,6 +135,26 @@ class Measurement:
         predictions = [*self.predictions.values()]
         return resample(metric, self.gold, predictions, seed=self.bootstrap_seed)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures as JSON values; shares, not percent."""
+        first, printed = self.results[0], figure(self.name, self.variant)
+        return {
+            "data": self.name,
+            "variant": self.variant,
+            "model": first.model,
+            "parameters": first.parameters,
+            "split": self.split,
+            "train_rows": self.train_rows,
+            "rows": len(self.gold),
+            "metrics": {n: asdict(self.interval(n)) for n in data_set(self.data).metrics},
+            "seeds": {str(seed): value for seed, value in self.seeds.items()},
+            "train_metrics": first.train_metrics,
+            "leakage": first.leakage,
+            "constant_answer": self.constant,
+            "paper": None if printed is None else round(printed / 100, 4),
+            "seconds": sum(result.seconds for result in self.results),
+        }
+
     def __str__(self) -> str:
         """Return value (interval), and the seeds' range if there are several."""
         values = self.seeds.values()
@@ -167,6 +175,7 @@ class Measurements:
         # in the paper's order
         self.variants = [v for v in VARIANTS if any(variant == v for _, variant in self.all)]
         self.sets = [d for d in (*SETS, *FURTHER) if any(data == d for data, _ in self.all)]
+        self.models = {variant: measured for (_, variant), measured in self.all.items()}
 
     def get(self, column: str, variant: str = FULL) -> Measurement | None:
         """Return what there is of a data set, or of a part such as mnli_matched."""

@@ -54,22 +54,6 @@ _PARTS = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How many rows are read; None: all of them. RACE takes a quarter of each.
-
-    overrides: settings other than the recipe's, as section.field=value.
-    """
-
-    train: int | None = 2000
-    test: int | None = 1000
-    overrides: tuple[str, ...] = ()
-
-    def of(self, data: str, limit: int | None) -> int | None:
-        """Return the limit for a data set."""
-        return limit if limit is None else max(1, limit // _SHARES.get(data, 1))
-
-
-@dataclass(frozen=True)
 class Split:
     """The training rows and the measured rows of a data set, within a budget."""
 
@@ -91,22 +75,23 @@ class Split:
         return {"exact": counts.exact, "overlapping": counts.overlapping, "rows": counts.rows}
 
 
+@dataclass
 class Sweep:
-    """Experiments with one model, and with another for the LSTM variant; results are in `out`."""
+    """Experiments with one model, and with another for the LSTM variant; results are in `out`.
 
-    def __init__(
-        self,
-        out: Path | str,
-        data: Path | str,
-        *,
-        model: str,
-        lstm: str | None = None,
-        budget: Budget | None = None,
-    ) -> None:
-        self.out, self.data = Path(out), data
-        self.budget = budget or Budget()
-        self.lstm = lstm
-        self._model = model
+    train, test: how many rows are read; None: all of them, of RACE a quarter of each. overrides:
+    settings other than the recipe's, as section.field=value.
+    """
+
+    out: Path
+    data: Path | str
+    start: str = "mini"
+    lstm: str | None = None
+    train: int | None = 2000
+    test: int | None = 1000
+    overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
         self.rows = lru_cache(maxsize=2)(self._rows)  # the variants of a data set follow each other
 
     def result(self, experiment: Experiment) -> ExperimentResult | None:
@@ -117,7 +102,7 @@ class Sweep:
         result = ExperimentResult.read(folder)
         theirs, ours = result.settings, self.settings(experiment)
         if ours["rows"] is None:  # the data is not here any more: nothing to compare with
-            ours["rows"] = theirs.get("rows")
+            theirs = theirs | {"rows": None}
         others = sorted(n for n in theirs.keys() | ours if theirs.get(n) != ours.get(n))
         if others:
             made, asked = ({name: of.get(name) for name in others} for of in (theirs, ours))
@@ -141,10 +126,9 @@ class Sweep:
             for name, value in fields.items()
             if (section, name) not in FREE_SETTINGS
         } | {
-            "model": label(model),
             "weights": fingerprint(model),
-            "train rows": self.budget.of(data, self.budget.train),
-            "test rows": self.budget.of(data, self.budget.test),
+            "train rows": limit_of(data, self.train),
+            "test rows": limit_of(data, self.test),
             "rows": rows,
         }
 
@@ -178,6 +162,8 @@ class Sweep:
         names = data_set(experiment.data).metrics
         result = ExperimentResult(
             experiment=experiment,
+            model=label(self.model(experiment.variant)),
+            parameters=gpt.num_parameters(),
             split=split.test.split,
             train_rows=len(train.examples),
             gold=_labels(test),
@@ -199,7 +185,7 @@ class Sweep:
     def model(self, variant: str) -> str:
         """Return what a variant starts from. Raises ConfigError if there is no LSTM."""
         if variant != LSTM:
-            return self._model
+            return self.start
         if self.lstm is None:
             raise ConfigError(
                 "the LSTM column needs a pre-trained LSTM; give its folder with --lstm, or leave "
@@ -208,8 +194,14 @@ class Sweep:
         return self.lstm
 
     def model_config(self, variant: str) -> ModelConfig:
-        """Return the shape of a variant's model."""
-        return read_config(hub.resolve(self.model(variant)))
+        """Return the shape of a variant's model. Raises ConfigError for an LSTM that is none."""
+        config = read_config(hub.resolve(self.model(variant)))
+        if variant == LSTM and config.n_hidden is None:
+            raise ConfigError(
+                f"--lstm is {self.lstm}, which is a Transformer. Give an LSTM: gpt1 pretrain "
+                f"SHARDS --size lstm-mini --out RUN makes one."
+            )
+        return config
 
     def config(self, experiment: Experiment) -> RunConfig:
         """Return the settings that an experiment is trained with. Raises ConfigError."""
@@ -220,7 +212,7 @@ class Sweep:
         if layers is not None:
             overrides.append(f"task.n_transfer={layers}")
         recipe = default_recipe(self.model_config(experiment.variant))
-        return load_run(recipe=recipe, overrides=[*overrides, *self.budget.overrides])
+        return load_run(recipe=recipe, overrides=[*overrides, *self.overrides])
 
     def holds(self, data: str) -> bool:
         """Return whether the data folder has any split of a data set."""
@@ -253,15 +245,15 @@ class Sweep:
             counts = [len(entry.load(self.data, f"{split}_{name}").examples) for name in names]
         except DataError:
             return {}
-        rows = sample(sum(counts), self.budget.of(data, self.budget.test))
+        rows = sample(sum(counts), limit_of(data, self.test))
         part = np.searchsorted(np.cumsum(counts), rows, side="right")
         return {name: np.flatnonzero(part == i).tolist() for i, name in enumerate(names)}
 
     def _rows(self, data: str) -> Split:
         """Return the training and the measured rows of a data set, within the budget."""
         entry = data_set(data)
-        train = entry.load(self.data, "train", self.budget.of(data, self.budget.train))
-        limit = self.budget.of(data, self.budget.test)
+        train = entry.load(self.data, "train", limit_of(data, self.train))
+        limit = limit_of(data, self.test)
         if find_split(entry.files, self.data, "test", missing_ok=True):
             test = entry.load(self.data, "test", limit)  # raises if it is damaged
             if all(example.label is not None for example in test.examples):
@@ -270,6 +262,11 @@ class Sweep:
 
     def _run_folder(self, experiment: Experiment) -> Path:
         return self.out / "runs" / experiment.name
+
+
+def limit_of(data: str, limit: int | None) -> int | None:
+    """Return how many rows of a data set are read where the limit of others is `limit`."""
+    return limit if limit is None else max(1, limit // _SHARES.get(data, 1))
 
 
 def label(name: Path | str) -> str:

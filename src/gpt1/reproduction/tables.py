@@ -7,7 +7,6 @@ so the columns are never to be read as one competition.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from gpt1.reproduction.results import (
     ExperimentResult,
     Measurement,
     Measurements,
-    Models,
     format_interval,
     percent,
 )
@@ -36,19 +34,17 @@ LINES = {
 """What the variants are called in our tables."""
 
 
-def table5(
-    results: Sequence[ExperimentResult], models: Models, skipped: Sequence[str] = ()
-) -> Document:
+def table5(results: Sequence[ExperimentResult], skipped: Sequence[str] = ()) -> Document:
     """Return table 5, the same for the further data sets, and the differences of the variants.
 
     `skipped`: what could not be measured, and why, for the notes.
     """
     ours = Measurements(results)
-    tables = [_ablations(f"Table 5: {paper.TABLE5.title}", SETS, ours, models)]
+    tables = [_ablations(f"Table 5: {paper.TABLE5.title}", SETS, ours)]
     further = [data for data in ours.sets if data not in SETS]
     if further:
         title = "The paper's other data sets, the same way (%)"
-        tables.append(_ablations(title, further, ours, models, average=False))
+        tables.append(_ablations(title, further, ours, average=False))
     others = (NO_PRETRAINING, NO_AUX, LSTM)
     pairs = [_difference(ours, data, other) for other in others for data in ours.sets]
     differences = [pair for pair in pairs if pair is not None]
@@ -57,32 +53,29 @@ def table5(
     return Document(
         "table5",
         "Table 5 anew: what pre-training and the auxiliary loss are worth",
-        (*_caveats(models, ours), *skipped),
+        (*_caveats(ours), *skipped),
         (*tables, _rows(ours)),
-        _values(ours, models, skipped) | {"differences": differences},
+        _values(ours, skipped) | {"differences": differences},
     )
 
 
-def tables2_4(
-    results: Sequence[ExperimentResult], models: Models, skipped: Sequence[str] = ()
-) -> Document:
+def tables2_4(results: Sequence[ExperimentResult], skipped: Sequence[str] = ()) -> Document:
     """Return tables 2, 3 and 4 as printed, with a line of ours below."""
     ours = Measurements(results)
-    tables = [_published(t, ours, models) for t in (paper.TABLE2, paper.TABLE3, paper.TABLE4)]
+    tables = [_published(t, ours) for t in (paper.TABLE2, paper.TABLE3, paper.TABLE4)]
     return Document(
         "tables2-4",
         "Tables 2, 3 and 4 anew",
-        (*_caveats(models, ours), *skipped),
+        (*_caveats(ours), *skipped),
         (*tables, _rows(ours)),
-        _values(ours, models, skipped),
+        _values(ours, skipped),
     )
 
 
-def _caveats(models: Models, ours: Measurements) -> tuple[str, ...]:
+def _caveats(ours: Measurements) -> tuple[str, ...]:
     """Return what has to be known before our figures and the paper's are put side by side."""
-    sizes = f"{models.model} with {models.parameters:,} parameters"
-    if LSTM in ours.variants:
-        sizes += f" (LSTM: {models.lstm} with {models.lstm_parameters:,})"
+    models = {m.results[0].model: m.results[0].parameters for m in ours.all.values()}
+    sizes = " and ".join(f"{name} with {count:,} parameters" for name, count in models.items())
     most = max(measured.train_rows for measured in ours.all.values())
     return (
         f"Not the paper's model and not its data. Ours: another model size, {sizes}, against "
@@ -96,7 +89,7 @@ def _caveats(models: Models, ours: Measurements) -> tuple[str, ...]:
 
 
 def _ablations(
-    title: str, sets: Sequence[str], ours: Measurements, models: Models, *, average: bool = True
+    title: str, sets: Sequence[str], ours: Measurements, *, average: bool = True
 ) -> Section:
     """Return a line of ours and one of the paper's for each variant."""
     variants = ours.variants
@@ -108,7 +101,7 @@ def _ablations(
         if average:
             measured.insert(0, _average([ours.all[data, variant] for data in shared]))
             printed.insert(0, _printed(paper.average(variant, shared)))
-        rows.append((f"{LINES[variant]}: ours ({models.describe(variant)})", *measured))
+        rows.append((f"{LINES[variant]}: ours ({ours.models[variant].model})", *measured))
         if set(printed) != {ABSENT}:
             rows.append((f"{LINES[variant]}: the paper ({paper.SIZES[variant]})", *printed))
     columns = [_column(ours, data) for data in sets]
@@ -209,12 +202,12 @@ def _rows(ours: Measurements) -> Section:
     return Section("Rows", Table(columns, rows), note)
 
 
-def _published(table: paper.Published, ours: Measurements, models: Models) -> Section:
+def _published(table: paper.Published, ours: Measurements) -> Section:
     rows = []
     for method, values in table.rows.items():
         size = f" (the paper, {paper.SIZES[FULL]})" if method == paper.OURS else ""
         rows.append((f"{method}{size}", *map(_printed, values)))
-    rows.append((f"ours ({models.describe(FULL)})", *(_text(ours.get(c)) for c in table.columns)))
+    rows.append((f"ours ({ours.models[FULL].model})", *(_text(ours.get(c)) for c in table.columns)))
     columns = ["GLUE" if c == "glue" else _column(ours, c) for c in table.columns]
     glue = "GLUE is the benchmark server's score over nine data sets; ours has none."
     note = glue if "glue" in table.columns else ""
@@ -233,38 +226,14 @@ def _column(ours: Measurements, column: str) -> str:
     return f"{TITLES[column]} ({metric}; ours: {rows}, {measured.split})"
 
 
-def _values(ours: Measurements, models: Models, skipped: Sequence[str]) -> dict[str, Any]:
+def _values(ours: Measurements, skipped: Sequence[str]) -> dict[str, Any]:
     """Return all that the tables are made of, as JSON values; shares, not percent."""
     figures = []
     for whole in ours.all.values():
         names = sorted(set.intersection(*(set(result.parts) for result in whole.results)))
         parts = [ours.get(f"{whole.data}_{name}", whole.variant) for name in names]
-        figures += [_figure(m) for m in (whole, *parts) if m is not None]
-    return {
-        "models": vars(models) | {"paper_parameters": paper.PARAMETERS},
-        "skipped": skipped,
-        "figures": figures,
-    }
-
-
-def _figure(measured: Measurement) -> dict[str, Any]:
-    printed = paper.figure(measured.name, measured.variant)
-    first = measured.results[0]
-    names = data_set(measured.data).metrics
-    return {
-        "data": measured.name,
-        "variant": measured.variant,
-        "split": measured.split,
-        "train_rows": measured.train_rows,
-        "rows": len(measured.gold),
-        "metrics": {name: asdict(measured.interval(name)) for name in names},
-        "seeds": {str(seed): value for seed, value in measured.seeds.items()},
-        "train_metrics": first.train_metrics,
-        "leakage": first.leakage,
-        "constant_answer": measured.constant,
-        "paper": None if printed is None else round(printed / 100, 4),
-        "seconds": sum(result.seconds for result in measured.results),
-    }
+        figures += [m.to_json() for m in (whole, *parts) if m is not None]
+    return {"paper_parameters": paper.PARAMETERS, "skipped": skipped, "figures": figures}
 
 
 def _text(measured: Measurement | None) -> str:

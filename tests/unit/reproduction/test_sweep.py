@@ -14,7 +14,7 @@ from gpt1.errors import ConfigError, DataError, Interrupted
 from gpt1.reproduction.paper import FULL, NO_AUX
 from gpt1.reproduction.plan import Display, Plan, execute, make_plan
 from gpt1.reproduction.results import Experiment
-from gpt1.reproduction.sweep import Budget, Sweep
+from gpt1.reproduction.sweep import Sweep
 from gpt1.tasks.collate import encode
 from gpt1.tasks.spec import SPECIAL
 from gpt1.text.tokenizer import Tokenizer
@@ -46,7 +46,7 @@ def small(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("limit", [None, 8, 20, 100])
 def test_the_parts_of_a_split(data: Path, small: str, tmp_path: Path, limit: int | None) -> None:
-    sweep = Sweep(tmp_path / "out", data, model=small, budget=Budget(test=limit))
+    sweep = Sweep(tmp_path / "out", data, small, test=limit)
     test = sweep.rows("mnli").test
     parts = sweep.parts("mnli", test.split)
     assert sorted(parts["matched"] + parts["mismatched"]) == list(range(len(test.examples)))
@@ -58,12 +58,12 @@ def test_the_parts_of_a_split(data: Path, small: str, tmp_path: Path, limit: int
 
 
 def test_a_plan_says_what_is_to_be_done(data: Path, small: str, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path / "out", data, model=small, budget=Budget(10, 6, ("train.steps=4",)))
+    sweep = Sweep(tmp_path / "out", data, small, None, 10, 6, ("train.steps=4",))
     pair = [Experiment("mnli"), Experiment("mnli", NO_AUX)]
     plan = make_plan(sweep, [*pair, pair[0], Experiment("rte")], Display())
     assert list(plan.tokens) == pair
     assert plan.skipped == ["RTE is not in the data folder; it is left out."]
-    assert plan.table().title == "To do: 2 models to train, 0 are done"
+    assert str(plan).startswith("To do: 2 models to train, 0 are done\n")
     [row, whole] = plan.rows
     assert row[:4] == ("MNLI", "10", "6 of dev", "2")
     assert row[4] == whole[4] == f"{sum(plan.tokens.values()):,}"
@@ -90,14 +90,14 @@ def test_dev_rows_only_where_there_is_no_labelled_test(small: str, tmp_path: Pat
     def split(test: str = "") -> str:
         if test:
             (place / "test.tsv").write_text(test)
-        return Sweep(tmp_path / "out", tmp_path / "data", model=small).rows("sst2").test.split
+        return Sweep(tmp_path / "out", tmp_path / "data", small).rows("sst2").test.split
 
     assert split() == "dev"
     assert split("sentence\nthe dog\n") == "dev"
     assert split("sentence\tlabel\nthe dog\t1\n") == "test"
     with pytest.raises(DataError, match="wrong label"):
         split("sentence\tlabel\nthe dog\tgood\nit is\tbad\n")
-    sweep = Sweep(tmp_path / "out", tmp_path / "data", model=small)
+    sweep = Sweep(tmp_path / "out", tmp_path / "data", small)
     plan = make_plan(sweep, [Experiment("sst2")], Display())
     assert not plan.tokens
     assert "wrong label" in plan.failed[0]
@@ -108,8 +108,8 @@ def test_the_settings_of_a_result(data: Path, small: str, tmp_path: Path) -> Non
     experiment = Experiment("mnli")
 
     def run(*overrides: str) -> None:
-        budget = Budget(10, 6, ("train.steps=1", *overrides))
-        sweep = Sweep(tmp_path / "out", data, model=small, budget=budget)
+        settings = ("train.steps=1", *overrides)
+        sweep = Sweep(tmp_path / "out", data, small, None, 10, 6, settings)
         assert (sweep.result(experiment) or sweep.run(experiment)).train_rows == 10
 
     run()
