@@ -93,14 +93,14 @@ def write_card(
     note: str,
 ) -> str:
     """Return the model card."""
-    last, config = history.updates[-1], history.record["config"]
+    last, config = history.updates[-1], history.record.config
     words = " ".join(f"--set {shlex.quote(word)}" for word in settings_of(config))
     curve = "\n".join(
         f"| {line['step']:,} | {line['valid_loss']:.3f} | {perplexity(line['valid_loss']):,.1f} |"
         for line in history.evaluations
     )
     texts = "\n".join(f"{i}. {text!r}" for i, text in enumerate(samples, start=1))
-    machine = history.record["machine"]
+    machine = history.record.machine
     dropout = ""
     if not any(config["model"][name] for name in DROPOUTS):
         dropout = (
@@ -133,7 +133,7 @@ A GPT-1 small enough for a laptop, pre-trained from a random start with this pro
 | updates | {last["step"]:,} of {config["train"]["batch_size"]} x {gpt.config.n_ctx} tokens |
 | tokens read | {last["tokens"]:,}: {config["train"]["epochs"]:g} epoch |
 | time | {last["seconds"] / 3600:.1f} h on {machine["threads"]} threads of a CPU |
-| made with | gpt1 {history.record["gpt1"]}, torch {machine["torch"]}, {config["train"]["dtype"]} |
+| made with | gpt1 {history.record.gpt1}, torch {machine["torch"]}, {config["train"]["dtype"]} |
 | weights | float16, SHA-256 `{digest}` |
 | vocabulary | fingerprint `{tokenizer.fingerprint}` |
 

@@ -12,7 +12,7 @@ import pytest
 
 from commands import run_gpt1
 from pages import Page
-from runs import make_run, update
+from run_logs import make_run, update
 
 
 def lines(losses: list[float], every: int = 2) -> list[dict[str, Any]]:

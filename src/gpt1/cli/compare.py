@@ -20,8 +20,6 @@ def compare(
 
     A run that is not finished can be compared as well.
     """
-    from dataclasses import asdict
-
     from gpt1.errors import ConfigError
     from gpt1.reports import runs
     from gpt1.reports.formatting import short_names
@@ -36,7 +34,7 @@ def compare(
     if json:
         losses = runs.common_validation(a, b)
         report = {
-            "runs": [{"run": name, **asdict(run.results)} for name, run in named.items()],
+            "runs": [{"run": name, **run.results} for name, run in named.items()],
             "differences": runs.differences(a, b),
             "validation": [{"step": step, "losses": pair} for step, pair in losses.items()],
         }

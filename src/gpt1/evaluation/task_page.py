@@ -7,7 +7,7 @@ from pathlib import Path
 from gpt1 import storage
 from gpt1._version import __version__
 from gpt1.reports.page import render_page
-from gpt1.reports.sections import Card, Cards, Section
+from gpt1.reports.sections import Card
 from gpt1.tasks.kinds.evaluation import TaskEvaluation
 
 
@@ -25,5 +25,5 @@ def page(title: str, evaluation: TaskEvaluation, account: str = "") -> bytes:
         f"Whether the model was trained on some of these rows is not known here. gpt1 "
         f"{__version__}."
     )
-    cards = Section("", Cards([Card(*figure) for figure in evaluation.figures()]))
-    return render_page(title, summary, [cards, *evaluation.sections()])
+    cards = [Card(*figure) for figure in evaluation.figures()]
+    return render_page(title, summary, evaluation.sections(), cards)

@@ -135,9 +135,8 @@ def draw_curves(curves: Mapping[str, Sequence[Point]]) -> bytes:
                 band=None if prefix else band,  # those of two runs could not be told apart
             )
             lines.append(line)
-    levels = [Level(0, "guessing", inline=True), Level(1, "state of the art, 2018", inline=True)]
+    levels = [Level(0, "guessing"), Level(1, "state of the art, 2018")]
     chart = LineChart(
-        "", "updates of pre-training", "relative score", lines,
-        levels=levels, log_x=True, legend="below",
-    )  # fmt: skip
+        "", "updates of pre-training", "relative score", lines, levels=levels, log_x=True
+    )
     return draw_png(chart, size=(8, 5))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 from gpt1.model import losses
 from gpt1.reports.history import History
 from gpt1.reports.sections import Curve, Level, LineChart
 
+_POINTS = 400  # of a curve that are drawn, about
 _REACH, _SHARE = 50, 40  # neighbours on each side that smoothing takes: a 40th of the run
 
 Runs = Mapping[str, History]
@@ -19,106 +21,82 @@ Axis = Literal["update", "tokens read", "hours"]
 
 def run_charts(runs: Runs) -> list[LineChart]:
     """Return the charts of one run, or of several (name -> run) over one another."""
-    charts = [_loss_chart("Loss", runs)]
+
+    def chart(title: str, key: str, y_label: str, **options: Any) -> LineChart:
+        return LineChart(title, "update", y_label, _curves(runs, key), **options)
+
+    charts = [_loss_chart("Loss", runs, "update")]
     if len(runs) > 1:
         charts.append(_loss_chart("Loss by tokens", runs, "tokens read"))
         charts.append(_loss_chart("Loss by time", runs, "hours"))
     charts += [
         _quality_chart(runs),
-        LineChart("Learning rate", "update", "learning rate", _curves(runs, "lr", smooth=False)),
-        LineChart(
-            "Gradient norm", "update", "before clipping", _curves(runs, "grad_norm"),
-            levels=_clipping(runs), log_y=True,
-        ),
-        LineChart(
-            "Speed", "update", "tokens a second", _curves(runs, "tokens_per_second"),
-            from_zero=True,
-        ),
-    ]  # fmt: skip
+        chart("Learning rate", "lr", "learning rate"),
+        chart("Gradient norm", "grad_norm", "before clipping", levels=_clipping(runs), log_y=True),
+        chart("Speed", "tokens_per_second", "tokens a second", from_zero=True),
+    ]
     if any("loader_share" in line for run in runs.values() for line in run.updates):
-        curves = _curves(runs, "loader_share")
-        charts.append(
-            LineChart("Waiting for data", "update", "share of a step", curves, from_zero=True)
-        )
+        charts.append(chart("Waiting for data", "loader_share", "share of a step", from_zero=True))
     return charts
 
 
-def _loss_chart(title: str, runs: Runs, axis: Axis = "update") -> LineChart:
-    skipped: list[float] = []
-    if len(runs) == 1:
-        skipped = [line["step"] for run in runs.values() for line in run.skipped]
-    curves = _loss_curves(runs, axis)
-    return LineChart(
-        title, axis, "nats a token", curves, events=skipped, event_label="skipped"
-    )  # fmt: skip
+def _loss_chart(title: str, runs: Runs, axis: Axis) -> LineChart:
+    curves = _curves(runs, "loss", axis) + _evaluations(runs, "valid_loss", axis)
+    skipped = [line["step"] for run in runs.values() for line in run.skipped]
+    events = skipped if len(runs) == 1 else ()
+    return LineChart(title, axis, "nats a token", curves, events=events, event_label="skipped")
 
 
 def _quality_chart(runs: Runs) -> LineChart:
     """Return the chart of a task's metric, or of the perplexity where the runs have none."""
     metrics = {run.metric for run in runs.values()}
     metric = metrics.pop() if len(metrics) == 1 else None
-    if metric is None:
-        curves = _loss_curves(runs, perplexity=True)
-        return LineChart("Perplexity", "update", "perplexity", curves, log_y=True)
-    return LineChart(
-        metric.capitalize(),
-        "update",
-        f"validation {metric}",
-        [
-            Curve(
-                "validation" if len(runs) == 1 else f"{name}, validation",
-                [line["step"] for line in run.evaluations],
-                [line[f"valid_{metric}"] for line in run.evaluations],
-                color,
-                marker=True,
-            )
-            for color, (name, run) in enumerate(runs.items())
-        ],
-    )
+    if metric is not None:
+        curves = _evaluations(runs, f"valid_{metric}")
+        return LineChart(metric.capitalize(), "update", f"validation {metric}", curves)
+    curves = [
+        replace(curve, y=[*map(losses.perplexity, curve.y)])
+        for curve in _curves(runs, "loss") + _evaluations(runs, "valid_loss")
+        if curve.style != "faint"
+    ]
+    return LineChart("Perplexity", "update", "perplexity", curves, log_y=True)
 
 
-def _loss_curves(runs: Runs, axis: Axis = "update", *, perplexity: bool = False) -> list[Curve]:
-    """Return the training and validation losses of each run, or their perplexities."""
+def _curves(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
+    """Return a figure of each run's updates, smoothed; of a run alone, each update faintly too."""
     alone = len(runs) == 1
     curves = []
     for color, (name, run) in enumerate(runs.items()):
-        label = "training" if alone else name
         place = _places(run, axis)
-        updates = [line for line in run.updates if math.isfinite(line["loss"])]
-        x = [place[line["step"]] for line in updates]
-        raw = [line["loss"] for line in updates]
-        mean = _smooth(raw)
-        evaluations = [line for line in run.evaluations if line["step"] in place]
-        valid_x = [place[line["step"]] for line in evaluations]
-        valid = [line["valid_loss"] for line in evaluations]
-        if perplexity:
-            mean, valid = [*map(losses.perplexity, mean)], [*map(losses.perplexity, valid)]
-        elif alone:
-            curves.append(Curve("", x, raw, color, "faint"))
-        curves.append(Curve(f"{label}, smoothed", x, mean, color))
-        if valid:
-            label = "validation" if alone else f"{name}, validation"
-            curves.append(Curve(label, valid_x, valid, 1 if alone else color, "points"))
+        updates = [line for line in run.updates if math.isfinite(line.get(key, math.nan))]
+        x, y = [place[line["step"]] for line in updates], [line[key] for line in updates]
+        if alone and key != "lr":
+            curves.append(Curve("", *thin(x, y), color, "faint"))
+        label = name
+        if alone:
+            label = "training, smoothed" if key == "loss" else ""
+        curves.append(Curve(label, *thin(x, y if key == "lr" else _smooth(y)), color))
     return curves
 
 
-def _curves(runs: Runs, key: str, *, smooth: bool = True) -> list[Curve]:
-    """Return a figure of the updates of each run."""
+def _evaluations(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
+    """Return a figure of each run's evaluations."""
     alone = len(runs) == 1
     curves = []
     for color, (name, run) in enumerate(runs.items()):
-        updates = [line for line in run.updates if key in line and math.isfinite(line[key])]
-        x, y = [line["step"] for line in updates], [line[key] for line in updates]
-        if alone and smooth:
-            curves.append(Curve("", x, y, color, "faint"))
-        curves.append(Curve("" if alone else name, x, _smooth(y) if smooth else y, color))
+        place = _places(run, axis)
+        lines = [line for line in run.evaluations if line["step"] in place and key in line]
+        label = "validation" if alone else f"{name}, validation"
+        x, y = [place[line["step"]] for line in lines], [line[key] for line in lines]
+        if lines:
+            curves.append(Curve(label, x, y, 1 if alone else color, "dashed", marker=True))
     return curves
 
 
 def _clipping(runs: Runs) -> list[Level]:
     """Return where gradients are clipped, if all runs clip at one norm."""
-    norms = {run.record["config"].get("optimizer", {}).get("max_grad_norm")
-             for run in runs.values()}  # fmt: skip
+    optimizers = [run.record.config.get("optimizer", {}) for run in runs.values()]
+    norms = {optimizer.get("max_grad_norm") for optimizer in optimizers}
     norm = norms.pop() if len(norms) == 1 else None
     return [Level(norm, "clipped above")] if isinstance(norm, int | float) else []
 
@@ -145,3 +123,24 @@ def _smooth(values: Sequence[float]) -> list[float]:
         first, end = max(0, i - reach), min(len(values), i + reach + 1)
         means.append((sums[end] - sums[first]) / (end - first))
     return means
+
+
+def thin(
+    x: Sequence[float], y: Sequence[float], limit: int = _POINTS
+) -> tuple[list[float], list[float]]:
+    """Return about `limit` points: the least and the greatest of each stretch.
+
+    A single spike is still seen.
+
+    >>> thin(range(8), [0, 1, 9, 1, 0, -7, 0, 3], limit=4)
+    ([0, 2, 5, 7], [0, 9, -7, 3])
+    """
+    count = len(y)
+    if count <= limit:
+        return list(x), list(y)
+    stretch = -(-2 * count // limit)
+    kept: list[int] = []
+    for start in range(0, count, stretch):
+        indices = range(start, min(start + stretch, count))
+        kept += sorted({min(indices, key=y.__getitem__), max(indices, key=y.__getitem__)})
+    return [x[i] for i in kept], [y[i] for i in kept]

@@ -15,71 +15,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from gpt1 import storage
 from gpt1.config import ModelConfig, check
 from gpt1.errors import ConfigError, CorruptError, DataError
 from gpt1.model.build import count_parameters
-from gpt1.reports.formatting import format_duration, format_perplexity
-from gpt1.reports.sections import Card
 
 LAST = 50
 """Updates whose mean is the final training loss."""
 _UPDATE = ("loss", "lr", "grad_norm", "tokens", "tokens_per_second", "seconds")
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys((*_UPDATE, "valid_loss", "loader_share"), int | float),
+    "step": int,
+    "sample": str,
+    "skipped": str,
+}
 
 Record = dict[str, Any]
 """A line of metrics.jsonl."""
 
 
-@dataclass(frozen=True)
-class Results:
-    """The figures of a run; None where it has no such figure."""
+class RunRecord(BaseModel):
+    """What run.json says."""
 
-    finished: str | None
-    """Why it ended; None while it has not."""
-    updates: int
-    skipped: int
-    tokens: int
-    seconds: float
-    tokens_per_second: float | None
-    loader_share: float | None
-    train_loss: float | None
-    """Mean of the last 50 updates."""
-    valid_loss: float | None
-    """The best of the evaluations during the run."""
-    valid_step: int | None
-    """Updates before it."""
-    metric: str | None
-    """What a task's model is chosen by; None is the loss."""
-    valid_metric: float | None
-    metric_step: int | None
-    final_loss: float | None
-    """The result's loss over all of the validation texts, in float32."""
-    final_metric: float | None
-    parameters: int | None
-
-    def cards(self) -> list[Card]:
-        """Return the figures that there are, for people."""
-        language = self.metric is None
-        texts = {
-            "ended": self.finished or "not finished",
-            "updates": f"{self.updates:,}",
-            "skipped (loss not finite)": f"{self.skipped:,}" if self.skipped else None,
-            "tokens": f"{self.tokens:,}",
-            "time": format_duration(self.seconds),
-            "tokens a second, median": _text(self.tokens_per_second, ",.0f"),
-            "waiting for data": _text(self.loader_share, ".2%"),
-            f"training loss, last {LAST} updates": _text(self.train_loss, ".4f"),
-            "best validation loss": _text(self.valid_loss, ".4f"),
-            "best validation perplexity": _perplexity(self.valid_loss) if language else None,
-            "best at update": _text(self.valid_step, ",d"),
-            f"best validation {self.metric}": _text(self.valid_metric, ".4f"),
-            f"best {self.metric} at update": _text(self.metric_step, ",d"),
-            "final validation loss": _text(self.final_loss, ".4f"),
-            "final validation perplexity": _perplexity(self.final_loss) if language else None,
-            f"final validation {self.metric}": _text(self.final_metric, ".4f"),
-            "parameters": _text(self.parameters, ",d"),
-        }
-        return [Card(label, text) for label, text in texts.items() if text is not None]
+    gpt1: str
+    config: dict[str, dict[str, Any]]
+    fingerprints: dict[str, Any]
+    machine: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -90,7 +53,7 @@ class History:
     """
 
     path: Path
-    record: dict[str, Any]
+    record: RunRecord
     updates: list[Record]
     evaluations: list[Record]
     samples: list[Record]
@@ -109,45 +72,49 @@ class History:
         with storage.wrap_os_errors("read", log):
             lines = storage.Log(log).read()
         for number, line in enumerate(lines, 1):
-            _check_line(line, f"{log} line {number}")
+            if not _is_record(line):
+                raise CorruptError(
+                    f"{log} line {number} is no record of a run: {str(line)[:60]!r}. Remove the "
+                    f"line."
+                )
         ended: dict[str, Any] = {}
         if (path / "model").is_dir():
             metadata = storage.Folder(path / "model").json("gpt1.json")
             ended = dict(metadata.get("training", {}))
         kinds = ("loss", "valid_loss", "sample", "skipped")
-        updates, evaluations, samples, skipped = (
-            [line for line in lines if kind in line] for kind in kinds
-        )
+        updates, evaluations, samples, skipped = ([x for x in lines if kind in x] for kind in kinds)
         return cls(path, record, updates, evaluations, samples, skipped, ended)
 
     @cached_property
-    def results(self) -> Results:
-        """The figures that sum the run up."""
-        shares = [line["loader_share"] for line in self.updates if "loader_share" in line]
+    def results(self) -> dict[str, Any]:
+        """The figures that sum the run up; None where it has no such figure."""
         best = min(self.evaluations, key=lambda line: line["valid_loss"], default={})
         last = self.updates[-1] if self.updates else {}
         name = f"valid_{self.metric}"
         measured = [line for line in self.evaluations if line["step"] and name in line]
         top = max(measured, key=lambda line: (line[name], -line["valid_loss"]), default={})
         validation = self.ended.get("validation", {})
-        return Results(
-            finished=self.ended.get("reason"),
-            updates=max((line["step"] for line in self.updates + self.skipped), default=0),
-            skipped=len(self.skipped),
-            tokens=last.get("tokens", 0),
-            seconds=last.get("seconds", 0.0),
-            tokens_per_second=_median(line["tokens_per_second"] for line in self.updates),
-            loader_share=statistics.fmean(shares) if shares else None,
-            train_loss=_mean(line["loss"] for line in self.updates[-LAST:]),
-            valid_loss=best.get("valid_loss"),
-            valid_step=best.get("step"),
-            metric=self.metric,
-            valid_metric=top.get(name),
-            metric_step=top.get("step"),
-            final_loss=validation.get("loss"),
-            final_metric=validation.get(self.metric),
-            parameters=self._parameters(),
-        )
+        steps = [line["step"] for line in self.updates + self.skipped]
+        speeds = [line["tokens_per_second"] for line in self.updates]
+        shares = [line["loader_share"] for line in self.updates if "loader_share" in line]
+        return {
+            "finished": self.ended.get("reason"),
+            "updates": max(steps, default=0),
+            "skipped": len(self.skipped),
+            "tokens": last.get("tokens", 0),
+            "seconds": last.get("seconds", 0.0),
+            "tokens_per_second": statistics.median(speeds) if speeds else None,
+            "loader_share": statistics.fmean(shares) if shares else None,
+            "train_loss": _mean(line["loss"] for line in self.updates[-LAST:]),
+            "valid_loss": best.get("valid_loss"),
+            "valid_step": best.get("step"),
+            "metric": self.metric,
+            "valid_metric": top.get(name),
+            "metric_step": top.get("step"),
+            "final_loss": validation.get("loss"),  # over all of the validation texts, in float32
+            "final_metric": validation.get(self.metric),
+            "parameters": self._parameters(),
+        }
 
     @property
     def metric(self) -> str | None:
@@ -159,22 +126,18 @@ class History:
         """Return the resolved configuration, "section.field" -> value."""
         return {
             f"{section}.{name}": value
-            for section, fields in self.record["config"].items()
+            for section, fields in self.record.config.items()
             for name, value in fields.items()
         }
 
-    def evaluation_near(self, step: int) -> Record | None:
-        """Return the evaluation nearest to `step` updates, None if there is none."""
-        return min(self.evaluations, key=lambda line: abs(line["step"] - step), default=None)
-
     def _parameters(self) -> int | None:
         try:
-            return count_parameters(check(ModelConfig, self.record["config"]["model"]))
+            return count_parameters(check(ModelConfig, self.record.config["model"]))
         except (ConfigError, KeyError):  # a run of another version
             return None
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> RunRecord:
     with storage.wrap_os_errors("read", path):
         if not path.is_file():
             raise DataError(
@@ -183,49 +146,19 @@ def _read_record(path: Path) -> dict[str, Any]:
             )
         text = path.read_bytes()
     try:
-        record: dict[str, Any] = json.loads(text)
-        config = {section: {**fields} for section, fields in record["config"].items()}
-        return {
-            "gpt1": str(record["gpt1"]),
-            "config": config,
-            "fingerprints": {**record["fingerprints"]},
-            "machine": {**record["machine"]},
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return RunRecord.model_validate(json.loads(text))
+    except (ValueError, RecursionError):
         raise CorruptError(f"{path} is damaged. Restore it from a copy.") from None
 
 
-def _check_line(line: Any, where: str) -> None:
-    """Refuse a line that no run wrote."""
-    try:
-        step = line["step"]
-        figures = [line[name] for name in _UPDATE] if "loss" in line else []
-        figures += [line[name] for name in ("valid_loss", "loader_share") if name in line]
-        texts = [line[name] for name in ("sample", "skipped") if name in line]
-    except (TypeError, KeyError, AttributeError):
-        step, figures, texts = None, [], []
-    sound = (
-        isinstance(step, int)
-        and all(isinstance(figure, int | float) for figure in figures)
-        and all(isinstance(text, str) for text in texts)
-    )
-    if not sound:
-        raise CorruptError(f"{where} is no record of a run: {str(line)[:60]!r}. Remove the line.")
-
-
-def _median(values: Iterable[float]) -> float | None:
-    finite = [value for value in values if math.isfinite(value)]
-    return statistics.median(finite) if finite else None
+def _is_record(line: Any) -> bool:
+    """Return whether a run can have written this line of metrics.jsonl."""
+    if not isinstance(line, dict):
+        return False
+    names = {"step", *line, *(_UPDATE if "loss" in line else ())}
+    return all(isinstance(line.get(name), _TYPES.get(name, object)) for name in names)
 
 
 def _mean(values: Iterable[float]) -> float | None:
     finite = [value for value in values if math.isfinite(value)]
     return statistics.fmean(finite) if finite else None
-
-
-def _text(value: float | None, form: str) -> str | None:
-    return None if value is None else format(value, form)
-
-
-def _perplexity(loss: float | None) -> str | None:
-    return None if loss is None else format_perplexity(loss)

@@ -13,22 +13,22 @@ from itertools import groupby
 import jinja2
 
 from gpt1.reports.charts import draw_svg
-from gpt1.reports.sections import Chart, Columns, Picture, Section
+from gpt1.reports.sections import Card, LineChart, Picture, Section
 
 
-def render_page(title: str, summary: Sequence[str], sections: Iterable[Section]) -> bytes:
-    """Return the page: `title` as its heading, a paragraph for each text of `summary`, sections."""
-    shown: list[Section] = []
-    for narrow, group in groupby(sections, lambda section: section.narrow):
-        beside = list(group)
-        shown += [Section("", Columns(beside))] if narrow else beside
-    template = _environment().get_template("page.html")
-    text = template.render(title=title, summary=summary, sections=shown)
+def render_page(
+    title: str, summary: Sequence[str], sections: Iterable[Section], cards: Sequence[Card] = ()
+) -> bytes:
+    """Return the page: its title, a paragraph for each text of `summary`, cards, sections."""
+    groups = [
+        (narrow, list(group)) for narrow, group in groupby(sections, lambda each: each.narrow)
+    ]
+    text = _template().render(title=title, summary=summary, cards=cards, groups=groups)
     return text.encode(errors="replace")  # half a surrogate pair cannot be written
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gpt1", "reports"),
         autoescape=True,
@@ -38,10 +38,10 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["data_uri"] = _data_uri
     environment.filters["kind"] = lambda content: type(content).__name__
-    return environment
+    return environment.get_template("page.html")
 
 
-def _data_uri(chart: Chart) -> str:
+def _data_uri(chart: LineChart | Picture) -> str:
     if isinstance(chart, Picture):
         form, data = "png", chart.png
     else:

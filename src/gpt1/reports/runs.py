@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,12 @@ from gpt1 import storage
 from gpt1._version import __version__
 from gpt1.config import RunConfig
 from gpt1.reports.curves import run_charts
-from gpt1.reports.formatting import format_perplexity, format_setting, spread
-from gpt1.reports.history import History
+from gpt1.reports.formatting import format_duration, format_perplexity, format_setting, spread
+from gpt1.reports.history import LAST, History
 from gpt1.reports.page import render_page
-from gpt1.reports.sections import ABSENT, Cards, Charts, Columns, Section, Table
+from gpt1.reports.sections import ABSENT, Card, Section, Table
 
-_SAMPLES = 24  # in the table, at most
-_ROWS = 20  # of validation losses, at most
+_ROWS = 24  # of samples, of validation losses, at most
 
 
 def write_report(path: Path | str) -> None:
@@ -26,32 +25,25 @@ def write_report(path: Path | str) -> None:
     """
     run = History.read(path)
     name = run.path.resolve().name
-    curves = Section("Curves", None, "No update has been made yet.")
+    sections = [Section("Curves", None, "No update has been made yet.")]
     if run.updates:
-        curves = Section("Curves", Charts(run_charts({name: run})))
-    page = render_page(
-        name,
-        (),
-        [
-            Section("", Cards(run.results.cards())),
-            curves,
-            *_skipped(run),
-            *_samples(run),
-            Section(
-                "Configuration",
-                Columns(list(_settings(run))),
-                "The resolved configuration; values that differ from the defaults are marked.",
-            ),
-            Section("Machine and data", _origin(run)),
-        ],
-    )
+        sections = [Section("Curves", run_charts({name: run}))]
+    if run.skipped:
+        rows = [(f"{line['step']:,}", line["skipped"]) for line in run.skipped[:_ROWS]]
+        sections.append(Section("Skipped updates", Table(("update", "reason"), rows, "texts")))
+    if run.samples:
+        sections.append(_samples(run))
+    note = "The resolved configuration; values that differ from the defaults are marked."
+    sections += [Section("Configuration", None, note), *_settings(run)]
+    sections.append(Section("Machine and data", _origin(run)))
+    page = render_page(name, (), sections, [Card(*pair) for pair in _results(run).items()])
     storage.write_file(Path(path) / "report.html", page)
 
 
 def write_comparison(out: Path | str, runs: Mapping[str, History]) -> None:
     """Write a page with two runs (name -> run) side by side. Raises StorageError."""
     tables = [Section(title, table) for title, table in comparison_tables(runs).items()]
-    curves = Section("Curves", Charts(run_charts(runs)))
+    curves = Section("Curves", run_charts(runs))
     storage.write_file(out, render_page(" and ".join(runs), (), [*tables, curves]))
 
 
@@ -59,8 +51,8 @@ def differences(a: History, b: History) -> dict[str, dict[str, tuple[Any, Any]]]
     """Return what two runs differ in: settings, fingerprints and machine, by name -> values."""
     parts = {
         "settings": (a.settings(), b.settings()),
-        "fingerprints": (a.record["fingerprints"], b.record["fingerprints"]),
-        "machine": tuple({"gpt1": r.record["gpt1"], **r.record["machine"]} for r in (a, b)),
+        "fingerprints": (a.record.fingerprints, b.record.fingerprints),
+        "machine": tuple({"gpt1": r.record.gpt1, **r.record.machine} for r in (a, b)),
     }
     return {
         part: {
@@ -74,23 +66,25 @@ def differences(a: History, b: History) -> dict[str, dict[str, tuple[Any, Any]]]
 
 def common_validation(a: History, b: History) -> dict[int, tuple[float, float]]:
     """Return the validation losses at the steps that both runs have."""
-    other = {line["step"]: line["valid_loss"] for line in b.evaluations}
-    return {
-        line["step"]: (line["valid_loss"], other[line["step"]])
-        for line in a.evaluations
-        if line["step"] in other
-    }
+    one, other = ({line["step"]: line["valid_loss"] for line in r.evaluations} for r in (a, b))
+    return {step: (loss, other[step]) for step, loss in one.items() if step in other}
 
 
 def comparison_tables(runs: Mapping[str, History]) -> dict[str, Table]:
     """Return two runs (name -> run) side by side as tables, by title."""
     columns = ("", *runs)
     a, b = runs.values()
-    tables = {"Differences": Table(columns, _differences(a, b))}
+    rows = []
+    for part, pairs in differences(a, b).items():
+        for name, pair in pairs.items():
+            label = name if part == "settings" else f"{part}: {name}"
+            texts = [format_setting(value) for value in pair]
+            rows.append([label, *(t[:12] if part == "fingerprints" else t for t in texts)])
+    same = [["none: settings, data and machine are the same", "", ""]]
+    tables = {"Differences": Table(columns, rows or same)}
 
-    cards = [{card.label: card.value for card in run.results.cards()} for run in (a, b)]
-    labels = dict.fromkeys([*cards[0], *cards[1]])
-    rows = [[label, *(each.get(label, ABSENT) for each in cards)] for label in labels]
+    one, other = _results(a), _results(b)
+    rows = [[label, one.get(label, ABSENT), other.get(label, ABSENT)] for label in one | other]
     tables["Results"] = Table(columns, rows)
 
     both = spread(list(common_validation(a, b).items()), _ROWS)
@@ -100,63 +94,70 @@ def comparison_tables(runs: Mapping[str, History]) -> dict[str, Table]:
     return tables
 
 
-def _differences(a: History, b: History) -> list[list[str]]:
+def _results(run: History) -> dict[str, str]:
+    """Return the figures that a run has, by what they are called."""
+    results = run.results
+    metric = results["metric"]
+    count, loss = "{:,}".format, "{:.4f}".format
+    figures: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "updates": ("updates", count),
+        "skipped (loss not finite)": ("skipped", count),
+        "tokens": ("tokens", count),
+        "time": ("seconds", format_duration),
+        "tokens a second, median": ("tokens_per_second", "{:,.0f}".format),
+        "waiting for data": ("loader_share", "{:.2%}".format),
+        f"training loss, last {LAST} updates": ("train_loss", loss),
+        "best validation loss": ("valid_loss", loss),
+        "best validation perplexity": ("valid_loss", format_perplexity),
+        "best at update": ("valid_step", count),
+        f"best validation {metric}": ("valid_metric", loss),
+        f"best {metric} at update": ("metric_step", count),
+        "final validation loss": ("final_loss", loss),
+        "final validation perplexity": ("final_loss", format_perplexity),
+        f"final validation {metric}": ("final_metric", loss),
+        "parameters": ("parameters", count),
+    }
+    texts = {"ended": results["finished"] or "not finished"}
+    for label, (name, form) in figures.items():
+        language_only = form is format_perplexity and metric is not None
+        if results[name] is not None and not language_only:
+            texts[label] = form(results[name])
+    return texts
+
+
+def _samples(run: History) -> Section:
     rows = []
-    for part, pairs in differences(a, b).items():
-        for name, pair in pairs.items():
-            label = name if part == "settings" else f"{part}: {name}"
-            texts = [format_setting(value) for value in pair]
-            rows.append([label, *(t[:12] if part == "fingerprints" else t for t in texts)])
-    return rows or [["none: settings, data and machine are the same", "", ""]]
-
-
-def _skipped(run: History) -> list[Section]:
-    if not run.skipped:
-        return []
-    rows = [(f"{line['step']:,}", line["skipped"]) for line in run.skipped[:_SAMPLES]]
-    return [Section("Skipped updates", Table(("update", "reason"), rows, "texts"))]
-
-
-def _samples(run: History) -> list[Section]:
-    if not run.samples:
-        return []
-    shown = spread(run.samples, _SAMPLES)
-    rows = []
-    for line in shown:
-        nearest = run.evaluation_near(line["step"])
+    for line in spread(run.samples, _ROWS):
         figures = ("", "")
-        if nearest is not None:
+        if run.evaluations:
+            nearest = min(run.evaluations, key=lambda each: abs(each["step"] - line["step"]))
             loss = nearest["valid_loss"]
             figures = (f"{loss:.4f}", format_perplexity(loss))
         rows.append((f"{line['step']:,}", *figures, line["sample"]))
     table = Table(("update", "validation loss", "perplexity", "text"), rows, "texts")
-    note = "" if len(shown) == len(run.samples) else f"{len(shown)} of {len(run.samples)}."
-    return [Section("Samples during training", table, note)]
+    shown = "" if len(rows) == len(run.samples) else f"{len(rows)} of {len(run.samples)}."
+    return Section("Samples during training", table, shown)
 
 
-def _settings(run: History) -> Iterator[Section]:
-    """Yield a table for each section of the configuration."""
+def _settings(run: History) -> list[Section]:
+    """Return a table for each section of the configuration."""
     defaults = RunConfig().model_dump(mode="json")
-    for section, fields in run.record["config"].items():
+    tables = []
+    for section, fields in run.record.config.items():
         default = defaults.get(section, {})
-        rows, changed = [], []
-        for number, (name, value) in enumerate(fields.items()):
-            text = ""
-            if name not in default or default[name] != value:
-                changed.append(number)
-                text = f"default {format_setting(default[name])}" if name in default else ""
-            rows.append((name, format_setting(value), text))
-        yield Section(section, Table((), rows, "settings", changed))
+        changed = [name for name in fields if name not in default or default[name] != fields[name]]
+        notes = {name: f"default {format_setting(default[name])}" for name in changed
+                 if name in default}  # fmt: skip
+        rows = [(name, format_setting(fields[name]), notes.get(name, "")) for name in fields]
+        marked = [number for number, name in enumerate(fields) if name in changed]
+        tables.append(Section(section, Table((), rows, "settings", marked), narrow=True))
+    return tables
 
 
 def _origin(run: History) -> Table:
     record = run.record
-    rows = [("gpt1", record["gpt1"])]
-    rows += [(name, format_setting(value)) for name, value in record["machine"].items()]
-    rows += [
-        (f"fingerprint of {name}", format_setting(value))
-        for name, value in record["fingerprints"].items()
-    ]
-    if record["gpt1"] != __version__:
-        rows.append(("this page by gpt1", __version__))
-    return Table((), rows, "settings")
+    values = {"gpt1": record.gpt1, **record.machine}
+    values |= {f"fingerprint of {name}": value for name, value in record.fingerprints.items()}
+    if record.gpt1 != __version__:
+        values["this page by gpt1"] = __version__
+    return Table((), [(name, format_setting(value)) for name, value in values.items()], "settings")

@@ -11,14 +11,12 @@ from rich.table import Table as RichTable
 
 from gpt1.reports.sections import Section, Table
 
-_GAP = "   "
-
 
 def print_table(title: str, table: Table, note: str = "", console: Console | None = None) -> None:
     """Print a table: with lines on a terminal, elsewhere as text in columns that never wrap."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
-        lines = [*([title] if title else []), format_table(table), *([note] if note else [])]
+        lines = [text for text in (title, format_table(table), note) if text]
         console.print("\n".join(lines), soft_wrap=True, markup=False)
         return
     shown = RichTable(
@@ -31,7 +29,7 @@ def print_table(title: str, table: Table, note: str = "", console: Console | Non
     for name, right in zip(table.columns or table.rows[0], _right(table), strict=True):
         shown.add_column(escape(name), justify="right" if right else "left", overflow="fold")
     for row in table.rows:
-        shown.add_row(*(escape(_visible(cell)) for cell in row))
+        shown.add_row(*map(escape, _one_line(row)))
     console.print(shown)
 
 
@@ -49,17 +47,15 @@ def format_table(table: Table) -> str:
     best    1.5
     last   12.5
     """
-    rows = [*([table.columns] if table.columns else []), *table.rows]
-    rows = [list(map(_visible, row)) for row in rows]
+    rows = [_one_line(row) for row in (table.columns, *table.rows) if row]
     widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        spaces = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
-        cells = [
-            space + cell if right else cell + space
-            for cell, space, right in zip(row, spaces, _right(table), strict=True)
-        ]
-        lines.append(_GAP.join(cells).rstrip())
+        cells = []
+        for cell, width, right in zip(row, widths, _right(table), strict=True):
+            space = " " * (width - cell_len(cell))
+            cells.append(space + cell if right else cell + space)
+        lines.append("   ".join(cells).rstrip())
     return "\n".join(lines)
 
 
@@ -76,12 +72,12 @@ def markdown_table(table: Table) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
 
 
-def _visible(cell: str) -> str:
-    """Return a cell with newlines as the two characters that stand for them in Python."""
-    return cell.replace("\n", "\\n")
+def _one_line(row: Sequence[str]) -> list[str]:
+    """Return cells with newlines as the two characters that stand for them in Python."""
+    return [cell.replace("\n", "\\n") for cell in row]
 
 
-def _right(table: Table) -> Sequence[bool]:
+def _right(table: Table) -> list[bool]:
     """Return which columns are aligned to the right."""
     count = len(table.columns or table.rows[0])
     if table.layout == "settings":

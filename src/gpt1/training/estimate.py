@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,8 +20,7 @@ from gpt1.reports.formatting import format_duration
 
 LIBRARIES = 340 << 20
 """Bytes that Python, torch and the tokenizer take before there is a model."""
-_PROBED = {"cpu": 1024}  # tokens that fill a device; a GPU wants more
-_PROBED_ELSEWHERE = 8192
+_PROBED, _PROBED_ELSEWHERE = 1024, 8192  # tokens that fill a CPU; a GPU wants more
 
 
 @dataclass(frozen=True)
@@ -77,40 +77,29 @@ def _seconds_per_token(
 ) -> float:
     """Time a block and the head on a few rows, and add up what the whole model would take."""
     C, T = config.n_embd, config.n_ctx
-    probed = min(micro_tokens, _PROBED.get(device.type, _PROBED_ELSEWHERE))
+    probed = min(micro_tokens, _PROBED if device.type == "cpu" else _PROBED_ELSEWHERE)
     rows = max(1, probed // T)
     if config.n_hidden is not None:  # its speed depends on the rows, and not on their length
         rows = max(1, micro_tokens // T)
         T = max(1, probed // rows)
+    bf16 = dtype == torch.bfloat16
     with torch.random.fork_rng([device] if device.type == "cuda" else []), device:
-        read = _layer(config)
+        layer: Callable[..., Tensor]
+        if config.n_hidden is not None:
+            layer = partial(Recurrent(config, config.n_hidden), segments=None)
+        else:
+            layer = Block(config, 0)
         h = torch.randn(rows, T, C, requires_grad=True)
         hidden = torch.randn(min(CHUNK, rows * T), C, requires_grad=True)
         tokens = torch.randn(config.vocab_size, C).mul_(config.initializer_range).requires_grad_()
         labels = torch.randint(config.vocab_size, (len(hidden),))
-
-        def through_block() -> torch.Tensor:
-            return read(h).sum()
-
-        def through_head() -> torch.Tensor:
-            return linear_cross_entropy(hidden, tokens, labels)[0]
-
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            block_seconds = _median_seconds(through_block)
-            head_seconds = _median_seconds(through_head)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            block_seconds = _median_seconds(lambda: layer(h).sum())
+            head_seconds = _median_seconds(lambda: linear_cross_entropy(hidden, tokens, labels)[0])
     return config.n_layer * block_seconds / (rows * T) + head_seconds / len(hidden)
 
 
-def _layer(config: ModelConfig) -> Callable[[Tensor], Tensor]:
-    """Return one layer of the model, in training mode, as a function of its input."""
-    if config.n_hidden is not None:
-        recurrent = Recurrent(config, config.n_hidden).train()
-        return lambda h: recurrent(h, None)
-    block = Block(config, 0).train()
-    return lambda h: block(h)
-
-
-def _median_seconds(loss: Callable[[], torch.Tensor]) -> float:
+def _median_seconds(loss: Callable[[], Tensor]) -> float:
     """Return the median time of `loss` and its gradients, after a first time that warms up."""
     taken = []
     for _ in range(4):

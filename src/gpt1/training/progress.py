@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from gpt1.callbacks import ProgressCallback
@@ -23,7 +23,7 @@ _PAUSE = 0.5  # seconds between two drawings of the panel
 
 
 class TrainingProgress:
-    """Shows a run on stderr; `every` updates a line where there is no terminal.
+    """Shows a run on a console; `every` updates a line where there is no terminal.
 
     With `language` a loss is also shown as a perplexity. `callback` is told of each update.
     """
@@ -31,14 +31,13 @@ class TrainingProgress:
     def __init__(
         self,
         every: int,
-        console: Console | None = None,
+        console: Console,
         *,
         language: bool = True,
         callback: ProgressCallback | None = None,
     ) -> None:
+        self._every, self._console = every, console
         self._language, self._callback = language, callback
-        self.console = console or Console(stderr=True, highlight=False)
-        self._every = every
         self._live: Live | None = None
         self._total = 0
         self._best: tuple[float, int] | None = None
@@ -46,7 +45,7 @@ class TrainingProgress:
 
     def note(self, text: str) -> None:
         """Print a line of its own."""
-        self.console.print(text, soft_wrap=True, markup=False)
+        self._console.print(text, soft_wrap=True, markup=False)
 
     def start(self, total: int, done: int) -> None:
         """Begin to show updates `done` to `total`."""
@@ -55,11 +54,11 @@ class TrainingProgress:
         self._last: Mapping[str, Any] = {}
         self._losses: deque[float] = deque(maxlen=_LAST)
         self._skipped = 0
-        if self.console.is_terminal:
+        if self._console.is_terminal:
             # drawn between two updates: no thread of its own that takes time from training
             self._live = Live(
                 get_renderable=self._panel,
-                console=self.console,
+                console=self._console,
                 auto_refresh=False,
                 redirect_stdout=False,
             )
@@ -93,13 +92,12 @@ class TrainingProgress:
         self._best = min(self._best or (loss, step), (loss, step))
         best, at = self._best
         ending = "the best" if at == step else f"the best {best:.4f} at {at}"
-        self._validation = f"{loss:.4f}{self._perplexity(loss)} at update {step}, {ending}"
-        others = "".join(
-            f", {name.removeprefix('valid_').replace('_', ' ')} {value:.4f}"
-            for name, value in record.items()
-            if name not in ("step", "valid_loss")
-        )
-        self.note(f"update {step}: validation loss {loss:.4f}{self._perplexity(loss)}{others}")
+        figures = f"{loss:.4f}{self._perplexity(loss)}"
+        self._validation = f"{figures} at update {step}, {ending}"
+        for name, value in record.items():
+            if name not in ("step", "valid_loss"):
+                figures += f", {name.removeprefix('valid_').replace('_', ' ')} {value:.4f}"
+        self.note(f"update {step}: validation loss {figures}")
 
     def _show_update(self, record: Mapping[str, Any]) -> None:
         self._step, self._last = record["step"], record
@@ -127,46 +125,40 @@ class TrainingProgress:
 
     def _panel(self) -> Panel:
         """Return the panel: how far, how long, and the last figures."""
-        bar = Bar(
-            BarColumn(None), TaskProgressColumn(), TextColumn("{task.description}"), expand=True
-        )
+        total = max(1, self._total)
         so_far = format_duration(time.monotonic() - self._began)
-        bar.add_task(
-            f"{so_far} so far, {self._left()} left",
-            total=max(1, self._total),
-            completed=self._step,
-        )
-        figures = Table.grid(padding=(0, 2))
-        figures.add_column(style="dim", no_wrap=True)
-        figures.add_column(overflow="fold")
-        for name, text in self._figures():
-            figures.add_row(name, text)
+        rows = Table.grid(padding=(0, 2))
+        rows.add_column(style="dim", no_wrap=True)
+        rows.add_column(overflow="fold")
+        rows.add_row(f"{self._step / total:.0%}", ProgressBar(total, self._step))
+        rows.add_row("time", f"{so_far} so far, {self._left()} left")
+        for name, text in self._figures().items():
+            rows.add_row(name, text)
         return Panel(
-            Group(bar, figures),
+            rows,
             title="training",
             title_align="left",
             subtitle=f"{self._step:,}/{self._total:,} updates",
             subtitle_align="right",
             border_style="cyan",
-            width=min(self.console.width, _WIDTH),
+            width=min(self._console.width, _WIDTH),
         )
 
-    def _figures(self) -> Iterator[tuple[str, str]]:
+    def _figures(self) -> dict[str, str]:
         last = self._last
         if not last:
-            yield "loss", "waiting for the first update"
-            return
+            return {"loss": "waiting for the first update"}
         mean = statistics.fmean(self._losses)
-        yield "loss", f"{last['loss']:.3f}"
-        yield f"last {len(self._losses)}", f"{mean:.3f}{self._perplexity(mean)}"
-        if self._validation:
-            yield "validation", self._validation
-        parts = [f"lr {last['lr']:.2e}"]
+        step = [f"lr {last['lr']:.2e}", f"{last['tokens_per_second']:,.0f} tokens/s"]
         if "grad_norm" in last:
-            parts.append(f"gradient norm {last['grad_norm']:.2f}")
-        parts.append(f"{last['tokens_per_second']:,.0f} tokens/s")
+            step.insert(1, f"gradient norm {last['grad_norm']:.2f}")
         if "loader_share" in last:
-            parts.append(f"data {last['loader_share']:.1%} of a step")
+            step.append(f"data {last['loader_share']:.1%} of a step")
         if self._skipped:
-            parts.append(f"{self._skipped} skipped")
-        yield "step", ", ".join(parts)
+            step.append(f"{self._skipped} skipped")
+        return {
+            "loss": f"{last['loss']:.3f}",
+            f"last {len(self._losses)}": f"{mean:.3f}{self._perplexity(mean)}",
+            "validation": self._validation or "none yet",
+            "step": ", ".join(step),
+        }

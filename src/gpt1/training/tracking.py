@@ -10,7 +10,10 @@ from gpt1 import storage
 from gpt1.errors import ConfigError
 from gpt1.model import losses
 
-_UPDATE = ("loss", "lr", "grad_norm", "tokens_per_second", "loader_share")
+_NAMES = {
+    name: f"training/{name}"
+    for name in ("loss", "lr", "grad_norm", "tokens_per_second", "loader_share")
+}
 
 
 class Tensorboard:
@@ -20,7 +23,7 @@ class Tensorboard:
     that a resumed run makes anew. Raises ConfigError if TensorBoard is not installed, StorageError.
     """
 
-    def __init__(self, folder: Path | str, purge_step: int | None = None) -> None:
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -28,38 +31,26 @@ class Tensorboard:
                 "train.tensorboard is true, and TensorBoard is not installed. Leave the setting "
                 'out, or install it: pip install "gpt1[track]"'
             ) from None
-        self._folder = Path(folder)
-        with storage.wrap_os_errors("write", self._folder):
+        self._folder = folder
+        with storage.wrap_os_errors("write", folder):
             self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Write one line of metrics.jsonl."""
         step = record["step"]
         with storage.wrap_os_errors("write", self._folder):
-            for name, value in _scalars(record).items():
-                self._writer.add_scalar(name, value, step)
-            for name in ("sample", "skipped"):
-                if name in record:
-                    text = record[name].replace("\n", "\n    ")  # indented: shown as it is
+            for name, value in record.items():
+                tag = _NAMES.get(name, name.replace("valid_", "validation/"))
+                if name in ("sample", "skipped"):
+                    text = value.replace("\n", "\n    ")  # indented: shown as it is
                     self._writer.add_text(name, f"    {text}", step)
+                elif "/" in tag:
+                    self._writer.add_scalar(tag, value, step)
+                if name in ("loss", "valid_loss"):
+                    tag = tag.replace("loss", "perplexity")
+                    self._writer.add_scalar(tag, losses.perplexity(value), step)
 
     def close(self) -> None:
         """Write what is left."""
         with storage.wrap_os_errors("write", self._folder):
             self._writer.close()
-
-
-def _scalars(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return a record's figures under TensorBoard's names.
-
-    >>> _scalars({"step": 3, "valid_loss": 0.0})
-    {'validation/loss': 0.0, 'validation/perplexity': 1.0}
-    """
-    found = {f"training/{name}": record[name] for name in _UPDATE if name in record}
-    for name, value in record.items():
-        if name.startswith("valid_"):
-            found[f"validation/{name.removeprefix('valid_')}"] = value
-    for part in ("training", "validation"):
-        if f"{part}/loss" in found:
-            found[f"{part}/perplexity"] = losses.perplexity(found[f"{part}/loss"])
-    return found

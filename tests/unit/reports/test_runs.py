@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-import runs
+import run_logs
 from gpt1.errors import CorruptError, DataError
 from gpt1.reports.history import History
 from gpt1.reports.runs import write_comparison, write_report
 from gpt1.storage import write_folder
 from pages import Page
-from runs import update
+from run_logs import update
 
 LINES: list[dict[str, Any]] = [
     {"step": 0, "valid_loss": 5.0},
@@ -33,7 +33,7 @@ LINES: list[dict[str, Any]] = [
 
 def make_run(path: Path, lines: list[dict[str, Any]] = LINES, **more: Any) -> Path:
     """Write the files of a run, that of LINES by default."""
-    return runs.make_run(path, lines, **more)
+    return run_logs.make_run(path, lines, **more)
 
 
 def report(run: Path) -> Page:

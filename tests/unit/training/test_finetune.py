@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs import history, same
 
 import gpt1
 from gpt1.config import ModelConfig
@@ -14,7 +15,6 @@ from gpt1.model.build import grow_vocabulary
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.finetune import shared_words
-from runs import history, same
 
 
 @pytest.fixture

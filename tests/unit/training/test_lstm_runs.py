@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import runs
 import torch
+from runs import Corpus, history, same
 
 import gpt1
-import runs
 from gpt1.checkpoint import folder
 from gpt1.config import ModelConfig, load_size
 from gpt1.errors import InputError
@@ -18,7 +19,6 @@ from gpt1.model.build import count_parameters
 from gpt1.model.lstm import LSTM
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.estimate import estimate
-from runs import Corpus, history, same
 
 SHAPE = {"n_ctx": 16, "n_embd": 16, "n_layer": 1, "n_head": 1, "n_hidden": 24}
 SETTINGS = (

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import runs
 import safetensors.torch
 import torch
+from runs import Corpus, history, same
 
-import runs
 from gpt1.errors import GPT1Error, TrainingError
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import objectives
 from gpt1.training.step import Updater
-from runs import Corpus, history, same
 
 SHAPE = {"n_ctx": 8, "n_embd": 8, "n_layer": 2, "n_head": 2}
 SETTINGS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,17 +26,19 @@ def shown(
     *,
     terminal: bool,
     total: int = 8,
-    width: int = 100,
     first: int = 0,
+    width: int = 100,
+    wait: Callable[[], None] = lambda: None,
 ) -> str:
-    """Return what a run that wrote `records` leaves on the screen."""
+    """Return what a run that wrote `records`, waiting before each, leaves on the screen."""
     out = io.StringIO()
-    progress = TrainingProgress(
-        2, Console(file=out, width=width, height=50, highlight=False, force_terminal=terminal)
-    )
+    console = Console(file=out, width=width, height=50, highlight=False, force_terminal=terminal)
+    progress = TrainingProgress(2, console)
     progress.start(total, first)
     for each in records:
+        wait()
         progress.show(each)
+    progress.stop()
     progress.stop()
     return out.getvalue()
 
@@ -45,15 +48,24 @@ def panel(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).rpartition("╭")[2]
 
 
-OTHERS = [
-    {"step": 3, "sample": "a\n[bold]text"},
-    {"step": 3, "skipped": "the loss is nan"},
-    {"step": 3, "valid_loss": 1.0, "valid_accuracy": 0.5},
-]
+class Clock:
+    """Stands still but for `pass_`."""
+
+    def __init__(self, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.seconds = 50.0, seconds
+        monkeypatch.setattr(display.time, "monotonic", lambda: self.now)
+
+    def pass_(self) -> None:
+        self.now += self.seconds
 
 
 def test_every_kind_of_record_is_a_line_without_a_terminal() -> None:
-    lines = shown([record(1), record(2), *OTHERS, record(4)], terminal=False).splitlines()
+    records = [
+        record(1), record(2), {"step": 3, "sample": "a\n[bold]text"},
+        {"step": 3, "skipped": "the loss is nan"},
+        {"step": 3, "valid_loss": 1.0, "valid_accuracy": 0.5}, record(4),
+    ]  # fmt: skip
+    lines = shown(records, terminal=False).splitlines()
     assert [line.partition("  ")[0] for line in lines] == [
         "update 2/8",
         "update 3: 'a\\n[bold]text'",
@@ -65,18 +77,6 @@ def test_every_kind_of_record_is_a_line_without_a_terminal() -> None:
         r"update 2/8  loss 2\.000, perplexity 7\.39  lr 1\.00e-03  1,234 tokens/s  \S+ s left",
         lines[0],
     )
-
-
-def test_a_line_may_come_before_the_start_and_after_the_stop() -> None:
-    out = io.StringIO()
-    progress = TrainingProgress(1, Console(file=out, width=100))
-    progress.show({"step": 0, "valid_loss": 5.0})
-    progress.start(3, 2)
-    progress.show({"step": 3, "skipped": "x"})
-    progress.stop()
-    progress.stop()
-    progress.note("done")
-    assert len(out.getvalue().splitlines()) == 3
 
 
 def test_the_panel_shows_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,33 +99,25 @@ def test_the_panel_shows_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_panel_is_drawn_a_few_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(display.time, "monotonic", lambda: now)
-    out = io.StringIO()
-    progress = TrainingProgress(
-        1, Console(file=out, width=100, height=50, highlight=False, force_terminal=True)
-    )
-    progress.start(10**6, 0)
-    before = out.getvalue().count("╭")
-    now = 100.0
-    for step in range(1, 1001):
-        progress.show(record(step))
-        now += 0.001
-    drawn = out.getvalue().count("╭") - before
-    progress.stop()
-    assert 1 <= drawn <= 3
-    assert "1,000/1,000,000 updates" in panel(out.getvalue())  # the end is always shown
+    records = [record(step) for step in range(1, 1001)]
+    clock = Clock(0.001, monkeypatch)
+    text = shown(records, terminal=True, total=10**6, wait=clock.pass_)
+    assert text.count("╭") <= 2 + 3  # at the start and the end, and during a second
+    assert "1,000/1,000,000 updates" in panel(text)
 
 
-def test_old_records_and_narrow_or_plain_terminals_do(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", [20, 40, 200])
+def test_old_records_and_narrow_terminals_do(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "_PAUSE", 0.0)
     old = {"step": 1, "loss": 2.0, "lr": 1e-3, "tokens_per_second": 10.0}
-    for width in (20, 40, 200):
-        text = shown([old], terminal=True, width=width)
-        lines = panel(text).rstrip("\n").splitlines()
-        assert max(map(len, lines)) <= min(width, 100)
+    lines = panel(shown([old], terminal=True, width=width)).rstrip("\n").splitlines()
+    assert max(map(len, lines)) <= min(width, 100)
+
+
+def test_a_terminal_without_unicode_has_a_panel() -> None:
     plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     progress = TrainingProgress(1, Console(file=plain, width=80, force_terminal=True))
+    progress.show({"step": 0, "valid_loss": 5.0})  # before the start
     progress.start(3, 0)
     progress.show(record(1))
     progress.stop()
@@ -134,11 +126,6 @@ def test_old_records_and_narrow_or_plain_terminals_do(monkeypatch: pytest.Monkey
 
 
 def test_time_left_is_worked_out_from_this_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 50.0
-    monkeypatch.setattr(display.time, "monotonic", lambda: now)
-    out = io.StringIO()
-    progress = TrainingProgress(1, Console(file=out, width=100))
-    progress.start(100, 90)
-    now += 8.0
-    progress.show(record(92))
-    assert out.getvalue().endswith("  32 s left\n")
+    clock = Clock(8.0, monkeypatch)
+    text = shown([record(92)], terminal=False, total=100, first=90, wait=clock.pass_)
+    assert text.endswith("  32 s left\n")

@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import runs
+from runs import Corpus, history, same
 
 import gpt1
-import runs
 from gpt1 import storage
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import Texts
 from gpt1.errors import ConfigError, CorruptError, Interrupted, TokenizerError, TrainingError
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.step import Updater
-from runs import Corpus, history, same
 
 SHAPE = {"n_ctx": 16, "n_embd": 16, "n_layer": 2, "n_head": 2}
 SETTINGS = (

@@ -164,8 +164,8 @@ def test_the_best_by_the_metric_is_kept(tmp_path: Path) -> None:
     fit("classification", tmp_path, "train.epochs=4")
     history = History.read(tmp_path / "run")
     best = max(line["valid_accuracy"] for line in history.evaluations if line["step"])
-    assert history.results.metric == "accuracy"
-    assert history.results.valid_metric == best
+    assert history.results["metric"] == "accuracy"
+    assert history.results["valid_metric"] == best
     assert history.ended["validation"]["accuracy"] == best
     text = (tmp_path / "run" / "report.html").read_text()
     assert "validation accuracy" in text
@@ -175,8 +175,8 @@ def test_the_best_by_the_metric_is_kept(tmp_path: Path) -> None:
 def test_training_stops_early(tmp_path: Path) -> None:
     fit("entailment", tmp_path, "train.epochs=40", "train.patience=1", "optimizer.lr=1e-9")
     history = History.read(tmp_path / "run")
-    assert "no better" in str(history.results.finished)
-    assert history.results.updates < 140
+    assert "no better" in str(history.results["finished"])
+    assert history.results["updates"] < 140
 
 
 @pytest.mark.parametrize(("n", "kept"), [(None, 2), (1, 1), (0, 0), (-1, -1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,9 @@ from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.evaluation import (
     ERRORS,
-    Bin,
     Mistake,
     TaskEvaluation,
     calibration_bins,
-    calibration_section,
     class_figures,
 )
 from gpt1.tasks.metrics import confusion
@@ -33,11 +31,13 @@ class ClassEvaluation(TaskEvaluation):
 
     names: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    bins: tuple[Bin, ...]
     calibration_error: float
-    wrong: int
-    """Rows with the wrong label."""
     noun: str = "class"
+
+    errors_note = (
+        "rows with a wrong label, the surest first. Often the given label is what is wrong: check "
+        "these first."
+    )
 
     @classmethod
     def of(
@@ -60,28 +60,27 @@ class ClassEvaluation(TaskEvaluation):
         wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
         bins = calibration_bins(confidence, right)
         distance = sum(b.rows * abs(b.confidence - b.accuracy) for b in bins)
+        errors = [
+            Mistake(
+                i, places[i], examples[i].texts, examples[i].question, names[int(gold[i])],
+                names[int(predicted[i])], float(confidence[i]),
+            )
+            for i in wrong[:ERRORS].tolist()
+        ]  # fmt: skip
         return cls(
             task=task,
             rows=len(examples),
             metrics={name: bootstrap(name, gold, predicted) for name in metrics},
             baseline=float(counts.sum(1).max() / len(examples)),
             names=names,
-            classes=class_figures(
-                names, np.diagonal(counts), counts.sum(1), counts.sum(0)
-            ),
+            classes=class_figures(names, np.diagonal(counts), counts.sum(1), counts.sum(0)),
             confusion=tuple(tuple(row) for row in counts.tolist()),
             bins=bins,
             calibration_error=distance / len(examples),
-            errors=tuple(
-                Mistake.of(
-                    i, examples[i], places[i], names[int(gold[i])], names[int(predicted[i])],
-                    float(confidence[i]),
-                )
-                for i in wrong[:ERRORS].tolist()
-            ),
+            errors=tuple(errors),
             wrong=len(wrong),
             noun=noun,
-        )  # fmt: skip
+        )
 
     @property
     def baseline_label(self) -> str:  # type: ignore[override]
@@ -98,26 +97,13 @@ class ClassEvaluation(TaskEvaluation):
 
     def details(self) -> dict[str, Any]:
         """Return the figures of each class, the confusions and the calibration."""
-        return {
-            "classes": [asdict(one) for one in self.classes],
-            "confusion": [list(row) for row in self.confusion],
-            "calibration_error": self.calibration_error,
-            "calibration": [asdict(one) for one in self.bins],
-            "wrong": self.wrong,
-        }
+        confusion = [list(row) for row in self.confusion]
+        error = self.calibration_error
+        return {**super().details(), "confusion": confusion, "calibration_error": error}
 
     def sections(self) -> list[Section]:
         """Return confusions, figures per class, calibration and the most confident errors."""
-        return [
-            self._confusions(),
-            Section(self.classes_title, self.class_table(), narrow=True),
-            calibration_section(self.bins),
-            self.examples_section(
-                "Most confident errors",
-                f"{len(self.errors):,} of {self.wrong:,} rows with a wrong label, the surest "
-                f"first. Often the given label is what is wrong: check these first.",
-            ),
-        ]
+        return [self._confusions(), *super().sections()]
 
     def _confusions(self) -> Section:
         names = self.names

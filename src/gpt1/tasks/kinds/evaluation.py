@@ -6,7 +6,6 @@ test set of this size, not with another training seed.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpt1.reports.sections import ABSENT, Bar, Bars, Examples, Section, Table
+from gpt1.reports.sections import ABSENT, Curve, LineChart, Section, Table
 from gpt1.tasks.bootstrap import Interval
 from gpt1.tasks.kinds.base import Task
 from gpt1.tasks.spec import Example
@@ -77,20 +76,7 @@ class Mistake:
     question: str
     gold: str
     predicted: str
-    confidence: float | None
-
-    @classmethod
-    def of(
-        cls,
-        row: int,
-        example: Example,
-        place: str,
-        gold: str,
-        predicted: str,
-        confidence: float | None = None,
-    ) -> Mistake:
-        """Return what is kept of an example that was predicted wrongly."""
-        return cls(row, place, example.texts, example.question, gold, predicted, confidence)
+    confidence: float | None = None
 
     @property
     def short_place(self) -> str:
@@ -100,11 +86,12 @@ class Mistake:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskEvaluation(ABC):
+class TaskEvaluation:
     """What a model came to on labelled rows.
 
     metrics: by name, the task's own first. baseline: the figure of always giving the same answer.
-    truncated: rows longer than the window. errors: the worst ones, at most 50.
+    truncated: rows longer than the window. wrong: rows that are not right; errors: the worst of
+    them, at most 50. classes and bins are empty for tasks without classes.
     """
 
     task: Task
@@ -113,13 +100,17 @@ class TaskEvaluation(ABC):
     metrics: Mapping[str, Interval]
     baseline: float
     errors: tuple[Mistake, ...] = ()
+    wrong: int = 0
     classes: tuple[ClassFigures, ...] = ()
+    bins: tuple[Bin, ...] = ()
 
-    classes_title = "Per class"
-    unit = "rows"
-    """What is counted for each class."""
     baseline_label = ""
     """What `baseline` is, for people."""
+    unit = "rows"
+    """What is counted for each class."""
+    classes_title = "Per class"
+    errors_note = ""
+    """Which rows count as wrong, and how they are ordered."""
 
     def metric_label(self, name: str) -> str:
         """Return what a metric is called, for people."""
@@ -147,42 +138,48 @@ class TaskEvaluation(ABC):
 
     def details(self) -> dict[str, Any]:
         """Return what an evaluation of this kind of task has besides, as JSON values."""
-        return {}
+        return {
+            "classes": [asdict(one) for one in self.classes],
+            "calibration": [asdict(one) for one in self.bins],
+            "wrong": self.wrong,
+        }
 
-    @abstractmethod
     def sections(self) -> list[Section]:
-        """Return what a page shows of the evaluation, under its figures."""
+        """Return what a page shows under the figures: classes, calibration, errors."""
+        note = f"{len(self.errors):,} of {self.wrong:,} {self.errors_note}"
+        return [
+            Section(self.classes_title, self.class_table(), narrow=True),
+            *_calibration(self.bins),
+            self.errors_section("Most confident errors", note),
+        ]
 
-    def class_table(self, name: str = "") -> Table:
-        """Return precision and recall of each class; `name` heads the classes."""
-        return Table(
-            (name, self.unit, "predicted", "precision", "recall"),
-            tuple(
-                (
-                    one.name,
-                    f"{one.rows:,}",
-                    f"{one.predicted:,}",
-                    ABSENT if one.precision is None else f"{one.precision:.3f}",
-                    ABSENT if one.recall is None else f"{one.recall:.3f}",
-                )
-                for one in self.classes
-            ),
-        )
+    def class_table(self) -> Table:
+        """Return precision and recall of each class."""
+        rows = [
+            (
+                one.name,
+                f"{one.rows:,}",
+                f"{one.predicted:,}",
+                ABSENT if one.precision is None else f"{one.precision:.3f}",
+                ABSENT if one.recall is None else f"{one.recall:.3f}",
+            )
+            for one in self.classes
+        ]
+        return Table(("", self.unit, "predicted", "precision", "recall"), rows)
 
-    def examples_section(self, title: str, note: str = "") -> Section:
+    def errors_section(self, title: str, note: str = "") -> Section:
         """Return the errors with their texts."""
         if not self.errors:
             return Section(title, None, "None: every row is right.")
         sure = self.errors[0].confidence is not None
         rows = []
         for one in self.errors:
-            cells = [one.short_place, one.gold, one.predicted]
-            if one.confidence is not None:
-                cells.append(f"{one.confidence:.3f}")
             texts = self.task.named_texts(Example(one.texts, None, one.question))
-            rows.append((tuple(cells), tuple((name, _short(text)) for name, text in texts)))
+            confidence = [] if one.confidence is None else [f"{one.confidence:.3f}"]
+            text = "\n".join(_shorten(f"{name}: {text}" if name else text) for name, text in texts)
+            rows.append((one.short_place, one.gold, one.predicted, *confidence, text))
         head = ("row", "right", "predicted", *["sure"] * sure, "text")
-        return Section(title, Examples(head, tuple(rows)), note)
+        return Section(title, Table(head, rows, "texts"), note)
 
 
 def class_figures(
@@ -212,23 +209,24 @@ def calibration_bins(confidence: Array, right: NDArray[np.bool_]) -> tuple[Bin, 
     )
 
 
-def calibration_section(bins: Sequence[Bin]) -> Section:
-    """Return a chart of confidence against accuracy."""
-    bars = tuple(
-        Bar(
-            b.low, b.high, b.accuracy,
-            f"{b.rows:,} rows, sure {b.confidence:.2f}, right {b.accuracy:.2f}",
-        )
+def _calibration(bins: Sequence[Bin]) -> list[Section]:
+    """Return confidence against accuracy, as a chart and as a table."""
+    curve = Curve("", [b.confidence for b in bins], [b.accuracy for b in bins], marker=True)
+    axes = ("probability of the predicted label", "share that is right")
+    rows = [
+        (f"{b.low:g} to {b.high:g}", f"{b.rows:,}", f"{b.confidence:.2f}", f"{b.accuracy:.2f}")
         for b in bins
-    )  # fmt: skip
-    return Section(
-        "How sure, and how often right",
-        Bars(bars, "probability of the predicted label", "share that is right"),
-        "Bars below the dashed line: the model is surer than it should be. The calibration error "
-        "is the mean distance from the line.",
-        narrow=True,
+    ]
+    note = (
+        "Below the dashed line the model is surer than it should be. The calibration error is the "
+        "mean distance from the line."
     )
+    chart = LineChart("", *axes, [curve], diagonal=True)
+    return [
+        Section("How sure, and how often right", [chart], note, narrow=True),
+        Section("", Table(("probability", "rows", "mean", "right"), rows), narrow=True),
+    ]
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _TEXT else f"{text[:_TEXT]} ..."

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from gpt1.reports.sections import Section
 from gpt1.tasks.bootstrap import bootstrap_sums
 from gpt1.tasks.entities import entities
 from gpt1.tasks.kinds import evaluation
@@ -23,14 +22,12 @@ from gpt1.tasks.spec import Example
 class LabellingEvaluation(evaluation.TaskEvaluation):
     """Of a tag for each word; the bins are over words, the classes are types of entities."""
 
-    bins: tuple[evaluation.Bin, ...]
     words: int
-    wrong: int
-    """Sentences with any wrong tag."""
 
     baseline_label = "token accuracy, always saying the most frequent tag"
-    classes_title = "Per type of entity"
     unit = "entities"
+    classes_title = "Per type of entity"
+    errors_note = "sentences with a wrong tag, that with the surest wrong tag first."
 
     @classmethod
     def of(
@@ -85,24 +82,7 @@ class LabellingEvaluation(evaluation.TaskEvaluation):
 
     def details(self) -> dict[str, Any]:
         """Return the figures of each type of entity and the calibration."""
-        return {
-            "words": self.words,
-            "classes": [asdict(one) for one in self.classes],
-            "calibration": [asdict(one) for one in self.bins],
-            "wrong": self.wrong,
-        }
-
-    def sections(self) -> list[Section]:
-        """Return figures per type of entity, calibration and the most confident errors."""
-        return [
-            Section(self.classes_title, self.class_table(), narrow=True),
-            evaluation.calibration_section(self.bins),
-            self.examples_section(
-                "Most confident errors",
-                f"{len(self.errors):,} of {self.wrong:,} sentences with a wrong tag, that with the "
-                f"surest wrong tag first.",
-            ),
-        ]
+        return {"words": self.words, **super().details()}
 
 
 def _shown(example: Example, tags: Sequence[str]) -> str:

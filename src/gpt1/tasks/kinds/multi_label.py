@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from gpt1.data.tables import text_fault
 from gpt1.errors import DataError
-from gpt1.reports.sections import Section
 from gpt1.tasks.bootstrap import bootstrap_sums
 from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array, Task
@@ -212,9 +211,9 @@ class MultiLabel(Task):
             bins=evaluation.calibration_bins(confidence.ravel(), ~wrong.ravel()),
             wrong=len(rows),
             errors=tuple(
-                evaluation.Mistake.of(
-                    i, examples[i], places[i], self._joined(gold[i]), self._joined(predicted[i]),
-                    float(confidence[i, distance[i].argmax()]),
+                evaluation.Mistake(
+                    i, places[i], examples[i].texts, "", self._joined(gold[i]),
+                    self._joined(predicted[i]), float(confidence[i, distance[i].argmax()]),
                 )
                 for i in rows[: evaluation.ERRORS].tolist()
             ),
@@ -257,31 +256,8 @@ class MultiLabel(Task):
 class MultiLabelEvaluation(evaluation.TaskEvaluation):
     """Of any number of labels a row; the bins are over the decisions on every class."""
 
-    bins: tuple[evaluation.Bin, ...]
-    wrong: int
-    """Rows with any label too many or missing."""
-
     baseline_label = "subset accuracy, always saying the most frequent set"
-
-    def details(self) -> dict[str, Any]:
-        """Return the figures of each class and the calibration."""
-        return {
-            "classes": [asdict(one) for one in self.classes],
-            "calibration": [asdict(one) for one in self.bins],
-            "wrong": self.wrong,
-        }
-
-    def sections(self) -> list[Section]:
-        """Return figures per class, calibration and the most confident errors."""
-        return [
-            Section(self.classes_title, self.class_table(), narrow=True),
-            evaluation.calibration_section(self.bins),
-            self.examples_section(
-                "Most confident errors",
-                f"{len(self.errors):,} of {self.wrong:,} rows with a label too many or missing, "
-                f"the surest first.",
-            ),
-        ]
+    errors_note = "rows with a label too many or missing, the surest first."
 
 
 def _split(text: str, place: str) -> Any:
