@@ -74,8 +74,11 @@ def encoded(vector: dict[str, Any]) -> Encoded:
         for ids, mask in zip(example, masks, strict=True)
     ]
     flat = np.array([id for row in rows for id in (*row, 0)], np.uint32)
-    offsets = np.cumsum([0, *(len(row) + 1 for row in rows)])
-    return Encoded(TASK, flat, offsets, np.eye(2)[vector["labels"]], 0, SHAPE.n_ctx)
+    lengths = np.array([len(row) for row in rows])
+    offsets = np.cumsum([0, *lengths + 1])
+    last = (lengths - 1).reshape(-1, 2)
+    units = np.arange(len(last) + 1)
+    return Encoded(TASK, flat, offsets, last, units, np.eye(2)[vector["labels"]], 0, SHAPE.n_ctx)
 
 
 def terms(model: Transformer, batch: TaskBatch, config: RunConfig) -> dict[str, torch.Tensor]:

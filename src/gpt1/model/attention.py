@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gpt1.errors import InputError
 from gpt1.model.dropout import keep_mask
 
 BLOCK = 128
@@ -27,6 +28,27 @@ CALL = 48
 def causal(T: int, device: torch.device) -> Tensor:
     """Return the boolean mask (T, T) of what each position may see."""
     return torch.ones(T, T, dtype=torch.bool, device=device).tril()
+
+
+def visible(attention_mask: Tensor | None, ids: Tensor) -> Tensor | None:
+    """Return a boolean mask (B, 1, T, T) for ids (B, T), or None for plain causality.
+
+    Every query sees at least itself: a row of padding then stays finite, and no other row reads it.
+    """
+    T = ids.shape[1]
+    if attention_mask is None:
+        return None
+    if attention_mask.dim() == 2 and attention_mask.shape[1] == T:
+        if bool(attention_mask.all()):
+            return None
+        attention_mask = attention_mask[:, None, None]
+    elif attention_mask.dim() != 4 or attention_mask.shape[2:] != (T, T):
+        raise InputError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}; for {T} positions it is "
+            f"(B, {T}) or (B, 1, {T}, {T})."
+        )
+    itself = torch.eye(T, dtype=torch.bool, device=ids.device)
+    return attention_mask.bool() & causal(T, ids.device) | itself
 
 
 def naive_attention(
@@ -50,21 +72,17 @@ def cached_attention(
     ends: where each row's keys end, if they differ. On a CPU the rows are then computed one by one
     if padding all to the longest would take more time than the calls.
     """
-    one_by_one = (
+    if (
         ends is not None
         and q.device.type == "cpu"
         and q.shape[2] == 1
         and sum(ends) + CALL * len(ends) < max(ends) * len(ends)
-    )
-    if ends is None or not one_by_one:
-        return F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None and q.shape[2] > 1
+    ):
+        rows = zip(torch.split(q, 1), torch.split(k, 1), torch.split(v, 1), ends, strict=True)
+        return torch.cat(
+            [F.scaled_dot_product_attention(q, k[:, :, :e], v[:, :, :e]) for q, k, v, e in rows]
         )
-    rows = [
-        F.scaled_dot_product_attention(q[i : i + 1], k[i : i + 1, :, :end], v[i : i + 1, :, :end])
-        for i, end in enumerate(ends)
-    ]
-    return torch.cat(rows)
+    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None and q.shape[2] > 1)
 
 
 class DocumentMask:
@@ -87,6 +105,19 @@ class DocumentMask:
         """Return attention's output (B, H, T, D)."""
         out: Tensor = _flex(q.device.type)(q, k, v, block_mask=self._mask)
         return out
+
+
+Mask = Tensor | DocumentMask | None
+"""Boolean (B, 1, T, T) and causal, documents packed into rows, or plain causality."""
+
+
+def same_segment(segments: Tensor, head_size: int, dropout: float) -> Tensor | DocumentMask:
+    """Return a mask that shows positions their own segment only; segments (B, T)."""
+    if segments.device.type == "cuda" and not dropout and head_size >= 16:  # the kernel's least
+        return DocumentMask(segments)
+    mask = visible((segments[:, :, None] == segments[:, None, :])[:, None], segments)
+    assert mask is not None
+    return mask
 
 
 @functools.cache
@@ -119,7 +150,7 @@ class _BlockAttention(torch.autograd.Function):
         k, v = k.reshape(B * H, T, D), v.reshape(B * H, T, D)
         out = torch.empty_like(q)
         corner = torch.full((BLOCK, BLOCK), -torch.inf, dtype=q.dtype).triu_(1)
-        saved = []
+        saved: list[Tensor | None] = []
         with torch.autocast(q.device.type, enabled=False):
             for start in range(0, T, BLOCK):
                 end = min(start + BLOCK, T)
@@ -132,17 +163,16 @@ class _BlockAttention(torch.autograd.Function):
                 kept = keep_mask(weights, dropout) if dropout else None
                 dropped = weights if kept is None else weights * kept
                 out[:, start:end] = torch.bmm(dropped, v[:, :end])
-                saved.append((weights, kept))
+                saved += [weights, kept]
         if dropout:
             out *= 1 / (1 - dropout)
         ctx.dropout = dropout
-        flat = [tensor for pair in saved for tensor in pair]
-        ctx.save_for_backward(q, k, v, out, *flat)
+        ctx.save_for_backward(q, k, v, out, *saved)
         return out.view(B, H, T, D)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        q, k, v, out, *flat = ctx.saved_tensors
+        q, k, v, out, *saved = ctx.saved_tensors
         shape = grads[0].shape
         grad = grads[0].reshape(q.shape)
         # softmax's gradient is w * (dw - sum(w * dw)), and that sum over keys is this one over D
@@ -156,7 +186,7 @@ class _BlockAttention(torch.autograd.Function):
         # The last block first: it sees all keys, so the sums begin with the largest product
         for start in reversed(range(0, T, BLOCK)):
             end = min(start + BLOCK, T)
-            weights, kept = flat[2 * (start // BLOCK)], flat[2 * (start // BLOCK) + 1]
+            kept, weights = saved.pop(), saved.pop()
             g = grad[:, start:end]
             grad_weights = torch.bmm(g, v[:, :end].transpose(1, 2))
             dropped = weights

@@ -14,18 +14,24 @@ from gpt1.errors import ContextError, InputError
 
 
 def check_ids(
-    ids: Tensor, name: str, limit: int, *, like: Tensor | None = None, ignored: int = 0
+    ids: Tensor | None, name: str, limit: int, *, like: Tensor | None = None, ignored: int = 0
 ) -> None:
-    """Refuse anything but whole numbers (B, T) below `limit`, and as many as `like` has.
+    """Refuse anything but None or whole numbers (B, T) below `limit`, as many as `like` has.
 
-    `name` says what they are; position_ids count positions, all others tokens. `ignored` is let
-    through. Raises InputError.
+    `name` says what they are; position_ids count positions, and one row of them may serve all rows;
+    all others are tokens. `ignored` is let through. Raises InputError.
     """
+    if ids is None:
+        return
     if ids.dim() != 2 or ids.dtype not in (torch.int64, torch.int32) or not ids.numel():
         raise InputError(
             f"{name} is a {ids.dtype} tensor of shape {tuple(ids.shape)}; the model reads "
             f"whole numbers of shape (B, T) with B and T at least 1."
         )
+    what, remedy = "ids", "Use the tokenizer that belongs to the model."
+    if name == "position_ids":
+        what, remedy = "positions", "Count positions from 0, and shorten or split what is longer."
+        like = like[:1] if like is not None and len(ids) == 1 else like
     if like is not None and ids.shape != like.shape:
         raise InputError(
             f"{name} has shape {tuple(ids.shape)} and ids have {tuple(like.shape)}; "
@@ -33,21 +39,10 @@ def check_ids(
         )
     wrong = (ids >= limit) | ((ids < 0) & (ids != ignored))
     if wrong.any():
-        what, remedy = "ids", "Use the tokenizer that belongs to the model."
-        if name == "position_ids":
-            what = "positions"
-            remedy = "Count positions from 0, and shorten or split what is longer."
         raise InputError(
             f"{name} hold {int(ids[wrong][0])}; the model knows {what} from 0 to {limit - 1}. "
             f"{remedy}"
         )
-
-
-def check_position_ids(position_ids: Tensor | None, n_ctx: int, ids: Tensor) -> None:
-    """Refuse positions beyond `n_ctx`; one row of them may serve all rows of `ids`."""
-    if position_ids is not None:
-        rows = ids[:1] if len(position_ids) == 1 else ids
-        check_ids(position_ids, "position_ids", n_ctx, like=rows)
 
 
 def check_length(length: int, n_ctx: int) -> None:

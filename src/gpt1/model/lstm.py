@@ -16,12 +16,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gpt1.config import ModelConfig
 from gpt1.errors import ConfigError, InputError
-from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
 from gpt1.model.heads import Head
-from gpt1.model.ids import check_ids, check_length, check_position_ids
+from gpt1.model.ids import check_ids, check_length
 from gpt1.model.losses import next_token_loss
-from gpt1.model.transformer import Output
+from gpt1.model.transformer import Output, draw_weights, embedding
 
 
 class Recurrent(nn.Module):
@@ -34,20 +33,16 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, segments: Tensor | None) -> Tensor:
         """Return states (B, T, C) of x (B, T, C); segments (B, T) as in `LSTM.hidden`."""
-        B, T, C = x.shape
         if segments is None:
-            return self._read(x).to(x.dtype)
+            h: Tensor = self.proj(self.lstm(x)[0])
+            return h.to(x.dtype)
         flat = x.flatten(0, 1)
         out = torch.zeros_like(flat)  # what belongs to no sequence stays 0
         for index in _sequences(segments):  # (n, L), -1 is padding
             real = index >= 0
-            h = self._read(flat[index.clamp_min(0)])
+            h = self.proj(self.lstm(flat[index.clamp_min(0)])[0])
             out = out.index_copy(0, index[real], h[real].to(x.dtype))
-        return out.view(B, T, C)
-
-    def _read(self, x: Tensor) -> Tensor:
-        h: Tensor = self.proj(self.lstm(x)[0])
-        return h
+        return out.view(x.shape)
 
 
 class LSTM(nn.Module):
@@ -73,20 +68,12 @@ class LSTM(nn.Module):
                 f"out for a Transformer."
             )
         self.config = config
-        # torch's own random start takes seconds on "meta"
-        start = torch.empty(config.vocab_size, config.n_embd)
-        self.tokens = nn.Embedding(config.vocab_size, config.n_embd, _weight=start)
+        self.tokens = embedding(torch.empty(config.vocab_size, config.n_embd))
         self.embd_drop = Dropout(config.embd_pdrop)
         self.blocks = nn.ModuleList([Recurrent(config, config.n_hidden)])
         self.resid_drop = Dropout(config.resid_pdrop)
         self.head: Head | None = None
-        for parameter in self.parameters():  # spec 1.8; the forget gates' biases are 0 too
-            if parameter.is_meta:
-                continue
-            if parameter.dim() > 1:
-                nn.init.normal_(parameter, std=config.initializer_range, generator=generator)
-            else:
-                nn.init.zeros_(parameter)
+        draw_weights(self, config.initializer_range, generator)  # forget gates' biases are 0 too
 
     def forward(
         self,
@@ -103,45 +90,32 @@ class LSTM(nn.Module):
 
         Raises InputError (an id out of range, nothing to read), ContextError (over n_ctx).
         """
-        V, table = self.config.vocab_size, self.tokens.weight
+        V = self.config.vocab_size
         check_ids(ids, "ids", V)
-        check_length(ids.shape[1], self.config.n_ctx)
-        check_position_ids(position_ids, self.config.n_ctx, ids)
-        hidden = self.hidden(ids, attention_mask=attention_mask)
-        logits = F.linear(hidden, table)  # (B, T, V)
-        if labels is None:
-            return Output(logits)
+        check_ids(position_ids, "position_ids", self.config.n_ctx, like=ids)
         check_ids(labels, "labels", V, like=ids, ignored=-100)
-        return Output(logits, next_token_loss(hidden, table, labels))
-
-    def hidden(
-        self,
-        ids: Tensor,
-        *,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        segments: Tensor | None = None,
-        cache: KeyValueCache | None = None,
-    ) -> Tensor:
-        """Return the states (B, T, C) before the output matrix: what the objectives read.
-
-        segments (B, T): the ids of one segment of a row are read as if alone, 0 is padding (and its
-        states are 0); instead of attention_mask (B, T). position_ids change nothing, and ids are
-        not checked. Raises InputError for a cache, which is for generation; ContextError.
-        """
-        if cache is not None:
-            raise InputError(
-                "the LSTM baseline is for the paper's comparison; it has no generation. Use a "
-                "Transformer to write text."
-            )
-        check_length(ids.shape[1], self.config.n_ctx)
-        if segments is None and attention_mask is not None:
+        segments = None
+        if attention_mask is not None:
             if attention_mask.shape != ids.shape:
                 raise InputError(
                     f"attention_mask has shape {tuple(attention_mask.shape)}; for this model and "
                     f"these ids it is {tuple(ids.shape)}."
                 )
             segments = None if attention_mask.all() else attention_mask.bool().long()
+        h = self.hidden(ids, segments=segments)
+        logits = F.linear(h, self.tokens.weight)  # (B, T, V)
+        loss = None if labels is None else next_token_loss(h, self.tokens.weight, labels)
+        return Output(logits, loss)
+
+    def hidden(
+        self, ids: Tensor, *, position_ids: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
+        """Return the states (B, T, C) before the output matrix: what the objectives read.
+
+        segments (B, T): the ids of one segment of a row are read as if alone, 0 is padding (and its
+        states are 0). position_ids change nothing, and ids are not checked. Raises ContextError.
+        """
+        check_length(ids.shape[1], self.config.n_ctx)
         h = self.embd_drop(self.tokens(ids))  # (B, T, C)
         for block in self.blocks:
             h = block(h, segments)

@@ -18,23 +18,18 @@ from torch import Tensor, nn
 
 from gpt1.config import ModelConfig
 from gpt1.errors import InputError
-from gpt1.model.attention import (
-    DocumentMask,
-    block_attention,
-    cached_attention,
-    causal,
-    naive_attention,
-)
+from gpt1.model import attention
+from gpt1.model.attention import Mask
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
 from gpt1.model.heads import Head
-from gpt1.model.ids import check_ids, check_length, check_position_ids
+from gpt1.model.ids import check_ids, check_length
 from gpt1.model.losses import next_token_loss
 
 
 @dataclass(frozen=True)
 class Output:
-    """What `Transformer.forward` returns; what was not asked for is None.
+    """What a model's `forward` returns; what was not asked for is None.
 
     logits (B, T, V); loss, a scalar; hidden_states, n_layer + 1 of (B, T, C): the embeddings, then
     every block; attentions, n_layer of (B, H, T, S).
@@ -42,14 +37,6 @@ class Output:
 
     logits: Tensor
     loss: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What a forward pass is to record on its way; None is not recorded."""
-
     hidden_states: list[Tensor] | None = None
     attentions: list[Tensor] | None = None
 
@@ -69,29 +56,30 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | DocumentMask | None = None,
+        mask: Mask = None,
         cache: KeyValueCache | None = None,
-        trace: Trace | None = None,
+        attentions: list[Tensor] | None = None,
     ) -> Tensor:
-        """Return (B, T, C) of x (B, T, C), each position mixed with those that `mask` shows it."""
+        """Return (B, T, C) of x (B, T, C), each position mixed with those that `mask` shows it.
+
+        The weights (B, H, T, S) are appended to `attentions` if it is given.
+        """
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
         if cache is not None:
             k, v = cache.update(self.layer, k, v)  # (B, H, S, D)
         dropout = self.attn_pdrop if self.training else 0.0
-        if isinstance(mask, DocumentMask):
+        if isinstance(mask, attention.DocumentMask):
             y = mask.attend(q, k, v)
-        elif trace is not None and trace.attentions is not None:
-            y, weights = naive_attention(q, k, v, mask, dropout)
-            trace.attentions.append(weights)
+        elif attentions is not None:
+            y, weights = attention.naive_attention(q, k, v, mask, dropout)
+            attentions.append(weights)
         elif cache is not None:
-            y = cached_attention(q, k, v, mask, cache.ends)
+            y = attention.cached_attention(q, k, v, mask, cache.ends)
         elif x.device.type == "cpu":
-            y = block_attention(q, k, v, mask, dropout)
+            y = attention.block_attention(q, k, v, mask, dropout)
         else:
-            y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None
-            )
+            y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None)
         y = y.transpose(1, 2).reshape(B, T, C)  # heads side by side again
         out: Tensor = self.resid_drop(self.proj(y))
         return out
@@ -131,12 +119,12 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | DocumentMask | None = None,
+        mask: Mask = None,
         cache: KeyValueCache | None = None,
-        trace: Trace | None = None,
+        attentions: list[Tensor] | None = None,
     ) -> Tensor:
         """Return the states (B, T, C) after this block of those before it, (B, T, C)."""
-        n = self.ln_1(x + self.attention(x, mask, cache, trace))
+        n = self.ln_1(x + self.attention(x, mask, cache, attentions))
         h: Tensor = self.ln_2(n + self.mlp(n))  # the second sum takes n, not x + attention
         return h
 
@@ -159,13 +147,7 @@ class Transformer(nn.Module):
         self.embd_drop = Dropout(config.embd_pdrop)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head: Head | None = None  # of a task, after supervised fine-tuning
-        for name, parameter in self.named_parameters():  # spec 1.8
-            if parameter.is_meta or ".ln_" in name:
-                continue
-            if parameter.dim() > 1:
-                nn.init.normal_(parameter, std=config.initializer_range, generator=generator)
-            else:
-                nn.init.zeros_(parameter)
+        draw_weights(self, config.initializer_range, generator)
 
     def forward(  # noqa: PLR0913
         self,
@@ -190,30 +172,29 @@ class Transformer(nn.Module):
 
         Raises InputError (an id out of range, nothing to read), ContextError (over n_ctx).
         """
-        V, table = self.config.vocab_size, self.tokens.weight
+        V = self.config.vocab_size
         check_ids(ids, "ids", V)
-        check_position_ids(position_ids, self.config.n_ctx, ids)
-        if token_type_ids is not None:
-            check_ids(token_type_ids, "token_type_ids", V, like=ids)
-        trace = Trace([] if output_hidden_states else None, [] if output_attentions else None)
+        check_ids(position_ids, "position_ids", self.config.n_ctx, like=ids)
+        check_ids(token_type_ids, "token_type_ids", V, like=ids)
+        check_ids(labels, "labels", V, like=ids, ignored=-100)
+        if cache is not None and attention_mask is not None:
+            raise InputError(
+                "attention_mask and cache were both given; the cache's lengths tell what a row "
+                "holds. Pad on the right and advance the cache by each row's length."
+            )
+        mask = attention.visible(attention_mask, ids)
+        states: list[Tensor] | None = [] if output_hidden_states else None
+        attentions: list[Tensor] | None = [] if output_attentions else None
         h = self._embed(ids, position_ids, cache, token_type_ids=token_type_ids)
-        hidden = self._encode(h, attention_mask, cache, trace)
-        loss = None
-        if labels is not None:
-            check_ids(labels, "labels", V, like=ids, ignored=-100)
-            loss = next_token_loss(hidden, table, labels)
-        return Output(
-            F.linear(hidden, table),  # (B, T, V)
-            loss,
-            None if trace.hidden_states is None else tuple(trace.hidden_states),
-            None if trace.attentions is None else tuple(trace.attentions),
-        )
+        h = self._encode(h, mask, cache, states, attentions)
+        logits = F.linear(h, self.tokens.weight)  # (B, T, V)
+        loss = None if labels is None else next_token_loss(h, self.tokens.weight, labels)
+        return Output(logits, loss, states, attentions)
 
     def hidden(
         self,
         ids: Tensor,
         *,
-        attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         segments: Tensor | None = None,
         cache: KeyValueCache | None = None,
@@ -222,18 +203,16 @@ class Transformer(nn.Module):
         """Return the last block's states (B, T, C), before the head: what the objectives read.
 
         segments (B, T): positions see only their own one (documents packed into a row), 0 is
-        padding; instead of attention_mask. embeddings: token and position rows to be looked up
-        instead of the model's own, dropout already done (the release's way, spec 1.7.1). ids are
-        not checked: `forward` and the engine do that where they come in.
+        padding. embeddings: token and position rows to be looked up instead of the model's own,
+        dropout already done (the release's way, spec 1.7.1). ids are not checked: `forward` and the
+        engine do that where they come in.
         """
-        mask: Tensor | DocumentMask | None = attention_mask
+        mask: Mask = None
         if segments is not None:
-            drops = self.training and self.config.attn_pdrop > 0
-            narrow = self.config.n_embd // self.config.n_head < 16  # the kernel's least
-            if ids.device.type == "cuda" and not drops and not narrow:
-                mask = DocumentMask(segments)
-            else:
-                mask = (segments[:, :, None] == segments[:, None, :])[:, None]  # (B, 1, T, T)
+            dropout = self.config.attn_pdrop if self.training else 0.0
+            mask = attention.same_segment(
+                segments, self.config.n_embd // self.config.n_head, dropout
+            )
         return self._encode(self._embed(ids, position_ids, cache, embeddings), mask, cache)
 
     def num_parameters(self) -> int:
@@ -268,25 +247,18 @@ class Transformer(nn.Module):
     def _encode(
         self,
         h: Tensor,
-        mask: Tensor | DocumentMask | None,
+        mask: Mask,
         cache: KeyValueCache | None,
-        trace: Trace | None = None,
+        states: list[Tensor] | None = None,
+        attentions: list[Tensor] | None = None,
     ) -> Tensor:
-        """Return the states (B, T, C) after the last block."""
+        """Return the states (B, T, C) after the last block; append what lists are given for."""
         if cache is not None:
-            if mask is not None:
-                raise InputError(
-                    "attention_mask and cache were both given; the cache's lengths tell what a "
-                    "row holds. Pad on the right and advance the cache by each row's length."
-                )
             mask = cache.mask
-        elif not isinstance(mask, DocumentMask):
-            mask = _mask(mask, h.shape[1], h.device)
-        states = None if trace is None else trace.hidden_states
         for block in self.blocks:
             if states is not None:
                 states.append(h)
-            h = block(h, mask, cache, trace)
+            h = block(h, mask, cache, attentions)
         if states is not None:
             states.append(h)
         return h
@@ -297,21 +269,12 @@ def embedding(weight: Tensor) -> nn.Embedding:
     return nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
 
 
-def _mask(attention_mask: Tensor | None, T: int, device: torch.device) -> Tensor | None:
-    """Return a boolean mask (B, 1, T, T), or None for plain causality.
-
-    Every query sees at least itself: a row of padding then stays finite, and no other row reads it.
-    """
-    if attention_mask is None:
-        return None
-    if attention_mask.dim() == 2 and attention_mask.shape[1] == T:
-        if bool(attention_mask.all()):
-            return None
-        attention_mask = attention_mask[:, None, None]
-    elif attention_mask.dim() != 4 or attention_mask.shape[2:] != (T, T):
-        raise InputError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; for {T} positions it is "
-            f"(B, {T}) or (B, 1, {T}, {T})."
-        )
-    itself = torch.eye(T, dtype=torch.bool, device=device)
-    return attention_mask.bool() & causal(T, device) | itself
+def draw_weights(model: nn.Module, std: float, generator: torch.Generator | None) -> None:
+    """Draw matrices from normal(0, std), set biases to 0; norms keep gain 1, bias 0 (spec 1.8)."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta or ".ln_" in name:
+            continue
+        if parameter.dim() > 1:
+            nn.init.normal_(parameter, std=std, generator=generator)
+        else:
+            nn.init.zeros_(parameter)

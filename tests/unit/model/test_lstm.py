@@ -14,7 +14,6 @@ from gpt1.checkpoint import folder, huggingface
 from gpt1.config import ModelConfig, load_size
 from gpt1.errors import CheckpointError, ConfigError, ContextError, InputError
 from gpt1.model.build import build_model, grow_vocabulary
-from gpt1.model.cache import KeyValueCache
 from gpt1.model.heads import Head
 from gpt1.model.lstm import LSTM
 from gpt1.model.transformer import Transformer
@@ -205,9 +204,6 @@ def test_what_it_cannot_read_is_named() -> None:
         lstm(ids, attention_mask=torch.ones(2, 1, 6, 6))
     with pytest.raises(InputError, match="position_ids hold 32; the model knows positions from"):
         lstm(ids, position_ids=torch.full_like(ids, 32))
-    cache = KeyValueCache(SHAPE, 1, capacity=4, device=torch.device("cpu"), dtype=torch.float64)
-    with pytest.raises(InputError, match="it has no generation"):
-        lstm.hidden(ids[:1], cache=cache)
     with pytest.raises(ContextError, match="33 ids long"):
         lstm(some_ids(1, 33))
 
