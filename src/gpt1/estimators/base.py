@@ -8,7 +8,7 @@ import numbers
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -55,17 +55,10 @@ _SETTINGS = {
 }
 """What parameters set in a run's configuration."""
 _NEVER = 10**9
-_FITTED = ("seed_", "n_cut_", "conflicts_", "history_")
+_FITTED = {"seed_", "n_cut_", "conflicts_", "history_"}
 """Attributes that are kept with a saved estimator."""
-
-
-@dataclass(frozen=True)
-class _Given:
-    """Parameters as settings of a run; `task` is a list of overrides."""
-
-    train: dict[str, Any]
-    optimizer: dict[str, Any]
-    task: list[str]
+Learned = tuple[Task, list[Any], NDArray[Any] | None]
+"""The task, each row's label in its terms, and the labels as the user has them, if classes."""
 
 
 @dataclass(eq=False, repr=False)
@@ -102,48 +95,45 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         cannot be used, ConfigError for a parameter out of its bounds, TrainingError.
         """
         rows = self._read(X)
-        task, gold, learned = self._learn_labels(rows, y)
+        task, gold, classes = self._learn_labels(rows, y)
         examples = [Example(row, label) for row, label in zip(rows, gold, strict=True)]
         conflicts = count_conflicts(examples, self._kind)
         if conflicts and self.verbose:
-            _note(
-                f"{conflicts:,} text{'s occur' if conflicts > 1 else ' occurs'} with different "
-                f"labels; all are kept"
-            )
+            count = f"{conflicts:,} text{'s occur' if conflicts > 1 else ' occurs'}"
+            print(f"{count} with different labels; all are kept", file=sys.stderr)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_own_generators())
+            stack.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
             model, tokenizer = self._start()
-            given = self._given(task)
-            config = self._resolve(model, given)
+            config = self._resolve(model, task)
             seed = config.train.seed
             words = tokenizer.with_words(config.data.words or tokenizer.words)
             words.add_tokens(SPECIAL)
             cut = encode(examples, task, words, model.config.n_ctx).truncated
-            training, validation = self._split(examples, seed)
+            share = self.validation_fraction if self.early_stopping else 0.0
+            training, held_out = hold_out(examples, share, seed, self._kind)
+            kept = self.run is not None
             if self.run is None:
-                place = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpt1-"))
-                out = Path(place) / "run"
+                temporary = tempfile.TemporaryDirectory(prefix="gpt1-")
+                out = Path(stack.enter_context(temporary)) / "run"
             else:
                 out = Path(self.run)
-            with _interrupts(kept=self.run is not None):
+            options = RunOptions(out, quiet=not self.verbose, report=kept)
+            try:
                 model, tokenizer = supervised.finetune(
-                    model,
-                    tokenizer,
-                    task,
-                    training,
-                    validation,
-                    config,
-                    RunOptions(out, quiet=not self.verbose, report=self.run is not None),
+                    model, tokenizer, task, training, held_out, config, options
                 )
-            history = [
-                {name.removeprefix("valid_"): value for name, value in line.items()}
-                for line in History.read(out).evaluations
-            ]
-        self._keep(Predictor(model, tokenizer, task), learned)
+            except Interrupted as error:
+                if error.exit_code == 128 + signal.SIGINT:  # so that a grid search stops too
+                    raise KeyboardInterrupt(str(error) if kept else "fit was stopped") from None
+                raise
+            history = History.read(out).evaluations
+        self._keep(Predictor(model, tokenizer, task), classes)
         self.seed_ = seed
         self.n_cut_ = cut
         self.conflicts_ = conflicts
-        self.history_ = history
+        self.history_ = [
+            {name.removeprefix("valid_"): value for name, value in line.items()} for line in history
+        ]
         return self
 
     def save(self, path: Path | str) -> None:
@@ -154,14 +144,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "predictor_")
         predictor = self.predictor_
-        about = {
-            "class": CLASS_OF[self._kind],
+        about: dict[str, Any] = {
             "params": {name: self._plain(name, v) for name, v in self.get_params(False).items()},
-            "fitted": {
-                name: getattr(self, name) for name in _FITTED if name in vars(self)
-            },
-            **self._labels_to_json(),
-        }  # fmt: skip
+            "fitted": {name: getattr(self, name) for name in sorted(_FITTED & vars(self).keys())},
+        }
+        classes: NDArray[Any] | None = getattr(self, "classes_", None)
+        if classes is not None:
+            about |= {"classes": classes.tolist(), "dtype": classes.dtype.str}
         extra = {"task": predictor.task.to_json(), "estimator": about}
         folder.save(path, predictor.model, predictor.tokenizer, extra)
 
@@ -182,7 +171,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         about = Folder(hub.resolve(path)).json(folder.OWN).get("estimator")
         if about is None:
             made = cls()
-            made._keep(predictor, made._labels_from_json(predictor.task, None))
+            made._keep(predictor, made._read_classes(predictor.task, None))
             return made
         try:
             params = dict(about["params"])
@@ -190,10 +179,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             if isinstance(params.get("class_weight"), list):
                 params["class_weight"] = dict(map(tuple, params["class_weight"]))
             made = cls(**params)
-            made._keep(predictor, made._labels_from_json(predictor.task, about))
-            for name in _FITTED:
-                if name in about["fitted"]:
-                    setattr(made, name, about["fitted"][name])
+            made._keep(predictor, made._read_classes(predictor.task, about))
+            for name in _FITTED & about["fitted"].keys():
+                setattr(made, name, about["fitted"][name])
         except (KeyError, TypeError, ValueError, AttributeError):
             raise CheckpointError(
                 f"the section estimator of {path}/{folder.OWN} is not one that this gpt1 writes. "
@@ -210,31 +198,27 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     # Rows and labels
 
+    _row = staticmethod(read_pair)
+
     def _read(self, X: Any) -> list[Row]:
         """Return the texts of the rows of X. Raises InputError naming the first that is wrong."""
         return [self._row(value, f"X[{i}]") for i, value in enumerate(listed(X, "X"))]
 
-    def _row(self, value: Any, place: str) -> Row:
-        """Return the texts of a row, a pair unless a class says otherwise. Raises InputError."""
-        return read_pair(value, place)
-
-    def _learn_labels(
-        self, rows: list[Row], y: Any
-    ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
-        """Return the task, what y says in its terms, and the attributes that this gives."""
+    def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         raise NotImplementedError
 
-    def _keep(self, predictor: Predictor, learned: Mapping[str, Any]) -> None:
+    def _keep(self, predictor: Predictor, classes: NDArray[Any] | None) -> None:
         self.predictor_ = predictor
         self.model_ = predictor.model
-        for name, value in learned.items():
-            setattr(self, name, value)
+        if classes is not None:
+            self.classes_ = classes
 
-    def _labels_to_json(self) -> dict[str, Any]:
-        return {}
+    def _read_classes(self, task: Task, about: Mapping[str, Any] | None) -> NDArray[Any] | None:
+        """Return `classes_` from what `save` wrote, or from the task alone.
 
-    def _labels_from_json(self, task: Task, about: Mapping[str, Any] | None) -> dict[str, Any]:
-        return {}
+        Raises KeyError, TypeError or ValueError if they are not the task's.
+        """
+        return None
 
     def _plain(self, name: str, value: Any) -> Any:
         """Return a parameter as a JSON value."""
@@ -258,39 +242,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return a model that training may change, and its tokenizer."""
         if isinstance(self.model, GPT1):
             return copy.deepcopy(self.model.model), self.model.tokenizer
-        if self.model is None:
-            raise ConfigError(
-                "model is None: this estimator was fitted from a model in memory, which is not "
-                "saved with it. Name one: set_params(model=...)."
-            )
         if not isinstance(self.model, str | Path):
             raise ConfigError(
                 f"model is {short(self.model)}; it must be a name such as mini, a folder, or what "
-                f"gpt1.load returns."
+                f"gpt1.load returns, which is not saved with an estimator. Set one: "
+                f"set_params(model=...)."
             )
         gpt = load(self.model, device="cpu", dtype="float32")
         return gpt.model, gpt.tokenizer
-
-    def _given(self, task: Task) -> _Given:
-        """Return what the parameters say, in the words of the configuration."""
-        train = {
-            "epochs": item(self.epochs),
-            "batch_size": item(self.batch_size),
-            "seed": _draw_seed(self.random_state),
-            "device": self.device,
-            "patience": item(self.n_iter_no_change) if self.early_stopping else None,
-        }
-        if self.run is None:  # nobody will resume it
-            train |= {"save_every": _NEVER, "keep_checkpoints": 1}
-        lines = [] if self.lm_coef is None else [f"task.lm_coef={item(self.lm_coef)}"]
-        lines += self._task_settings(task)
-        return _Given(train, {"lr": item(self.learning_rate)}, lines)
 
     def _task_settings(self, task: Task) -> list[str]:
         """Return what parameters of its own say about the task, as overrides."""
         return []
 
-    def _resolve(self, model: Model, given: _Given) -> RunConfig:
+    def _resolve(self, model: Model, task: Task) -> RunConfig:
         """Return the configuration of the run. Raises ConfigError in the parameters' names."""
         if isinstance(self.settings, str) or not all(isinstance(s, str) for s in self.settings):
             raise ConfigError(
@@ -302,8 +267,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 "settings has data.valid_share; the part held out is validation_fraction. Use that."
             )
         share = self.validation_fraction
-        sound = isinstance(share, numbers.Real) and 0 < share < 1
-        if self.early_stopping and not sound:
+        if self.early_stopping and not (isinstance(share, numbers.Real) and 0 < share < 1):
             raise ConfigError(
                 f"validation_fraction is {share!r}; it must be more than 0 and less than 1, or set "
                 f"early_stopping=False."
@@ -313,24 +277,28 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 f"run is {self.run}, and there is a run already. Give another folder, or None to "
                 f"keep none."
             )
+        train = {
+            "epochs": item(self.epochs),
+            "batch_size": item(self.batch_size),
+            "seed": _draw_seed(self.random_state),
+            "device": self.device,
+            "patience": item(self.n_iter_no_change) if self.early_stopping else None,
+        }
+        if self.run is None:  # nobody will resume it
+            train |= {"save_every": _NEVER, "keep_checkpoints": 1}
+        lm_coef = [] if self.lm_coef is None else [f"task.lm_coef={item(self.lm_coef)}"]
         try:
             return load_run(
                 recipe=self.recipe or supervised.default_recipe(model.config),
-                overrides=[*given.task, *self.settings],
-                train=given.train,
-                optimizer=given.optimizer,
+                overrides=[*lm_coef, *self._task_settings(task), *self.settings],
+                train=train,
+                optimizer={"lr": item(self.learning_rate)},
             )
         except ConfigError as error:
             message = str(error)
             for name, setting in _SETTINGS.items():
                 message = message.replace(f"{setting} is", f"{name} is")
             raise ConfigError(message) from None
-
-    def _split(self, examples: list[Example], seed: int) -> tuple[list[Example], list[Example]]:
-        """Return the examples to train on and those held out."""
-        if not self.early_stopping:
-            return examples, []
-        return hold_out(examples, self.validation_fraction, seed, self._kind)
 
     # Predicting
 
@@ -339,9 +307,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         predictor = self.predictor_
         encoded = predictor.encode([Example(row) for row in self._read_new(X)])
         if encoded.truncated and self.verbose:
-            _note(
+            print(
                 f"{encoded.truncated:,} of {len(encoded):,} rows are longer than the model's "
-                f"window and were truncated (docs/tasks.md says how)"
+                f"window and were truncated (docs/tasks.md says how)",
+                file=sys.stderr,
             )
         return predictor.score(encoded)
 
@@ -365,26 +334,3 @@ def _draw_seed(random_state: Any) -> int:
             f"random_state is {short(random_state)}; it must be None, a whole number from 0, a "
             f"RandomState or a Generator of numpy."
         ) from None
-
-
-@contextlib.contextmanager
-def _own_generators() -> Iterator[None]:
-    """Leave torch's global generators as they were; numpy's are not used."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    with torch.random.fork_rng(list(devices)):
-        yield
-
-
-@contextlib.contextmanager
-def _interrupts(*, kept: bool) -> Iterator[None]:
-    """Let Ctrl-C be KeyboardInterrupt again, so that a grid search stops too."""
-    try:
-        yield
-    except Interrupted as error:
-        if error.exit_code == 128 + signal.SIGINT:
-            raise KeyboardInterrupt(str(error) if kept else "fit was stopped") from None
-        raise
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr)

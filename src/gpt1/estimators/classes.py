@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.errors import ConfigError, DataError, InputError
-from gpt1.estimators.base import Estimator
+from gpt1.estimators.base import Estimator, Learned
 from gpt1.estimators.rows import (
     Row,
-    classes_from_json,
-    classes_to_json,
     column,
     item,
     read_choice,
@@ -64,9 +62,7 @@ class _Classifier(_Chooser):
     _: KW_ONLY
     class_weight: Literal["balanced"] | Mapping[Any, float] | None = None
 
-    def _learn_labels(
-        self, rows: list[Row], y: Any
-    ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
+    def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         labels = read_labels(y, len(rows))
         classes, codes = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
@@ -81,7 +77,7 @@ class _Classifier(_Chooser):
         kind = KINDS[self._kind]
         assert issubclass(kind, ClassTask)
         task = kind(tuple(map(label_name, classes.tolist())))
-        return task, codes.tolist(), {"classes_": classes}
+        return task, codes.tolist(), classes
 
     def _task_settings(self, task: Task) -> list[str]:
         wanted = self.class_weight
@@ -104,20 +100,21 @@ class _Classifier(_Chooser):
                 )
             number = item(weight)
             if not isinstance(number, int | float) or not 0 < number < math.inf:
-                raise InputError(
-                    f"class_weight of {label!r} is {weight!r}; it must be a number above 0."
-                )
+                where = f"class_weight of {label!r} is {weight!r}"
+                raise InputError(f"{where}; it must be a number above 0.")
             quoted = json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's
             pairs.append(f"{quoted} = {float(number)}")
         return [f"task.class_weight={{{', '.join(pairs)}}}"]
 
-    def _labels_to_json(self) -> dict[str, Any]:
-        return classes_to_json(self.classes_)
-
-    def _labels_from_json(self, task: Task, about: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _read_classes(self, task: Task, about: Mapping[str, Any] | None) -> NDArray[Any] | None:
         if about is None:
-            return {"classes_": np.array(task.score_names)}
-        return {"classes_": classes_from_json(about, task.score_names)}
+            return np.array(task.score_names)
+        dtype = np.dtype(about["dtype"])
+        classes = np.array(about["classes"], dtype)
+        names = tuple(map(label_name, classes.tolist()))
+        if dtype.kind not in "OUbiuf" or names != task.score_names:
+            raise ValueError("classes")
+        return classes
 
 
 class TextClassifier(_Classifier):
@@ -144,9 +141,7 @@ class TextClassifier(_Classifier):
     """
 
     _kind = "classification"
-
-    def _row(self, value: Any, place: str) -> Row:
-        return (read_text(value, place),)
+    _row = staticmethod(read_text)
 
 
 class EntailmentClassifier(_Classifier):
@@ -180,6 +175,7 @@ class MultiLabelClassifier(_Classifier):
     """
 
     _kind = "multi-label"
+    _row = staticmethod(read_text)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return (n, n_classes): 1 where a label's probability is at least 0.5.
@@ -189,13 +185,10 @@ class MultiLabelClassifier(_Classifier):
         probabilities = self.predict_proba(X)
         return self.predictor_.decide(probabilities).astype(np.int64)
 
-    def _row(self, value: Any, place: str) -> Row:
-        return (read_text(value, place),)
-
-    def _learn_labels(self, rows: list[Row], y: Any) -> tuple[Task, list[Any], dict[str, Any]]:
+    def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         classes, gold = read_label_sets(y, len(rows))
         task = MultiLabel(tuple(map(label_name, classes.tolist())))
-        return task, gold, {"classes_": classes}
+        return task, gold, classes
 
 
 class SequenceLabeler(_Classifier):
@@ -208,14 +201,15 @@ class SequenceLabeler(_Classifier):
     """
 
     _kind = "sequence-labelling"
+    _row = staticmethod(read_words)
 
     def predict(self, X: Any) -> list[list[str]]:  # type: ignore[override]
         """Return the tags of each sentence, n lists of as many tags as words.
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        tags = self.classes_.tolist()
-        return [[tags[i] for i in each.argmax(1)] for each in self.predict_proba(X)]
+        probabilities = self.predict_proba(X)
+        return [self.classes_[each.argmax(1)].tolist() for each in probabilities]
 
     def predict_proba(self, X: Any) -> list[NDArray[np.float64]]:  # type: ignore[override]
         """Return the probability of each tag, n arrays (words, n_classes)."""
@@ -229,17 +223,13 @@ class SequenceLabeler(_Classifier):
         found = entity_counts([list(tags) for tags in gold], self.predict(X)).sum(0)
         return float(f1_of_sums(found[None])[0])
 
-    def _row(self, value: Any, place: str) -> Row:
-        return read_words(value, place)
-
-    def _learn_labels(self, rows: list[Row], y: Any) -> tuple[Task, list[Any], dict[str, Any]]:
+    def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         gold = read_tags(y, rows)
-        places = [f"y[{i}]" for i in range(len(gold))]
         try:
-            task = SequenceLabelling.learn([], gold, places)
+            task = SequenceLabelling.learn([], gold, [f"y[{i}]" for i in range(len(gold))])
         except DataError as error:
             raise InputError(str(error)) from None
-        return task, gold, {"classes_": np.array(task.classes)}
+        return task, gold, np.array(task.classes)
 
 
 class MultipleChoiceClassifier(_Chooser):
@@ -251,9 +241,7 @@ class MultipleChoiceClassifier(_Chooser):
     """
 
     _kind = "choice"
-
-    def _row(self, value: Any, place: str) -> Row:
-        return read_choice(value, place)
+    _row = staticmethod(read_choice)
 
     def _read(self, X: Any) -> list[Row]:
         rows = super()._read(X)
@@ -274,16 +262,14 @@ class MultipleChoiceClassifier(_Chooser):
             )
         return rows
 
-    def _learn_labels(
-        self, rows: list[Row], y: Any
-    ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
+    def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         answers = len(rows[0]) - 1
-        given = enumerate(column(y, len(rows)))
-        gold = [read_index(value, f"y[{i}]", answers) for i, value in given]
-        return Choice(answers), gold, {"classes_": np.arange(answers)}
+        labels = column(y, len(rows))
+        gold = [read_index(label, f"y[{i}]", answers) for i, label in enumerate(labels)]
+        return Choice(answers), gold, np.arange(answers)
 
-    def _labels_from_json(self, task: Task, about: Mapping[str, Any] | None) -> dict[str, Any]:
-        return {"classes_": np.arange(task.num_scores)}
+    def _read_classes(self, task: Task, about: Mapping[str, Any] | None) -> NDArray[Any] | None:
+        return np.arange(task.num_scores)
 
 
 @dataclass(eq=False, repr=False)
@@ -311,16 +297,13 @@ class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         probabilities = self._probabilities(X)
         return self.predictor_.decide(probabilities)
 
-    def _learn_labels(
-        self, rows: list[Row], y: Any
-    ) -> tuple[Task, list[int] | list[float], dict[str, Any]]:
+    def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         scores = [read_score(value, f"y[{i}]") for i, value in enumerate(column(y, len(rows)))]
         if min(scores) == max(scores):
-            count = (
-                "y has one sample" if len(scores) == 1 else f"y has {len(scores):,} equal scores"
-            )
+            count = "one sample" if len(scores) == 1 else f"{len(scores):,} equal scores"
             raise InputError(
-                f"{count}, {scores[0]:g}; a regression needs scores that differ. Give others too."
+                f"y has {count}, {scores[0]:g}; a regression needs scores that differ. Give others "
+                f"too."
             )
         low = min(scores) if self.low is None else read_score(self.low, "low")
         high = max(scores) if self.high is None else read_score(self.high, "high")
@@ -330,4 +313,4 @@ class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
                     f"y[{i}] is {score:g}; the scale goes from {low:g} to {high:g}. Correct it, or "
                     f"give another low and high."
                 )
-        return Regression(scale=(low, high)), scores, {}
+        return Regression(scale=(low, high)), scores, None
