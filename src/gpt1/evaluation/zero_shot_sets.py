@@ -128,7 +128,7 @@ def load_sets(
         heuristic = SETTINGS[name].heuristic
         if heuristic == "schemas":
             schemas = SCHEMA_SETS[name].load(source, split or _SCHEMA_SPLITS[name], limit)
-            sets[name] = Questions(schemas.schemas, account=(str(schemas),), split=schemas.split)
+            sets[name] = Questions(schemas.examples, account=(str(schemas),), split=schemas.split)
             continue
         rows = data_set(name).load(source, split or "dev", limit)
         if any(example.label is None for example in rows.examples):

@@ -33,6 +33,7 @@ from gpt1.tasks.collate import encode
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.entry import Rows, sample
 from gpt1.tasks.datasets.files import find_split
+from gpt1.tasks.kinds import Task
 from gpt1.tasks.leakage import leakage
 from gpt1.tasks.metrics import METRICS
 from gpt1.tasks.predictor import Predictor
@@ -57,8 +58,9 @@ _PARTS = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}
 class Split:
     """The training rows and the measured rows of a data set, within a budget."""
 
-    train: Rows
-    test: Rows
+    task: Task
+    train: Rows[Example]
+    test: Rows[Example]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -71,7 +73,7 @@ class Split:
     @cached_property
     def leakage(self) -> dict[str, int]:
         """How many measured rows the training rows hold: exact, overlapping, of so many rows."""
-        counts = leakage(self.train.examples, self.test.examples, self.train.task.kind)
+        counts = leakage(self.train.examples, self.test.examples, self.task.kind)
         return {"exact": counts.exact, "overlapping": counts.overlapping, "rows": counts.rows}
 
 
@@ -148,13 +150,13 @@ class Sweep:
         model, tokenizer = supervised.finetune(
             gpt.model,
             gpt.tokenizer,
-            train.task,
+            split.task,
             train.examples,
             [],
             self.config(experiment),
             RunOptions(run, resume, quiet=True, report=False, progress=progress),
         )
-        predictor = Predictor(model, tokenizer, train.task)
+        predictor = Predictor(model, tokenizer, split.task)
         learnt = train.examples[: min(_FITTED, len(test))]
         predicted, fitted = (
             predictor.decide(predictor.probabilities(part)) for part in (test, learnt)
@@ -229,7 +231,7 @@ class Sweep:
         tokenizer.add_tokens(SPECIAL)
         n_ctx = self.model_config(experiment.variant).n_ctx
         some = split.train.examples[:_FITTED]
-        lengths = encode(some, split.train.task, tokenizer, n_ctx).lengths
+        lengths = encode(some, split.task, tokenizer, n_ctx).lengths
         learnt, measured = len(split.train.examples) * train.epochs, len(split.test.examples)
         if train.steps is not None:
             learnt = train.steps * train.batch_size
@@ -257,8 +259,8 @@ class Sweep:
         if find_split(entry.files, self.data, "test", missing_ok=True):
             test = entry.load(self.data, "test", limit)  # raises if it is damaged
             if all(example.label is not None for example in test.examples):
-                return Split(train, test)
-        return Split(train, entry.load(self.data, "dev", limit))
+                return Split(entry.task, train, test)
+        return Split(entry.task, train, entry.load(self.data, "dev", limit))
 
     def _run_folder(self, experiment: Experiment) -> Path:
         return self.out / "runs" / experiment.name

@@ -168,20 +168,20 @@ def test_schemas_are_read_from_blocks_and_from_jsonl(tmp_path: Path) -> None:
         "Ann saw Eve when they waved.\nshe\nAnn,Eve\nEve"
     )
     found = SCHEMA_SETS["dpr"].load(tmp_path, "train")
-    assert found.schemas == [
+    assert found.examples == [
         Schema("The item fell because it was wet.", "it", 22, ("The item", "The shelf"), 0),
         Schema("Ann saw Eve when She waved.", "she", 17, ("Ann", "Eve"), 1),
     ]
     assert found.counts.rejected == {"no such pronoun in the sentence": 1}
     assert found.listed == (f"{tmp_path / 'dpr_train.c.txt'}:12: no such pronoun in the sentence",)
-    assert len(SCHEMA_SETS["dpr"].load(tmp_path, "train", limit=1).schemas) == 1
+    assert len(SCHEMA_SETS["dpr"].load(tmp_path, "train", limit=1).examples) == 1
 
     row = {"text": "It is late and it is dark.", "pronoun": "it", "pronoun_loc": 15}
     row |= {"options": ["the hour", "the sky"], "label": 1}
     rows = [row, row, row | {"label": 2}]
     (tmp_path / "wsc273.jsonl").write_text("\n".join(map(json.dumps, rows)))
     found = SCHEMA_SETS["wsc273"].load(tmp_path, "test")
-    assert [schema.start for schema in found.schemas] == [15, 15]
+    assert [schema.start for schema in found.examples] == [15, 15]
     assert found.counts.rejected == {"wrong label": 1}
     assert "3 rows from 1 file: 2 used" in str(found)
     with pytest.raises(ConfigError, match="no split 'dev'; it has test"):
@@ -197,9 +197,8 @@ def test_schemas_are_read_from_blocks_and_from_jsonl(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_entries_are_whole(name: str) -> None:
     data = DATA_SETS[name]
-    assert data.name == name == data.files.folders[0]
+    assert data.name == name
     assert data.task.kind in KINDS
-    assert data.metrics[0] == data.task.metric
     assert data.task.num_scores >= 2
     assert {"train", "dev"} <= set(data.splits)
     assert set(data.files.hub_files) <= set(data.splits)

@@ -109,8 +109,8 @@ def test_own_cuts_are_whole_disjoint_and_those_of_scikit_learn(
 def test_real_winograd_schemas_begin_at_their_pronoun(data_folder: Path) -> None:
     for name, split, count in (("wsc273", "test", 273), ("dpr", "train", 1_316)):
         found = SCHEMA_SETS[name].load(data_folder, split)
-        assert len(found.schemas) == found.counts.used == found.counts.rows == count
-        for schema in found.schemas:
+        assert len(found.examples) == found.counts.used == found.counts.rows == count
+        for schema in found.examples:
             assert schema.text[schema.start :].startswith(schema.pronoun)
             assert 0 <= schema.label < len(schema.options)
 
@@ -129,14 +129,12 @@ def test_a_limit_takes_the_same_rows_each_time_and_samples_are_nested(data_folde
 
 
 COLOURS = DataSet(
-    name="colours",
     title="Colours",
     task=Classification(("warm", "cold")),
-    metrics=("accuracy",),
     layouts=(Layout(("thing",), label="colour"),),
     labels=(("red", "orange"), ("blue",)),
     headless=(Headless(("number", "thing", "colour")),),
-    files=Files(("colours",), {"train": (("train.tsv",),), "test": (("test.csv",),)}),
+    files=Files(("colours",), {"train": "train.tsv", "test": "test.csv"}),
 )
 
 
@@ -210,7 +208,7 @@ def test_a_file_that_is_not_the_data_sets_says_what_was_expected(tmp_path: Path)
 
 
 def test_what_cannot_be_loaded_says_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no data set 'sts-c'; there are .* Did you mean stsb"):
+    with pytest.raises(ConfigError, match=r"no data set 'sts-c'; there are .* Did you mean 'stsb'"):
         data_set("sts-c")
     assert data_set("SST-2") is DATA_SETS["sst2"]
     with pytest.raises(ConfigError, match="no split 'validation'; it has train, dev, test"):

@@ -1,21 +1,13 @@
-"""The data sets of the paper, by name; each is one entry in the file of its task type."""
+"""The data sets of the paper, by name."""
 
 from __future__ import annotations
 
-import difflib
-
-from gpt1.errors import ConfigError
-from gpt1.tasks.datasets import choice, classification, entailment, similarity
+from gpt1.errors import ConfigError, did_you_mean
 from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout, Rows
 from gpt1.tasks.datasets.files import Files
+from gpt1.tasks.datasets.paper import DATA_SETS
 
 __all__ = ["DATA_SETS", "DataSet", "DevSplit", "Files", "Layout", "Rows", "data_set"]
-
-DATA_SETS: dict[str, DataSet] = {
-    entry.name: entry
-    for module in (classification, entailment, similarity, choice)
-    for entry in module.ENTRIES
-}
 
 
 def data_set(name: str) -> DataSet:
@@ -23,6 +15,5 @@ def data_set(name: str) -> DataSet:
     folded = name.casefold().replace("-", "").replace("_", "")
     if folded in DATA_SETS:
         return DATA_SETS[folded]
-    close = difflib.get_close_matches(folded, DATA_SETS, n=1)
-    nearest = f" Did you mean {close[0]}?" if close else ""
+    nearest = did_you_mean(folded, DATA_SETS)
     raise ConfigError(f"there is no data set {name!r}; there are {', '.join(DATA_SETS)}.{nearest}")

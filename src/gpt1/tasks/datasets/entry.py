@@ -8,10 +8,10 @@ reason and listed; a file whose rows are mostly wrong is not the one it was take
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -22,8 +22,10 @@ from gpt1.tasks.datasets.files import Files, Source, find_split
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.spec import Example
 
+T = TypeVar("T")
+
 LISTED = 5
-"""How many rows with a wrong label are named."""
+"""How many wrong rows are named."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,15 @@ class DevSplit:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Generic[T]):
     """The examples of a split, and what became of every row; str() is for people.
 
-    listed: the first rows with a wrong label, as "file:line: what it says". note: how it was cut.
+    listed: the first rows that are wrong, as "file:line: why". note: how the split was cut.
     """
 
     name: str
     split: str
-    task: Task
-    examples: list[Example]
+    examples: list[T]
     counts: RowCounts
     listed: tuple[str, ...] = ()
     note: str = ""
@@ -77,22 +78,31 @@ class Rows:
         note = f"; {self.note}" if self.note else ""
         return "\n  ".join([f"{self.name} {self.split}: {self.counts}{note}", *self.listed])
 
+    def part(self, taken: Sequence[int], reason: str, **changes: Any) -> Self:
+        """Return the examples `taken`, in that order; the others are rejected for `reason`."""
+        if left := len(self.examples) - len(taken):
+            self.counts.reject(reason, left)
+        return replace(self, examples=[self.examples[i] for i in taken], **changes)
 
-@dataclass(frozen=True)
+    def sample(self, limit: int | None) -> Self:
+        """Return a random sample of `limit` examples; see `sample`."""
+        return self.part(sample(len(self.examples), limit), f"outside the sample of {limit}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSet:
     """One published data set.
 
-    metrics: all that are reported, the paper's (`task.metric`) first. labels: how files spell each
+    more_metrics: those reported beside the paper's, `task.metric`. labels: how files spell each
     class (each answer's index, for choice), where not by the class's name. headless: names of the
     columns of files without a header, told apart by their number.
     """
 
-    name: str
     title: str
     task: Task
-    metrics: tuple[str, ...]
     layouts: tuple[Layout, ...]
     files: Files
+    more_metrics: tuple[str, ...] = ()
     labels: tuple[tuple[str, ...], ...] = ()
     headless: tuple[Headless, ...] = ()
     cut: DevSplit | None = None
@@ -100,29 +110,36 @@ class DataSet:
     """A file's ending -> the one of what it really is."""
 
     @property
+    def name(self) -> str:
+        """The name by which commands know it, that of its folder."""
+        return self.files.folders[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All metrics that are reported, the paper's first."""
+        return (self.task.metric, *self.more_metrics)
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The names that `load` takes."""
         names = [*self.files.splits, *(("train", "dev") if self.cut else ())]
         return tuple(dict.fromkeys(names))
 
-    def load(self, source: Source, split: str, limit: int | None = None) -> Rows:
+    def load(self, source: Source, split: str, limit: int | None = None) -> Rows[Example]:
         """Return the examples of a split.
 
         source: the set's folder, a folder that holds it, "hub", or "hub:owner/name". limit: a
         random sample of so many, the same ones each time, and within that of any larger limit.
         Raises ConfigError, DataError, HubError.
         """
-        if split not in self.splits:
-            raise ConfigError(
-                f"{self.title} has no split {split!r}; it has {', '.join(self.splits)}."
-            )
+        check_split(self.title, self.splits, split)
         if limit is not None and limit < 1:
             raise ConfigError(f"limit is {limit}; it is at least 1, or left out for all rows.")
-        part = self._cut_from(source, split)
-        rows = _read(self, find_split(self.files, source, part or split), split)
-        if part and self.cut:
+        whole = self._cut_from(source, split)
+        rows = _read(self, find_split(self.files, source, whole or split), split)
+        if whole and self.cut:
             rows = _cut(rows, self.cut)
-        return _sampled(rows, limit)
+        return rows.sample(limit)
 
     def _cut_from(self, source: Source, split: str) -> str | None:
         """Return the split to cut this one from, where the source has no such split of its own."""
@@ -136,6 +153,12 @@ class DataSet:
         return self.cut.of
 
 
+def check_split(title: str, splits: Iterable[str], split: str) -> None:
+    """Raise ConfigError for a split that a data set lacks."""
+    if split not in splits:
+        raise ConfigError(f"{title} has no split {split!r}; it has {', '.join(splits)}.")
+
+
 def sample(count: int, limit: int | None) -> list[int]:
     """Return which of `count` rows are taken for `limit`, in order; those of 10 are among 100's.
 
@@ -147,12 +170,7 @@ def sample(count: int, limit: int | None) -> list[int]:
     return sorted(np.random.default_rng(0).permutation(count)[:limit].tolist())
 
 
-def _sampled(rows: Rows, limit: int | None) -> Rows:
-    taken = sample(len(rows.examples), limit)
-    return _part(rows, taken, f"outside the sample of {limit}", rows.note)
-
-
-def _cut(rows: Rows, cut: DevSplit) -> Rows:
+def _cut(rows: Rows[Example], cut: DevSplit) -> Rows[Example]:
     """Return the train or dev part, the rows and the order scikit-learn's train_test_split gives.
 
     That is how the release cut Story Cloze. Raises DataError.
@@ -165,22 +183,9 @@ def _cut(rows: Rows, cut: DevSplit) -> Rows:
             f"are {count}. Give the whole file."
         )
     order = np.random.RandomState(cut.seed).permutation(count).tolist()
-    taken = order[:dev] if rows.split == "dev" else order[dev:]
-    other = "train" if rows.split == "dev" else "dev"
-    return _part(
-        rows,
-        taken,
-        f"kept for {other}",
-        f"{len(taken):,} of {count:,} rows of {cut.of}, cut at random (seed {cut.seed})",
-    )
-
-
-def _part(rows: Rows, taken: Sequence[int], reason: str, note: str) -> Rows:
-    left = len(rows.examples) - len(taken)
-    if left:
-        rows.counts.reject(reason, left)
-    examples = [rows.examples[i] for i in taken]
-    return Rows(rows.name, rows.split, rows.task, examples, rows.counts, rows.listed, note)
+    taken, other = (order[:dev], "train") if rows.split == "dev" else (order[dev:], "dev")
+    note = f"{len(taken):,} of {count:,} rows of {cut.of}, cut at random (seed {cut.seed})"
+    return rows.part(taken, f"kept for {other}", note=note)
 
 
 class _Layouts:
@@ -200,44 +205,40 @@ class _Layouts:
                     return True
         return False
 
-    def header(self, place: str, first: Sequence[str]) -> Headless | None:
+    def header(self, location: str, first: Sequence[str]) -> Headless | None:
         if self.find(first):
             return None
         for headless in self.data.headless:
             count = len(headless.names)
             if len(first) == count or (headless.wider and len(first) > count):
                 return headless
-        raise self.misfit(place, first)
+        raise self.misfit(location, first)
 
-    def choose(self, place: str, present: Sequence[str]) -> Sequence[str]:
+    def choose(self, location: str, present: Sequence[str]) -> Sequence[str]:
         if not self.find(present):
-            raise self.misfit(place, present)
+            raise self.misfit(location, present)
         return self.now.columns(labelled=self.labelled)
 
-    def misfit(self, place: str, found: Sequence[str]) -> DataError:
-        lacks = self.can_lack_labels
-        wanted = [", ".join(x.columns(labelled=not lacks)) for x in self.data.layouts]
+    def misfit(self, location: str, present: Sequence[str]) -> DataError:
+        labelled = not self.can_lack_labels
+        wanted = [", ".join(layout.columns(labelled=labelled)) for layout in self.data.layouts]
         wanted += [f"{len(h.names)} columns without a header" for h in self.data.headless]
-        short = ", ".join(name[:30] for name in found[:12])
+        short = ", ".join(name[:30] for name in present[:12])
         return DataError(
-            f"{place} is no file of {self.data.title}: it has {len(found)} columns ({short}); "
+            f"{location} is no file of {self.data.title}: it has {len(present)} columns ({short}); "
             f"expected are the columns {'; or '.join(wanted)}. Name the data set's own folder."
         )
 
 
-class _WrongLabel(Exception):
-    """What is wrong with a label."""
-
-
-def _read(data: DataSet, files: list[Path], split: str) -> Rows:
+def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
     """Read the files of a split. Raises DataError."""
     layouts = _Layouts(data, split)
     table = RowReader(files, layouts.choose, options=ReadOptions(data.endings, layouts.header))
-    spelled = {s: i for i, names in enumerate(_spellings(data.task, data.labels)) for s in names}
+    names = data.labels or [(name,) for name in data.task.label_names]
+    spelled = {spelling: i for i, spellings in enumerate(names) for spelling in spellings}
     examples: list[Example] = []
     faults: list[str] = []
     listed: list[str] = []
-    wrong = 0
     for row in table:
         layout, labelled = layouts.now, layouts.labelled
         parts = _parts(row, layout, labelled)
@@ -248,35 +249,37 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows:
         table.counts.used += len(parts) - 1
         for part in parts:
             try:
-                label = _label(data.task, spelled, part[layout.label]) if labelled else None
-            except _WrongLabel as error:
-                wrong += 1
+                value = part[layout.label] if labelled else None
+                label = _label(data.task, spelled, value, table.location)
+            except DataError as error:
                 faults.append("wrong label")
-                if len(listed) < LISTED:
-                    listed.append(f"{table.location}: {error}")
+                listed.append(str(error).partition(". Correct")[0])
                 continue
             made = _example(part, layout, data.task, label)
-            examples.append(made) if isinstance(made, Example) else faults.append(made)
-    account = table.counts
-    misfits = account.rejected["wrong number of fields"]
-    if 2 * (wrong + misfits) > account.rows:
+            if isinstance(made, str):
+                faults.append(made)
+            else:
+                examples.append(made)
+    counts = table.counts
+    misfits = counts.rejected["wrong number of fields"]
+    wrong = faults.count("wrong label")
+    if 2 * (wrong + misfits) > counts.rows:
         what = "a wrong label" if wrong >= misfits else "another number of fields than its first"
+        first = "".join(f" ({one})" for one in listed[:1])
         raise DataError(
-            f"{files[0]}: {max(wrong, misfits):,} of {account.rows:,} rows have {what}, so it is "
-            f"no file of {data.title}"
-            + "".join(f" ({one})" for one in listed[:1])
-            + ". Name the data set's own folder."
+            f"{files[0]}: {max(wrong, misfits):,} of {counts.rows:,} rows have {what}, so it is no "
+            f"file of {data.title}{first}. Name the data set's own folder."
         )
     for reason in faults:
-        account.reject(reason)
+        counts.reject(reason)
     unlabelled = sum(example.label is None for example in examples)
     # A test split may keep all its labels back; a single missing one is a row without a gold label.
     if unlabelled and not (layouts.can_lack_labels and unlabelled == len(examples)):
-        account.reject("no gold label", unlabelled)
+        counts.reject("no gold label", unlabelled)
         examples = [example for example in examples if example.label is not None]
     if not examples:
-        raise DataError(f"{files[0]}: nothing to use; {account}.")
-    return Rows(data.name, split, data.task, examples, account, tuple(listed))
+        raise DataError(f"{files[0]}: nothing to use; {counts}.")
+    return Rows(data.name, split, examples, counts, tuple(listed[:LISTED]))
 
 
 def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row] | str:
@@ -294,27 +297,23 @@ def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row] | str:
     ] or "no question"
 
 
-def _spellings(task: Task, labels: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
-    return labels or tuple((name,) for name in task.label_names)
-
-
-def _label(task: Task, spelled: Mapping[str, int], value: object) -> int | float | None:
-    """Return the label that a field holds, None for no gold label. Raises _WrongLabel."""
+def _label(
+    task: Task, spelled: Mapping[str, int], value: object, location: str
+) -> int | float | None:
+    """Return the label that a field holds, None for no gold label. Raises DataError."""
     text = "" if value is None else str(value).strip()
     if text in ("", "-") or (value in (-1, -1.0) and "-1" not in spelled):
         return None
     if not spelled:
-        try:
-            return float(task.parse_label(text, ""))
-        except DataError as error:
-            raise _WrongLabel(str(error).removeprefix(": ").partition(". Correct")[0]) from None
+        return float(task.parse_label(text, location))
     if text in spelled:
         return spelled[text]
     # The hub's files hold the class's index where the original ones hold its name.
     known = range(len(set(spelled.values())))
     if isinstance(value, int) and value in known and not any(s.isdigit() for s in spelled):
         return value
-    raise _WrongLabel(f"the label is {text[:40]!r}; it must be one of {', '.join(spelled)}")
+    names = ", ".join(spelled)
+    raise DataError(f"{location}: the label is {text[:40]!r}; it must be one of {names}")
 
 
 def _example(row: Row, layout: Layout, task: Task, label: int | float | None) -> Example | str:
@@ -326,10 +325,8 @@ def _example(row: Row, layout: Layout, task: Task, label: int | float | None) ->
             if fault := next(filter(None, map(text_fault, several)), None):
                 return fault
             texts.append(" ".join(several))
-        elif isinstance(row[column], list):
-            texts += row[column]
         else:
-            texts.append(row[column])
+            texts += row[column] if isinstance(row[column], list) else [row[column]]
     if len(texts) != task.num_texts:
         return "wrong number of answers"
     question = row[layout.question] if layout.question else ""

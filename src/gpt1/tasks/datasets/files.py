@@ -10,6 +10,8 @@ from gpt1.data.sources import HUB, find_files
 from gpt1.errors import DataError
 
 Source = str | Path
+TSV = {split: f"{split}.tsv" for split in ("train", "dev", "test")}
+"""The files of a split, as GLUE names them."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +19,29 @@ class Files:
     """The names that a data set's files go by.
 
     folders: names of its folder, seen from the one that holds several data sets. splits: split ->
-    alternatives, each a group of files (with * for any name) that are read together. hub: the
-    repository, and split -> its files there.
+    its files, with " | " between alternatives, " + " between files that are read together, and *
+    for any name. hub: the repository, and split -> its files there.
     """
 
     folders: tuple[str, ...]
-    splits: Mapping[str, tuple[tuple[str, ...], ...]]
+    splits: Mapping[str, str]
     hub: str = ""
     hub_files: Mapping[str, str] = field(default_factory=dict)
+
+
+def glue(name: str, *folders: str, **splits: str) -> Files:
+    """Return the files of one of the data sets of GLUE, by default train.tsv, dev.tsv, test.tsv."""
+    return Files((name, *folders), TSV | splits, "nyu-mll/glue", hub_files(name))
+
+
+def hub_files(config: str) -> dict[str, str]:
+    """Return where the hub keeps a configuration of a data set, as far as its layout is the usual.
+
+    >>> hub_files("rte")["dev"]
+    'rte/validation-*.parquet'
+    """
+    names = {"train": "train", "dev": "validation", "test": "test"}
+    return {split: f"{config}/{name}-*.parquet" for split, name in names.items()}
 
 
 def find_split(files: Files, source: Source, split: str, *, missing_ok: bool = False) -> list[Path]:
@@ -38,32 +55,30 @@ def find_split(files: Files, source: Source, split: str, *, missing_ok: bool = F
         if missing_ok:
             return [Path(pattern)] if pattern else []
         return _on_hub(files, str(source), split, pattern)
-    folder = Path(source)
+    folder, name = Path(source), files.folders[0]
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise DataError(
-            f"{folder} {what}; name the folder of {files.folders[0]}, or one that holds it."
-        )
-    places = [place for name in files.folders if (place := folder / name).is_dir()] + [folder]
-    alternatives = files.splits.get(split, ())
-    for place in places:
-        for group in alternatives:
-            found = [_matching(place, name) for name in group]
+        raise DataError(f"{folder} {what}; name the folder of {name}, or one that holds it.")
+    alternatives = files.splits.get(split, "")
+    folders = [path for other in files.folders if (path := folder / other).is_dir()] + [folder]
+    for path in folders:
+        for group in alternatives.split(" | ") if alternatives else ():
+            found = [_matching(path, file) for file in group.split(" + ")]
             if all(found):
-                return [path for paths in found for path in paths]
+                return [file for matching in found for file in matching]
     if missing_ok:
         return []
-    names = ", or ".join(" and ".join(group) for group in alternatives)
+    looked_for = alternatives.replace(" | ", ", or ").replace(" + ", " and ") or "none"
     raise DataError(
-        f"{places[0]} has no file of {files.folders[0]}'s split {split}; looked for: "
-        f"{names or 'none'}. Name the folder of {files.folders[0]}, or one that holds it."
+        f"{folders[0]} has no file of {name}'s split {split}; looked for: {looked_for}. Name the "
+        f"folder of {name}, or one that holds it."
     )
 
 
-def _matching(place: Path, name: str) -> list[Path]:
+def _matching(folder: Path, name: str) -> list[Path]:
     if "*" in name:
-        return sorted(place.glob(name))
-    return [path for ending in ("", ".gz") if (path := place / f"{name}{ending}").is_file()][:1]
+        return sorted(folder.glob(name))
+    return [path for ending in ("", ".gz") if (path := folder / f"{name}{ending}").is_file()][:1]
 
 
 def _on_hub(files: Files, source: str, split: str, pattern: str | None) -> list[Path]:
@@ -75,15 +90,3 @@ def _on_hub(files: Files, source: str, split: str, pattern: str | None) -> list[
             f"Name a folder with the data set's files."
         )
     return find_files(f"{HUB}{name}/{pattern}")
-
-
-def hub_files(config: str) -> dict[str, str]:
-    """Return where the hub keeps a configuration of a data set, as far as its layout is the usual.
-
-    Of nyu-mll/glue the columns and integer labels that the entries expect are from memory.
-
-    >>> hub_files("rte")["dev"]
-    'rte/validation-*.parquet'
-    """
-    names = {"train": "train", "dev": "validation", "test": "test"}
-    return {split: f"{config}/{name}-*.parquet" for split, name in names.items()}

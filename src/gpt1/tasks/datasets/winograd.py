@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from gpt1.data.formats import Headless, ReadOptions, Row, no_column, open_file
 from gpt1.data.tables import RowCounts, RowReader, text_fault
-from gpt1.errors import ConfigError, DataError
-from gpt1.tasks.datasets.entry import sample
+from gpt1.errors import DataError
+from gpt1.tasks.datasets.entry import LISTED, Rows, check_split
 from gpt1.tasks.datasets.files import Files, Source, find_split
 
 
@@ -35,105 +36,75 @@ class Schema:
 
 
 @dataclass(frozen=True)
-class Schemas:
-    """The schemas of a split, and what became of every row; str() is for people."""
-
-    name: str
-    split: str
-    schemas: list[Schema]
-    counts: RowCounts
-    listed: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return "\n  ".join([f"{self.name} {self.split}: {self.counts}", *self.listed])
-
-
-@dataclass(frozen=True)
 class SchemaSet:
     """One published set of schemas, as jsonl or as blocks of four lines (`.c.txt`)."""
 
-    name: str
     title: str
     files: Files
 
-    def load(self, source: Source, split: str, limit: int | None = None) -> Schemas:
+    def load(self, source: Source, split: str, limit: int | None = None) -> Rows[Schema]:
         """Return the schemas of a split; source and limit are as those of `DataSet.load`.
 
         Raises ConfigError, DataError.
         """
-        if split not in self.files.splits:
-            has = ", ".join(self.files.splits)
-            raise ConfigError(f"{self.title} has no split {split!r}; it has {has}.")
+        check_split(self.title, self.files.splits, split)
         files = find_split(self.files, source, split)
         blocks = files[0].name.endswith((".txt", ".txt.gz"))
-        rows, account = _read_blocks(files) if blocks else _read_jsonl(files)
+        rows, counts = _read_blocks(files) if blocks else _read_jsonl(files)
         schemas: list[Schema] = []
         listed: list[str] = []
-        for place, row in rows:
+        for location, row in rows:
             made = _schema(row)
             if isinstance(made, Schema):
                 schemas.append(made)
             else:
-                account.reject(made)
-                listed += [f"{place}: {made}"] * (len(listed) < 5)
-        if 2 * len(schemas) <= account.rows:
+                counts.reject(made)
+                listed.append(f"{location}: {made}")
+        if 2 * len(schemas) <= counts.rows:
             raise DataError(
-                f"{files[0]} is no file of {self.title}; {account}. Name the data set's own folder."
+                f"{files[0]} is no file of {self.title}; {counts}. Name the data set's own folder."
             )
-        taken = sample(len(schemas), limit)
-        if left := len(schemas) - len(taken):
-            account.reject(f"outside the sample of {limit}", left)
-        return Schemas(self.name, split, [schemas[i] for i in taken], account, tuple(listed))
+        name = self.files.folders[-1]
+        return Rows(name, split, schemas, counts, tuple(listed[:LISTED])).sample(limit)
 
 
-_Placed = list[tuple[str, Row]]
+_Located = list[tuple[str, Row]]
 _COLUMNS = ("text", "pronoun", "options", "label")
 
 
-def _read_jsonl(files: list[Path]) -> tuple[_Placed, RowCounts]:
-    def choose(place: str, present: Sequence[str]) -> None:
+def _read_jsonl(files: list[Path]) -> tuple[_Located, RowCounts]:
+    def choose(location: str, present: Sequence[str]) -> None:
         for name in _COLUMNS:
             if name not in present:
-                raise no_column(place, name, present)
+                raise no_column(location, name, present)
 
     table = RowReader(files, choose)
     return [(table.location, row) for row in table], table.counts
 
 
-def _read_blocks(files: list[Path]) -> tuple[_Placed, RowCounts]:
+def _read_blocks(files: list[Path]) -> tuple[_Located, RowCounts]:
     """Read blocks of a sentence, its pronoun, "one,other", the answer, a blank line."""
-    placed: _Placed = []
-    account = RowCounts(files=len(files))
+    rows: _Located = []
     for path in files:
         for line, block in _blocks(path):
-            account.rows += 1
-            account.used += 1
             options = [option.strip() for option in block[2].split(",")] if len(block) == 4 else []
             folded = [option.casefold() for option in options]
             answer = block[-1].casefold()
             label = folded.index(answer) if answer in folded else None
-            text, pronoun = (*block, "")[:2]
-            row = {"text": text, "pronoun": pronoun, "options": options, "label": label}
-            placed.append((f"{path}:{line}", row))
-    return placed, account
+            values = (*(*block, "")[:2], options, label)
+            rows.append((f"{path}:{line}", dict(zip(_COLUMNS, values, strict=True))))
+    return rows, RowCounts(rows=len(rows), used=len(rows), files=len(files))
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
     # One column a line: what stands behind a tab in the original files is not read.
     one = Headless(("line",), wider=True)
-    read = open_file(path, ReadOptions({".txt": ".tsv"}, lambda place, first: one))
-    block: list[str] = []
-    first = 0
-    for line, row in read(lambda place, present: None):
-        text = row["line"].strip() if row else ""
-        if text:
-            first = first if block else line
-            block.append(text)
-        elif block:
-            yield first, block
-            block = []
-    if block:
-        yield first, block
+    read = open_file(path, ReadOptions({".txt": ".tsv"}, lambda location, first: one))
+    lines = ((line, row["line"].strip() if row else "") for line, row in read(lambda *_: None))
+    for blank, group in groupby(lines, key=lambda each: not each[1]):
+        if not blank:
+            block = list(group)
+            yield block[0][0], [text for _, text in block]
 
 
 def _schema(row: Row) -> Schema | str:
@@ -153,7 +124,7 @@ def _schema(row: Row) -> Schema | str:
 
 
 def _start(text: str, pronoun: str, given: Any) -> int | None:
-    """Return where the pronoun is: at the place given, or where it first stands as a word."""
+    """Return where the pronoun is: as given, or where it first stands as a word."""
     if isinstance(given, int) and text[given : given + len(pronoun)] == pronoun:
         return given
     for flags in (re.NOFLAG, re.IGNORECASE):
@@ -163,19 +134,13 @@ def _start(text: str, pronoun: str, given: Any) -> int | None:
 
 
 SCHEMA_SETS: dict[str, SchemaSet] = {
-    "wsc273": SchemaSet(
-        "wsc273", "WSC273", Files(("winograd", "wsc273"), {"test": (("wsc273.jsonl",),)})
-    ),
+    "wsc273": SchemaSet("WSC273", Files(("winograd", "wsc273"), {"test": "wsc273.jsonl"})),
+    # The blocks first: their pronoun is the first such word, as the spec has it (7.2.4).
     "dpr": SchemaSet(
-        "dpr",
         "DPR",
-        # The blocks first: their pronoun is the first such word, as the spec has it (7.2.4).
         Files(
             ("winograd", "dpr"),
-            {
-                split: ((f"dpr_{split}.c.txt",), (f"{split}.c.txt",), (f"dpr_{split}.jsonl",))
-                for split in ("train", "test")
-            },
+            {s: f"dpr_{s}.c.txt | {s}.c.txt | dpr_{s}.jsonl" for s in ("train", "test")},
         ),
     ),
 }
