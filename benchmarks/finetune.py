@@ -74,16 +74,17 @@ def contender(name: str, data: str, count: int, updates: int) -> None:
     from gpt1.training.step import Updater
 
     torch.manual_seed(0)
+    task = data_set("sst2").task
     found = data_set("sst2").load(data, "train", count)
     gpt = gpt1.load("mini")
     tokenizer = gpt.tokenizer.with_words("original")
     network.add_special_rows(gpt.model, tokenizer)
-    network.add_head(gpt.model, found.task)
-    encoded = encode(found.examples, found.task, tokenizer, gpt.config.n_ctx)
+    network.add_head(gpt.model, task)
+    encoded = encode(found.examples, task, tokenizer, gpt.config.n_ctx)
     if name == "ours":
         keep_freed_memory()
         config = load_run(recipe="small")
-        objective = objectives.supervised(found.task, config.task, gpt.config.n_ctx)
+        objective = objectives.supervised(task, config.task, gpt.config.n_ctx)
         updater = Updater(gpt.model, objective, config, dtype=torch.bfloat16)
         batches = TaskBatches(encoded, BATCH)
 

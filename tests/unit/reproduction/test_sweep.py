@@ -72,7 +72,7 @@ def test_a_plan_says_what_is_to_be_done(data: Path, small: str, tmp_path: Path) 
     tokenizer = Tokenizer.load(Path(small))
     tokenizer.add_tokens(SPECIAL)
     lengths = [
-        encode(rows.examples, rows.task, tokenizer, 32).lengths.sum()
+        encode(rows.examples, split.task, tokenizer, 32).lengths.sum()
         for rows in (split.train, split.test)
     ]
     # 4 batches of 32, and twice 6 rows that are only measured, at a third
