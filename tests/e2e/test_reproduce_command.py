@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 from pathlib import Path
@@ -19,42 +18,17 @@ from gpt1.model.build import build_model
 from gpt1.reproduction import pretraining
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
+from papersets import write_rows, write_sets
 
-TEXTS = ["the dog sat.", "a cat ran and ran.", "is the dog a cat?", "it is.", "the end and the dog"]
 QUICK = ("--set", "train.steps=1", "--set", "train.batch_size=4", "--limit-train", "8")
 PNG = b"\x89PNG"
 
 
-def write(path: Path, rows: list[list[object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), "utf-8")
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """CoLA, STS-B, MultiNLI and RACE, a few rows each, and two texts to pre-train on."""
-    place = tmp_path_factory.mktemp("data")
-    for name, count in (("in_domain_train", 9), ("in_domain_dev", 6), ("out_of_domain_dev", 4)):
-        rows: list[list[object]] = [["x", i % 2, "", TEXTS[i % 5]] for i in range(count)]
-        write(place / "cola" / f"{name}.tsv", rows)
-    for split in ("train", "dev", "test"):
-        rows = [["g", "f", 2020, i, i % 6, TEXTS[i % 5], TEXTS[-i % 5]] for i in range(10)]
-        write(place / "stsb" / f"sts-{split}.csv", rows)
-    names = ["entailment", "neutral", "contradiction"]
-    for name, count in (("train", 12), ("dev_matched_1k", 7), ("dev_mismatched_1k", 5)):
-        rows = [[names[i % 3], TEXTS[i % 5], TEXTS[-i % 5]] for i in range(count)]
-        write(place / "mnli" / f"{name}.tsv", [["gold_label", "sentence1", "sentence2"], *rows])
-    (place / "race").mkdir()
-    passage = {
-        "article": " ".join(TEXTS), "questions": ["is it?", "the cat is _ ."],
-        "options": [TEXTS[:4], TEXTS[1:]], "answers": ["A", "C"],
-    }  # fmt: skip
-    for name in ("train_middle", "train_high", "dev_middle", "dev_high"):
-        text = (json.dumps(passage) + "\n") * 2
-        (place / "race" / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    (place / "novels").mkdir()
-    lines = [json.dumps({"text": " ".join(TEXTS * 60)}) for _ in range(3)]
-    (place / "novels" / "train.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    """Without the Winograd schemas."""
+    place = write_sets(tmp_path_factory.mktemp("data"))
+    shutil.rmtree(place / "winograd")
     return place
 
 
@@ -181,7 +155,7 @@ def test_an_experiment_that_fails_does_not_lose_the_others(
     monkeypatch.setattr(supervised, "finetune", _noting(trained, fails))
     broken = tmp_path / "data"
     shutil.copytree(data, broken)
-    write(broken / "rte" / "train.tsv", [["what", "is", "this"], [1, 2, 3]])
+    write_rows(broken / "rte" / "train.tsv", [["what", "is", "this"], [1, 2, 3]])
     ended = reproduce(
         "table5", "--data", broken, "--out", tmp_path / "out", "--model", models["small"],
         *QUICK, "--sets", "stsb,rte,cola", "--variants", "full,no-aux",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import shutil
@@ -21,42 +20,14 @@ from gpt1.evaluation.zero_shot_curves import Point, draw_curves, measure_run, mo
 from gpt1.evaluation.zero_shot_sets import SETTINGS, load_sets, measure
 from gpt1.model.build import build_model
 from gpt1.text.tokenizer import Tokenizer
+from papersets import write_sets
 
-SENTENCES = ["The dog sat.", "Dog the sat on.", "A cat ran and ran.", "Is the a?", "The cat is."]
 NAMES = list(SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of all five data sets, written for the tests, in their files' own forms."""
-    place = tmp_path_factory.mktemp("data")
-    for name in ("cola", "sst2", "race", "winograd"):
-        (place / name).mkdir()
-    for name, count in (("in_domain_train", 5), ("in_domain_dev", 4), ("out_of_domain_dev", 3)):
-        rows = [f"xx\t{i % 2}\t\t{SENTENCES[i]}" for i in range(count)]
-        (place / "cola" / f"{name}.tsv").write_text("\n".join(rows) + "\n")
-    rows = [f"{text.lower()}\t{i % 2}" for i, text in enumerate(SENTENCES)]
-    (place / "sst2" / "dev.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
-    options = ["the dog", "a cat and a dog", "it is", "the"]
-    passage = {
-        "article": " ".join(SENTENCES), "questions": ["Is it a dog?", "The cat is _ ."],
-        "options": [options, options[::-1]], "answers": ["A", "C"],
-    }  # fmt: skip
-    for name in ("dev_middle", "dev_high"):
-        line = json.dumps(passage) + "\n"
-        (place / "race" / f"{name}.jsonl.gz").write_bytes(gzip.compress(line.encode()))
-    text = "The dog saw the cat and it ran."
-    schema = {
-        "text": text, "pronoun": "it", "pronoun_loc": text.index("it ran"),
-        "options": ["The dog", "the cat"], "label": 0,
-    }  # fmt: skip
-    rows = [json.dumps(schema | {"label": label}) for label in (0, 1, 1)]
-    for name in ("wsc273", "dpr_train"):
-        (place / "winograd" / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
-    block = f"{text}\nit\nThe dog,the cat\nthe cat\n\n"
-    (place / "winograd" / "dpr_test.c.txt").write_text(block * 2)
-    (place / "sst2" / "test.tsv").write_text(f"sentence\tlabel\n{SENTENCES[0]}\t1\n")
-    return place
+    return write_sets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +71,10 @@ def test_a_table_of_all_sets(data: Path, runs: tuple[Path, Path]) -> None:
     assert [line[0] for line in lines] == NAMES
     assert [line[1] for line in lines] == ["Matthews", *["accuracy"] * 4]
     assert [line[4] for line in lines] == ["0.0", "50.0", "25.0", "50.0", "50.0"]
-    assert [line[6] for line in lines] == ["7", "5", "4", "3", "3"]
+    assert [line[6] for line in lines] == ["10", "5", "8", "3", "3"]
     assert [line[7] for line in lines] == ["dev", "dev", "dev", "train", "test"]
-    assert "cola dev: 7 rows from 2 files: 7 used" in err
-    assert "cola train: 5 rows from 1 file: 5 used" in err
+    assert "cola dev: 10 rows from 2 files: 10 used" in err
+    assert "cola train: 9 rows from 1 file: 9 used" in err
 
 
 @pytest.mark.parametrize("kind", [0, 1])
@@ -127,7 +98,7 @@ def test_another_split_is_measured_and_named(data: Path, runs: tuple[Path, Path]
     [schema, _] = load_sets(data, ["dpr"], split="test")["dpr"].rows
     assert schema.label == 1
     tuned = load_sets(data, ["cola"], split="train")["cola"]
-    assert (tuned.split, len(tuned.rows), len(tuned.tuning)) == ("train", 5, 5)
+    assert (tuned.split, len(tuned.rows), len(tuned.tuning)) == ("train", 9, 9)
     assert zero_shot(*command, "--sets", "cola").code == 2
     refused = zero_shot(*command[:-1], "dev", "--sets", "dpr")
     assert refused.code == 2
@@ -181,7 +152,7 @@ def test_curves_of_two_runs(
     first = numbers["runs"]["transformer"][0]["results"]
     assert shown[1][1:] == [f"{100 * result['value']:.1f}" for result in first]
     assert shown[5][1:] == [f"{result['normalised']:.2f}" for result in first]
-    assert "measuring lstm: 54 of 54 rows" in err
+    assert "measuring lstm: 76 of 76 rows" in err
     assert f"wrote {picture} and {picture.with_suffix('.json')}" in err
 
 

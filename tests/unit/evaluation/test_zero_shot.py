@@ -24,7 +24,6 @@ from gpt1.evaluation.zero_shot import (
     sentiment,
 )
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, measure
-from gpt1.model.build import Model, build_model
 from gpt1.model.transformer import Transformer
 from gpt1.tasks.datasets.winograd import Schema
 from gpt1.tasks.metrics import matthews
@@ -178,13 +177,6 @@ def model() -> Transformer:
     return tiny.model(n_ctx=24)
 
 
-@pytest.fixture(scope="module")
-def recurrent() -> Model:
-    """The baseline, which has no cache; its weights are large enough to tell texts apart."""
-    shape = tiny.config(n_ctx=24, n_layer=1, n_hidden=20, initializer_range=0.5)
-    return build_model(shape, generator=torch.Generator().manual_seed(1)).eval()
-
-
 def texts(count: int, longest: int, seed: int = 0) -> list[str]:
     random = np.random.default_rng(seed)
     pieces = ["the", "dog", "cat", "is", "and", "a", "be", "."]
@@ -192,7 +184,7 @@ def texts(count: int, longest: int, seed: int = 0) -> list[str]:
     return [" ".join(random.choice(pieces, size)) for size in sizes]
 
 
-def plain(model: Model, ids: list[int], start: int) -> float:
+def plain(model: Transformer, ids: list[int], start: int) -> float:
     """Return the mean log-probability of ids[start:], one forward pass for each."""
     found = []
     for end in range(start, len(ids)):
@@ -201,28 +193,12 @@ def plain(model: Model, ids: list[int], start: int) -> float:
     return sum(found) / len(found)
 
 
-def made_schemas() -> list[Schema]:
-    found = []
-    for before, after in zip(texts(9, 8, 1), texts(9, 8, 2), strict=True):
-        text = f"{before} it {after}"
-        found.append(Schema(text, "it", len(before) + 1, ("the dog", "a cat and"), 0))
-    return found
-
-
-def asked() -> tuple[list[str], list[list[str]]]:
-    """Return contexts of which some are too long for the model, and three answers each."""
-    contexts = texts(20, 30, 3)
-    answers = [texts(3, 9, seed) for seed in range(20)]
-    return contexts, answers
-
-
-def test_acceptability_one_by_one(model: Transformer, recurrent: Model, letters: Tokenizer) -> None:
+def test_acceptability_one_by_one(model: Transformer, letters: Tokenizer) -> None:
     given = texts(10, 40)
     ids = [letters.encode(text)[:25] for text in given]
     assert max(map(len, ids)) == 25  # n_ctx + 1: the rest is left out
-    for one in (model, recurrent):
-        wanted = [plain(one, row, 1) for row in ids]
-        assert acceptability(one, letters, given) == pytest.approx(wanted, abs=1e-5)
+    wanted = [plain(model, row, 1) for row in ids]
+    assert acceptability(model, letters, given) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_sentiment_of_words_in_pieces(model: Transformer, letters: Tokenizer) -> None:
@@ -248,26 +224,6 @@ def test_sentiment_of_whole_words_is_the_models_logits(words: Tokenizer) -> None
         assert row == pytest.approx(wanted.detach().numpy(), abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["model", "recurrent"])
-def test_choices_one_by_one(kind: str, letters: Tokenizer, request: pytest.FixtureRequest) -> None:
-    """Of a Transformer, which reads a context once for its answers, and of an LSTM."""
-    model = request.getfixturevalue(kind)
-    contexts, answers = asked()
-    wanted = []
-    shortened = 0
-    for context, options in zip(contexts, answers, strict=True):
-        ids = [letters.encode(option) for option in options]
-        before = letters.encode(context)
-        kept = before[-(25 - max(map(len, ids))) :]
-        shortened += len(kept) < len(before)
-        wanted.append([plain(model, kept + option, len(kept)) for option in ids])
-    assert 0 < shortened < len(contexts)
-    done: list[tuple[int, int]] = []
-    scores = choices(model, letters, contexts, answers, progress=lambda *now: done.append(now))
-    assert scores == pytest.approx(np.array(wanted), abs=1e-5)
-    assert done[-1] == (20, 20)
-
-
 def test_contexts_of_one_id_and_answers_that_fill_the_model(model: Transformer) -> None:
     contexts = [[5], [5, 6, 7], [5] * 24, [9], [5] * 24]
     answers = [[[6], [7, 8]], [[1] * 24, [2]], [[3], [4]], [[3] * 24, [4]], [[2] * 12, [3]]]
@@ -291,45 +247,37 @@ def test_a_context_is_read_once(model: Transformer, monkeypatch: pytest.MonkeyPa
     assert read == [5 * 19, 5 * 3 * 2]
 
 
-def test_schemas_one_by_one(model: Transformer, letters: Tokenizer) -> None:
-    wanted = []
-    for one in made_schemas():
-        row = []
-        for option in one.options:
-            after = letters.encode(one.text[one.start + 2 :])
-            ids = letters.encode(one.text.replace("it", option))
-            row.append(plain(model, ids, len(ids) - len(after)))
-        wanted.append(row)
-    assert schemas(model, letters, made_schemas()) == pytest.approx(np.array(wanted), abs=1e-5)
-
-
-def test_dropout_is_off_and_training_goes_on(letters: Tokenizer) -> None:
-    model = tiny.model(embd_pdrop=0.5, attn_pdrop=0.5, resid_pdrop=0.5)
-    quiet = acceptability(model, letters, texts(5, 9))
-    model.train()
-    assert acceptability(model, letters, texts(5, 9)) == pytest.approx(quiet, abs=1e-7)
-    assert model.training
-
-
 # What cannot be scored
+
+
+@pytest.mark.parametrize(
+    ("contexts", "answers", "message"),
+    [
+        ([""], [["a"]], "row 0 has an empty context or an empty continuation"),
+        (["a", "a"], [["a"], [" "]], "row 1 has an empty context or an empty continuation"),
+        (["a"], [["a cat sat on it"]], "row 0 has an answer of 5 tokens; the model has 4"),
+        (["a", "the"], [["cat"], ["cat", "dog"]], "the same number of answers"),
+        (["a", "the"], [["cat"]], "the same number of answers"),
+    ],
+)
+def test_choices_that_have_no_score(
+    words: Tokenizer, contexts: list[str], answers: list[list[str]], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        choices(Bigrams(words, {}, n_ctx=4), words, contexts, answers)
 
 
 def test_texts_that_have_no_score(words: Tokenizer) -> None:
     model = Bigrams(words, {}, n_ctx=4)
     with pytest.raises(InputError, match="text 1, 'the', has 1 tokens"):
         acceptability(model, words, ["the cat", "the"])
-    with pytest.raises(InputError, match="row 0 has an empty context or an empty continuation"):
-        choices(model, words, [""], [["a"]])
-    with pytest.raises(InputError, match="row 1 has an empty context or an empty continuation"):
-        choices(model, words, ["a", "a"], [["a"], [" "]])
-    with pytest.raises(InputError, match="row 0 has an answer of 5 tokens; the model has 4"):
-        choices(model, words, ["a"], [["a cat sat on it"]])
-    with pytest.raises(InputError, match="the same number of answers"):
-        choices(model, words, ["a", "the"], [["cat"], ["cat", "dog"]])
-    with pytest.raises(InputError, match="the same number of answers"):
-        choices(model, words, ["a", "the"], [["cat"]])
+    schema = Schema("the cat chased it", "it", 15, ("a dog", "a cat"), 0)
     with pytest.raises(InputError, match="schema 0, 'the cat chased it', has 0 tokens after"):
-        schemas(model, words, [Schema("the cat chased it", "it", 15, ("a dog", "a cat"), 0)])
+        schemas(model, words, [schema])
+    three = Schema("it sat on", "it", 0, ("a dog", "a cat", "a mat"), 0)
+    two = Schema("it sat on", "it", 0, ("a dog", "a cat"), 0)
+    with pytest.raises(InputError, match=r"\[2, 3\] candidates"):
+        schemas(model, words, [three, two])
 
 
 def test_nothing_has_no_scores(words: Tokenizer) -> None:
