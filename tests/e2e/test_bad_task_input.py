@@ -110,7 +110,7 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
     (ALL, "<head>\n<rows>the dog\n", TUNE, 2, ["f.csv:8: the row has 1 fields?; the header has"]),
     (ALL, "label,<head>\n", TUNE, 2, ["f.csv has two columns named 'label'", "Rename"]),
     (ALL, {"f.jsonl": '<jrows>{"<first>": "the\n'}, "finetune f.jsonl <tune>", 2,
-     ["f.jsonl:7: not JSON", "one JSON object"]),
+     ["f.jsonl:7: the line is not JSON", "one JSON object"]),
     (ALL, {"f.jsonl": '<jrows>["the dog", "<a>"]\n'}, "finetune f.jsonl <tune>", 2,
      ["f.jsonl:7: the line is .*one JSON object"]),
     (ALL, {"f.jsonl": "<jrows>null\n"}, "evaluate model-<kind> f.jsonl", 2,
