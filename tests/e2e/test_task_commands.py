@@ -328,8 +328,8 @@ def test_a_data_set_of_the_paper_by_its_name() -> None:
 
 CASES = [
     ("finetune x.csv --out n --task poem", 2, "the task 'poem' is not one of lm, classification"),
-    ("finetune x.csv --out n --task classificaton", 2, "Did you mean classification?"),
-    ("finetune x.csv --out n --task sst22", 2, "Did you mean sst2?"),
+    ("finetune x.csv --out n --task classificaton", 2, "Did you mean 'classification'?"),
+    ("finetune x.csv --out n --task sst22", 2, "Did you mean 'sst2'?"),
     ("finetune x.csv --out n --task choice --column text", 2, "--column is for --task lm"),
     ("finetune x.csv --out n --task choice --prefix J", 2, "--prefix is for --task lm"),
     ("finetune x.csv --out n --columns text=a", 2, "--columns is for --task classification"),

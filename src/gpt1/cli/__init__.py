@@ -59,6 +59,13 @@ def text_given(argument: str) -> str:
         ) from None
 
 
+def print_json(value: Any) -> None:
+    """Print what a command found as JSON, for its --json."""
+    from gpt1.storage import json_bytes
+
+    print(json_bytes(value).decode(), end="")
+
+
 def _app(arguments: list[str]) -> typer.Typer:
     """Build the command table; only the command that is called is imported."""
     app = typer.Typer(

@@ -20,12 +20,12 @@ def compare(
 
     A run that is not finished can be compared as well.
     """
+    from gpt1.cli import print_json
     from gpt1.errors import ConfigError
     from gpt1.reports import runs
     from gpt1.reports.formatting import short_names
     from gpt1.reports.history import History
     from gpt1.reports.tables import print_table
-    from gpt1.storage import json_bytes
 
     if out is not None and out.suffix != ".html":
         raise ConfigError(f"--out is {out}; the page's name ends in .html. Give such a name.")
@@ -33,12 +33,10 @@ def compare(
     named = dict(zip(short_names([first, second]), (a, b), strict=True))
     if json:
         losses = runs.common_validation(a, b)
-        report = {
-            "runs": [{"run": name, **run.results} for name, run in named.items()],
-            "differences": runs.differences(a, b),
-            "validation": [{"step": step, "losses": pair} for step, pair in losses.items()],
-        }
-        print(json_bytes(report).decode(), end="")
+        results = [{"run": name, **run.results} for name, run in named.items()]
+        validation = [{"step": step, "losses": pair} for step, pair in losses.items()]
+        differences = runs.differences(a, b)
+        print_json({"runs": results, "differences": differences, "validation": validation})
     else:
         for title, table in runs.comparison_tables(named).items():
             print_table(title, table)

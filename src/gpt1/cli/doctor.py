@@ -20,22 +20,24 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show versions, devices and what `auto` chooses; with --model or --size, its parameters."""
+    from gpt1.checkpoint import folder, hub
+    from gpt1.cli import print_json
+    from gpt1.config import load_size
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
-    from gpt1.storage import json_bytes
 
-    settings = machine()
-    config = _config(model, size)
-    parts = {} if config is None else parameters(config)
+    report: dict[str, Any] = {"machine": machine()}
+    if model is not None:
+        report["parameters"] = parameters(folder.read_config(hub.resolve(model)))
+    elif size is not None:
+        report["parameters"] = parameters(load_size(size))
     if json:
-        report: dict[str, Any] = {"machine": settings}
-        if parts:
-            report["parameters"] = parts
-        print(json_bytes(report).decode(), end="")
+        print_json(report)
         return
-    print_table("This machine", Table((), [(k, str(v)) for k, v in settings.items()], "settings"))
-    if parts:
-        rows = [(name, f"{count:,}") for name, count in parts.items()]
+    rows = [(name, str(value)) for name, value in report["machine"].items()]
+    print_table("This machine", Table((), rows, "settings"))
+    if "parameters" in report:
+        rows = [(name, f"{count:,}") for name, count in report["parameters"].items()]
         print_table("\nParameters", Table((), rows))
 
 
@@ -53,17 +55,18 @@ def machine() -> dict[str, Any]:
 
     device = choose_device("auto")
     offered = torch.cpu.get_capabilities()
-    widths = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if offered.get(name)]
+    features = [
+        name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if offered.get(name)
+    ]
+    own_cores = hasattr(os, "sched_getaffinity")
     settings: dict[str, Any] = {
         "gpt1": __version__,
         "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
         "system": platform.platform(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if own_cores else os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "cpu features": ", ".join(widths) or "none of note",
+        "cpu features": ", ".join(features) or "none of note",
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -90,27 +93,16 @@ def parameters(config: ModelConfig) -> dict[str, int]:
 
     with torch.device("meta"):
         model = build_model(config)
-
-    def count(part: str) -> int:
-        return sum(p.numel() for name, p in model.named_parameters() if part in name)
-
-    n = config.n_layer
-    return {
-        "token embedding (and head)": count("tokens."),
-        "position embedding": count("positions."),
-        f"attention, {n} blocks": count(".attention."),
-        f"MLP, {n} blocks": count(".mlp."),
-        f"norms, {n} blocks": count(".ln_"),
-        "one block": count("blocks.0."),
-        "total": model.num_parameters(),
+    parts = {
+        "token embedding (and head)": "tokens.",
+        "position embedding": "positions.",
+        f"attention, {config.n_layer} blocks": ".attention.",
+        f"MLP, {config.n_layer} blocks": ".mlp.",
+        f"norms, {config.n_layer} blocks": ".ln_",
+        "one block": "blocks.0.",
     }
-
-
-def _config(model: str | None, size: str | None) -> ModelConfig | None:
-    from gpt1.config import load_size
-
-    if model is None:
-        return None if size is None else load_size(size)
-    from gpt1.checkpoint import folder, hub
-
-    return folder.read_config(hub.resolve(model))
+    counts = {
+        label: sum(p.numel() for name, p in model.named_parameters() if part in name)
+        for label, part in parts.items()
+    }
+    return {**counts, "total": model.num_parameters()}

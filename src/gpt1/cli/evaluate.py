@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpt1.cli.task_files import COLUMNS
+from gpt1.cli.task_files import COLUMNS, LM
 
 if TYPE_CHECKING:
     from gpt1.data.tables import RowCounts
     from gpt1.tasks.datasets import DataSet
-    from gpt1.tasks.kinds.evaluation import TaskEvaluation
     from gpt1.tasks.predictor import Predictor
     from gpt1.tasks.spec import Example
-
-_PAGE = "evaluation.html"
 
 
 def evaluate(
@@ -52,23 +49,24 @@ def evaluate(
     """
     from gpt1.cli.task_files import task_named
     from gpt1.errors import ConfigError
+    from gpt1.tasks.predictor import Predictor
 
     named = None if task is None else task_named(task)
+    data = None if named is None else named.data
     if page is not None and page.suffix.lower() != ".html":
         raise ConfigError(f"--page is {page}; the page's name ends in .html. Give such a name.")
-    if split is not None and (named is None or named.data is None):
+    if split is not None and data is None:
         raise ConfigError(
             f"--split is {split}; it is of a data set that --task names, e.g. --task sst2. Leave "
             f"it out."
         )
-    taught = _has_task(model) and not (named is not None and named.kind is None)
-    if not taught:
-        wanted = {"--columns": columns, "--page": page, "--task": named and named.kind and task}
+    if task == LM or not _has_task(model):
+        wanted = {"--columns": columns, "--page": page, "--task": None if task == LM else task}
         for flag, value in wanted.items():
             if value:
                 raise ConfigError(
                     f"{flag} is given; {model} "
-                    + ("is measured as lm" if task == "lm" else "was not fine-tuned on a task")
+                    + ("is measured as lm" if task == LM else "was not fine-tuned on a task")
                     + ", so it reads texts alone. Leave it out, or run gpt1 finetune --task first."
                 )
         _perplexity(model, files, column, limit, json)
@@ -78,16 +76,14 @@ def evaluate(
             f"--column is for texts; {model} was fine-tuned on a task. Name its columns with "
             f"--columns, e.g. --columns label=Stars, or add --task lm for perplexity."
         )
-    from gpt1.tasks.predictor import Predictor
-
     predictor = Predictor.load(model)
-    if named is not None and named.data is not None:
+    if data is not None:
         if columns is not None or len(files) > 1:
             raise ConfigError(
-                f"--task {named.data.name} takes one folder and knows its columns; leave --columns "
-                f"and other files out."
+                f"--task {data.name} takes one folder and knows its columns; leave --columns and "
+                f"other files out."
             )
-        rows = _data_set(predictor, named.data, files[0], split or "dev", limit)
+        rows = _data_set(predictor, data, files[0], split or "dev", limit)
     elif named is not None and named.kind != predictor.task.kind:
         raise ConfigError(
             f"the task is {named.kind}; the model was fine-tuned on {predictor.task.kind}. Leave "
@@ -103,11 +99,10 @@ def _has_task(model: str) -> bool:
     from gpt1.checkpoint.folder import OWN
     from gpt1.storage import Folder
 
-    place = hub.resolve(model)
-    if not place.is_dir():
+    path = hub.resolve(model)
+    if not path.is_dir() or OWN not in Folder(path):
         return False
-    folder = Folder(place)
-    own = folder.json(OWN) if OWN in folder else {}
+    own = Folder(path).json(OWN)
     return isinstance(own, dict) and "task" in own
 
 
@@ -115,23 +110,18 @@ def _perplexity(
     model: str, files: list[str], column: str | None, limit: int | None, json: bool
 ) -> None:
     import gpt1
+    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.data.tables import Texts
     from gpt1.evaluation.perplexity import measure
-    from gpt1.storage import json_bytes
 
     texts = Texts(files, column, limit)
     gpt = gpt1.load(model)
     with Progress("evaluating", "tokens") as shown:
-        found = measure(
-            gpt.model,
-            gpt.tokenizer,
-            texts,
-            progress=shown.progress,
-        )
+        found = measure(gpt.model, gpt.tokenizer, texts, progress=shown.progress)
     print(texts.counts, file=sys.stderr)
     if json:
-        print(json_bytes(asdict(found)).decode(), end="")
+        print_json(asdict(found))
         return
     print(f"loss           {found.loss:.4f} nats a token over {found.targets:,} tokens")
     print(f"perplexity     {found.perplexity:.2f}")
@@ -150,11 +140,54 @@ class _Rows:
     leakage: str
 
 
+def _data_set(
+    predictor: Predictor, data: DataSet, source: str, split: str, limit: int | None
+) -> _Rows:
+    """Return the labelled rows of a published data set. Raises ConfigError, DataError."""
+    from gpt1.cli.task_files import fit_labels
+    from gpt1.errors import DataError, GPT1Error
+    from gpt1.tasks.leakage import leakage
+
+    rows = data.load(source, split, limit)
+    print(rows, file=sys.stderr)
+    if any(example.label is None for example in rows.examples):
+        raise DataError(
+            f"{data.title} {split} has no labels, so nothing can be measured on it. Take "
+            f"--split dev, or label it with gpt1 predict."
+        )
+    examples = fit_labels(rows.examples, data, predictor.task)
+    try:
+        train = data.load(source, "train").examples
+        held = f"{split} against train: {leakage(train, rows.examples, data.task.kind)}"
+    except GPT1Error:
+        held = f"{data.title}'s training rows are not there, so leakage is not known"
+    return _Rows(f"{data.title} {split}", examples, None, rows.counts, data.metrics, held)
+
+
+def _table(predictor: Predictor, files: list[str], columns: str | None, limit: int | None) -> _Rows:
+    """Return the labelled rows of files. Raises ConfigError, DataError."""
+    from gpt1.cli.task_files import columns_given, read_table
+
+    task, named = predictor.task, columns_given(columns)
+    new = task.for_new_rows
+    table = read_table(task.kind, files, predictor.tokenizer, columns=named, task=new, limit=limit)
+    print(table, file=sys.stderr)
+    name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+    held = "whether training held some of these rows is not known; gpt1 finetune --valid checks"
+    return _Rows(name, table.usable, table.locations, table.counts, (task.metric,), held)
+
+
 def _measure(predictor: Predictor, rows: _Rows, model: str, page: Path | None, json: bool) -> None:
+    """Measure, print, and write the page where --page says, else into the run of the model."""
+    from gpt1.checkpoint import hub
+    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.cli.task_files import truncation_note
+    from gpt1.errors import StorageError
     from gpt1.evaluation import tasks
-    from gpt1.storage import json_bytes
+    from gpt1.evaluation.task_page import write_page
+    from gpt1.reports.sections import Table
+    from gpt1.reports.tables import print_table
 
     with Progress("evaluating", "rows") as shown:
         evaluation = tasks.evaluate(
@@ -170,93 +203,23 @@ def _measure(predictor: Predictor, rows: _Rows, model: str, page: Path | None, j
     title = f"{model} on {rows.name}"
     if json:
         names = {"model": model, "data": rows.name}
-        values = {**names, **evaluation.to_json(), "accounting": asdict(rows.counts)}
-        print(json_bytes(values).decode(), end="")
+        print_json({**names, **evaluation.to_json(), "accounting": asdict(rows.counts)})
     else:
-        _print(title, evaluation)
-    _write_page(model, page, title, evaluation, str(rows.counts))
+        print_table(title, Table(("metric", "value", "95% interval"), evaluation.figures()))
+        print(f"{evaluation.rows:,} row{'s' * (evaluation.rows != 1)}")
+        if evaluation.classes:
+            print_table(evaluation.classes_title, evaluation.class_table())
 
-
-def _data_set(
-    predictor: Predictor, data: DataSet, source: str, split: str, limit: int | None
-) -> _Rows:
-    """Return the labelled rows of a published data set. Raises ConfigError, DataError."""
-    from gpt1.cli.task_files import fit_labels
-    from gpt1.errors import DataError
-
-    rows = data.load(source, split, limit)
-    print(rows, file=sys.stderr)
-    if any(example.label is None for example in rows.examples):
-        raise DataError(
-            f"{data.title} {split} has no labels, so nothing can be measured on it. Take "
-            f"--split dev, or label it with gpt1 predict."
-        )
-    examples = fit_labels(rows.examples, data, predictor.task)
-    leakage = _leakage(data, source, split, rows.examples)
-    return _Rows(f"{data.title} {split}", examples, None, rows.counts, data.metrics, leakage)
-
-
-def _table(predictor: Predictor, files: list[str], columns: str | None, limit: int | None) -> _Rows:
-    """Return the labelled rows of files. Raises ConfigError, DataError."""
-    from gpt1.cli.task_files import columns_given, read_table
-
-    task = predictor.task
-    table = read_table(
-        task.kind,
-        files,
-        predictor.tokenizer,
-        columns=columns_given(columns),
-        task=task.for_new_rows,
-        limit=limit,
-    )
-    print(table, file=sys.stderr)
-    name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
-    leakage = "whether training held some of these rows is not known; gpt1 finetune --valid checks"
-    return _Rows(name, table.usable, table.locations, table.counts, (task.metric,), leakage)
-
-
-def _leakage(data: DataSet, source: str, split: str, examples: list[Example]) -> str:
-    """Return how many rows are in the data set's training split, if that is in the folder too."""
-    from gpt1.errors import GPT1Error
-    from gpt1.tasks.leakage import leakage
-
+    folder = hub.resolve(model)
+    if page is None and (folder.name != "model" or not (folder.parent / "run.json").is_file()):
+        print("--page FILE.html writes a page with the errors", file=sys.stderr)
+        return
+    path = page or folder.parent / "evaluation.html"
     try:
-        train = data.load(source, "train")
-    except GPT1Error:
-        return f"{data.title}'s training rows are not there, so leakage is not known"
-    return f"{split} against train: {leakage(train.examples, examples, data.task.kind)}"
-
-
-def _print(title: str, evaluation: TaskEvaluation) -> None:
-    from gpt1.reports.sections import Table
-    from gpt1.reports.tables import print_table
-
-    print_table(title, Table(("metric", "value", "95% interval"), evaluation.figures()))
-    print(f"{evaluation.rows:,} row{'s' * (evaluation.rows != 1)}")
-    if evaluation.classes:
-        print_table(evaluation.classes_title, evaluation.class_table())
-
-
-def _write_page(
-    model: str, page: Path | None, title: str, evaluation: TaskEvaluation, account: str
-) -> None:
-    """Write the page where --page says, else into the run around the model, and say where."""
-    from gpt1.checkpoint import hub
-    from gpt1.errors import StorageError
-    from gpt1.evaluation.task_page import write_page
-
-    place = page
-    if place is None:
-        folder = hub.resolve(model)
-        if folder.name != "model" or not (folder.parent / "run.json").is_file():
-            print("--page FILE.html writes a page with the errors", file=sys.stderr)
-            return
-        place = folder.parent / _PAGE
-    try:
-        write_page(place, title, evaluation, account)
+        write_page(path, title, evaluation, str(rows.counts))
     except StorageError as error:
         if page is not None:
             raise
         print(f"no page: {error} Or give --page FILE.html.", file=sys.stderr)
         return
-    print(f"a page with the most confident errors: {place}", file=sys.stderr)
+    print(f"a page with the most confident errors: {path}", file=sys.stderr)

@@ -31,15 +31,14 @@ def explain(
     from dataclasses import asdict
 
     import gpt1
-    from gpt1.cli import text_given
+    from gpt1.cli import print_json, text_given
     from gpt1.generation import explain as explaining
-    from gpt1.storage import json_bytes
 
     gpt = gpt1.load(model)
     text = text_given(prompt)
     walk = explaining.explain(gpt.transformer(), gpt.tokenizer, text, steps=steps)
     if json:
-        print(json_bytes(asdict(walk)).decode(), end="")
+        print_json(asdict(walk))
     else:
         _show(walk)
 
@@ -49,51 +48,44 @@ def _show(walk: Explanation) -> None:
     from gpt1.reports.tables import print_table
 
     print(f"{walk.parameters:,} parameters\n")
-    positions = [
-        (
-            str(p.index),
-            repr(p.token),
-            str(p.id),
-            repr(p.predicted.text),
-            f"{p.predicted.probability:.4f}",
-            "" if p.actual is None else repr(p.actual.text),
-            "" if p.actual is None else f"{p.actual.probability:.4f}",
-            "" if p.rank is None else str(p.rank),
-        )
-        for p in walk.positions
-    ]
-    corners = [
-        (str(row), *(f"{value:.4f}" for value in values))
-        for row, values in zip(walk.corner_rows, walk.corners, strict=True)
-    ]
-    most = walk.next_tokens[0].probability
-    likeliest = [
-        (*_cells(t), ("█" * round(BAR * t.probability / most)).ljust(BAR)) for t in walk.next_tokens
-    ]
-    print_table(
-        f"1. The text is {len(walk.ids)} ids; after each, the likeliest token and the actual one",
-        Table(("", "token", "id", "predicted", "p", "actual", "p", "rank"), positions),
+    rows = []
+    for p in walk.positions:
+        actual = ["", "", ""]
+        if p.actual is not None:
+            actual = [repr(p.actual.text), f"{p.actual.probability:.4f}", str(p.rank)]
+        predicted = [repr(p.predicted.text), f"{p.predicted.probability:.4f}"]
+        rows.append([str(p.index), repr(p.token), str(p.id), *predicted, *actual])
+    columns = ["", "token", "id", "predicted", "p", "actual", "p", "rank"]
+    title = (
+        f"1. The text is {len(walk.ids)} ids; after each, the likeliest token and the actual one"
     )
-    print_table(
-        f"\n2. The logits have the shape {list(walk.logits_shape)}; their corners",
-        Table(("position", *(f"[{c}]" for c in walk.corner_columns)), corners),
-    )
+    print_table(title, Table(columns, rows))
+
+    corners = zip(walk.corner_rows, walk.corners, strict=True)
+    rows = [[str(row), *(f"{value:.4f}" for value in values)] for row, values in corners]
+    columns = ["position", *(f"[{c}]" for c in walk.corner_columns)]
+    title = f"\n2. The logits have the shape {list(walk.logits_shape)}; their corners"
+    print_table(title, Table(columns, rows))
     if walk.loss is not None:
         print(f"\nThe loss over {len(walk.ids) - 1} targets is {walk.loss:.4f}.")
-    print_table(
-        f"\n3. The {len(walk.next_tokens)} likeliest next tokens",
-        Table(("token", "id", "logit", "p", ""), likeliest),
-    )
-    for title, steps in (
-        ("4. Greedy choices, on ids", walk.steps),
-        ("5. The article's loop, on text", walk.article_steps),
-    ):
-        if steps:
-            rows = [(str(i), *_cells(token)) for i, token in enumerate(steps, 1)]
-            print_table(f"\n{title}", Table(("step", "token", "id", "logit", "p"), rows))
+
+    most = walk.next_tokens[0].probability
+    bars = ["█" * round(BAR * token.probability / most) for token in walk.next_tokens]
+    rows = [[*_cells(t), bar.ljust(BAR)] for t, bar in zip(walk.next_tokens, bars, strict=True)]
+    title = f"\n3. The {len(rows)} likeliest next tokens"
+    print_table(title, Table(("token", "id", "logit", "p", ""), rows))
+
+    ways = {
+        "\n4. Greedy choices, on ids": walk.steps,
+        "\n5. The article's loop, on text": walk.article_steps,
+    }
+    for title, tokens in ways.items():
+        if tokens:
+            rows = [[str(i), *_cells(token)] for i, token in enumerate(tokens, 1)]
+            print_table(title, Table(("step", "token", "id", "logit", "p"), rows))
     if walk.article_steps:
         print(f"\nIts text: {walk.article_text!r}")
 
 
-def _cells(token: NextToken) -> tuple[str, str, str, str]:
-    return repr(token.text), str(token.id), f"{token.logit:.4f}", f"{token.probability:.4f}"
+def _cells(token: NextToken) -> list[str]:
+    return [repr(token.text), str(token.id), f"{token.logit:.4f}", f"{token.probability:.4f}"]

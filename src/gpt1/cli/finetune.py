@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gpt1.cli.task_files import COLUMNS
 
 if TYPE_CHECKING:
+    from gpt1.cli.task_files import Named
+    from gpt1.config import RunConfig
     from gpt1.tasks.datasets import DataSet
     from gpt1.tasks.kinds import Task
     from gpt1.tasks.spec import Example
@@ -68,9 +71,14 @@ def finetune(
     As lm, a twentieth is held out; training stops when that gets worse, and learns where a text
     ends. `--recipe article` does what the article does, defects and all.
     """
+    import gpt1
     from gpt1.cli.task_files import task_named
+    from gpt1.config import load_run
+    from gpt1.data.tables import Texts
     from gpt1.errors import ConfigError
+    from gpt1.training import supervised
     from gpt1.training.distributed import is_first
+    from gpt1.training.run import RunOptions
 
     named = task_named(task)
     texts = {"--column": column, "--prefix": prefix}
@@ -84,85 +92,74 @@ def finetune(
                 else f"{flag} is for --task lm; the task is {task}, whose columns --columns names, "
                 f"e.g. --columns label=Stars. Leave it out."
             )
-    common: dict[str, Any] = {
-        "recipe": recipe,
-        "out": out,
-        "resume": resume,
-        "overrides": [*(set_ or []), *([f"train.steps={steps}"] if steps is not None else [])],
-    }
+    overrides = [*(set_ or []), *([f"train.steps={steps}"] if steps is not None else [])]
     if named.kind is None:
-        _learn_to_write(file, column, limit, model, prefix, config, common)
+        rows = Texts(file, column, limit)
+        examples = list(rows)
+        _note(rows.counts)
+        gpt1.load(model).finetune(
+            examples, prefix=prefix, config=config, recipe=recipe or "jokes", out=out,
+            resume=resume, overrides=overrides,
+        )  # fmt: skip
     else:
-        given = _Given(file, valid, columns, allow_leakage, limit)
-        _learn_task(named.kind, named.data, given, model, config, common)
+        gpt = gpt1.load(model, dtype="float32")
+        # a mistaken setting is told before the rows are read
+        settings = load_run(
+            recipe=recipe or supervised.default_recipe(gpt.config), file=config, overrides=overrides
+        )
+        given = _Rows(file, valid, columns, limit, allow_leakage)
+        fixed = any(override.startswith("data.valid_share") for override in overrides)
+        training = given.read(named, gpt.tokenizer, settings, fixed_share=fixed)
+        options = RunOptions(out, resume)
+        supervised.finetune(gpt.model, gpt.tokenizer, *training, settings, options)
     if is_first():  # under torchrun each process comes here
         print(out / "model")
         if named.kind is not None:
-            run, rows = shlex.quote(str(out)), "TEST.csv"
+            run, test = shlex.quote(str(out)), "TEST.csv"
             if named.data:
-                rows = f"FOLDER --task {named.data.name} --split test"
+                test = f"FOLDER --task {named.data.name} --split test"
             print(
                 f"next: gpt1 predict {run} NEW.csv    labels for new rows\n"
-                f"      gpt1 evaluate {run} {rows}    figures, and a page with the errors",
+                f"      gpt1 evaluate {run} {test}    figures, and a page with the errors",
                 file=sys.stderr,
             )
 
 
-def _learn_to_write(
-    file: str,
-    column: str | None,
-    limit: int | None,
-    model: str,
-    prefix: str | None,
-    config: Path | None,
-    common: Mapping[str, Any],
-) -> None:
-    import gpt1
-    from gpt1.data.tables import Texts
-
-    texts = Texts(file, column, limit)
-    rows = list(texts)
-    _note(texts.counts)
-    gpt1.load(model).finetune(
-        rows, prefix=prefix, config=config, **{**common, "recipe": common["recipe"] or "jokes"}
-    )
-
-
-class _Given:
+@dataclass(frozen=True)
+class _Rows:
     """The rows that the person gave, and how to read them."""
 
-    def __init__(
-        self,
-        file: str,
-        valid: str | None,
-        columns: str | None,
-        allow_leakage: bool,
-        limit: int | None,
-    ) -> None:
-        from gpt1.cli.task_files import columns_given
+    file: str
+    valid: str | None
+    columns: str | None
+    limit: int | None
+    allow_leakage: bool
 
-        self.file, self.valid, self.limit = file, valid, limit
-        self.columns = columns_given(columns)
-        self.allow_leakage = allow_leakage
+    def read(
+        self, named: Named, tokenizer: Tokenizer, config: RunConfig, *, fixed_share: bool
+    ) -> tuple[Task, list[Example], list[Example]]:
+        """Return the task, the rows to train on and those to validate on.
 
-    def table(
-        self, kind: str, tokenizer: Tokenizer
-    ) -> tuple[Task, list[Example], list[Example] | None]:
-        """Return the task, the rows to train on and those of --valid. Raises DataError."""
-        from gpt1.cli.task_files import read_table
+        fixed_share: data.valid_share is set. Raises ConfigError, DataError.
+        """
+        from gpt1.errors import ConfigError
+        from gpt1.tasks.leakage import hold_out
 
-        train = read_table(kind, self.file, tokenizer, columns=self.columns, limit=self.limit)
-        _note(train)
-        if self.valid is None:
-            return train.task, train.usable, None
-        task = train.task.for_new_rows
-        valid = read_table(kind, self.valid, tokenizer, columns=self.columns, task=task)
-        _note(f"to validate: {valid}")
-        self._refuse_leakage(kind, train.usable, valid)
-        return train.task.covering(valid.usable), train.usable, valid.usable
+        assert named.kind is not None
+        if fixed_share and (named.data or self.valid is not None):
+            raise ConfigError(
+                f"data.valid_share is set, and {'the dev split' if named.data else '--valid'} is "
+                f"what validates. Leave one of them out."
+            )
+        if named.data is not None:
+            return self._data_set(named.data)
+        task, examples, validation = self._table(named.kind, tokenizer)
+        if validation is None:
+            share, seed = config.data.valid_share, config.train.seed
+            examples, validation = hold_out(examples, share, seed, named.kind)
+        return task, examples, validation
 
-    def data_set(self, data: DataSet) -> tuple[Task, list[Example], list[Example]]:
-        """Return the task of a published data set, its training and its dev rows."""
+    def _data_set(self, data: DataSet) -> tuple[Task, list[Example], list[Example]]:
         from gpt1.errors import ConfigError
         from gpt1.tasks.leakage import leakage
 
@@ -172,84 +169,48 @@ class _Given:
                     f"{flag} is given; {data.title} has its own dev split and columns. Leave it "
                     f"out, or name the task type and a file."
                 )
-        train, dev = (
-            data.load(self.file, "train", self.limit),
-            data.load(self.file, "dev", self.limit),
-        )
-        for rows in (train, dev):
-            _note(rows)
-        found = leakage(train.examples, dev.examples, data.task.kind)
-        _note(f"dev against train: {found}")
+        train, dev = (data.load(self.file, split, self.limit) for split in ("train", "dev"))
+        _note(train)
+        _note(dev)
+        held = leakage(train.examples, dev.examples, data.task.kind)
+        _note(f"dev against train: {held}")
         return data.task, train.examples, dev.examples
+
+    def _table(
+        self, kind: str, tokenizer: Tokenizer
+    ) -> tuple[Task, list[Example], list[Example] | None]:
+        from gpt1.cli.task_files import columns_given, read_table
+
+        columns = columns_given(self.columns)
+        train = read_table(kind, self.file, tokenizer, columns=columns, limit=self.limit)
+        _note(train)
+        if self.valid is None:
+            return train.task, train.usable, None
+        task = train.task.for_new_rows
+        valid = read_table(kind, self.valid, tokenizer, columns=columns, task=task)
+        _note(f"to validate: {valid}")
+        self._refuse_leakage(kind, train.usable, valid)
+        return train.task.covering(valid.usable), train.usable, valid.usable
 
     def _refuse_leakage(self, kind: str, train: Sequence[Example], valid: Table) -> None:
         from gpt1.errors import DataError
         from gpt1.tasks.kinds import KINDS
         from gpt1.tasks.leakage import LISTED, leakage
 
-        found = leakage(train, valid.usable, kind)
-        if found.exact and KINDS[kind].refuses_repeats and not self.allow_leakage:
+        held = leakage(train, valid.usable, kind)
+        if held.exact and KINDS[kind].refuses_repeats and not self.allow_leakage:
             identity = KINDS[kind].identity
             known = {identity(example) for example in train}
-            where = [
-                place
-                for place, example in zip(valid.locations, valid.usable, strict=True)
-                if identity(example) in known
-            ]
+            rows = zip(valid.locations, valid.usable, strict=True)
+            where = [location for location, example in rows if identity(example) in known]
             first = ", ".join(where[:LISTED]) + (", ..." if len(where) > LISTED else "")
             raise DataError(
-                f"{found.exact:,} of {found.rows:,} rows of {self.valid} are in {self.file} too "
+                f"{held.exact:,} of {held.rows:,} rows of {self.valid} are in {self.file} too "
                 f"({first}); figures on them would flatter the model. Take them out of one of the "
                 f"files, or add --allow-leakage."
             )
-        if found.exact or found.overlapping:
-            _note(f"{self.valid} against {self.file}: {found}")
-
-
-def _learn_task(
-    kind: str,
-    data: DataSet | None,
-    given: _Given,
-    model: str,
-    config: Path | None,
-    common: Mapping[str, Any],
-) -> None:
-    import gpt1
-    from gpt1.config import load_run
-    from gpt1.errors import ConfigError
-    from gpt1.tasks.leakage import hold_out
-    from gpt1.training import supervised
-    from gpt1.training.run import RunOptions
-
-    gpt = gpt1.load(model, dtype="float32")
-    # a mistaken setting is told before the rows are read
-    settings = load_run(
-        recipe=common["recipe"] or supervised.default_recipe(gpt.config),
-        file=config,
-        overrides=common["overrides"],
-    )
-    own_rows = data is not None or given.valid is not None
-    if own_rows and any(o.startswith("data.valid_share") for o in common["overrides"]):
-        raise ConfigError(
-            f"data.valid_share is set, and {'the dev split' if data else '--valid'} is what "
-            f"validates. Leave one of them out."
-        )
-    validation: list[Example] | None
-    if data is not None:
-        task, rows, validation = given.data_set(data)
-    else:
-        task, rows, validation = given.table(kind, gpt.tokenizer)
-    if validation is None:
-        rows, validation = hold_out(rows, settings.data.valid_share, settings.train.seed, kind)
-    supervised.finetune(
-        gpt.model,
-        gpt.tokenizer,
-        task,
-        rows,
-        validation,
-        settings,
-        RunOptions(common["out"], common["resume"]),
-    )
+        if held.exact or held.overlapping:
+            _note(f"{self.valid} against {self.file}: {held}")
 
 
 def _note(what: object) -> None:

@@ -45,7 +45,7 @@ def generate(
     import sys
     from dataclasses import asdict
 
-    from gpt1.cli import text_given
+    from gpt1.cli import print_json, text_given
     from gpt1.config import load_sampling
 
     sampling = load_sampling(
@@ -61,14 +61,13 @@ def generate(
 
     import gpt1
     from gpt1.generation import engine
-    from gpt1.storage import json_bytes
 
     gpt = gpt1.load(model)
     if sampling.temperature:
         print(f"seed: {sampling.seed}", file=sys.stderr)
     if json:
         generation = engine.generate(gpt.backend(), gpt.tokenizer, [text], sampling)[0]
-        print(json_bytes({**asdict(generation), "seed": sampling.seed}).decode(), end="")
+        print_json({**asdict(generation), "seed": sampling.seed})
         return
     ids = gpt.tokenizer.encode(text)
     pieces = engine.stream(gpt.backend(), gpt.tokenizer, ids, sampling)

@@ -28,9 +28,10 @@ def learn_bpe(
     from collections.abc import Iterator
     from time import perf_counter
 
+    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.data.tables import Texts
-    from gpt1.storage import check_free, json_bytes
+    from gpt1.storage import check_free
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
@@ -53,15 +54,13 @@ def learn_bpe(
     for warning in stopped:
         shown.console.print(f"note: {warning.message}", style="yellow")
     if json:
-        facts = {
+        learnt = {
             "tokens": len(tokenizer),
             "merges": len(tokenizer.vocabulary.merges),
             "words": tokenizer.words,
             "sha256": tokenizer.fingerprint,
-            "rows": texts.counts.rows,
-            "seconds": round(seconds, 3),
         }
-        print(json_bytes(facts).decode(), end="")
+        print_json({**learnt, "rows": texts.counts.rows, "seconds": round(seconds, 3)})
         return
     print(texts.counts)
     print(f"{len(tokenizer):,} tokens learnt in {seconds:.1f} s -> {out}")

@@ -28,6 +28,7 @@ def predict(
     import sys
 
     from gpt1 import storage
+    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.cli.task_files import columns_given, read_table, truncation_note
     from gpt1.errors import ConfigError
@@ -55,10 +56,7 @@ def predict(
     print(table.counts, file=sys.stderr)
     encoded = predictor.encode(table.usable)
     with Progress("predicting", "rows") as shown:
-        probabilities = predictor.score(
-            encoded,
-            progress=shown.progress,
-        )
+        probabilities = predictor.score(encoded, progress=shown.progress)
     answers = iter(task.records(table.usable, probabilities))
     records = [task.empty_record if e is None else next(answers) for e in table.examples]
     if encoded.truncated:
@@ -71,7 +69,7 @@ def predict(
     if out is not None:
         storage.write_file(out, text.encode(errors="replace"))
     if json:
-        print(storage.json_bytes(records).decode(), end="")
+        print_json(records)
     else:
         print(text if out is None else f"{out}\n", end="")
 

@@ -32,10 +32,10 @@ def prepare(
     from time import perf_counter
 
     from gpt1.checkpoint import hub
+    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.data.shards import write_shards
     from gpt1.data.tables import Texts
-    from gpt1.storage import json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
@@ -57,7 +57,7 @@ def prepare(
         )
     seconds = perf_counter() - start
     if json:
-        print(json_bytes({**asdict(summary), "seconds": round(seconds, 3)}).decode(), end="")
+        print_json({**asdict(summary), "seconds": round(seconds, 3)})
         return
     print(texts.counts)
     print(

@@ -70,13 +70,13 @@ def reproduce(
     """
     import sys
 
+    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.errors import ConfigError
     from gpt1.reports.tables import print_section
     from gpt1.reproduction import experiments
     from gpt1.reproduction.plan import Display
     from gpt1.reproduction.sweep import Sweep
-    from gpt1.storage import json_bytes
 
     _check_flags(context, name)
     if checkpoints and set_:
@@ -98,7 +98,7 @@ def reproduce(
     document, failed = made
     paths = document.write(out)
     if json:
-        print(json_bytes(document.to_json()).decode(), end="")
+        print_json(document.to_json())
     else:
         print("\n".join(document.notes))
         for section in document.sections:

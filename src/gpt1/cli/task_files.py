@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from gpt1.tasks.datasets import DataSet
@@ -40,10 +39,9 @@ def task_named(name: str) -> Named:
     try:
         data = data_set(name)
     except ConfigError:
-        close = difflib.get_close_matches(name.lower(), [LM, *KINDS, *DATA_SETS], n=1)
         raise ConfigError(
             f"the task {name!r} is not one of {LM}, {', '.join(KINDS)}, nor a data set of the "
-            f"paper ({', '.join(DATA_SETS)})." + (f" Did you mean {close[0]}?" if close else "")
+            f"paper ({', '.join(DATA_SETS)}).{did_you_mean(name, [LM, *KINDS, *DATA_SETS])}"
         ) from None
     return Named(data.task.kind, data)
 
@@ -55,7 +53,7 @@ def columns_given(text: str | None) -> dict[str, str]:
     {'text': 'Review', 'label': 'Stars'}
     """
     found: dict[str, str] = {}
-    for part in (text or "").split(",") if text is not None else ():
+    for part in [] if text is None else text.split(","):
         name, equals, column = (piece.strip() for piece in part.partition("="))
         if not name or not equals or not column:
             raise ConfigError(
@@ -86,28 +84,24 @@ def read_table(
 
     table = read_examples(kind, sources, columns=columns, task=task, labelled=labelled, limit=limit)
     wordless = _wordless(table.usable, tokenizer)
-    bad = [
+    bad = {
         i
         for i, example in enumerate(table.examples)
         if example is not None and table.task.lacks_words(example, wordless, labelled=labelled)
-    ]
+    }
     if not bad:
         return table
     table.counts.reject("no words", len(bad))
-    gone = set(bad)
     if not labelled:
-        examples = [None if i in gone else e for i, e in enumerate(table.examples)]
+        examples = [None if i in bad else e for i, e in enumerate(table.examples)]
         return replace(table, examples=examples)
-    kept = [i for i in range(len(table.examples)) if i not in gone]
+    kept = [i for i in range(len(table.examples)) if i not in bad]
     if not kept:
         raise DataError(f"{table.locations[0]}: nothing to use; {table.counts}.")
     examples = [table.examples[i] for i in kept]
-    return replace(
-        table,
-        examples=examples,
-        locations=[table.locations[i] for i in kept],
-        labels=table.task.count_labels(examples),
-    )
+    locations = [table.locations[i] for i in kept]
+    labels = table.task.count_labels(examples)
+    return replace(table, examples=examples, locations=locations, labels=labels)
 
 
 def _wordless(examples: Sequence[Example], tokenizer: Tokenizer) -> set[str]:

@@ -25,10 +25,9 @@ def tokenize(
     from dataclasses import asdict
 
     from gpt1.checkpoint import hub
-    from gpt1.cli import text_given
+    from gpt1.cli import print_json, text_given
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
-    from gpt1.storage import json_bytes
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
@@ -36,17 +35,9 @@ def tokenize(
     with without_torch():
         encoding = tokenizer.encode_with_offsets(text_given(text))
     if json:
-        print(json_bytes({"words": tokenizer.words, **asdict(encoding)}).decode(), end="")
+        print_json({"words": tokenizer.words, **asdict(encoding)})
         return
-
-    rows = [
-        (token.replace("\n", "\\n"), str(id), str(start), str(end))
-        for token, id, (start, end) in zip(
-            encoding.tokens, encoding.ids, encoding.offsets, strict=True
-        )
-    ]
-    print_table(
-        f"{tokenizer.words} words: {encoding.text!r}",
-        Table(("token", "id", "from", "to"), rows),
-        f"{len(rows)} tokens",
-    )
+    columns = zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True)
+    rows = [(token, str(id), str(start), str(end)) for token, id, (start, end) in columns]
+    table = Table(("token", "id", "from", "to"), rows)
+    print_table(f"{tokenizer.words} words: {encoding.text!r}", table, f"{len(rows)} tokens")

@@ -52,10 +52,10 @@ def verify(
     from json import loads
 
     import gpt1
+    from gpt1.cli import print_json
     from gpt1.errors import DataError
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
-    from gpt1.storage import json_bytes
 
     path = expected or resources.files("gpt1") / "assets" / "published.json"
     try:
@@ -73,7 +73,7 @@ def verify(
     failed = sum(not check.passed for check in checks)
     if json:
         results = [{**vars(check), "passed": check.passed} for check in checks]
-        print(json_bytes({"failed": failed, "checks": results}).decode(), end="")
+        print_json({"failed": failed, "checks": results})
     else:
         rows = [
             (c.name, _short(c.expected), _short(c.found), "pass" if c.passed else "FAIL")

@@ -47,6 +47,7 @@ def zero_shot(
     import sys
 
     import gpt1
+    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.errors import ConfigError
     from gpt1.evaluation import zero_shot_curves as over_training
@@ -79,7 +80,7 @@ def zero_shot(
         with Progress(f"measuring {model}", "rows") as shown:
             results = measure(gpt.model, gpt.tokenizer, questions, progress=shown.progress)
         if json:
-            print(json_bytes([vars(result) for result in results]).decode(), end="")
+            print_json([vars(result) for result in results])
         else:
             print_section(_table(model, results))
         return
