@@ -275,7 +275,7 @@ def test_results_of_another_model_and_damaged_ones(
     reproduce(*small).check()
     reproduce(*small, "--finished").check()
     refused = reproduce(*command, "--model", "mini", "--finished")
-    assert "1 finished result of" in refused.stderr
+    assert "1 finished result(s) of" in refused.stderr
     assert "made with another model (small) than mini" in refused.stderr
     shutil.copytree(models["run"] / "snapshots" / "step-00000005", tmp_path / "small")
     for other in ((*small, "--limit-test", 3), (*command, "--model", tmp_path / "small")):

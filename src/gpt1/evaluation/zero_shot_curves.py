@@ -17,13 +17,6 @@ from gpt1.reports.sections import Curve, Level, LineChart, Section, Table
 from gpt1.storage import Folder
 
 _STYLES: Any = ("solid", "dashed", "dotted", "dashdot")
-_NAMES = {
-    "cola": "linguistic acceptability (CoLA)",
-    "sst2": "sentiment analysis (SST-2)",
-    "race": "question answering (RACE)",
-    "dpr": "Winograd schemas (DPR)",
-    "wsc273": "Winograd schemas (WSC273)",
-}
 
 
 @dataclass(frozen=True)
@@ -122,17 +115,17 @@ def draw_curves(curves: Mapping[str, Sequence[Point]]) -> bytes:
         prefix = "" if len(curves) == 1 else f"{name}: "
         steps = [point.step for point in points]
         for results in zip(*(point.results for point in points), strict=True):
-            data = results[0].data
-            normalised = SETTINGS[data].normalised
-            band = ([normalised(r.low) for r in results], [normalised(r.high) for r in results])
+            setting = SETTINGS[results[0].data]
+            ends = [(setting.normalised(r.low), setting.normalised(r.high)) for r in results]
+            low, high = zip(*ends, strict=True)
             line = Curve(
-                f"{prefix}{_NAMES[data]}",
+                f"{prefix}{setting.title}",
                 steps,
                 [result.normalised for result in results],
-                color=list(SETTINGS).index(data),
+                color=list(SETTINGS).index(results[0].data),
                 style=_STYLES[number % len(_STYLES)],
                 marker=True,
-                band=None if prefix else band,  # those of two runs could not be told apart
+                band=None if prefix else (low, high),  # those of two runs could not be told apart
             )
             lines.append(line)
     levels = [Level(0, "guessing"), Level(1, "state of the art, 2018")]

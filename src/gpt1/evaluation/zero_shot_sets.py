@@ -25,17 +25,19 @@ Heuristic = Literal["acceptability", "sentiment", "choices", "schemas"]
 
 @dataclass(frozen=True)
 class Setting:
-    """How a data set is judged.
+    """How a data set is judged, and on which split where none is asked for.
 
     random: what guessing gives; reference: the state of the art of the paper's time, `source`'s:
     the ends of the normalised score (spec 7.2.6).
     """
 
+    title: str
     heuristic: Heuristic
-    metric: str
+    split: str
     random: float
     reference: float
     source: str
+    metric: str = "accuracy"
 
     def normalised(self, value: float) -> float:
         """Return (value - random) / (reference - random)."""
@@ -44,20 +46,28 @@ class Setting:
 
 SETTINGS: Mapping[str, Setting] = {
     "cola": Setting(
-        "acceptability", "matthews", 0.0, 0.350, "BiLSTM + ELMo + Attn, the paper's table 4"
+        "linguistic acceptability (CoLA)", "acceptability", "dev", 0.0, 0.350,
+        "BiLSTM + ELMo + Attn, the paper's table 4", "matthews",
     ),
-    "sst2": Setting("sentiment", "accuracy", 0.5, 0.932, "sparse byte mLSTM, the paper's table 4"),
+    "sst2": Setting(
+        "sentiment analysis (SST-2)", "sentiment", "dev", 0.5, 0.932,
+        "sparse byte mLSTM, the paper's table 4",
+    ),
     "race": Setting(
-        "choices", "accuracy", 0.25, 0.533, "BiAttention MRU (9x), the paper's table 3"
+        "question answering (RACE)", "choices", "dev", 0.25, 0.533,
+        "BiAttention MRU (9x), the paper's table 3",
     ),
-    "dpr": Setting("schemas", "accuracy", 0.5, 0.764, "Peng, Khashabi and Roth 2015"),
-    "wsc273": Setting("schemas", "accuracy", 0.5, 0.637, "Trinh and Le 2018, an ensemble"),
-}
+    "dpr": Setting(
+        "Winograd schemas (DPR)", "schemas", "train", 0.5, 0.764, "Peng, Khashabi and Roth 2015"
+    ),
+    "wsc273": Setting(
+        "Winograd schemas (WSC273)", "schemas", "test", 0.5, 0.637,
+        "Trinh and Le 2018, an ensemble",
+    ),
+}  # fmt: skip
 """By data set. The references are our choice: the paper says "the best single model" and names no
 values. RACE's and WSC273's are ensembles, since no better single model is on record in the paper.
 """
-
-_SCHEMA_SPLITS = {"dpr": "train", "wsc273": "test"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Questions:
 
     rows: Sequence[Example] | Sequence[Schema]
     tuning: Sequence[Example] = ()
-    account: tuple[str, ...] = ()
+    account: Sequence[str] = ()
     split: str = ""
 
     def __len__(self) -> int:
@@ -125,22 +135,18 @@ def load_sets(
     """
     sets: dict[str, Questions] = {}
     for name in check_sets(names):
-        heuristic = SETTINGS[name].heuristic
-        if heuristic == "schemas":
-            schemas = SCHEMA_SETS[name].load(source, split or _SCHEMA_SPLITS[name], limit)
-            sets[name] = Questions(schemas.examples, account=(str(schemas),), split=schemas.split)
-            continue
-        rows = data_set(name).load(source, split or "dev", limit)
-        if any(example.label is None for example in rows.examples):
+        entry = SCHEMA_SETS[name] if name in SCHEMA_SETS else data_set(name)
+        rows = entry.load(source, split or SETTINGS[name].split, limit)
+        if any(row.label is None for row in rows.examples):
             raise DataError(
                 f"the split {rows.split} of {name} has no labels here, so there is nothing to "
                 f"measure on. Take another --split, or leave {name} out of --sets."
             )
-        sets[name] = Questions(rows.examples, account=(str(rows),), split=rows.split)
-        if heuristic == "acceptability":
-            tuning = data_set(name).load(source, "train", limit)
-            account = (str(rows), str(tuning))
-            sets[name] = Questions(rows.examples, tuning.examples, account, rows.split)
+        tuning, account = [], [str(rows)]
+        if SETTINGS[name].heuristic == "acceptability":
+            train = data_set(name).load(source, "train", limit)
+            tuning, account = train.examples, [str(rows), str(train)]
+        sets[name] = Questions(rows.examples, tuning, account, rows.split)
     return sets
 
 

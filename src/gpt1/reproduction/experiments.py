@@ -154,20 +154,23 @@ def _finished(
 ) -> tuple[list[ExperimentResult], list[str]]:
     """Return the finished results of a sweep's models, and what is missing, in words."""
     results: list[ExperimentResult] = []
-    others: list[ExperimentResult] = []
+    others: list[str] = []
     for result in read_results(sweep.out):
         if result.experiment in experiments:
-            ours = fingerprint(sweep.model(result.experiment.variant))
-            (results if result.settings.get("weights") == ours else others).append(result)
+            if result.settings.get("weights") == fingerprint(
+                sweep.model(result.experiment.variant)
+            ):
+                results.append(result)
+            else:
+                others.append(result.model)
     notes = []
     if len(results) < len(experiments):
         count = len(experiments) - len(results)
         notes.append(f"{count} of {len(experiments)} models are not trained yet.")
     if others:
-        names = ", ".join(dict.fromkeys(result.model for result in others))
         notes.append(
-            f"{len(others)} finished result{'s' * (len(others) != 1)} of {sweep.out} left out: "
-            f"made with another model ({names}) than {label(sweep.model(FULL))}. Name theirs with "
+            f"{len(others)} finished result(s) of {sweep.out} left out: made with another model "
+            f"({', '.join(sorted(set(others)))}) than {label(sweep.start)}. Name theirs with "
             f"--model."
         )
     return results, notes
