@@ -93,6 +93,7 @@ def test_table5_with_all_variants(
     values = json.loads((out / "table5.json").read_text())
     whole = [f for f in values["figures"] if f["data"] in ("cola", "mnli")]
     assert len(whole) == 8
+    assert whole[0]["parameters"] == tiny.model().num_parameters()
     assert {f["rows"] for f in whole if f["data"] == "mnli"} == {12}
     parts = {f["data"]: f["rows"] for f in values["figures"] if f["data"].startswith("mnli_")}
     assert parts == {"mnli_matched": 7, "mnli_mismatched": 5}

@@ -26,6 +26,7 @@ from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
 from gpt1.config import ModelConfig, RunConfig, load_run
 from gpt1.errors import ConfigError, DataError, GPT1Error
+from gpt1.model.build import count_parameters
 from gpt1.pipeline import load
 from gpt1.reproduction.paper import LSTM, NO_AUX, NO_PRETRAINING
 from gpt1.reproduction.results import RESULTS, Experiment, ExperimentResult
@@ -165,7 +166,7 @@ class Sweep:
         result = ExperimentResult(
             experiment=experiment,
             model=label(self.model(experiment.variant)),
-            parameters=gpt.num_parameters(),
+            parameters=count_parameters(self.model_config(experiment.variant)),
             split=split.test.split,
             train_rows=len(train.examples),
             gold=_labels(test),
