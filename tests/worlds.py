@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,10 +40,10 @@ PAPER_KINDS = ("classification", "entailment", "similarity", "regression", "choi
 """The task types of the paper."""
 
 
-def tokenizer(folder: Path) -> Tokenizer:
-    """Return the tokenizer of the tiny vocabulary."""
+def tokenizer(folder: Path, **options: Any) -> Tokenizer:
+    """Return the tokenizer of the tiny vocabulary; `options` are Tokenizer.load's."""
     tiny.write_vocabulary(folder)
-    return Tokenizer.load(folder)
+    return Tokenizer.load(folder, **options)
 
 
 def examples(kind: str, count: int, seed: int = 0) -> list[Example]:

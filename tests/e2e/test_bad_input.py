@@ -10,11 +10,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 
 import tiny
@@ -77,15 +76,11 @@ def _texts(work: Path) -> None:
         "quote.csv": 'ID,Joke\n1,"the dog\n',
         "twice.csv": "Joke,Joke\nthe dog,the cat\n",
         "broken.jsonl": '{"text": "the dog"}\n{"text": "the\n',
-        "list.jsonl": '["the dog"]\n',
         "cut.txt.gz": gzip.compress(os.urandom(2000).hex().encode())[:1000],
-        "plain.txt.gz": "the dog",
         "broken.parquet": "the dog",
         "size.toml": SIZE,
         "broken.toml": "[train\nsteps = 1\n",
-        "latin.toml": b"[data]\nprefix = 'caf\xe9'\n",
         "unknown.toml": "[train]\nstep = 1\n",
-        "scalar.toml": "train = 5\n",
         "uneven.toml": SIZE.replace("n_head = 2", "n_head = 3"),
         "expected.json": "{}",
         "odd.json": json.dumps(dict.fromkeys(
@@ -108,35 +103,20 @@ def _models(work: Path, tokenizer: Tokenizer) -> None:
     (work / "things.bin").mkdir()
 
     shutil.copytree(work / "tiny", work / "flipped")
-    _flip(work / "flipped" / "model.safetensors")
+    flipped = bytearray((work / "flipped" / "model.safetensors").read_bytes())
+    flipped[len(flipped) // 2] ^= 4
+    (work / "flipped" / "model.safetensors").write_bytes(flipped)
     shutil.copytree(work / "tiny", work / "gone")
     (work / "gone" / "model.safetensors").unlink()
     shutil.copytree(work / "tiny", work / "badmanifest")
     (work / "badmanifest" / storage.MANIFEST).write_text("{")
 
     weights = huggingface.from_state(model.state_dict(), torch.float32)
-    name = "transformer.h.1.mlp.c_fc.weight"
-    changed = {
-        "lacking": {key: value for key, value in weights.items() if key != name},
-        "misshapen": {**weights, name: torch.zeros(24, 95)},
-        "poisoned": {**weights, name: torch.full_like(weights[name], float("nan"))},
-    }
-    for target, tensors in changed.items():
-        _foreign(work / "tiny", work / target)
-        (work / target / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
     _foreign(work / "tiny", work / "cutmodel")
     whole = (work / "cutmodel" / "model.safetensors").read_bytes()
     (work / "cutmodel" / "model.safetensors").write_bytes(whole[:-100])
     _foreign(work / "tiny", work / "misfit")
     (work / "misfit" / "merges.txt").write_text("#version: 0.2\nt h\nth z</w>\n")
-    _foreign(work / "tiny", work / "short")
-    smaller = {token: id for token, id in tiny.vocabulary().items() if id < 98}
-    (work / "short" / "vocab.json").write_text(json.dumps(smaller))
-    _foreign(work / "tiny", work / "uneven")
-    shape = json.loads((work / "uneven" / "config.json").read_text()) | {"n_head": 5}
-    (work / "uneven" / "config.json").write_text(json.dumps(shape))
-    _foreign(work / "tiny", work / "bert")
-    (work / "bert" / "config.json").write_text('{"model_type": "bert"}')
     _foreign(work / "tiny", work / "pickled")
     (work / "pickled" / "model.safetensors").unlink()
     torch.save(weights, work / "pickled" / "pytorch_model.bin")
@@ -147,12 +127,6 @@ def _foreign(source: Path, target: Path) -> None:
     shutil.copytree(source, target)
     (target / storage.MANIFEST).unlink()
     (target / "gpt1.json").unlink()
-
-
-def _flip(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 4
-    file.write_bytes(data)
 
 
 def _snapshot(work: Path) -> dict[str, str]:
@@ -193,30 +167,20 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("finetune jokes.csv --task jokes --out new", 2, ["'jokes' is not", "lm"]),
     # sampling
     (f"{GENERATE} --temperature nan", 2, ["temperature is nan", "finite"]),
-    (f"{GENERATE} --temperature inf", 2, ["temperature is inf", "finite"]),
-    (f"{GENERATE} --temperature -1", 2, ["temperature is -1", "equal to 0"]),
-    (f"{GENERATE} --top-p 0", 2, ["top_p is 0", "greater than 0"]),
     (f"{GENERATE} --top-p 1.5", 2, ["top_p is 1.5", "less than or equal to 1"]),
     (f"{GENERATE} --top-k 0", 2, ["top_k is 0", "equal to 1"]),
-    (f"{GENERATE} --set sampling.top_k=0", 2, ["top_k is 0", "equal to 1"]),
     (f"{GENERATE} --set sampling.min_p=2", 2, ["min_p is 2", "equal to 1"]),
-    (f"{GENERATE} --set sampling.repetition_penalty=0", 2,
-     ["repetition_penalty is 0", "greater than 0"]),
     (f"{GENERATE} --seed -1", 2, ["seed is -1", "equal to 0"]),
     (f"{GENERATE} --max-new-tokens -1", 2, ["max_new_tokens is -1"]),
-    (f"{GENERATE} --max-new-tokens 99999999999", 2,
-     ["max_new_tokens is 99999999999", "less than or equal to 1048576"]),
     (f"{GENERATE} --stop ''", 2, ["stop.0 is ''", "at least 1 character"]),
     (f"{GENERATE} --set sampling.max_length=1", 2,
      ["prompt is 2 ids long", "max_length is 1", "Raise max_length"]),
-    (f"{GENERATE} --set sampling.overflow=wrap", 2, ["'stop' or 'slide'"]),
     (f"{GENERATE} --set sampling.topp=1", 2,
      ["unknown setting 'sampling.topp'", "Did you mean 'top_p'?"]),
     (f"{GENERATE} --set train.steps=1", 2, ["section 'train'", "sampling"]),
     (f"{GENERATE} --set temperature=1", 2, ["section.field=value"]),
     # prompts
     ("generate '' --model tiny", 2, ["the prompt is empty", "Give it some text"]),
-    ("generate '   ' --model tiny", 2, ["the prompt is empty", "Give it some text"]),
     (f"generate '{'the ' * 513}' --model long", 2,
      ["the prompt is 513 ids long", "512 positions", "Shorten"]),
     (f"explain '{'the ' * 33}' --model tiny", 2, ["33 ids long", "32 positions", "Shorten"]),
@@ -226,28 +190,19 @@ CASES: list[tuple[str, int, list[str]]] = [
      ["words is 'orginal'", "Did you mean 'original'?"]),
     # models
     (f"{LOAD} nowhere", 1, ["the model is 'nowhere'", "Give a folder"]),
-    (f"{LOAD} ~nobodyhere/model", 1, ["~nobodyhere/model", "Give a folder"]),
     (f"{LOAD} {'a' * 300}", 1, ["there is no such folder"]),
     (f"{LOAD} text.txt", 1, ["text.txt is a file", "give the folder"]),
-    (f"{LOAD} things", 1, ["things is not a model folder", "config.json"]),
     (f"{LOAD} silent", 1, ["silent has no vocabulary", "Copy"]),
-    ("verify silent", 1, ["silent has no vocabulary", "Copy"]),
     ("verify tiny --expected odd.json", 2, ["odd.json", "form of"]),
+    ("verify tiny --expected none.json", 2, ["none.json cannot be read"]),
     ("verify tiny --expected expected.json", 2, ["expected.json lacks", "published.json"]),
     (f"{LOAD} flipped", 1, ["model.safetensors is not what was written", "Restore"]),
     (f"{LOAD} gone", 1, ["model.safetensors is gone", "Restore"]),
     (f"{LOAD} badmanifest", 1, ["manifest.json is damaged", "Restore"]),
-    (f"{LOAD} lacking", 1, ["missing: h.1.mlp.c_fc.weight [24, 96]"]),
-    (f"{LOAD} misshapen", 1, ["h.1.mlp.c_fc.weight is [24, 95]", "[24, 96]"]),
-    (f"{LOAD} poisoned", 1, ["not finite", "earlier checkpoint"]),
     (f"{LOAD} cutmodel", 1, ["not a complete safetensors file", "again"]),
-    (f"{LOAD} uneven", 1, ["n_embd is 24 and n_head is 5", "divisible"]),
-    (f"{LOAD} bert", 1, ["type 'bert'", "'openai-gpt' only"]),
     (f"{LOAD} misfit", 1, ["merge 1 (th z</w>)", "vocabulary lacks"]),
-    (f"{LOAD} short", 1, ["has 98 tokens and short has 99", "use the vocabulary"]),
     (f"{LOAD} pickled", 1, ["pickle", "never loads it", "gpt1 convert"]),
     (f"{LOAD} hostile.bin", 1, ["is a pickle", "gpt1 convert"]),
-    ("doctor --model nowhere", 1, ["the model is 'nowhere'", "Give a folder"]),
     ("doctor --size huge", 2, ["size is 'huge'", "gpt1, lstm, lstm-mini, mini, tiny"]),
     ("convert hostile.bin --out new", 1, ["no config.json beside", "Add it"]),
     ("convert missing/model.bin --out new", 1, ["there is no folder missing"]),
@@ -266,7 +221,6 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"prepare things {PREPARED}", 2, ["things is a folder", "things/*.txt"]),
     (f"prepare notes.doc {PREPARED}", 2, ["no known kind", ".txt, .jsonl"]),
     (f"prepare broken.jsonl {PREPARED}", 2, ["broken.jsonl:2: not JSON"]),
-    (f"prepare list.jsonl {PREPARED}", 2, ["list.jsonl:1", "JSON object"]),
     (f"prepare ragged.csv --column Joke {PREPARED}", 2,
      ["ragged.csv:3: the row has 1 fields; the header has 2", "Correct the row"]),
     (f"prepare quote.csv --column Joke {PREPARED}", 2,
@@ -276,7 +230,6 @@ CASES: list[tuple[str, int, list[str]]] = [
      ["no column 'jok'", "ID, Joke", "Did you mean 'Joke'?"]),
     (f"prepare jokes.csv {PREPARED}", 2, ["ID, Joke", "--column Joke"]),
     (f"prepare cut.txt.gz {PREPARED}", 2, ["cut off or damaged", "again"]),
-    (f"prepare plain.txt.gz {PREPARED}", 2, ["damaged", "again"]),
     (f"prepare broken.parquet {PREPARED}", 2, ["no parquet file"]),
     (f"prepare hub:some/jokes {PREPARED}", 1, ["could not fetch", "OFFLINE"]),
     (f"prepare hub:jokes {PREPARED}", 1, ["hub:owner/name"]),
@@ -290,8 +243,6 @@ CASES: list[tuple[str, int, list[str]]] = [
      ["vocab_size is 12", "characters", "larger vocab_size"]),
     ("learn-bpe text.txt --out new --words fast --vocab-size 1", 2,
      ["'--vocab-size'", "equal to 2"]),
-    ("learn-bpe text.txt --out new --words quick", 2, ["words is 'quick'", "original, slow, fast"]),
-    ("learn-bpe text.txt --out things --words fast", 1, ["things is already there", "another"]),
     ("learn-bpe text.txt --out tiny --words fast", 1, ["tiny is already there", "another"]),
     # training
     ("pretrain text.txt --out new --size tiny", 2, ["text.txt", "gpt1 prepare"]),
@@ -300,37 +251,21 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"pretrain cutshards {TRAIN}", 1, ["shard-00000.bin is not what was written", "Restore"]),
     (f"pretrain shards --valid othershards {TRAIN}", 1, ["another tokenizer", "Prepare the text"]),
     (f"pretrain fewshards {TRAIN}", 2, ["the text has 2 tokens", "n_ctx + 1 = 17", "more text"]),
-    (f"pretrain shards {TRAIN} --size huge", 2, ["size is 'huge'", "lstm, lstm-mini, mini"]),
     (f"pretrain shards {TRAIN} --size mimi", 2, ["Did you mean 'mini'?"]),
-    (f"pretrain shards {TRAIN} --size jokes", 2, ["size is 'jokes'"]),
     (f"pretrain shards {TRAIN} --recipe pretraining", 2, ["recipe is", "Did you mean 'pretrain'?"]),
     (f"pretrain shards {TRAIN} --size missing.toml", 2, ["missing.toml cannot be read"]),
     (f"pretrain shards {TRAIN} --size uneven.toml", 2, ["n_embd is 8 and n_head is 3", "Try"]),
     (f"pretrain shards {TRAIN} --config broken.toml", 2, ["broken.toml is not TOML", "line 1"]),
-    (f"pretrain shards {TRAIN} --config latin.toml", 2, ["latin.toml is not TOML", "utf-8"]),
     (f"pretrain shards {TRAIN} --config things", 2, ["things cannot be read"]),
-    (f"pretrain shards {TRAIN} --config scalar.toml", 2,
-     ["sets train outside a section", "[train]"]),
     (f"pretrain shards {TRAIN} --config unknown.toml", 2,
      ["unknown setting 'train.step'", "Did you mean 'steps'?"]),
-    (f"pretrain shards {TRAIN} --set train.batchsize=2", 2, ["Did you mean 'batch_size'?"]),
     (f"pretrain shards {TRAIN} --set trian.steps=2", 2, ["Did you mean 'train'?"]),
     (f"pretrain shards {TRAIN} --set steps=2", 2, ["--set is 'steps=2'", "section.field=value"]),
-    (f"pretrain shards {TRAIN} --set train.steps", 2, ["section.field=value"]),
     (f"pretrain shards {TRAIN} --set train.epochs=few", 2, ["train.epochs is 'few'", "number"]),
-    (f"pretrain shards {TRAIN} --set 'train={{steps=1}}'", 2, ["section.field=value"]),
-    (f"pretrain shards {TRAIN} --set 'optimizer.lr={{x=1}}'", 2, ["optimizer.lr is", "number"]),
-    (f"pretrain shards {TRAIN} --set optimizer.lr=nan", 2, ["optimizer.lr is nan", "finite"]),
-    (f"pretrain shards {TRAIN} --set optimizer.lr=-1", 2, ["lr is -1", "greater than 0"]),
-    (f"pretrain shards {TRAIN} --set model.n_ctx=100000", 2, ["n_ctx is 100000", "65536"]),
     (f"pretrain shards {TRAIN} --set model.n_ctx=60000", 2, ["n_ctx + 1 = 60,001", "smaller"]),
-    (f"pretrain shards {TRAIN} --set train.batch_size=99999999999", 2, ["batch_size is 99999"]),
-    (f"pretrain shards {TRAIN} --set train.dtype=float8", 2, ["dtype is 'float8'", "'bfloat16'"]),
     (f"pretrain shards {TRAIN} --set train.device=gpu", 2, ["device is 'gpu'", "Try auto or cpu"]),
     (f"pretrain shards {TRAIN} --set train.device=cuda:99", 2, ["device is 'cuda:99'", "Try auto"]),
-    (f"pretrain shards {TRAIN} --set train.device=meta", 2, ["device is 'meta'", "Try auto"]),
     (f"pretrain shards {TRAIN} --set data.pack=documents", 2, ["data.pack", "gpt1 finetune"]),
-    (f"pretrain shards {TRAIN} --steps 0", 2, ["train.steps is 0", "equal to 1"]),
     (f"pretrain shards {TRAIN} --resume", 1, ["no run to resume", "Leave out --resume"]),
     (f"pretrain shards {TRAIN} --out run", 1, ["a run is already in run", "--resume"]),
     (f"pretrain shards {TRAIN} --out things", 1, ["something is already in things", "--out"]),
@@ -343,14 +278,10 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"finetune one.csv {TUNE}", 2, ["there is 1 text", "data.valid_share=0"]),
     (f"finetune words.csv {TUNE} --prefix '' --set data.end=nothing", 2, ["at least two words"]),
     (f"finetune jokes.csv {TUNE} --recipe joke", 2, ["recipe is 'joke'", "Did you mean 'jokes'?"]),
-    (f"finetune jokes.csv {TUNE} --model nowhere", 1, ["the model is 'nowhere'"]),
     (f"finetune jokes.csv {TUNE} --out run", 1, ["a run is already in run"]),
     (f"finetune jokes.csv {TUNE} --recipe article", 2, ["max_pack is 500", "max_pack=32"]),
-    (
-        f"finetune jokes.csv {TUNE} --recipe article --set data.max_pack=2",
-        2,
-        ["do not fill one pack", "documents"],
-    ),
+    (f"finetune jokes.csv {TUNE} --recipe article --set data.max_pack=2", 2,
+     ["do not fill one pack", "documents"]),
     ("demo --jokes words.csv --column Jokes --out new", 2, ["no column 'Jokes'"]),
 ]  # fmt: skip
 
@@ -368,24 +299,15 @@ class Refusing(storage.Disk):
     """A disk that refuses one kind of call, from the n-th on."""
 
     def __init__(self, kind: str, number: int, n: int = 1) -> None:
-        self._kind, self._number, self._left = kind, number, n
+        call, self._left = getattr(self, kind), n
 
-    def _count(self, kind: str) -> None:
-        self._left -= kind == self._kind
-        if kind == self._kind and self._left <= 0:
-            raise OSError(self._number, os.strerror(self._number))
+        def refusing(*given: Any) -> Any:
+            self._left -= 1
+            if self._left <= 0:
+                raise OSError(number, os.strerror(number))
+            return call(*given)
 
-    def make_folder(self, path: Path) -> None:
-        self._count("make_folder")
-        super().make_folder(path)
-
-    def create(self, path: Path) -> int:
-        self._count("create")
-        return super().create(path)
-
-    def write(self, fd: int, data: bytes | memoryview) -> int:
-        self._count("write")
-        return super().write(fd, data)
+        setattr(self, kind, refusing)
 
 
 WRITING = [
@@ -419,25 +341,19 @@ def test_a_disk_that_refuses_is_said_and_leaves_nothing(
     assert _snapshot(place) == before
 
 
-def _tune(out: Path) -> str:
-    return f"finetune jokes.csv --column Joke --model tiny --steps 2 --out {out}"
+TRAINING = [
+    "pretrain shards --size size.toml --steps 2 --set train.batch_size=2 --out ",
+    "finetune jokes.csv --column Joke --model tiny --steps 2 --out ",
+]
 
 
-def _train(out: Path) -> str:
-    return f"pretrain shards --size size.toml --steps 2 --set train.batch_size=2 --out {out}"
-
-
-@pytest.mark.parametrize("command", [_train, _tune])
+@pytest.mark.parametrize("command", TRAINING)
 @pytest.mark.parametrize("n", [1, 2, 5, 12])
 def test_a_disk_that_fills_during_training_harms_nothing_and_the_run_can_be_done_again(
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    command: Callable[[Path], str],
-    n: int,
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, n: int
 ) -> None:
     before = _snapshot(place)
-    line = command(tmp_path / "run")
+    line = f"{command}{tmp_path / 'run'}"
     monkeypatch.setattr(storage.system, "disk", Refusing("write", errno.ENOSPC, n))
     refused(run_gpt1(line), 1, ["No space left on device"])
     monkeypatch.setattr(storage.system, "disk", storage.Disk())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -20,9 +21,9 @@ SIZE = "[model]\nvocab_size = 96\nn_ctx = 32\nn_embd = 16\nn_layer = 2\nn_head =
 STEPS = 60
 
 
-def gpt1(place: Path, *arguments: str) -> tuple[str, str]:
+def gpt1(place: Path, line: str) -> tuple[str, str]:
     """Run a command in `place`, in a process of its own; return stdout and stderr."""
-    done = run_gpt1_process(*arguments, cwd=place).check()
+    done = run_gpt1_process(*shlex.split(line), cwd=place).check()
     assert "\x1b" not in done.stdout + done.stderr  # no colours where there is no terminal
     return done.stdout, done.stderr
 
@@ -46,30 +47,28 @@ def place(tmp_path: Path) -> Path:
 
 
 def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, err = gpt1(place, "learn-bpe", "stories.jsonl", "--vocab-size", "96", "--out", "words")
+    out, err = gpt1(place, "learn-bpe stories.jsonl --vocab-size 96 --out words")
     assert "60 rows from 1 file: 60 used, 0 rejected" in out
     assert re.search(r"\d+ tokens learnt in .* s -> words", out)
     assert "no further pair occurs 2 times" in err  # so few words have no 96 pieces
 
-    out, err = gpt1(
-        place, "prepare", "stories.jsonl", "--tokenizer", "words", "--out", "shards", "--json"
-    )
+    out, err = gpt1(place, "prepare stories.jsonl --tokenizer words --out shards --json")
     summary = json.loads(out)
     assert err == ""
     assert (summary["documents"], summary["rows"], summary["rejected"]) == (60, 60, {})
     assert summary["tokens"] >= 60 * 30
 
     pretrain = (
-        "pretrain", "shards", "--valid", "shards", "--size", "size.toml", "--steps", str(STEPS),
-        "--out", "base", "--set", "train.batch_size=4", "--set", "train.log_every=1",
-        "--set", "train.dtype=float32", "--set", "optimizer.lr=2e-2",
-    )  # fmt: skip
-    stopped = interrupt(place, *pretrain)
+        f"pretrain shards --valid shards --size size.toml --steps {STEPS} --out base --set "
+        f"train.batch_size=4 --set train.log_every=1 --set train.dtype=float32 --set "
+        f"optimizer.lr=2e-2"
+    )
+    stopped = interrupt(place, pretrain)
     assert "stopped after update" in stopped
     assert "--resume goes on from there" in stopped
     assert not (place / "base" / "model").exists()
 
-    out, err = gpt1(place, *pretrain, "--resume")
+    out, err = gpt1(place, f"{pretrain} --resume")
     assert out == "base/model\n"
     assert re.search(r"resumed at update \d+\n", err)
     assert f"update {STEPS}/{STEPS}  loss " in err
@@ -80,32 +79,30 @@ def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "data:image/svg" in (place / "base" / "report.html").read_text("utf-8")
 
     out, err = gpt1(
-        place, "finetune", "jokes.csv", "--model", "base", "--column", "Joke", "--steps", "8",
-        "--limit", "30", "--out", "jokes", "--set", "train.batch_size=4",
-        "--set", "train.eval_every=4", "--set", "train.dtype=float32",
-    )  # fmt: skip
+        place,
+        "finetune jokes.csv --model base --column Joke --steps 8 --limit 30 --out jokes --set "
+        "train.batch_size=4 --set train.eval_every=4 --set train.dtype=float32",
+    )
     assert out == "jokes/model\n"
     assert "30 rows from 1 file: 30 used, 0 rejected" in err
     assert "each is 'JOKE: ' + text + the token <|endoftext|>" in err
     assert "copied from the training texts: " in err
 
-    out, err = gpt1(
-        place, "generate", "the cat", "--model", "jokes", "--seed", "3", "--max-new-tokens", "8",
-        "--json",
-    )  # fmt: skip
+    line = "generate 'the cat' --model jokes --seed 3 --max-new-tokens 8 --json"
+    out, err = gpt1(place, line)
     written = json.loads(out)
     assert err == "seed: 3\n"
     assert written["text"].startswith("the cat")
     assert written["finish_reason"] in ("length", "eos")
     assert len(written["logprobs"]) <= 8
 
-    out, err = gpt1(place, "explain", "the cat sat", "--model", "jokes", "--steps", "2", "--json")
+    out, err = gpt1(place, "explain 'the cat sat' --model jokes --steps 2 --json")
     walk = json.loads(out)
     assert err == ""
     assert (walk["logits_shape"][1], len(walk["steps"])) == (len(walk["ids"]), 2)
     assert written["ids"][:2] == walk["ids"][:2]
 
-    out, err = gpt1(place, "tokenize", "the cat sat", "--model", "jokes", "--json")
+    out, err = gpt1(place, "tokenize 'the cat sat' --model jokes --json")
     found = json.loads(out)
     assert err == ""
     assert (found["ids"], found["tokens"]) == (walk["ids"], walk["tokens"])
@@ -120,19 +117,19 @@ def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert json.loads(done.stdout)["parameters"]["total"] == walk["parameters"]
 
 
-def interrupt(place: Path, *arguments: str) -> str:
+def interrupt(place: Path, line: str) -> str:
     """Run a command, press Ctrl-C at its first update, and return its stderr."""
     process = subprocess.Popen(
-        [*GPT1, *arguments], cwd=place, env=ENV,
+        [*GPT1, *shlex.split(line)], cwd=place, env=ENV,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
         assert process.stderr
         seen = ""
         while f"update 1/{STEPS}" not in seen:
-            line = process.stderr.readline()
-            assert line, seen
-            seen += line
+            printed = process.stderr.readline()
+            assert printed, seen
+            seen += printed
         process.send_signal(signal.SIGINT)
         out, rest = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, ""), seen + rest
@@ -162,5 +159,5 @@ def test_the_demo_learns_and_writes_offline(tmp_path: Path) -> None:
     assert tuned < start / 2
     jokes = done.stdout.partition("4. Three jokes")[2].partition("Perplexity")[0]
     assert len(re.findall(r"^  joke ?:", jokes, re.MULTILINE)) == 6
-    out, _ = gpt1(tmp_path, "generate", "JOKE: Why", "--model", "here", "--seed", "0")
+    out, _ = gpt1(tmp_path, "generate 'JOKE: Why' --model here --seed 0")
     assert re.match("joke ?: why", out)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,12 @@ from torch.testing import assert_close
 from transformers import AutoTokenizer, OpenAIGPTLMHeadModel
 
 import tiny
+import worlds
 from commands import run_gpt1, run_gpt1_process
 from gpt1 import cli
 from gpt1.checkpoint import folder, huggingface
 from gpt1.model.heads import Head
 from gpt1.storage import json_bytes
-from gpt1.text.tokenizer import Tokenizer
 from hub import LoopbackHub
 from tolerances import EXACT
 
@@ -27,9 +29,8 @@ from tolerances import EXACT
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model with the words that transformers knows."""
     place = tmp_path_factory.mktemp("model")
-    tiny.write_vocabulary(place / "vocabulary")
-    tokenizer = Tokenizer.load(place / "vocabulary", words="fast")
-    folder.save(place / "tiny", tiny.model(), tokenizer)
+    words = worlds.tokenizer(place / "vocabulary", words="fast")
+    folder.save(place / "tiny", tiny.model(), words)
     return place / "tiny"
 
 
@@ -110,18 +111,10 @@ def test_verify_passes_a_model_that_transformers_agrees_with(
     ],
 )
 def test_verify_fails_on_any_value_that_differs(
-    model: Path,
-    published: dict[str, Any],
-    tmp_path: Path,
-    place: tuple[Any, ...],
-    value: Any,
-    name: str,
+    model: Path, published: dict[str, Any], tmp_path: Path, place: Any, value: Any, name: str
 ) -> None:
     changed = json.loads(json.dumps(published))
-    inner = changed
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
+    functools.reduce(operator.getitem, place[:-1], changed)[place[-1]] = value
     (tmp_path / "expected.json").write_bytes(json_bytes(changed))
     done = run_gpt1("verify", model, "--expected", tmp_path / "expected.json", "--json")
     report = json.loads(done.stdout)
@@ -151,14 +144,6 @@ def test_the_published_values_fit_each_other(model_vectors: dict[str, Any]) -> N
     assert values["text_loop"]["text"].count("\n") == 17
 
 
-def test_verify_refuses_expected_values_of_another_form(model: Path, tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text('{"ids": []}')
-    done = run_gpt1("verify", model, "--expected", tmp_path / "x.json")
-    assert (done.code, "x.json lacks 'prompt'" in done.stderr) == (2, True)
-    done = run_gpt1("verify", model, "--expected", tmp_path / "none.json")
-    assert (done.code, "cannot be read" in done.stderr) == (2, True)
-
-
 def test_convert_makes_a_folder_of_a_bin(tmp_path: Path) -> None:
     weights = huggingface.from_state(tiny.model().state_dict(), torch.float32)
     tiny.write_vocabulary(tmp_path / "in")
@@ -170,12 +155,6 @@ def test_convert_makes_a_folder_of_a_bin(tmp_path: Path) -> None:
     loaded = folder.load(tmp_path / "out")
     for name, tensor in tiny.model().state_dict().items():
         assert_close(loaded.state[name], tensor, **EXACT)
-
-    (tmp_path / "in" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    done = run_gpt1("convert", tmp_path / "in" / "pytorch_model.bin", "--out", tmp_path / "bad")
-    assert (done.code, done.stdout) == (1, "")
-    assert "pytorch_model.bin was not converted: it asks for os.system" in done.stderr
-    assert not (tmp_path / "bad").exists()
 
 
 def test_convert_says_when_a_vocabulary_is_missing(tmp_path: Path) -> None:

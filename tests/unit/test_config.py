@@ -10,16 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from gpt1.config import (
-    DataConfig,
-    DistributedConfig,
     ModelConfig,
-    OptimizerConfig,
     RunConfig,
     SamplingConfig,
-    ScheduleConfig,
     Settings,
-    TaskConfig,
-    TrainConfig,
     check,
     load_run,
     load_sampling,
@@ -29,19 +23,13 @@ from gpt1.errors import ConfigError, UsageError
 from gpt1.training.pretrain import default_recipe
 
 SECTIONS: dict[str, type[Settings]] = {
-    "model": ModelConfig,
-    "optimizer": OptimizerConfig,
-    "schedule": ScheduleConfig,
-    "data": DataConfig,
-    "train": TrainConfig,
-    "task": TaskConfig,
-    "distributed": DistributedConfig,
-    "sampling": SamplingConfig,
-}
+    name: field.annotation for name, field in RunConfig.model_fields.items()
+} | {"sampling": SamplingConfig}
 TINY = math.ulp(0.0)
 
-# Fields, values that are just allowed, values that are just not.
-_BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
+Table = list[tuple[str, list[Any], list[Any]]]
+"""Fields, values that are just allowed, values that are just not."""
+BOUNDS: Table = [
     ("model.vocab_size", [2, 2**20], [1, 0, -1, 2**20 + 1]),
     ("model.n_ctx", [1, 2**16], [0, -1, 2**16 + 1]),
     ("model.n_embd", [12, 12 * 1365], [0, -12, 2**14 + 12]),
@@ -79,49 +67,35 @@ _BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("sampling.repetition_penalty", [TINY, 1e4], [0, -1, 1.1e4]),
     ("sampling.seed", [0, 2**63 - 1, None], [-1, 2**63]),
 ]  # fmt: skip
-BOUNDS = [(place, good, bad) for places, good, bad in _BOUNDS for place in places.split()]
-WORDS: list[tuple[str, list[Any], list[Any]]] = [
+WORDS: Table = [
     ("model.afn", ["gelu", "relu", "swish"], ["silu", "GELU", "", 1]),
     ("optimizer.name", ["adam", "adamw", "muon"], ["sgd", "Adam", 0]),
-    (
-        "schedule.name",
-        ["warmup_cosine", "warmup_linear", "warmup_constant", "linear", "warmup_stable_decay"],
-        ["cosine"],
-    ),
+    ("schedule.name", ["warmup_cosine", "warmup_linear", "warmup_constant", "linear",
+                       "warmup_stable_decay"], ["cosine"]),
     ("data.pack", ["windows", "documents", "article"], ["window", None]),
     ("data.words", ["original", "slow", "fast", None], ["quick", ""]),
     ("data.end", ["token", "text", "nothing"], ["none", None]),
-    ("data.prefix", ["", "JOKE: "], [3, ["JOKE"]]),
-    ("data.shuffle", [True, False], ["perhaps", 2]),
+    ("data.prefix train.sample_prompt", ["", "JOKE: "], [3, ["JOKE"]]),
+    ("data.shuffle train.keep_best train.tensorboard", [True, False], ["perhaps", 2]),
     ("train.loss", ["token_mean", "pack_sum"], ["mean"]),
     ("train.dtype", ["auto", "float32", "bfloat16"], ["float16", "float64", 32]),
     ("train.device", ["auto", "cpu", "cuda:1"], [0, ["cpu"]]),
-    ("train.keep_best", [True, False], ["perhaps"]),
     ("train.snapshots", [[], [0.01, 1.0]], [[0.0], [1.01], 0.5, ["all"]]),
-    ("train.sample_prompt", ["", "It was a"], [3]),
     ("train.compile", ["auto", "on", "off"], ["perhaps", None]),
-    ("train.tensorboard", [True, False], ["perhaps"]),
-    (
-        "task.kind",
-        [
-            "lm",
-            "classification",
-            "entailment",
-            "similarity",
-            "regression",
-            "choice",
-            "multi-label",
-            "sequence-labelling",
-        ],
-        ["none", "glue"],
-    ),
+    ("task.kind", ["lm", "classification", "entailment", "similarity", "regression", "choice",
+                   "multi-label", "sequence-labelling"], ["none", "glue"]),
     ("task.class_weight", ["balanced", {"a": 2.0}, None], ["equal", {"a": 0.0}, {"a": "x"}, 3]),
     ("task.embeddings", ["two", "one"], [1, "three"]),
     ("task.choice_mask", ["own", "shared"], ["none"]),
     ("distributed.strategy", ["ddp", "fsdp"], ["fsdp1", None]),
     ("sampling.overflow", ["stop", "slide"], ["wrap", None]),
     ("sampling.stop", [[], ["\n"], ("a", "b")], [[""], "\n", [3], None]),
-]
+]  # fmt: skip
+
+
+def spread(table: Table) -> Table:
+    """Return one row for each field."""
+    return [(place, good, bad) for places, good, bad in table for place in places.split()]
 
 
 def numeric() -> list[str]:
@@ -141,13 +115,13 @@ def build(place: str, value: Any) -> Any:
 
 
 def test_every_setting_is_in_a_table_of_this_test() -> None:
-    tables = {place for place, _, _ in [*BOUNDS, *WORDS]}
+    tables = {place for place, _, _ in spread(BOUNDS + WORDS)}
     every = {f"{s}.{name}" for s, kind in SECTIONS.items() for name in kind.model_fields}
     assert tables == every
-    assert {place for place, _, _ in BOUNDS} == set(numeric())
+    assert {place for place, _, _ in spread(BOUNDS)} == set(numeric())
 
 
-@pytest.mark.parametrize(("place", "good", "bad"), [*BOUNDS, *WORDS])
+@pytest.mark.parametrize(("place", "good", "bad"), spread(BOUNDS + WORDS))
 def test_what_is_allowed_is_taken_and_what_is_not_is_named(
     place: str, good: list[Any], bad: list[Any]
 ) -> None:
@@ -157,14 +131,13 @@ def test_what_is_allowed_is_taken_and_what_is_not_is_named(
     for value in bad:
         with pytest.raises(ConfigError) as found:
             build(place, value)
-        shown = value[0] if isinstance(value, list) and value else value
-        assert str(found.value).startswith(f"{place}")
-        assert f" is {shown!r}; it " in str(found.value) or f" is {value!r}; it " in str(
-            found.value
-        )
+        said = str(found.value)
+        assert said.startswith(place)
+        part = value[0] if isinstance(value, list) and value else value
+        assert f" is {part!r}; it " in said or f" is {value!r}; it " in said
 
 
-@pytest.mark.parametrize("place", [place for place, _, _ in BOUNDS])
+@pytest.mark.parametrize("place", [place for place, _, _ in spread(BOUNDS)])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "many", [], {}, "", "nan"])
 def test_a_number_is_finite_and_a_number(place: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^{place} is .*; it "):
@@ -198,20 +171,16 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 # Where settings come from
 
 
-@pytest.mark.parametrize(
-    ("size", "width", "layers", "parameters"),
-    [("gpt1", 768, 12, 116_534_784), ("mini", None, None, None), ("tiny", 128, 4, None)],
-)
-def test_sizes_resolve(
-    size: str, width: int | None, layers: int | None, parameters: int | None
-) -> None:
+@pytest.mark.parametrize("size", ["gpt1", "mini", "tiny"])
+def test_sizes_resolve(size: str) -> None:
     config = load_size(size)
     assert load_run(size=size).model == config
     assert config.n_embd % config.n_head == 0
-    assert width in (None, config.n_embd)
-    assert layers in (None, config.n_layer)
-    if parameters:
-        assert config == ModelConfig()
+    expected = {
+        "gpt1": ModelConfig(),
+        "tiny": config.model_copy(update={"n_embd": 128, "n_layer": 4}),
+    }
+    assert config == expected.get(size, config)
 
 
 def test_recipes_resolve_to_what_their_sources_say() -> None:
@@ -275,19 +244,14 @@ def test_a_preset_can_be_a_file_of_ones_own(tmp_path: Path) -> None:
     ("override", "value"),
     [
         ("train.steps=5", 5),
-        (" train.steps = 5 ", 5),
         ("train.steps=none", None),
         ("train.epochs=0.5", 0.5),
         ("train.device=cpu", "cpu"),
-        ('train.device="cpu"', "cpu"),
         ("train.keep_best=false", False),
-        ("optimizer.max_grad_norm=none", None),
-        ("data.words=none", None),
         ("data.prefix=A joke: ", "A joke: "),
         ('data.prefix="A joke: "', "A joke: "),
         ("data.prefix=", ""),
         ("data.prefix=a=b", "a=b"),
-        ("data.prefix=[[[", "[[["),
         (f"data.prefix={'[' * 5000}", "[" * 5000),
         ("model.n_ctx=1_024", 1024),
     ],
@@ -303,16 +267,12 @@ def test_overrides_are_toml_values_or_bare_words(override: str, value: Any) -> N
         ("steps=5", "section.field=value"),
         ("train.steps", "section.field=value"),
         ("train.=5", "section.field=value"),
-        ("=5", "section.field=value"),
-        ("", "section.field=value"),
         ("trian.steps=5", r"unknown setting 'trian'. Did you mean 'train'\? .* model, optimizer"),
         ("train.step=5", r"unknown setting 'train.step'. Did you mean 'steps'\? .* steps, epochs"),
-        ("train.qqqq=5", r"unknown setting 'train.qqqq'. The settings there: steps"),
-        ("train.steps.x=5", r"unknown setting 'train.steps.x'. Did you mean 'steps'"),
         (".lr=5", r"unknown setting ''"),
+        ("train.steps.x=5", r"unknown setting 'train.steps.x'. Did you mean 'steps'"),
         ("train.steps={a = 1}", r"train.steps is \{'a': 1\}; it should be a valid integer"),
         ("train.steps=[1]", r"train.steps is \[1\]; it should be a valid integer"),
-        ("train.steps=2020-01-01", r"train.steps is datetime.date\(2020, 1, 1\); it should be"),
         ("sampling.top_k=5", r"unknown setting 'sampling'. The settings there: model"),
     ],
 )
@@ -333,14 +293,12 @@ def test_every_fault_is_named_at_once() -> None:
     ("content", "words"),
     [
         (b"[train\n", "is not TOML: .*line 1"),
-        (b"[train]\nsteps = 1\nsteps = 2\n", "is not TOML"),
         (b"x = '\xe9'\n", "is not TOML: .*utf-8"),
         (b"x = " + b"[" * 5000, "is not TOML"),
         (b"steps = 5\n", r"sets steps outside a section; .*\[train\]"),
         (b"train = 5\n", "sets train outside a section"),
         (b"[train]\nstep = 5\n", "unknown setting 'train.step'. Did you mean 'steps'"),
         (b"[trains]\nsteps = 5\n", "unknown setting 'trains'. Did you mean 'train'"),
-        (b"[train]\nsteps = 'none of them'\n", "train.steps is 'none of them'"),
     ],
 )
 def test_a_settings_file_that_cannot_be_says_why(
@@ -360,9 +318,7 @@ def test_a_settings_file_that_cannot_be_says_why(
         ({"size": "mimi"}, r"size is 'mimi'; there are .*mini, tiny. Did you mean 'mini'\?"),
         ({"size": "jokes"}, r"there are gpt1, lstm, lstm-mini, mini, tiny. A path"),
         ({"recipe": "joke"}, r"recipe is 'joke'; there are .*pretrain.* Did you mean 'jokes'\?"),
-        ({"recipe": "gpt1"}, r"recipe is 'gpt1'; there are article, jokes"),
         ({"size": "../presets/tiny"}, "size is"),
-        ({"size": ""}, "size is ''"),
     ],
 )
 def test_an_unknown_preset_names_the_nearest(given: dict[str, Any], words: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.exceptions import DataConversionWarning, NotFittedError, SkipTestWarning
+from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -30,11 +29,9 @@ from sklearn.utils.validation import check_is_fitted
 
 import gpt1
 import tiny
+import worlds
 from gpt1.checkpoint import folder
 from gpt1.errors import InputError
-from gpt1.storage import disk
-from gpt1.text.tokenizer import Tokenizer
-from gpt1.training import trainer
 
 PAIRS = [("the dog", "a cat"), ("a cat", "is a dog"), ("dog", "dog and"), ("cat", "the cat")] * 3
 ROWS: dict[Any, tuple[list[Any], list[Any]]] = {
@@ -45,35 +42,19 @@ ROWS: dict[Any, tuple[list[Any], list[Any]]] = {
     gpt1.MultipleChoiceClassifier: ([(a, [b, "is", "the"]) for a, b in PAIRS], [0, 1, 2, 1] * 3),
 }
 CLASSES = list(ROWS)
+OWN = {gpt1.SimilarityRegressor: {"low", "high"}, gpt1.MultipleChoiceClassifier: set()}
 ids = {"ids": lambda cls: cls.__name__}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick() -> Iterator[None]:
-    """Runs without a report, and files that are not flushed: nobody pulls the plug here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "write_report", lambda path: None)
-        patch.setattr(disk, "flush", lambda fd: None)
-        patch.setattr(disk, "flush_folder", lambda path: None)
-        yield
 
 
 @pytest.fixture(scope="module")
 def params(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Parameters of one update of the tiniest model."""
     place = tmp_path_factory.mktemp("estimators")
-    tiny.write_vocabulary(place / "words")
-    words = Tokenizer.load(place / "words", words="fast")
+    words = worlds.tokenizer(place / "words", words="fast")
     folder.save(place / "model", tiny.model(n_embd=8, n_head=1, n_layer=1), words)
-    return {
-        "model": str(place / "model"),
-        "batch_size": 8,
-        "random_state": 0,
-        "device": "cpu",
-        "verbose": False,
-        "early_stopping": False,
-        "settings": ("train.steps=1",),
-    }
+    given = {"batch_size": 8, "random_state": 0, "device": "cpu"}
+    quick = {"verbose": False, "early_stopping": False, "settings": ("train.steps=1",)}
+    return {"model": str(place / "model"), **given, **quick}
 
 
 # scikit-learn's own checks
@@ -130,6 +111,13 @@ SHARED = {
     *("check_estimators_pickle", "check_positive_only_tag_during_fit", "check_estimator_repr"),
 }
 """About what the five share: run over one of the two."""
+NO_DATA = [
+    *("check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types"),
+    *("check_estimator_repr", "check_no_attributes_set_in_init", "check_mixin_order"),
+    *("check_parameters_default_constructible", "check_get_params_invariance"),
+    *("check_do_not_raise_errors_in_init_or_set_params", "check_set_params"),
+    "check_estimators_unfitted",
+]
 
 
 def _checks(cls: Any) -> list[Any]:
@@ -149,9 +137,7 @@ def _name(check: Any) -> str:
     return str(check.__name__)
 
 
-@pytest.mark.parametrize(
-    ("cls", "check"), [*_checks(TextsOfNumbers), *_checks(PairsOfNumbers)]
-)  # fmt: skip
+@pytest.mark.parametrize(("cls", "check"), _checks(TextsOfNumbers) + _checks(PairsOfNumbers))
 def test_a_check_of_scikit_learn(cls: Any, check: Any, params: dict[str, Any]) -> None:
     check(cls(**params))
 
@@ -161,22 +147,7 @@ def test_the_checks_that_are_left_out_exist() -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES, **ids)
-@pytest.mark.parametrize(
-    "check",
-    [
-        "check_estimator_cloneable",
-        "check_estimator_tags_renamed",
-        "check_valid_tag_types",
-        "check_estimator_repr",
-        "check_no_attributes_set_in_init",
-        "check_parameters_default_constructible",
-        "check_do_not_raise_errors_in_init_or_set_params",
-        "check_get_params_invariance",
-        "check_set_params",
-        "check_mixin_order",
-        "check_estimators_unfitted",
-    ],
-)
+@pytest.mark.parametrize("check", NO_DATA)
 def test_a_check_that_needs_no_data(cls: Any, check: str) -> None:
     getattr(estimator_checks, check)(cls.__name__, cls())
 
@@ -233,13 +204,7 @@ def test_the_parameters_of_the_five() -> None:
     for cls in CLASSES:
         own = set(cls().get_params())
         assert own >= shared
-        assert own - shared == (
-            {"low", "high"}
-            if cls is gpt1.SimilarityRegressor
-            else set()
-            if cls is gpt1.MultipleChoiceClassifier
-            else {"class_weight"}
-        )
+        assert own - shared == OWN.get(cls, {"class_weight"})
     estimator = gpt1.TextClassifier("mini", epochs=2)
     assert repr(estimator) == "TextClassifier(epochs=2)"
     assert estimator.set_params(epochs=3, random_state=1) is estimator
@@ -328,24 +293,3 @@ def test_fits_in_threads(params: dict[str, Any]) -> None:
     with joblib.parallel_config("threading"):
         scores = cross_val_score(estimator, X, y, cv=2, n_jobs=2, error_score="raise")
     assert np.isfinite(scores).all()
-
-
-def test_a_column_of_labels_is_flattened(params: dict[str, Any]) -> None:
-    X, y = ROWS[gpt1.TextClassifier]
-    with pytest.warns(DataConversionWarning):
-        column = gpt1.TextClassifier(**params).fit(X, np.array(y)[:, None])
-    flat = gpt1.TextClassifier(**params).fit(X, y)
-    assert np.array_equal(column.predict_proba(X), flat.predict_proba(X))
-
-
-def test_scores_are_those_of_scikit_learn(params: dict[str, Any]) -> None:
-    from sklearn.metrics import accuracy_score, r2_score
-
-    scores: dict[Any, Callable[..., float]] = {
-        gpt1.SimilarityRegressor: r2_score,
-        gpt1.SimilarityClassifier: accuracy_score,
-    }
-    for cls, score in scores.items():
-        X, y = ROWS[cls]
-        estimator = cls(**params).fit(X, y)
-        assert estimator.score(X, y) == score(y, estimator.predict(X))
