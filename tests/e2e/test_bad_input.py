@@ -220,7 +220,7 @@ CASES: list[tuple[str, int, list[str]]] = [
      ["broken.txt:2: byte 13 is not UTF-8", "Convert the file"]),
     (f"prepare things {PREPARED}", 2, ["things is a folder", "things/*.txt"]),
     (f"prepare notes.doc {PREPARED}", 2, ["no known kind", ".txt, .jsonl"]),
-    (f"prepare broken.jsonl {PREPARED}", 2, ["broken.jsonl:2: not JSON"]),
+    (f"prepare broken.jsonl {PREPARED}", 2, ["broken.jsonl:2", "not JSON"]),
     (f"prepare ragged.csv --column Joke {PREPARED}", 2,
      ["ragged.csv:3: the row has 1 fields; the header has 2", "Correct the row"]),
     (f"prepare quote.csv --column Joke {PREPARED}", 2,

@@ -49,6 +49,7 @@ _SETTINGS = {
     "learning_rate": "optimizer.lr",
     "batch_size": "train.batch_size",
     "lm_coef": "task.lm_coef",
+    "class_weight": "task.class_weight",
     "n_iter_no_change": "train.patience",
     "random_state": "train.seed",
     "device": "train.device",
@@ -104,7 +105,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
             model, tokenizer = self._start()
-            config = self._resolve(model, task)
+            config = self._resolve(model)
             seed = config.train.seed
             words = tokenizer.with_words(config.data.words or tokenizer.words)
             words.add_tokens(SPECIAL)
@@ -251,11 +252,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         gpt = load(self.model, device="cpu", dtype="float32")
         return gpt.model, gpt.tokenizer
 
-    def _task_settings(self, task: Task) -> list[str]:
-        """Return what parameters of its own say about the task, as overrides."""
-        return []
+    def _task_settings(self) -> dict[str, Any]:
+        """Return the section task of the configuration."""
+        return {"lm_coef": item(self.lm_coef)}
 
-    def _resolve(self, model: Model, task: Task) -> RunConfig:
+    def _resolve(self, model: Model) -> RunConfig:
         """Return the configuration of the run. Raises ConfigError in the parameters' names."""
         if isinstance(self.settings, str) or not all(isinstance(s, str) for s in self.settings):
             raise ConfigError(
@@ -286,18 +287,18 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         }
         if self.run is None:  # nobody will resume it
             train |= {"save_every": _NEVER, "keep_checkpoints": 1}
-        lm_coef = [] if self.lm_coef is None else [f"task.lm_coef={item(self.lm_coef)}"]
         try:
             return load_run(
                 recipe=self.recipe or supervised.default_recipe(model.config),
-                overrides=[*lm_coef, *self._task_settings(task), *self.settings],
+                overrides=self.settings,
                 train=train,
+                task=self._task_settings(),
                 optimizer={"lr": item(self.learning_rate)},
             )
         except ConfigError as error:
             message = str(error)
             for name, setting in _SETTINGS.items():
-                message = message.replace(f"{setting} is", f"{name} is")
+                message = message.replace(setting, name)
             raise ConfigError(message) from None
 
     # Predicting

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -79,32 +78,20 @@ class _Classifier(_Chooser):
         task = kind(tuple(map(label_name, classes.tolist())))
         return task, codes.tolist(), classes
 
-    def _task_settings(self, task: Task) -> list[str]:
-        wanted = self.class_weight
-        if wanted is None:
-            return []
-        if wanted == "balanced":
-            return ["task.class_weight=balanced"]
-        if not isinstance(wanted, Mapping):
+    def _task_settings(self) -> dict[str, Any]:
+        weights = self.class_weight
+        if isinstance(weights, Mapping):
+            weights = {label_name(item(label)): item(weight) for label, weight in weights.items()}
+            for name, weight in weights.items():
+                if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                    where = f"class_weight of {name!r} is {weight!r}"
+                    raise ConfigError(f"{where}; it must be a number above 0.")
+        elif weights not in (None, "balanced"):
             raise ConfigError(
-                f'class_weight is {short(wanted)}; it must be None, "balanced" or a dict from '
+                f'class_weight is {short(weights)}; it must be None, "balanced" or a dict from '
                 f"label to weight."
             )
-        pairs = []
-        for label, weight in wanted.items():
-            name = label_name(item(label))
-            if name not in task.score_names:
-                raise InputError(
-                    f"class_weight names {label!r}; the classes of y are "
-                    f"{', '.join(task.score_names[:20])}. Correct it."
-                )
-            number = item(weight)
-            if not isinstance(number, int | float) or not 0 < number < math.inf:
-                where = f"class_weight of {label!r} is {weight!r}"
-                raise InputError(f"{where}; it must be a number above 0.")
-            quoted = json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's
-            pairs.append(f"{quoted} = {float(number)}")
-        return [f"task.class_weight={{{', '.join(pairs)}}}"]
+        return super()._task_settings() | {"class_weight": weights}
 
     def _read_classes(self, task: Task, about: Mapping[str, Any] | None) -> NDArray[Any] | None:
         if about is None:

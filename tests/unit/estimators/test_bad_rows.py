@@ -137,7 +137,7 @@ def test_bad_rows_to_predict(
         ({"settings": ("task.clf=0",)}, r"unknown setting 'task.clf'"),
         ({"settings": ("data.valid_share=0.2",)}, r"validation_fraction. Use that"),
         ({"settings": ("model.n_layer=8",)}, r"keeps the model's shape"),
-        ({"class_weight": {"a": 2, "c": 1}}, r"class_weight names 'c'; the classes of y are a, b"),
+        ({"class_weight": {"a": 2, "c": 1}}, r"class_weight names 'c'; the classes are a, b"),
         ({"class_weight": {"a": 0}}, r"class_weight of 'a' is 0; it must be a number above 0"),
         ({"class_weight": "even"}, r"class_weight is 'even'; it must be None"),
     ],
