@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpt1.callbacks import ProgressCallback
 from gpt1.errors import InputError
-from gpt1.generation.scoring import LanguageModel, continuation_logprobs, next_logits
+from gpt1.generation.scoring import continuation_logprobs, next_logits
+from gpt1.model.build import Model
 from gpt1.tasks.datasets.winograd import Schema
 from gpt1.tasks.metrics import matthews
 from gpt1.text.tokenizer import Tokenizer
@@ -32,7 +33,7 @@ PROMPT, NEGATIVE, POSITIVE = " very", "negative", "positive"
 
 
 def acceptability(
-    model: LanguageModel, tokenizer: Tokenizer, texts: Sequence[str], progress: Progress = None
+    model: Model, tokenizer: Tokenizer, texts: Sequence[str], progress: Progress = None
 ) -> Scores:
     """Return each text's mean log-probability (n,), in nats a token (spec 7.2.1).
 
@@ -82,7 +83,7 @@ def best_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def sentiment(
-    model: LanguageModel, tokenizer: Tokenizer, texts: Sequence[str], progress: Progress = None
+    model: Model, tokenizer: Tokenizer, texts: Sequence[str], progress: Progress = None
 ) -> Scores:
     """Return the logits (n, 2) of "negative" and "positive" after each text and "very".
 
@@ -100,7 +101,7 @@ def sentiment(
 
 
 def choices(
-    model: LanguageModel,
+    model: Model,
     tokenizer: Tokenizer,
     contexts: Sequence[str],
     answers: Sequence[Sequence[str]],
@@ -120,7 +121,7 @@ def choices(
 
 
 def choices_of_ids(
-    model: LanguageModel,
+    model: Model,
     contexts: Sequence[Ids],
     answers: Sequence[Sequence[Ids]],
     progress: Progress = None,
@@ -148,7 +149,7 @@ def choices_of_ids(
 
 
 def schemas(
-    model: LanguageModel,
+    model: Model,
     tokenizer: Tokenizer,
     sentences: Sequence[Schema],
     progress: Progress = None,

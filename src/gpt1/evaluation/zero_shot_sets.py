@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gpt1.callbacks import ProgressCallback
 from gpt1.errors import ConfigError, DataError, did_you_mean
 from gpt1.evaluation import zero_shot
-from gpt1.generation.scoring import LanguageModel
+from gpt1.model.build import Model
 from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS, Schema
@@ -151,7 +151,7 @@ def load_sets(
 
 
 def measure(
-    model: LanguageModel,
+    model: Model,
     tokenizer: Tokenizer,
     sets: Mapping[str, Questions],
     *,
@@ -197,7 +197,7 @@ def measure(
 
 def _predict(
     heuristic: Heuristic,
-    model: LanguageModel,
+    model: Model,
     tokenizer: Tokenizer,
     questions: Questions,
     progress: ProgressCallback,

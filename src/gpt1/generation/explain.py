@@ -98,7 +98,7 @@ def next_tokens(
     if not 1 <= k <= V:
         raise InputError(f"k is {k}; it must be from 1 to {V}, the size of the vocabulary.")
     ids = encode_prompt(tokenizer, text, model.config, "the text")
-    return _next_tokens(TorchBackend(model), tokenizer, ids, k)
+    return _greedy(TorchBackend(model), tokenizer, ids, 1, k)
 
 
 def score(model: Transformer, tokenizer: Tokenizer, text: str) -> Score:
@@ -138,7 +138,12 @@ def explain(
     _check_finite(logits)
     rows, columns = _ends(T), _ends(V)
     backend = TorchBackend(model)
-    article_steps, article_text = _article_loop(backend, tokenizer, text, steps)
+    article_steps: list[NextToken] = []
+    glued, glued_ids = text, ids
+    while len(article_steps) < steps and len(glued_ids) <= model.config.n_ctx:
+        article_steps += _greedy(backend, tokenizer, glued_ids, 1)
+        glued += article_steps[-1].text
+        glued_ids = tokenizer.encode(glued)
     return Explanation(
         text=text,
         ids=ids,
@@ -151,9 +156,9 @@ def explain(
         loss=score(model, tokenizer, text).loss if T > 1 else None,
         positions=_positions(logits, ids, tokenizer),
         next_tokens=_best(logits[-1], k, tokenizer),
-        steps=_greedy_loop(backend, tokenizer, ids, steps),
+        steps=_greedy(backend, tokenizer, ids, min(steps, model.config.n_ctx - T)),
         article_steps=article_steps,
-        article_text=article_text,
+        article_text=glued,
     )
 
 
@@ -165,13 +170,23 @@ def _check_finite(values: Tensor) -> None:
         )
 
 
-def _next_tokens(
-    backend: Backend, tokenizer: Tokenizer, ids: Sequence[int], k: int
+def _greedy(
+    backend: Backend, tokenizer: Tokenizer, ids: Sequence[int], steps: int, k: int = 1
 ) -> list[NextToken]:
-    """Return the `k` likeliest ids after `ids`."""
-    logits = backend.prefill(*pad_right([ids]), backend.new_cache(1, len(ids)), slice(0, 1))
+    """Return the greedy choices of `steps` steps after `ids`, or the `k` likeliest of one step.
+
+    An end token does not end them.
+    """
+    if not steps:
+        return []
+    cache, slots = backend.new_cache(1, len(ids) + steps), slice(0, 1)
+    logits = backend.prefill(*pad_right([ids]), cache, slots)
     _check_finite(logits)
-    return _best(logits[0], k, tokenizer)
+    choices = _best(logits[0], k, tokenizer)
+    for _ in range(steps - 1):
+        logits = backend.decode(torch.tensor([choices[-1].id]), cache, slots)
+        choices += _best(logits[0], 1, tokenizer)
+    return choices
 
 
 def _best(logits: Tensor, k: int, tokenizer: Tokenizer) -> list[NextToken]:
@@ -202,30 +217,3 @@ def _positions(logits: Tensor, ids: Sequence[int], tokenizer: Tokenizer) -> list
 def _ends(size: int) -> list[int]:
     """Return the first and last three of `size` indices, or all if they are no more than six."""
     return list(range(size)) if size <= 6 else [0, 1, 2, size - 3, size - 2, size - 1]
-
-
-def _greedy_loop(
-    backend: Backend, tokenizer: Tokenizer, ids: Sequence[int], steps: int
-) -> list[NextToken]:
-    """Return up to `steps` greedy choices after `ids`; an end token does not end them."""
-    steps = min(steps, backend.config.n_ctx - len(ids))
-    if not steps:
-        return []
-    cache, slots = backend.new_cache(1, len(ids) + steps), slice(0, 1)
-    logits = backend.prefill(*pad_right([ids]), cache, slots)
-    choices = _best(logits[0], 1, tokenizer)
-    while len(choices) < steps:
-        logits = backend.decode(torch.tensor([choices[-1].id]), cache, slots)
-        choices += _best(logits[0], 1, tokenizer)
-    return choices
-
-
-def _article_loop(
-    backend: Backend, tokenizer: Tokenizer, text: str, steps: int
-) -> tuple[list[NextToken], str]:
-    """Do as the article: append the decoded choice to the text, read the text anew."""
-    choices: list[NextToken] = []
-    while len(choices) < steps and len(ids := tokenizer.encode(text)) <= backend.config.n_ctx:
-        choices += _next_tokens(backend, tokenizer, ids, 1)
-        text += choices[-1].text
-    return choices, text

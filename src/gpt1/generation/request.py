@@ -80,7 +80,16 @@ class Request:
         self.prompt_length = len(self.ids)
         self.sampling = sampling
         self.alternatives = alternatives
-        self.limit = _limit(self.prompt_length, sampling, config.n_ctx, name)
+        self.limit = sampling.max_new_tokens
+        if sampling.max_length is not None:
+            self.limit = sampling.max_length - self.prompt_length
+            if self.limit <= 0:
+                raise InputError(
+                    f"{name} is {self.prompt_length} ids long; max_length is {sampling.max_length},"
+                    f" the prompt included. Raise max_length, or give max_new_tokens instead."
+                )
+        if sampling.overflow != "slide":
+            self.limit = min(self.limit, config.n_ctx - self.prompt_length)
         self.logprobs: list[float] = []
         self.cached = 0
         """Positions that the cache holds of this row."""
@@ -163,17 +172,3 @@ def encode_prompt(
             f"the text."
         )
     return ids
-
-
-def _limit(length: int, sampling: SamplingConfig, n_ctx: int, name: str) -> int:
-    """Return how many ids may be written after a prompt of `length` ids."""
-    if sampling.max_length is None:
-        limit = sampling.max_new_tokens
-    else:
-        limit = sampling.max_length - length
-        if limit <= 0:
-            raise InputError(
-                f"{name} is {length} ids long; max_length is {sampling.max_length}, the prompt "
-                f"included. Raise max_length, or give max_new_tokens instead."
-            )
-    return limit if sampling.overflow == "slide" else min(limit, n_ctx - length)

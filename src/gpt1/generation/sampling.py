@@ -56,18 +56,16 @@ def probabilities(logits: Tensor, sampling: SamplingConfig, seen: Tensor | None 
     >>> probabilities(torch.tensor([[0.0, 0.0, -9.0]]), SamplingConfig(temperature=1, top_k=2))
     tensor([[0.5000, 0.5000, 0.0000]])
     """
-    if seen is not None and sampling.repetition_penalty != 1:
+    if seen is not None:
         logits = penalise(logits, seen, sampling.repetition_penalty)
     best = logits.amax(-1, keepdim=True)
     if sampling.temperature < GREEDY_BELOW:
         p = (logits == best).to(logits.dtype)
-        p = p * (p.cumsum(-1) == 1) + (best - best)  # the first of equals; NaN stays NaN
-        return p
+        return p * (p.cumsum(-1) == 1) + (best - best)  # the first of equals; NaN stays NaN
     x = (logits - best) / sampling.temperature  # the largest is 0: nothing overflows
     V = x.shape[-1]
     if sampling.top_k is not None and sampling.top_k < V:
-        last = x.topk(sampling.top_k).values[:, -1:]
-        x = x.masked_fill(x < last, -torch.inf)
+        x = x.masked_fill(x < x.topk(sampling.top_k).values[:, -1:], -torch.inf)
     p = x.softmax(-1)
     if sampling.top_p is not None and sampling.top_p < 1:
         p = p.masked_fill(p < _nucleus_floor(p, sampling.top_p, sampling.top_k or V), 0)
@@ -81,14 +79,13 @@ def _nucleus_floor(p: Tensor, top_p: float, kept: int) -> Tensor:
 
     At most `kept` ids (and what ties with the last of them) have a probability.
     """
-    V = p.shape[-1]
-    for width in (min(_HEAD, kept, V), min(kept, V)):
+    most = min(kept, p.shape[-1])
+    for width in (min(_HEAD, most), most):
         ranked = p.topk(width).values
         sums = ranked.cumsum(-1, dtype=torch.float64)
-        if width == min(kept, V) or bool((sums[:, -1] >= top_p).all()):
+        if bool((sums[:, -1] >= top_p).all()):
             break
-    position = (sums < top_p).sum(-1, keepdim=True).clamp_max(width - 1)
-    return ranked.gather(-1, position)
+    return ranked.gather(-1, (sums < top_p).sum(-1, keepdim=True).clamp_max(width - 1))
 
 
 def draw(p: Tensor, u: Tensor) -> Tensor:
@@ -118,10 +115,8 @@ def pick(
     if logits.device.type == "mps":  # which has no float64
         logits, seen = logits.cpu(), None if seen is None else seen.cpu()
     if sampling.temperature < GREEDY_BELOW:
-        scores = logits
-        if seen is not None and sampling.repetition_penalty != 1:
-            scores = penalise(logits, seen, sampling.repetition_penalty)
-        ids = scores.argmax(-1)
+        penalty = sampling.repetition_penalty
+        ids = (logits if seen is None else penalise(logits, seen, penalty)).argmax(-1)
     else:
         p = probabilities(logits, sampling, seen)
         u = uniforms(generators).to(p.device, non_blocking=True)

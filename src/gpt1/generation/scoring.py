@@ -1,24 +1,23 @@
 """Log-probabilities of continuations: `score`, perplexity and zero-shot all rest on these.
 
-Any model will do that has `hidden`, `tokens` and `config`. Everything is computed in the weights'
-precision (float32 as loaded), without dropout, gradients or autocast. Sequences are sorted by
-length and padded on the right, which changes no score: states never see what comes after them.
+Everything is computed in the weights' precision (float32 as loaded), without dropout, gradients or
+autocast. Sequences are sorted by length and padded on the right, which changes no score: states
+never see what comes after them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpt1.callbacks import ProgressCallback
-from gpt1.config import ModelConfig
 from gpt1.errors import InputError
+from gpt1.model.build import Model
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.losses import CACHED
 from gpt1.model.padding import pad_right
@@ -34,30 +33,8 @@ TOKENS = 4096
 """Ids in one forward pass, at most; a single longer sequence goes alone."""
 
 
-class LanguageModel(Protocol):
-    """What scoring needs of a model: `Transformer` and `LSTM` have it."""
-
-    @property
-    def config(self) -> ModelConfig:
-        """The model's shape; n_ctx is read."""
-
-    @property
-    def tokens(self) -> nn.Embedding:
-        """The token matrix (V, C), which is the output matrix too."""
-
-    @property
-    def training(self) -> bool:
-        """Whether dropout is on."""
-
-    def train(self, mode: bool = True) -> Any:
-        """Switch dropout on or off."""
-
-    def hidden(self, ids: Tensor, /) -> Tensor:
-        """Return the states (B, T, C) that predict the ids after ids (B, T)."""
-
-
 @contextmanager
-def evaluation_mode(model: LanguageModel) -> Iterator[None]:
+def evaluation_mode(model: Model) -> Iterator[None]:
     """Switch dropout, gradients and autocast off, and back afterwards."""
     training = model.training
     model.train(False)
@@ -72,11 +49,10 @@ def evaluation_mode(model: LanguageModel) -> Iterator[None]:
 
 
 def continuation_logprobs(
-    model: LanguageModel,
+    model: Model,
     contexts: Sequence[Ids],
     continuations: Sequence[Sequence[Ids]],
     *,
-    rows: int = ROWS,
     progress: ProgressCallback | None = None,
 ) -> list[list[LogProbs]]:
     """Return the log-probability of each id of each continuation, given all ids before it.
@@ -85,8 +61,7 @@ def continuation_logprobs(
     computed, so score a whole text with its first id as the context. continuations: for each
     context one or more, of at least one id. Result [i][j] belongs to continuations[i][j]; its sum
     or mean is the continuation's score. A Transformer reads a context that has several
-    continuations only once. `rows` bounds the contexts in a forward pass; `progress` counts
-    contexts.
+    continuations only once. `progress` counts contexts.
 
     Raises InputError for an empty context or continuation, ContextError if a context and its
     continuation without the last id exceed the model's positions.
@@ -102,24 +77,23 @@ def continuation_logprobs(
                 f"row {number} has an empty context or an empty continuation; each needs at least "
                 f"one id. Leave the row out."
             )
-    shared = isinstance(model, Transformer) and any(len(options) > 1 for options in continuations)
+    several = any(len(options) > 1 for options in continuations)
     device, weight = model.tokens.weight.device, model.tokens.weight
     scores: list[list[LogProbs]] = [[]] * len(contexts)
-    done = 0
     with evaluation_mode(model):
-        for batch in _batches(model, contexts, continuations, rows):
+        for batch in _batches(model, contexts, continuations, progress):
             pairs = [(list(contexts[i]), list(c)) for i in batch for c in continuations[i]]
-            ids, _ = pad_right(
-                [context[-1:] + c if shared else context + c for context, c in pairs], device=device
-            )
-            if isinstance(model, Transformer) and shared:
+            # the state of the id before predicts an id, so states begin one before the continuation
+            if several and isinstance(model, Transformer):
+                ids, _ = pad_right([context[-1:] + c for context, c in pairs], device=device)
                 cache = _read_contexts(model, [contexts[i] for i in batch], ids.shape[1])
                 counts = torch.tensor([len(continuations[i]) for i in batch])
                 hidden = model.hidden(ids[:, :-1], cache=cache.repeat(counts))
+                starts = [0] * len(pairs)
             else:
+                ids, _ = pad_right([context + c for context, c in pairs], device=device)
                 hidden = model.hidden(ids[:, :-1])
-            # the state of the id before predicts an id, so states begin one before the continuation
-            starts = [0 if shared else len(context) - 1 for context, _ in pairs]
+                starts = [len(context) - 1 for context, _ in pairs]
             lengths = [len(c) for _, c in pairs]
             row = torch.arange(len(pairs)).repeat_interleave(torch.tensor(lengths))
             column = torch.cat([torch.arange(n) + s for s, n in zip(starts, lengths, strict=True)])
@@ -127,34 +101,26 @@ def continuation_logprobs(
             parts = iter(np.split(logprobs.cpu().double().numpy(), np.cumsum(lengths)[:-1]))
             for i in batch:
                 scores[i] = [next(parts) for _ in continuations[i]]
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(contexts))
     return scores
 
 
 def next_logits(
-    model: LanguageModel,
+    model: Model,
     contexts: Sequence[Ids],
     ids: Ids,
     *,
-    rows: int = ROWS,
     progress: ProgressCallback | None = None,
 ) -> NDArray[np.float64]:
     """Return the logits (n, K) that `ids`, K of them, have right after each of n contexts."""
     device = model.tokens.weight.device
     weight = model.tokens.weight[torch.tensor(ids, device=device)]  # (K, C)
     logits = np.empty((len(contexts), len(ids)))
-    done = 0
     with evaluation_mode(model):
-        for batch in _batches(model, contexts, [[()]] * len(contexts), rows):
+        for batch in _batches(model, contexts, [[()]] * len(contexts), progress):
             padded, lengths = pad_right([contexts[i] for i in batch], device=device)
             hidden = model.hidden(padded)
             last = hidden[torch.arange(len(batch), device=device), lengths - 1]  # (B, C)
             logits[batch] = (last @ weight.T).cpu().double().numpy()
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(contexts))
     return logits
 
 
@@ -163,12 +129,14 @@ def _read_contexts(model: Transformer, contexts: Sequence[Ids], more: int) -> Ke
 
     The last id is read with the continuations: its state predicts their first ids.
     """
-    device, dtype = model.tokens.weight.device, model.tokens.weight.dtype
+    weight = model.tokens.weight
     ids, lengths = pad_right([context[:-1] for context in contexts])
-    room = ids.shape[1] + more
-    cache = KeyValueCache(model.config, len(ids), capacity=room, device=device, dtype=dtype)
+    capacity = ids.shape[1] + more
+    cache = KeyValueCache(
+        model.config, len(ids), capacity=capacity, device=weight.device, dtype=weight.dtype
+    )
     if ids.shape[1]:
-        model.hidden(ids.to(device), cache=cache)
+        model.hidden(ids.to(weight.device), cache=cache)
         cache.advance(lengths)
     return cache
 
@@ -188,28 +156,32 @@ def token_logprobs(states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 
 def _batches(
-    model: LanguageModel,
+    model: Model,
     contexts: Sequence[Ids],
     continuations: Sequence[Sequence[Ids]],
-    rows: int,
+    progress: ProgressCallback | None,
 ) -> Iterator[list[int]]:
-    """Yield indices of contexts, longest first, of up to `rows` contexts and TOKENS ids.
+    """Yield indices of contexts, longest first, of up to ROWS contexts and TOKENS ids.
 
     TOKENS counts padding, and a context once for each continuation. The longest context and the
     longest continuation of a batch, less the last id, fit the model even if they meet in no row.
     """
-    if rows < 1:
-        raise InputError(f"rows is {rows}; a batch has at least 1.")
     more = [max(map(len, options)) for options in continuations]
     order = sorted(range(len(contexts)), key=lambda i: (-len(contexts[i]), -more[i], i))
-    batch: list[int] = []
+    batches: list[list[int]] = [[]]
     for i in order:
-        together = [*batch, i]
+        together = [*batches[-1], i]
         longest = len(contexts[together[0]]) + max(more[j] for j in together)
         ids = longest * sum(len(continuations[j]) for j in together)
-        if batch and (len(together) > rows or ids > TOKENS or longest - 1 > model.config.n_ctx):
-            yield batch
-            together = [i]
-        batch = together
-    if batch:
+        if len(together) > 1 and (
+            len(together) > ROWS or ids > TOKENS or longest - 1 > model.config.n_ctx
+        ):
+            batches.append([i])
+        else:
+            batches[-1] = together
+    done = 0
+    for batch in filter(None, batches):
         yield batch
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(contexts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpt1.text.bpe import END
-from gpt1.text.detokenize import CLEAN_UP
+from gpt1.text.detokenize import CLEAN_UP, join
 from gpt1.text.tokenizer import Tokenizer
 
 
@@ -79,64 +79,26 @@ class StreamDecoder:
     A piece holds back only what later ids may still change (the space after a word, the start of a
     clean-up). With `prompt_ids` the pieces go on from `prompt_text` = decode(prompt_ids), so that
     prompt_text + pieces == decode(prompt_ids + new ids) whenever that text starts with prompt_text.
-    Where clean-up would change the prompt's own end ("do n" + "'t"), the prompt stays as it is and
-    clean-up begins anew behind it.
+    Where clean-up would change the prompt's own end ("do n" + "'t"), the prompt stays as it is.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._stages = _Stages(tokenizer.words == "slow")
         self.prompt_text = tokenizer.decode(prompt_ids)
         """The text of the prompt by itself."""
-        prompt = tokenizer.tokens(prompt_ids)
-        given = sum(len(self._stages.push(token)) for token in prompt)
-        self._word_ended = bool(prompt) and prompt[-1].endswith(END)
-        self._tail = self.prompt_text[given:]
-        """What the stages hold back of the prompt; it is not to be given out again."""
-        self._seen = ""
-        self._new: list[str] = []
+        tokens = tokenizer.tokens(prompt_ids)
+        self._space = " " if tokens and tokens[-1].endswith(END) else ""
+        """What stands before the next token. It is the only part of the prompt that a clean-up may
+        begin with: each drops a space, and the prompt's own spaces have been given out."""
+        self._stages: list[_Replace | _Strip] = [_Replace(old, new) for old, new in CLEAN_UP]
+        if tokenizer.words == "slow":
+            raw = join(tokens, slow=False, clean_up=False).replace(END, " ") + self._space
+            self._space = raw[len(raw.rstrip()) :]  # prompt_text is stripped of it
+            self._stages = [_Replace(END, " "), _Strip(bool(self.prompt_text)), *self._stages]
 
     def push(self, id: int) -> str:
         """Return the text that `id` completes, perhaps empty. Raises InputError if out of range."""
         (token,) = self._tokenizer.tokens([id])
-        piece = self._stages.push(token)
-        if not self._tail:
-            return piece
-        self._new.append(token)
-        self._seen += piece
-        if self._seen.startswith(self._tail):
-            piece, self._tail = self._seen[len(self._tail) :], ""
-            return piece
-        return "" if self._tail.startswith(self._seen) else self._leave_prompt()
-
-    def finish(self) -> str:
-        """Return what was held back; no ids may follow."""
-        rest = self._stages.finish()
-        if not self._tail:
-            return rest
-        self._seen += rest
-        if self._seen.startswith(self._tail):
-            return self._seen[len(self._tail) :]
-        return self._leave_prompt() + self._stages.finish() if self._new else ""
-
-    def _leave_prompt(self) -> str:
-        """Begin anew behind the prompt, whose end would have been changed by what follows."""
-        self._stages = _Stages(
-            self._tokenizer.words == "slow", goes_on=True, word_ended=self._word_ended
-        )
-        self._tail = ""
-        return "".join(map(self._stages.push, self._new))
-
-
-class _Stages:
-    """`detokenize.join`, piece by piece: from tokens to text that no later token can change."""
-
-    def __init__(self, slow: bool, *, goes_on: bool = False, word_ended: bool = False) -> None:
-        self._space = " " if word_ended else ""
-        raw = (_Replace(END, " "), _Strip(goes_on)) if slow else ()
-        self._stages = (*raw, *(_Replace(old, new) for old, new in CLEAN_UP))
-
-    def push(self, token: str) -> str:
         text = self._space + token.removesuffix(END)
         self._space = " " if token.endswith(END) else ""
         for stage in self._stages:
@@ -144,6 +106,7 @@ class _Stages:
         return text
 
     def finish(self) -> str:
+        """Return what was held back; no ids may follow."""
         text = ""
         for stage in self._stages:
             text = stage.push(text) + stage.finish()

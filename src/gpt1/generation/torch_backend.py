@@ -43,11 +43,9 @@ class TorchBackend:
         table = self._transformer.tokens.weight
         self.device, self.dtype = table.device, table.dtype
         self._head = _HalfLinear(table, None) if weights == "float16" else None
-        half = [m for m in self._transformer.modules() if isinstance(m, _HalfLinear)]
-        half += [] if self._head is None else [self._head]
-        self.num_bytes = sum(m.num_bytes for m in half) + sum(
-            p.numel() * p.element_size() for p in self._transformer.parameters()
-        )
+        sizes = [p.numel() * p.element_size() for p in self._transformer.parameters()]
+        half = [*self._transformer.modules(), self._head]
+        self.num_bytes = sum(sizes) + sum(m.num_bytes for m in half if isinstance(m, _HalfLinear))
 
     def new_cache(self, slots: int, capacity: int) -> KeyValueCache:
         """Return an empty cache for `slots` rows of up to `capacity` positions."""
@@ -82,8 +80,7 @@ class TorchBackend:
     def _logits(self, states: Tensor) -> Tensor:
         """Return the logits (B, V) of states (B, C), in float32 or finer."""
         if self._head is not None:
-            logits: Tensor = self._head(states)
-            return logits
+            return self._head.forward(states)
         logits = F.linear(states, self._transformer.tokens.weight)
         return logits.float() if logits.dtype.itemsize < 4 else logits
 
@@ -146,21 +143,18 @@ def _has_half_linear() -> bool:
 
 def _shallow_copy(module: Any, *, half: bool) -> Any:
     """Return a copy of the module tree that shares all tensors, in evaluation mode."""
-    if module is None:  # a model whose task head was taken off
+    if module is None:  # the task head of a model that has none
         return None
     if half and isinstance(module, nn.Linear):
         return _HalfLinear(module.weight, module.bias)
     other = copy.copy(module)
     other.training = False
-    other._modules = {
-        name: _shallow_copy(child, half=half) for name, child in module._modules.items()
-    }
+    children = module._modules.items()
+    other._modules = {name: _shallow_copy(child, half=half) for name, child in children}
     return other
 
 
 def _versions(model: nn.Module) -> list[tuple[int, int]]:
     """Return what changes when a weight does: its memory and how often it was written to."""
-    return [
-        (p.data_ptr(), -1 if p.is_inference() else p._version)  # inference tensors keep no count
-        for p in model.parameters()
-    ]
+    weights = model.parameters()  # an inference tensor keeps no count
+    return [(p.data_ptr(), -1 if p.is_inference() else p._version) for p in weights]

@@ -42,6 +42,7 @@ def test_each_continuation_is_scored_as_alone(
     model: Model, most: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "TOKENS", 90)
+    monkeypatch.setattr(scoring, "ROWS", rows)
     monkeypatch.setattr(scoring, "CACHED", 40)  # a few states meet the head at a time
     contexts = [ids_of(SOURCE.randint(1, 20)) for _ in range(12)]
     options = [
@@ -49,9 +50,7 @@ def test_each_continuation_is_scored_as_alone(
     ]
     seen: list[tuple[int, int]] = []
     model.train()  # dropout is off all the same
-    found = continuation_logprobs(
-        model, contexts, options, rows=rows, progress=lambda *now: seen.append(now)
-    )
+    found = continuation_logprobs(model, contexts, options, progress=lambda *now: seen.append(now))
     assert model.training
     assert seen[-1] == (12, 12)
     assert seen == sorted(seen)
@@ -60,9 +59,12 @@ def test_each_continuation_is_scored_as_alone(
             torch.testing.assert_close(logprobs.tolist(), alone(model, context, option), **FP64)
 
 
-def test_the_logits_of_a_few_ids_right_after_each_context(model: Model) -> None:
+def test_the_logits_of_a_few_ids_right_after_each_context(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "ROWS", 3)
     contexts = [ids_of(n) for n in (3, 1, 32, 9)]
-    found = next_logits(model, contexts, [5, 7], rows=3)
+    found = next_logits(model, contexts, [5, 7])
     for context, pair in zip(contexts, found, strict=True):
         with torch.no_grad():
             expected = model.eval()(torch.tensor([context])).logits[0, -1, [5, 7]]
@@ -83,8 +85,6 @@ def test_what_cannot_be_scored_is_named(model: Model) -> None:
             continuation_logprobs(model, [[1], context], [[[2]], [option]])
     with pytest.raises(InputError, match="there are 2 contexts and continuations of 1"):
         continuation_logprobs(model, [[1], [2]], [[[2]]])
-    with pytest.raises(InputError, match="rows is 0"):
-        continuation_logprobs(model, [[1]], [[[2]]], rows=0)
 
 
 def test_the_head_gives_log_probabilities_of_the_weights_precision() -> None:
