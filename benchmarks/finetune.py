@@ -145,16 +145,17 @@ def whole(data: str, count: int) -> dict[str, object]:
     from gpt1.training import supervised
     from gpt1.training.run import RunOptions
 
+    task = data_set("sst2").task
     train = data_set("sst2").load(data, "train", count)
     test = data_set("sst2").load(data, "dev")
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         gpt = gpt1.load("mini")
         model, tokenizer = supervised.finetune(
-            gpt.model, gpt.tokenizer, train.task, train.examples, [],
+            gpt.model, gpt.tokenizer, task, train.examples, [],
             load_run(recipe="small"), RunOptions(f"{folder}/run"),
         )  # fmt: skip
-        predictor = Predictor(model, tokenizer, train.task)
+        predictor = Predictor(model, tokenizer, task)
         predicted = predictor.decide(predictor.probabilities(test.examples))
         seconds = time.perf_counter() - began
         began = time.perf_counter()

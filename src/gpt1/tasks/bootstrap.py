@@ -6,7 +6,7 @@ interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,13 @@ from gpt1.tasks.metrics import (
     Array,
     Metric,
     accuracy,
+    binary_table,
     check_pair,
+    class_table,
     f1,
-    label_pairs,
+    f1_of_table,
     matthews,
-    metric_of_rows,
+    matthews_of_table,
     pearson,
     spearman,
 )
@@ -31,8 +33,7 @@ LEVEL = 0.95
 """The share of resampled values that an interval holds."""
 SAMPLES = 1000
 """Sets of rows that the bootstrap draws."""
-_CELLS = 1 << 22
-"""Numbers of resampled rows that exist together."""
+_CELLS = 1 << 22  # numbers of drawn rows that exist together
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,7 @@ class Interval:
 
 
 def bootstrap(
-    metric: Metric | str,
-    gold: ArrayLike,
-    predicted: ArrayLike,
-    *,
-    seed: int = 0,
+    metric: Metric | str, gold: ArrayLike, predicted: ArrayLike, *, seed: int = 0
 ) -> Interval:
     """Return a metric with its interval over rows.
 
@@ -64,21 +61,23 @@ def bootstrap(
     empty or unequal.
     """
     metric = _named(metric) if isinstance(metric, str) else metric
-    g, p = check_pair(gold, predicted, numbers=metric in (pearson, spearman))
+    g, p = _pair(metric, gold, predicted)
     random = np.random.default_rng(seed)
     if metric is accuracy:
-        resampled: Array = random.binomial(len(g), np.mean(g == p), SAMPLES) / len(g)
-    elif metric is f1 or metric is matthews:
-        codes, n, of_tables = label_pairs(metric, g, p)
-        present, counts = np.unique(codes, return_counts=True)
-        resampled = np.empty(SAMPLES)
-        for part in _chunks(resampled, n * n):
-            tables = np.zeros((len(part), n * n), np.int64)
-            tables[:, present] = random.multinomial(len(g), counts / len(g), len(part))
-            part[:] = of_tables(tables.reshape(-1, n, n))
-    else:
-        resampled = _resample_rows(metric, g, [p], random)
-    return Interval.of(metric(g, p), resampled)
+        return Interval.of(metric(g, p), random.binomial(len(g), np.mean(g == p), SAMPLES) / len(g))
+    if metric is not f1 and metric is not matthews:
+        return Interval.of(metric(g, p), _resample_rows(metric, g, [p], random))
+    make_table, of_table = (
+        (binary_table, f1_of_table) if metric is f1 else (class_table, matthews_of_table)
+    )
+    table = make_table(g, p)
+    shares = table[table > 0] / len(g)
+    resampled = np.empty(SAMPLES)
+    for i in range(SAMPLES):
+        drawn = np.zeros_like(table)
+        drawn[table > 0] = random.multinomial(len(g), shares)
+        resampled[i] = of_table(drawn)
+    return Interval.of(of_table(table), resampled)
 
 
 def bootstrap_sums(
@@ -93,19 +92,17 @@ def bootstrap_sums(
     if not len(rows):
         raise InputError("there are no rows to measure; give at least one.")
     random = np.random.default_rng(seed)
-    resampled = np.empty(SAMPLES)
-    for part in _chunks(resampled, len(rows)):
-        drawn = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), len(part))
-        part[:] = metric(drawn @ rows)
-    return Interval.of(float(metric(rows.sum(0)[None])[0]), resampled)
+    step = max(1, _CELLS // len(rows))
+    shares = np.full(len(rows), 1 / len(rows))
+    resampled = [
+        metric(random.multinomial(len(rows), shares, min(step, SAMPLES - start)) @ rows)
+        for start in range(0, SAMPLES, step)
+    ]
+    return Interval.of(float(metric(rows.sum(0)[None])[0]), np.concatenate(resampled))
 
 
 def resample(
-    metric: str,
-    gold: ArrayLike,
-    predictions: Sequence[ArrayLike],
-    *,
-    seed: int = 0,
+    metric: str, gold: ArrayLike, predictions: Sequence[ArrayLike], *, seed: int = 0
 ) -> Array:
     """Return the mean metric of several columns of predictions on resampled rows: (SAMPLES,).
 
@@ -113,8 +110,7 @@ def resample(
     is paired (Efron and Tibshirani 1993). Raises InputError as `bootstrap` does.
     """
     chosen = _named(metric)
-    numbers = chosen in (pearson, spearman)
-    pairs = [check_pair(gold, predicted, numbers=numbers) for predicted in predictions]
+    pairs = [_pair(chosen, gold, predicted) for predicted in predictions]
     random = np.random.default_rng(seed)
     return _resample_rows(chosen, pairs[0][0], [p for _, p in pairs], random)
 
@@ -139,31 +135,22 @@ def difference(
 
 
 def _resample_rows(
-    metric: Metric,
-    g: Array,
-    predictions: Sequence[Array],
-    random: np.random.Generator,
+    metric: Metric, g: Array, predictions: Sequence[Array], random: np.random.Generator
 ) -> Array:
     """Return SAMPLES values of the mean metric of `predictions`, all on the same drawn rows."""
-    columns = [metric_of_rows(metric, g, p) for p in predictions]
     resampled = np.empty(SAMPLES)
-    for part in _chunks(resampled, len(g)):
-        rows = random.integers(len(g), size=(len(part), len(g)))
-        part[:] = np.mean([column(rows) for column in columns], axis=0)
+    for i in range(SAMPLES):
+        rows = random.integers(len(g), size=len(g))
+        resampled[i] = np.mean([metric(g[rows], p[rows]) for p in predictions])
     return resampled
 
 
-def _chunks(values: Array, width: int) -> Iterator[Array]:
-    """Yield views of `values`, each of as many as may exist together at `width` numbers a value."""
-    step = max(1, _CELLS // width)
-    for start in range(0, len(values), step):
-        yield values[start : start + step]
+def _pair(metric: Metric, gold: ArrayLike, predicted: ArrayLike) -> tuple[Array, Array]:
+    return check_pair(gold, predicted, numbers=metric in (pearson, spearman))
 
 
 def _named(metric: str) -> Metric:
     if metric not in METRICS:
-        raise InputError(
-            f"there is no metric {metric!r}; there are {', '.join(METRICS)}."
-            f"{did_you_mean(metric, METRICS)}"
-        )
+        nearest = did_you_mean(metric, METRICS)
+        raise InputError(f"there is no metric {metric!r}; there are {', '.join(METRICS)}.{nearest}")
     return METRICS[metric]

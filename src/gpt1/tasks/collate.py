@@ -1,7 +1,7 @@
 """Examples -> ids -> the batches of a run: sequences packed into rows, no padding to speak of.
 
 The examples of a batch are a sample like any other. Their sequences are packed, longest first,
-into rows of the length that leaves the fewest places empty, where they do not see one another.
+into rows of the length that has the least padding, where they do not see one another.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from gpt1.tasks.transforms import Special
 from gpt1.text.tokenizer import Tokenizer
 
 _ROWS = (0, 48, 64, 96, 128, 192, 256)  # lengths of rows that are tried, 0 being the longest's
-_TOKENS = 4096
-"""In one forward pass of a prediction."""
+_TOKENS = 4096  # in one forward pass of a prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +54,7 @@ class TaskBatch(Batch):
     @property
     def sequences(self) -> int:
         """How many sequences are in the rows."""
-        S: int = self.extract.shape[1]
-        return S * len(self.units)
+        return len(self.units) * int(self.extract.shape[1])
 
 
 @dataclass(frozen=True)
@@ -117,10 +115,9 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
         positions.append(task.positions(ids, made))
         targets.append(task.targets(example))
     lengths = np.array([len(row) + 1 for row in rows], np.int64)
-    flat = np.fromiter((id for row in rows for id in (*row, 0)), np.uint32, int(lengths.sum()))
     return Encoded(
         task,
-        flat,
+        np.fromiter((id for row in rows for id in (*row, 0)), np.uint32, int(lengths.sum())),
         _offsets(lengths),
         np.concatenate([np.empty((0, task.num_sequences), np.int64), *positions]),
         _offsets(np.array([len(each) for each in positions], np.int64)),
@@ -146,19 +143,16 @@ class TaskBatches(SampleBatches):
     ) -> None:
         super().__init__(len(encoded), batch_size, **sampling)
         self.encoded = encoded
-        if weights is None:
-            weights = encoded.task.class_weights(None, encoded.targets)
-        self._weights = weights
+        ones = encoded.task.class_weights(None, encoded.targets)
+        self._weights = ones if weights is None else weights
         self.tokens_per_sample = float(encoded.lengths.sum() / max(1, len(encoded)))
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the examples, which a resumed run must share."""
-        encoded = self.encoded
-        return fingerprint(
-            [encoded.ids, encoded.offsets, encoded.targets.ravel().view(np.int64),
-             self._weights.ravel().view(np.int64)]
-        )  # fmt: skip
+        numbers = (self.encoded.targets, self._weights)
+        bits = [array.ravel().view(np.int64) for array in numbers]
+        return fingerprint([self.encoded.ids, self.encoded.offsets, *bits])
 
     def _batch(self, samples: Sequence[int]) -> TaskBatch:
         return collate(self.encoded, samples, self._weights)

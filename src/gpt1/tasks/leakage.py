@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def leakage(
     same = KINDS[kind].identity
     known = {same(example) for example in train}
     exact = np.array([same(example) in known for example in test], bool)
-    numbers = _Numbers()
+    numbers: dict[str, int] = {}
     tested = list(_grams(test, numbers))
     hashes = np.concatenate([h for h, _ in tested] or [np.zeros(0, np.uint64)])
     rows = np.concatenate([r for _, r in tested] or [np.zeros(0, np.int64)])
@@ -69,36 +70,27 @@ def leakage(
     return Leakage(int(exact.sum()), int(overlapping.sum()), len(test), tuple(listing))
 
 
-class _Numbers:
-    """Gives each word a number; keeps the last passage's, since its questions stand together."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._passage: tuple[str, list[int]] = ("", [])
-
-    def of(self, example: Example) -> list[int]:
-        """Return the words of an example in the order in which the model reads them."""
-        context, *rest = example.texts
-        if context != self._passage[0]:
-            self._passage = (context, self._of(context))
-        return self._passage[1] + self._of(" ".join([example.question, *rest]))
-
-    def _of(self, text: str) -> list[int]:
-        known = self._numbers
-        return [known.setdefault(word, len(known) + 1) for word in text.casefold().split()]
-
-
 def _grams(
-    examples: Sequence[Example], numbers: _Numbers
+    examples: Sequence[Example], numbers: dict[str, int]
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:
-    """Yield a hash of each run of words, and the index of the example it is in."""
-    # 64 bits: among ten million runs a false match has odds of 1 in 100,000.
-    powers = _powers()
+    """Yield a hash of each run of words, and the index of the example it is in.
+
+    `numbers` gives each word a number; 64 bits: among ten million runs a false match has odds of
+    1 in 100,000.
+    """
+    powers = np.random.default_rng(13).integers(0, 1 << 63, GRAM, np.int64).astype(np.uint64)
+    powers = (powers << np.uint64(1)) | np.uint64(1)
+
+    def number(text: str) -> list[int]:
+        return [numbers.setdefault(word, len(numbers) + 1) for word in text.casefold().split()]
+
+    passage = lru_cache(maxsize=1)(number)  # whose questions stand together
     for start in range(0, len(examples), _BLOCK):
         ids: list[int] = []
         lengths: list[int] = []
-        for example in examples[start : start + _BLOCK]:
-            words = numbers.of(example)
+        for example in examples[start : start + _BLOCK]:  # texts in the order the model reads them
+            context, *rest = example.texts
+            words = passage(context) + number(" ".join([example.question, *rest]))
             ids += words
             lengths.append(len(words))
         count = len(ids) - GRAM + 1
@@ -113,11 +105,6 @@ def _grams(
         inside = rows[:count] == rows[GRAM - 1 :]
         if inside.any():
             yield hashes[inside], rows[:count][inside]
-
-
-def _powers() -> NDArray[np.uint64]:
-    drawn = np.random.default_rng(13).integers(0, 1 << 63, GRAM, np.int64)
-    return (drawn.astype(np.uint64) << np.uint64(1)) | np.uint64(1)
 
 
 def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -157,10 +144,7 @@ def hold_out(
     # a class that nothing teaches cannot be validated
     classes = [set(KINDS[kind].classes_of(example)) for example in examples]
     taught = {name for group in chosen for i in members[group] for name in classes[i]}
-    back = [g for g in held if any(not classes[i] <= taught for i in members[g])]
-    chosen, held = chosen + back, [group for group in held if group not in set(back)]
-    training, validation = (
-        [examples[i] for i in sorted(i for group in part for i in members[group])]
-        for part in (chosen, held)
-    )
-    return training, validation
+    held = [g for g in held if all(classes[i] <= taught for i in members[g])]
+    validation = sorted(i for group in held for i in members[group])
+    training = sorted(set(range(len(examples))) - set(validation))
+    return [examples[i] for i in training], [examples[i] for i in validation]

@@ -39,18 +39,18 @@ class Predictor:
 
         Raises CheckpointError if the model there was not fine-tuned on a task.
         """
-        place = hub.resolve(name)
-        loaded = folder.load(place)
+        path = hub.resolve(name)
+        loaded = folder.load(path)
         if "task" not in loaded.extra or loaded.tokenizer is None:
             raise CheckpointError(
-                f"the model in {place} has no task: it was not fine-tuned on one. Run "
+                f"the model in {path} has no task: it was not fine-tuned on one. Run "
                 f"gpt1 finetune --task classification ... first."
             )
         task = task_from_json(loaded.extra["task"])
         model = folder.build(loaded)
         if model.head is None or len(model.head.bias) != task.num_outputs:
             raise CheckpointError(
-                f"the head in {place} does not fit its task, which has {task.num_outputs} outputs. "
+                f"the head in {path} does not fit its task, which has {task.num_outputs} outputs. "
                 f"Restore the folder from a copy."
             )
         return cls(model.to(choose_device(device)), loaded.tokenizer, task)

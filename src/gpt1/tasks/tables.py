@@ -23,8 +23,7 @@ from gpt1.tasks.kinds import KINDS, Task
 from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.spec import Example
 
-LISTED = 10
-"""How many conflicts are named."""
+_LISTED = 10  # conflicts
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ class Conflicts:
     def __str__(self) -> str:
         if not self.duplicates and not self.conflicts:
             return "no text occurs twice"
+        repeats = "row repeats" if self.duplicates == 1 else "rows repeat"
         line = (
-            f"{self.duplicates:,} row{'s repeat' if self.duplicates != 1 else ' repeats'} an "
-            f"earlier one, "
-            f"{self.conflicts:,} with another label (all are kept)"
+            f"{self.duplicates:,} {repeats} an earlier one, {self.conflicts:,} with another label "
+            f"(all are kept)"
         )
         return "\n  ".join([line, *self.listed])
 
@@ -105,24 +104,23 @@ def read_examples(
         fields = Fields(row, chooser.columns, table.location)
         made = cls.read(fields, num_texts, labelled=labelled)
         label = cls.read_label(fields) if labelled else ""
-        example = made if isinstance(made, Example) and label is not None else None
         if isinstance(made, Example):
             num_texts = num_texts or len(made.texts)
-        if example is None:
+        if isinstance(made, str) or label is None:
             faults.append(made if isinstance(made, str) else "no label")
             if labelled:
                 continue
-        examples.append(example)
+        examples.append(made if isinstance(made, Example) else None)
         locations.append(table.location)
         raw.append(label)
-    account = table.counts
+    counts = table.counts
     for reason in faults:
-        account.reject(reason)
+        counts.reject(reason)
     conflicts = Conflicts()
     if labelled:
         usable = [example for example in examples if example is not None]
         if not usable:
-            raise DataError(f"{table.files[0]}: nothing to use; {account}.")
+            raise DataError(f"{table.files[0]}: nothing to use; {counts}.")
         task = task or cls.learn(usable, raw, locations)
         labels = [task.parse_label(*each) for each in zip(raw, locations, strict=True)]
         usable = [replace(e, label=label) for e, label in zip(usable, labels, strict=True)]
@@ -130,13 +128,12 @@ def read_examples(
         examples = list(usable)
     assert task is not None
     taken = sample(len(examples), limit)
-    if len(taken) < len(examples):
-        left = set(range(len(examples))) - set(taken)
-        count = sum(examples[i] is not None for i in left)
-        account.reject(f"outside the sample of {limit}", count)
+    if left := set(range(len(examples))) - set(taken):
+        used = sum(examples[i] is not None for i in left)
+        counts.reject(f"outside the sample of {limit}", used)
     examples = [examples[i] for i in taken]
-    counts = task.count_labels(examples) if labelled else {}
-    return Table(task, examples, account, [locations[i] for i in taken], conflicts, counts)
+    by_label = task.count_labels(examples) if labelled else {}
+    return Table(task, examples, counts, [locations[i] for i in taken], conflicts, by_label)
 
 
 def _check(kind: str, task: Task | None, labelled: bool, limit: int | None) -> None:
@@ -154,18 +151,16 @@ class _Columns:
     """Finds the columns of a kind in a file; `columns` maps their standard names to the file's."""
 
     def __init__(self, kind: type[Task], columns: Mapping[str, str], labelled: bool) -> None:
-        self.kind = kind
-        self.columns = columns
-        self.labelled = labelled
-        known = ", ".join(
-            [*kind.text_columns, *[kind.more_columns] * bool(kind.more_columns),
-             *[kind.label_column] * labelled]
-        )  # fmt: skip
-        self.known = known
+        self.kind, self.columns, self.labelled = kind, columns, labelled
+        self.needed = [*kind.text_columns, *[kind.label_column] * labelled]
+        known = [*kind.text_columns, kind.more_columns, *[kind.label_column] * labelled]
+        self.known = ", ".join(filter(None, known))
         for name in columns:
             if not self._is_known(name):
-                nearest = did_you_mean(name, known.split(", "))
-                raise ConfigError(f"columns names {name!r}; {kind.kind} takes {known}.{nearest}")
+                nearest = did_you_mean(name, self.known.split(", "))
+                raise ConfigError(
+                    f"columns names {name!r}; {kind.kind} takes {self.known}.{nearest}"
+                )
         twice = [name for name, count in Counter(columns.values()).items() if count > 1]
         if twice:
             raise ConfigError(f"columns gives the column {twice[0]!r} two meanings.")
@@ -176,14 +171,13 @@ class _Columns:
 
     def choose(self, location: str, present: Sequence[str]) -> None:
         """Check the columns of a file, or of a jsonl file's first row. Raises DataError."""
-        label = self.kind.label_column
-        for name in self.columns.values():
-            if name not in present and (self.labelled or name != self.columns.get(label)):
-                raise no_column(location, name, present)
+        for name, own in self.columns.items():
+            if own not in present and (self.labelled or name != self.kind.label_column):
+                raise no_column(location, own, present)
         standard = {own: name for name, own in self.columns.items()}
         names = {standard.get(own, own) for own in present}
         needed = self.kind.required_columns(names, labelled=self.labelled)
-        missing = [name for name in needed if self._column(name) not in present]
+        missing = [name for name in needed if self.columns.get(name, name) not in present]
         if missing:
             raise self._missing(location, present, missing)
 
@@ -194,23 +188,19 @@ class _Columns:
                 f"{location} has one column, {present[0][:60]!r}: its fields have {mark!r} between "
                 f"them. Save it with commas (.csv) or tabs (.tsv)."
             )
-        needed = (*self.kind.text_columns, *[self.kind.label_column] * self.labelled)
-        taken = set(map(self._column, needed))
+        taken = {self.columns.get(name, name) for name in self.needed}
         free = [name for name in present if name not in taken and not self._is_known(name)]
         pairs = dict(self.columns)
         for name in missing:
             folded = {other.casefold(): other for other in free}
-            close = [folded[other] for other in difflib.get_close_matches(name, list(folded), n=1)]
-            pairs[name] = (close or free or ["..."])[0]
+            close = difflib.get_close_matches(name, list(folded), n=1)
+            pairs[name] = folded[close[0]] if close else next(iter(free), "...")
             free = [other for other in free if other != pairs[name]]
         flag = shlex.quote(",".join(f"{name}={column}" for name, column in pairs.items()))
         return DataError(
             f"{location} has the columns {', '.join(present)}; {self.kind.kind} takes "
             f"{self.known}. Say which is which, e.g. --columns {flag} (Python: columns={pairs})."
         )
-
-    def _column(self, name: str) -> str:
-        return self.columns.get(name, name)
 
 
 def _conflicts(
@@ -227,7 +217,7 @@ def _conflicts(
             duplicates += 1
             continue
         conflicts += 1
-        if len(listed) < LISTED:
+        if len(listed) < _LISTED:
             listed.append(
                 f"{locations[i]} says {raw[i]!r}, {locations[earlier]} {raw[earlier]!r}: "
                 f"{example.texts[0][:50]!r}"

@@ -17,7 +17,7 @@ beside the special tokens:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gpt1.errors import ConfigError, InputError
 from gpt1.tasks.spec import SPECIAL
@@ -27,11 +27,12 @@ SHORTEST = 16
 """Positions a model needs for a task: with fewer, hardly any text is left."""
 
 Ids = Sequence[int]
+Sequences = tuple[list[list[int]], bool]
+"""An example's sequences, and whether any is truncated."""
 
 
-@dataclass(frozen=True)
-class Special:
-    """The ids of the three special tokens, found by name."""
+class Special(NamedTuple):
+    """The ids of the three special tokens."""
 
     start: int
     delimiter: int
@@ -39,18 +40,16 @@ class Special:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Special:
-        """Find them. Raises InputError if the tokenizer has none."""
-        ids = [tokenizer.added.get(name) for name in SPECIAL]
-        start, delimiter, extract = ids
-        if start is None or delimiter is None or extract is None:
+        """Find them by name. Raises InputError if the tokenizer has none."""
+        if not set(SPECIAL) <= set(tokenizer.added):
             raise InputError(
                 f"the tokenizer has no tokens {', '.join(SPECIAL)}; a model gets them when it is "
                 f"fine-tuned on a task. Fine-tune it first: gpt1 finetune --task ..."
             )
-        return cls(start, delimiter, extract)
+        return cls(*(tokenizer.added[name] for name in SPECIAL))
 
 
-def single(text: Ids, special: Special, n_ctx: int) -> tuple[list[list[int]], bool]:
+def single(text: Ids, special: Special, n_ctx: int) -> Sequences:
     """Return [start text extract], at most n_ctx ids, and whether the text is truncated.
 
     Raises ConfigError for a model of fewer than 16 positions, as do the other transformations.
@@ -59,31 +58,29 @@ def single(text: Ids, special: Special, n_ctx: int) -> tuple[list[list[int]], bo
     return [[special.start, *kept, special.extract]], len(kept) < len(text)
 
 
-def pair(first: Ids, second: Ids, special: Special, n_ctx: int) -> tuple[list[list[int]], bool]:
+def pair(first: Ids, second: Ids, special: Special, n_ctx: int) -> Sequences:
     """Return [start first delimiter second extract] and whether it is truncated.
 
     >>> pair([5, 6], [7], Special(40, 41, 42), 16)
     ([[40, 5, 6, 41, 7, 42]], False)
     """
-    a, b = _truncate_pair(first, second, _check(n_ctx) - 3)
+    room = _check(n_ctx) - 3
+    a = first[: max(room // 2, room - len(second))]
+    b = second[: max(room // 2, room - len(first))]
     truncated = len(a) + len(b) < len(first) + len(second)
     return [[special.start, *a, special.delimiter, *b, special.extract]], truncated
 
 
-def both_orders(
-    first: Ids, second: Ids, special: Special, n_ctx: int
-) -> tuple[list[list[int]], bool]:
+def both_orders(first: Ids, second: Ids, special: Special, n_ctx: int) -> Sequences:
     """Return the two sequences of a pair in no order, and whether they are truncated."""
-    a, b = _truncate_pair(first, second, _check(n_ctx) - 3)
-    start, delimiter, extract = special.start, special.delimiter, special.extract
-    rows = [[start, *a, delimiter, *b, extract], [start, *b, delimiter, *a, extract]]
-    rows.sort()  # so that (a, b) and (b, a) are the same input to the last bit
-    return rows, len(a) + len(b) < len(first) + len(second)
+    rows, truncated = pair(first, second, special, n_ctx)
+    rows += pair(second, first, special, n_ctx)[0]
+    return sorted(rows), truncated  # (a, b) and (b, a) are the same input to the last bit
 
 
 def choices(
     context: Ids, question: Ids, answers: Sequence[Ids], special: Special, n_ctx: int
-) -> tuple[list[list[int]], bool]:
+) -> Sequences:
     """Return [start context question delimiter answer extract] for each answer.
 
     And whether any is truncated.
@@ -99,9 +96,7 @@ def choices(
     return rows, truncated
 
 
-def words_in_a_row(
-    words: Sequence[Ids], special: Special, n_ctx: int
-) -> tuple[list[list[int]], bool]:
+def words_in_a_row(words: Sequence[Ids], special: Special, n_ctx: int) -> Sequences:
     """Return [start words extract] and whether words are left out: all from the first too many.
 
     Of a first word that is longer than the window, as many ids as there is room for are kept.
@@ -114,11 +109,6 @@ def words_in_a_row(
             break
         kept += word
     return [[special.start, *kept, special.extract]], len(kept) < sum(map(len, words))
-
-
-def _truncate_pair(first: Ids, second: Ids, room: int) -> tuple[Ids, Ids]:
-    half = room // 2
-    return first[: max(half, room - len(second))], second[: max(half, room - len(first))]
 
 
 def _check(n_ctx: int) -> int:
