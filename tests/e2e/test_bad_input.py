@@ -77,6 +77,7 @@ def _texts(work: Path) -> None:
         "twice.csv": "Joke,Joke\nthe dog,the cat\n",
         "broken.jsonl": '{"text": "the dog"}\n{"text": "the\n',
         "cut.txt.gz": gzip.compress(os.urandom(2000).hex().encode())[:1000],
+        "plain.txt.gz": "the dog",
         "broken.parquet": "the dog",
         "size.toml": SIZE,
         "broken.toml": "[train\nsteps = 1\n",
@@ -191,6 +192,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     # models
     (f"{LOAD} nowhere", 1, ["the model is 'nowhere'", "Give a folder"]),
     (f"{LOAD} {'a' * 300}", 1, ["there is no such folder"]),
+    (f"{LOAD} ~nobodyhere/model", 1, ["~nobodyhere/model", "Give a folder"]),
     (f"{LOAD} text.txt", 1, ["text.txt is a file", "give the folder"]),
     (f"{LOAD} silent", 1, ["silent has no vocabulary", "Copy"]),
     ("verify tiny --expected odd.json", 2, ["odd.json", "form of"]),
@@ -230,6 +232,7 @@ CASES: list[tuple[str, int, list[str]]] = [
      ["no column 'jok'", "ID, Joke", "Did you mean 'Joke'?"]),
     (f"prepare jokes.csv {PREPARED}", 2, ["ID, Joke", "--column Joke"]),
     (f"prepare cut.txt.gz {PREPARED}", 2, ["cut off or damaged", "again"]),
+    (f"prepare plain.txt.gz {PREPARED}", 2, ["damaged", "again"]),
     (f"prepare broken.parquet {PREPARED}", 2, ["no parquet file"]),
     (f"prepare hub:some/jokes {PREPARED}", 1, ["could not fetch", "OFFLINE"]),
     (f"prepare hub:jokes {PREPARED}", 1, ["hub:owner/name"]),
