@@ -326,48 +326,20 @@ def test_a_data_set_of_the_paper_by_its_name() -> None:
         assert words in done.stderr
 
 
-CASES = [
-    ("finetune x.csv --out n --task poem", 2, "the task 'poem' is not one of lm, classification"),
-    ("finetune x.csv --out n --task classificaton", 2, "Did you mean 'classification'?"),
-    ("finetune x.csv --out n --task sst22", 2, "Did you mean 'sst2'?"),
-    ("finetune x.csv --out n --task choice --column text", 2, "--column is for --task lm"),
-    ("finetune x.csv --out n --task choice --prefix J", 2, "--prefix is for --task lm"),
-    ("finetune x.csv --out n --columns text=a", 2, "--columns is for --task classification"),
-    ("finetune x.csv --out n --valid y.csv", 2, "--valid is for --task classification"),
-    ("finetune x.csv --out n --allow-leakage", 2, "--allow-leakage is for --task"),
-    (f"finetune x.csv --out n --task choice {FAST}", 2, "no file x.csv"),
-    (f"finetune choice.csv --out n --task classification {FAST}", 2, "--columns text=context"),
-    (f"finetune choice.csv --out n --task choice --columns text {FAST}", 2, "pairs with commas"),
-    (f"finetune choice.csv --out n --task choice --columns a=b,a=c {FAST}", 2, "'a' twice"),
-    (f"finetune choice.csv --out n --task choice --columns text=x {FAST}", 2, "names 'text'"),
-    (f"finetune choice.csv --out n --task choice {FAST} --recipe smal", 2, "Did you mean 'small'"),
-    (f"finetune choice.csv --out n --task choice {FAST} --recipe jokes", 2, "data."),
-    (f"finetune choice.csv --out n --task choice {FAST} --valid choice.csv", 2, "40 of 40 rows"),
-    (f"finetune choice.csv --out n --task choice {FAST} --valid x.csv", 2, "no file x.csv"),
-    (
-        f"finetune entailment.csv --out n --task entailment {FAST} --valid entailment-test.csv "
-        "--set data.valid_share=0.2",
-        2, "data.valid_share is set, and --valid",
-    ),
-    ("predict tiny choice.csv", 1, "gpt1 finetune --task"),
-    ("predict choice x.csv", 2, "no file x.csv"),
-    ("predict choice entailment.csv", 2, "choice takes context"),
-    ("predict choice choice.csv --out labels.txt", 2, "ends in .csv"),
-    ("predict nowhere choice.csv", 1, "there is no such folder"),
-    ("evaluate choice choice.csv --page p.txt", 2, "ends in .html"),
-    ("evaluate choice choice.csv --column text", 2, "--columns label=Stars, or add --task lm"),
-    ("evaluate choice choice.csv --task entailment", 2, "the model was fine-tuned on choice"),
-    ("evaluate choice choice.csv --split dev", 2, "--split is dev"),
-    ("evaluate choice entailment.csv", 2, "choice takes context"),
-    ("evaluate entailment similarity.csv", 2, "the task's classes are no, yes"),
-    ("evaluate tiny choice.csv --columns text=context", 2, "was not fine-tuned on a task"),
-    ("evaluate tiny choice.csv --page p.html", 2, "was not fine-tuned on a task"),
-    ("evaluate choice choice.csv --task lm --columns text=context", 2, "is measured as lm"),
-    ("evaluate nowhere choice.csv", 1, "there is no such folder"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("command", "code", "words"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("finetune x.csv --out n --task sst22", 2, "Did you mean 'sst2'?"),
+        ("finetune x.csv --out n --columns text=a", 2, "--columns is for --task classification"),
+        ("finetune x.csv --out n --valid y.csv", 2, "--valid is for --task classification"),
+        ("finetune x.csv --out n --allow-leakage", 2, "--allow-leakage is for --task"),
+        ("predict nowhere choice.csv", 1, "there is no such folder"),
+        ("evaluate tiny choice.csv --page p.html", 2, "was not fine-tuned on a task"),
+        ("evaluate tiny choice.csv --task choice", 2, "--task is given; tiny was not fine-tuned"),
+        ("evaluate choice choice.csv --task lm --columns text=context", 2, "is measured as lm"),
+        ("evaluate nowhere choice.csv", 1, "there is no such folder"),
+    ],
+)
 def test_what_cannot_be_is_refused_in_words(command: str, code: int, words: str) -> None:
     done = run_gpt1(command)
     assert (done.code, done.stdout) == (code, ""), done.stderr
