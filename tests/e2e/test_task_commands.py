@@ -115,32 +115,28 @@ def test_each_row_in_gives_one_out_in_order(kind: str) -> None:
     head, *found = csv.reader(io.StringIO(out))
     predictor = Predictor.load(kind)
     names = predictor.task.score_names
-    if kind == "regression":
-        assert head == ["score"]
-    else:
-        assert head == ["label", *(f"p_{name}" for name in names)]
+    score = kind == "regression"
+    assert head == (["score"] if score else ["label", *(f"p_{name}" for name in names)])
     assert len(found) == 9
     assert [i for i, row in enumerate(found) if not any(row)] == [2, 5]
     assert all(len(row) == len(head) for row in found)
     table = read_examples(kind, "new.csv", task=predictor.task, labelled=False)
     kept = [i for i in range(9) if i not in (2, 5)]
     wanted = predictor.probabilities([e for i in kept if (e := table.examples[i]) is not None])
-    numbers = np.array([[float(x) for x in found[i][kind != "regression" :]] for i in kept])
-    if kind == "regression":
+    numbers = np.array([[float(x) for x in found[i][0 if score else 1 :]] for i in kept])
+    if score:
         np.testing.assert_allclose(numbers[:, 0], predictor.decide(wanted), atol=1e-5)
     else:
         np.testing.assert_allclose(numbers, wanted, atol=1e-5)
-        best = [names[i] if kind != "choice" else str(i) for i in wanted.argmax(1)]
+        best = [str(i) if kind == "choice" else names[i] for i in wanted.argmax(1)]
         assert [found[i][0] for i in kept] == best
 
     records = json.loads(works(f"predict {kind} new.csv --json")[0])
-    assert len(records) == 9
-    key = head[0]
-    assert [str(r[key]) for r in records if r[key] is not None] == [
-        str(float(found[i][0])) if kind == "regression" else found[i][0] for i in kept
-    ]
-    assert records[2][key] is None
-    if kind != "regression":
+    answers = [record[head[0]] for record in records]
+    assert [i for i, answer in enumerate(answers) if answer is None] == [2, 5]
+    given = [str(float(found[i][0])) if score else found[i][0] for i in kept]
+    assert [str(answer) for answer in answers if answer is not None] == given
+    if not score:
         assert records[2]["probabilities"] is None
         assert list(records[0]["probabilities"]) == list(names)
 
