@@ -28,8 +28,8 @@ import numpy as np
 
 from gpt1.errors import InputError
 from gpt1.text.english import without_torch
+from gpt1.text.pre_tokenizers import check_text, check_texts
 from gpt1.text.tokenizer import IdArray, Tokenizer
-from gpt1.text.words import check_text, check_texts
 
 _JOB = 1 << 19  # characters: enough to hide the cost of sending, few enough to share out evenly
 _AHEAD = 4  # jobs a process that wait or are done, so that memory is bounded

@@ -24,8 +24,8 @@ from typing import Any
 from gpt1.data.parallel import EncodedJob, cpu_count, encode_job, jobs, split_job
 from gpt1.errors import ConfigError, GPT1Error, InputError
 from gpt1.text.english import without_torch
+from gpt1.text.pre_tokenizers import check_text, check_texts
 from gpt1.text.tokenizer import IdArray, Tokenizer
-from gpt1.text.words import check_text, check_texts
 
 _JOB = 1 << 20  # characters: enough to hide what Ray takes for a task, few enough to share out
 _AHEAD = 4  # jobs a worker that run or are done, so that memory is bounded

@@ -6,11 +6,12 @@ The `tokenizers` library merges; what a word comes to is cached here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from tokenizers.models import BPE as Engine
 
 from gpt1.text.chunks import LONGEST_CACHED
-from gpt1.text.words import UNKNOWN
+from gpt1.text.pre_tokenizers import UNKNOWN
 
 END = "</w>"
 """Marks the last token of a word."""
@@ -40,19 +41,14 @@ class BPE:
             id: 1 if token == UNKNOWN else len(token.removesuffix(END))
             for token, id in vocab.items()
         }
-        self._cache: dict[str, tuple[int, ...]] = {}
-        self._limit = 1 << 18
+        self._cached = lru_cache(1 << 18)(self._merge)
 
     def __call__(self, word: str) -> tuple[int, ...]:
         """Return the ids of a lower-case word."""
-        ids = self._cache.get(word)
-        if ids is None:
-            ids = tuple(token.id for token in self._engine.tokenize(word))
-            if len(self._cache) >= self._limit:
-                self._cache.clear()
-            if len(word) <= LONGEST_CACHED:
-                self._cache[word] = ids
-        return ids
+        return self._cached(word) if len(word) <= LONGEST_CACHED else self._merge(word)
+
+    def _merge(self, word: str) -> tuple[int, ...]:
+        return tuple(token.id for token in self._engine.tokenize(word))
 
     def pieces(self, word: str) -> list[tuple[int, int, int]]:
         """Return (id, start, end) of each token of a lower-case word, in characters."""

@@ -121,24 +121,19 @@ class EnglishRules:
 
     def _prefix_length(self, chunk: str, start: int, end: int) -> int:
         width = _WINDOW
-        while True:
-            window = chunk[start : min(end, start + width)]
-            match = self._prefix(window)
-            if match is None:
-                return 0
+        while match := self._prefix(chunk[start : min(end, start + width)]):
             if start + width >= end or match.end() < width - _NEAR:
                 return match.end() - match.start()
             width *= 2
+        return 0
 
     def _suffix_length(self, chunk: str, start: int, end: int) -> int:
         width = _WINDOW
-        while True:
-            match = self._suffix(chunk[max(start, end - width) : end])
-            if match is None:
-                return 0
+        while match := self._suffix(chunk[max(start, end - width) : end]):
             if start + width >= end or match.start() >= _NEAR:
                 return match.end() - match.start()
             width *= 2
+        return 0
 
     def _middle(self, text: str, rules: Mapping[str, Words]) -> Words:
         """Cut what is left between prefixes and suffixes."""
@@ -196,11 +191,8 @@ class EnglishRules:
         result: list[str] = []
         position = 0
         while position < len(words):
-            if position in changes:
-                run = words[position : changes[position]]
-                result.extend(self._rules["".join(run)])
-                position += len(run)
-            else:
-                result.append(words[position])
-                position += 1
+            end = changes.get(position, position + 1)
+            run = words[position:end]
+            result.extend(self._rules["".join(run)] if position in changes else run)
+            position = end
         return tuple(result)

@@ -18,15 +18,15 @@ from gpt1.callbacks import ProgressCallback
 from gpt1.errors import InputError
 from gpt1.text.bpe import END, NEWLINE
 from gpt1.text.chunks import ChunkCache
-from gpt1.text.vocabulary import Merge, Vocabulary
-from gpt1.text.words import (
+from gpt1.text.pre_tokenizers import (
     NEWLINE_CHUNK,
     UNKNOWN,
     UNKNOWN_CHUNK,
     WordsMode,
     check_text,
-    make_words,
+    make_pre_tokenizer,
 )
+from gpt1.text.vocabulary import Merge, Vocabulary
 
 Pair = tuple[int, int]
 _GAP, _DEAD = -1, -2  # between words; where a symbol was that has become part of the one before
@@ -60,16 +60,16 @@ def learn(
             f"vocab_size is {vocab_size}; these texts have {len(characters)} characters, which "
             f"take {len(base) + 1} tokens. Choose a larger vocab_size, or drop rare characters."
         )
-    merges = _merges(words, counts, wanted, min_count, progress or (lambda done, total: None))
+    corpus = _Corpus(words, counts)
+    merges = _merges(corpus, wanted, min_count, progress or (lambda done, total: None))
     tokens = [*base, *(left + right for left, right in merges), NEWLINE]
     return Vocabulary.of({token: id for id, token in enumerate(tokens)}, merges)
 
 
 def count_words(texts: Iterable[str], words: WordsMode) -> Counter[str]:
     """Return how often each lower-case word occurs in `texts`. Raises InputError."""
-    items = ChunkCache(
-        make_words(words), lambda word: (word,), {NEWLINE_CHUNK: (), UNKNOWN_CHUNK: ()}
-    )
+    marks: dict[str, tuple[str, ...]] = {NEWLINE_CHUNK: (), UNKNOWN_CHUNK: ()}
+    items = ChunkCache(make_pre_tokenizer(words), lambda word: (word,), marks)
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(items(check_text(text)))
@@ -117,6 +117,12 @@ class _Corpus:
         symbols, after, before = self.symbols, self.after, self.before
         pairs, where = self.pairs, self.where
         gained: set[Pair] = set()
+
+        def gain(pair: Pair, position: int) -> None:
+            pairs[pair] += weight
+            where[pair].append(position)
+            gained.add(pair)
+
         for position in sorted(where.pop(pair)):
             second = after[position]
             if symbols[position] != left or symbols[second] != right:
@@ -126,28 +132,17 @@ class _Corpus:
             after[position], before[following] = following, position
             if symbols[previous] != _GAP:
                 pairs[symbols[previous], left] -= weight
-                gain = symbols[previous], new
-                pairs[gain] += weight
-                where[gain].append(previous)
-                gained.add(gain)
+                gain((symbols[previous], new), previous)
             if symbols[following] != _GAP:
                 pairs[right, symbols[following]] -= weight
-                gain = new, symbols[following]
-                pairs[gain] += weight
-                where[gain].append(position)
-                gained.add(gain)
+                gain((new, symbols[following]), position)
         del pairs[pair]
         return gained
 
 
 def _merges(
-    words: list[str],
-    counts: Mapping[str, int],
-    wanted: int,
-    min_count: int,
-    progress: ProgressCallback,
+    corpus: _Corpus, wanted: int, min_count: int, progress: ProgressCallback
 ) -> list[Merge]:
-    corpus = _Corpus(words, counts)
     keys: dict[int, tuple[int, ...]] = {}  # in which the largest text sorts first
 
     def entry(pair: Pair) -> tuple[int, tuple[int, ...], tuple[int, ...], Pair]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpt1.text.bpe import BPE
-from gpt1.text.words import UNKNOWN_CHUNK, OriginalWords
+from gpt1.text.pre_tokenizers import UNKNOWN_CHUNK, OriginalPreTokenizer
 
 Span = tuple[int, int]
 
@@ -28,12 +28,12 @@ class Encoding:
 
 
 def locate(
-    words: OriginalWords, text: str, bpe: BPE, *, newline: int, unknown: int
+    pre_tokenizer: OriginalPreTokenizer, text: str, bpe: BPE, *, newline: int, unknown: int
 ) -> tuple[str, list[tuple[int, Span]]]:
     """Return the cleaned text and the (id, offsets) of its tokens, in original or slow mode."""
     cleaned = ""
     located: list[tuple[int, Span]] = []
-    for section in filter(None, words.sections(text)):
+    for section in filter(None, pre_tokenizer.sections(text)):
         if cleaned:
             cleaned += " "
         start = len(cleaned)
@@ -45,7 +45,7 @@ def locate(
             if n:
                 start = cleaned.index("\n", start) + 1
                 located.append((newline, (start - 1, start)))
-            for word in words.cased_line(line.split()):
+            for word in pre_tokenizer.cased_line(line.split()):
                 start = cleaned.index(word, start)
                 located.extend(_pieces(word, start, bpe))
                 start += len(word)

@@ -13,24 +13,23 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gpt1.errors import InputError, TokenizerError, did_you_mean
+from gpt1.errors import InputError, TokenizerError
 from gpt1.storage import Folder, json_bytes, write_folder
 from gpt1.text.bpe import BPE, END, NEWLINE
 from gpt1.text.chunks import ChunkCache
 from gpt1.text.detokenize import join
 from gpt1.text.offsets import Encoding, locate
-from gpt1.text.vocabulary import END_OF_TEXT, Vocabulary, hugging_face_added, hugging_face_files
-from gpt1.text.words import (
+from gpt1.text.pre_tokenizers import (
     NEWLINE_CHUNK,
     UNKNOWN,
     UNKNOWN_CHUNK,
-    WORDS_MODES,
-    OriginalWords,
-    WordsMode,
+    OriginalPreTokenizer,
     check_text,
     check_texts,
-    make_words,
+    check_words,
+    make_pre_tokenizer,
 )
+from gpt1.text.vocabulary import END_OF_TEXT, Vocabulary, hugging_face_added, hugging_face_files
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as LibraryTokenizer
@@ -51,26 +50,27 @@ class Tokenizer:
     tok.decode(tok.encode("Hello, my dog is cute"))  # 'hello, my dog is cute'
 
     `words` is "original" (as GPT-1 was trained), "slow" or "fast" (as transformers cut them, see
-    `gpt1.text.words`). Added tokens have ids after the vocabulary's and never come out of text.
+    `gpt1.text.pre_tokenizers`). Added tokens have ids after the vocabulary's and never come out of
+    text.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, words: WordsMode = "original", added: Iterable[str] = ()
+        self, vocabulary: Vocabulary, words: str = "original", added: Iterable[str] = ()
     ) -> None:
         self._set_up(vocabulary, words, BPE(vocabulary.ids, vocabulary.merges))
         self.add_tokens(added)
 
-    def _set_up(self, vocabulary: Vocabulary, words: WordsMode, bpe: BPE) -> None:
+    def _set_up(self, vocabulary: Vocabulary, words: str, bpe: BPE) -> None:
         self.vocabulary = vocabulary
         self.words = check_words(words)
         self.added: dict[str, int] = {}
         self._bpe = bpe
         self._tokens = list(vocabulary.tokens)
-        self._words = make_words(self.words)
+        self._pre_tokenizer = make_pre_tokenizer(self.words)
         self.unknown_id = vocabulary.ids[UNKNOWN]
         self._newline_id = vocabulary.ids.get(NEWLINE, self.unknown_id)
         marks = {NEWLINE_CHUNK: (self._newline_id,), UNKNOWN_CHUNK: (self.unknown_id,)}
-        self._ids_of: ChunkCache[int] = ChunkCache(self._words, bpe, marks)
+        self._ids_of: ChunkCache[int] = ChunkCache(self._pre_tokenizer, bpe, marks)
 
     # --- making
 
@@ -87,11 +87,9 @@ class Tokenizer:
         described = folder.json(DESCRIPTION) if DESCRIPTION in folder else {}
         section = described.get("tokenizer", {}) if isinstance(described, dict) else {}
         if not section:
-            return cls(
-                vocabulary, check_words(words or "original"), hugging_face_added(folder, vocabulary)
-            )
+            return cls(vocabulary, words or "original", hugging_face_added(folder, vocabulary))
         try:
-            tokenizer = cls(vocabulary, check_words(section["words"]), section["added"])
+            tokenizer = cls(vocabulary, section["words"], section["added"])
         except (KeyError, TypeError, InputError) as error:
             raise TokenizerError(
                 f"the section tokenizer of {folder.path / DESCRIPTION} is not one that gpt1 writes "
@@ -135,7 +133,7 @@ class Tokenizer:
     def with_words(self, words: str) -> Self:
         """Return this tokenizer with another way of cutting words."""
         other = object.__new__(type(self))
-        other._set_up(self.vocabulary, check_words(words), self._bpe)
+        other._set_up(self.vocabulary, words, self._bpe)
         other.add_tokens(self.added)
         return other
 
@@ -149,9 +147,7 @@ class Tokenizer:
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Return the tokenizer whose `state` this is. Raises TokenizerError, InputError."""
         merges = [(left, right) for left, right in state["merges"]]
-        return cls(
-            Vocabulary.of(state["vocab"], merges), check_words(state["words"]), state["added"]
-        )
+        return cls(Vocabulary.of(state["vocab"], merges), state["words"], state["added"])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_state, (self.state(),)
@@ -178,12 +174,11 @@ class Tokenizer:
         return [self.encode(text) for text in check_texts(texts)]
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Return ids, tokens, their places, and the text that the places are in."""
+        """Return ids, tokens, their offsets, and the text that the offsets are in."""
         ids = self.encode(text)
-        if isinstance(self._words, OriginalWords):
-            cleaned, located = locate(
-                self._words, text, self._bpe, newline=self._newline_id, unknown=self.unknown_id
-            )
+        if isinstance(self._pre_tokenizer, OriginalPreTokenizer):
+            marks = {"newline": self._newline_id, "unknown": self.unknown_id}
+            cleaned, located = locate(self._pre_tokenizer, text, self._bpe, **marks)
             offsets = [span for _, span in located]
         else:
             cleaned, offsets = text, self._library.encode(text).offsets
@@ -291,14 +286,3 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer({len(self)} tokens, words={self.words!r}, {len(self.added)} added)"
-
-
-def check_words(words: object) -> WordsMode:
-    """Return a way of cutting words by name, or raise InputError."""
-    for mode in WORDS_MODES:
-        if words == mode:
-            return mode
-    raise InputError(
-        f"words is {words!r}; there are {', '.join(WORDS_MODES)}."
-        + did_you_mean(str(words), WORDS_MODES)
-    )

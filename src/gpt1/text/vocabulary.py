@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from gpt1.errors import TokenizerError
 from gpt1.storage import Folder, json_bytes
-from gpt1.text.words import UNKNOWN
+from gpt1.text.pre_tokenizers import UNKNOWN
 
 VOCAB, MERGES = "vocab.json", "merges.txt"
 RELEASE_VOCAB, RELEASE_MERGES = "encoder_bpe_40000.json", "vocab_40000.bpe"
@@ -91,22 +91,16 @@ def hugging_face_files(vocabulary: Vocabulary, added: Mapping[str, int]) -> dict
     approximation of the text that GPT-1 was trained on, and labelled so.
     """
     marks = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    special = [
-        {"id": id, "content": token, **marks, "special": True}
-        for token, id in ({UNKNOWN: vocabulary.ids[UNKNOWN]} | dict(added)).items()
-    ]
+    normalizer = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
     tokenizer = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": special,
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": True,
-        },
+        "added_tokens": [
+            {"id": id, "content": token, **marks, "special": True}
+            for token, id in ({UNKNOWN: vocabulary.ids[UNKNOWN]} | dict(added)).items()
+        ],
+        "normalizer": {"type": "BertNormalizer", **normalizer, "lowercase": True},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": None,
         "decoder": {"type": "BPEDecoder", "suffix": "</w>"},
@@ -165,16 +159,14 @@ def _parse_merges(data: bytes, name: str) -> list[Merge]:
     if lines and lines[0].startswith("#version"):
         del lines[0]
     merges: list[Merge] = []
-    for n, line in enumerate(lines, start=1):
-        parts = line.rstrip("\r").split(" ")
-        if parts == [""]:
-            continue
-        if len(parts) != 2 or not all(parts):
+    for n, line in enumerate(filter(None, (line.rstrip("\r") for line in lines)), start=1):
+        left, _, right = line.partition(" ")
+        if not left or not right or " " in right:
             raise TokenizerError(
                 f"merge {n} of {name} is {line!r}; a line is two tokens with one space between. "
                 f"Fetch the file anew."
             )
-        merges.append((parts[0], parts[1]))
+        merges.append((left, right))
     return merges
 
 
@@ -183,20 +175,20 @@ def _check_ids(ids: Mapping[str, int]) -> None:
         raise TokenizerError("the vocabulary is not a JSON object of tokens and whole-number ids.")
     if UNKNOWN not in ids:
         raise TokenizerError(f"the vocabulary has no {UNKNOWN}, which unknown characters become.")
-    if sorted(ids.values()) != list(range(len(ids))):
-        seen: dict[int, str] = {}
-        for token, id in ids.items():
-            if id in seen:
-                raise TokenizerError(
-                    f"id {id} is of {seen[id]!r} and of {token!r}; every id stands for one token. "
-                    f"Fetch the file anew."
-                )
-            seen[id] = token
-        missing = next(id for id in range(len(ids)) if id not in seen)
-        raise TokenizerError(
-            f"the vocabulary has {len(ids)} tokens but no id {missing}; ids run from 0 to "
-            f"{len(ids) - 1}. Fetch the file anew."
-        )
+    seen: dict[int, str] = {}
+    for token, id in ids.items():
+        if other := seen.get(id):
+            raise TokenizerError(
+                f"id {id} is of {other!r} and of {token!r}; every id stands for one token. Fetch "
+                f"the file anew."
+            )
+        seen[id] = token
+    for id in range(len(ids)):
+        if id not in seen:
+            raise TokenizerError(
+                f"the vocabulary has {len(ids)} tokens but no id {id}; ids run from 0 to "
+                f"{len(ids) - 1}. Fetch the file anew."
+            )
 
 
 def _check_merges(ids: Mapping[str, int], merges: Sequence[Merge]) -> None:

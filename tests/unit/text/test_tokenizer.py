@@ -217,12 +217,12 @@ def test_half_a_surrogate_pair_is_an_error_in_fast_mode_only(released: Tokenizer
 def test_an_emptied_cache_changes_nothing(released: Tokenizer) -> None:
     tokenizer = released.with_words("original")
     expected = tokenizer.encode(TEXT)
-    tokenizer._ids_of._cache.clear()
-    tokenizer._ids_of._cache.limit = 3
+    tokenizer._ids_of.clear()
+    tokenizer._ids_of.limit = 3
     for _ in range(5):
         assert tokenizer.encode(TEXT.replace("see", "\n")) != expected
         assert tokenizer.encode(TEXT) == expected
-        assert len(tokenizer._ids_of._cache) <= 3
+        assert len(tokenizer._ids_of) <= 3
 
 
 def test_arrays_are_the_ids_in_the_smallest_type(released: Tokenizer) -> None:

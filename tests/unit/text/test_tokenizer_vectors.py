@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from release_text import Release, hard_strings
 
+from gpt1.text.pre_tokenizers import FastPreTokenizer, OriginalPreTokenizer
 from gpt1.text.standardize import repair, standardize
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.text.words import FastWords, OriginalWords
 
 COLUMNS = {"original": "openai", "slow": "hf_slow", "fast": "hf_fast"}
 Vectors = list[dict[str, Any]]
@@ -38,7 +38,7 @@ def test_raw_text_is_that_of_the_vectors(
 
 
 def test_steps_are_those_of_the_vectors(tokenizer_vectors: Vectors) -> None:
-    original, fast = OriginalWords(), FastWords()
+    original, fast = OriginalPreTokenizer(), FastPreTokenizer()
     for vector in tokenizer_vectors:
         text, column = vector["text"], vector["openai"]
         assert repair(text) == column["ftfy"]

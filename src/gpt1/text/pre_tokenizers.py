@@ -6,7 +6,8 @@ slow       transformers up to 4: the same, but lower case first, backslashes pad
 fast       transformers' AutoTokenizer: BERT's normaliser and pre-tokeniser, `<unk>` as in slow but
            in lower case only (spec 2.5)
 
-Each gives a text as lines of white-space chunks, and the words of a chunk: `chunks` caches these.
+Each is a pre-tokenizer: it gives a text as lines of white-space chunks, and the words of a chunk,
+which `chunks` caches.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from gpt1.errors import InputError
+from gpt1.errors import InputError, did_you_mean
 from gpt1.text.standardize import parts, repair, standardize
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ UNKNOWN_CHUNK = "\n" + UNKNOWN
 _DROPPED_SPACES = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x1f\x85"))
 
 
-class Words(Protocol):
+class PreTokenizer(Protocol):
     """One way of cutting text into lower-case words."""
 
     def lines(self, text: str) -> Iterator[list[str]]:
@@ -51,7 +52,7 @@ class Words(Protocol):
         """Return the words of all chunks of a line."""
 
 
-class OriginalWords:
+class OriginalPreTokenizer:
     """Words as the release cuts them."""
 
     pads_backslash = False
@@ -64,31 +65,25 @@ class OriginalWords:
 
     def lines(self, text: str) -> Iterator[list[str]]:
         """Yield the white-space chunks of `text`, line by line."""
-        first = True
-        for line in repair(text).split("\n"):
-            chunks = line.split()
-            if chunks:
-                if not first:
-                    yield [NEWLINE_CHUNK]
-                first = False
-                yield chunks
+        lines = filter(None, map(str.split, repair(text).split("\n")))
+        for n, chunks in enumerate(lines):
+            if n:
+                yield [NEWLINE_CHUNK]
+            yield chunks
 
     def chunk(self, chunk: str) -> Sequence[str] | None:
         """Return the words of a chunk, None if they depend on the rest of the line."""
-        if chunk.isascii() and chunk.isalpha():
-            cased = self._english.chunk(chunk)
-            return cased and [word.lower() for word in cased]
         words: list[str] = []
         for part in parts(chunk, backslash=self.pads_backslash):
             cased = self._english.chunk(part)
             if cased is None:
                 return None
-            words.extend(cased)
-        return [word.lower() for word in words]
+            words += map(str.lower, cased)
+        return words
 
     def line(self, chunks: Sequence[str]) -> Sequence[str]:
         """Return the words of a line of chunks."""
-        return [word.lower() for word in self.cased_line(chunks)]
+        return list(map(str.lower, self.cased_line(chunks)))
 
     def cased_line(self, chunks: Sequence[str]) -> Sequence[str]:
         """Return the words of a line before they are lower-cased."""
@@ -97,11 +92,11 @@ class OriginalWords:
         )
 
     def sections(self, text: str) -> Iterator[str]:
-        """Yield the cleaned text; in slow mode in parts, with `UNKNOWN_CHUNK` between them."""
+        """Yield the cleaned text."""
         yield standardize(repair(text), backslash=self.pads_backslash)
 
 
-class SlowWords(OriginalWords):
+class SlowPreTokenizer(OriginalPreTokenizer):
     """Words as transformers' slow tokenizer cut them."""
 
     pads_backslash = True
@@ -121,7 +116,7 @@ class SlowWords(OriginalWords):
             yield from super().sections(section)
 
 
-class FastWords:
+class FastPreTokenizer:
     """Words as BERT's normaliser and pre-tokeniser cut them."""
 
     def __init__(self) -> None:
@@ -143,7 +138,12 @@ class FastWords:
         try:
             return [word for word, _ in self._cut(self._normalize(chunk))]
         except UnicodeEncodeError as error:
-            raise surrogate_error(chunk, error.start) from None
+            near = ascii(chunk[max(0, error.start - 20) : error.start + 20])
+            raise InputError(
+                f"the text holds {chunk[error.start]!a}, half of a surrogate pair, near {near}; "
+                f"fast words take whole characters only. Drop it: "
+                f'text.encode("utf-8", "ignore").decode()'
+            ) from None
 
     def line(self, chunks: Sequence[str]) -> Sequence[str]:
         """Return the words of a line of chunks."""
@@ -167,20 +167,20 @@ def check_texts(texts: Iterable[str]) -> Iterable[str]:
     return texts
 
 
-def surrogate_error(text: str, position: int) -> InputError:
-    """Return the error for half a surrogate pair at `position`."""
-    near = ascii(text[max(0, position - 20) : position + 20])
-    return InputError(
-        f"the text holds {text[position]!a}, half of a surrogate pair, near {near}; fast words "
-        f'take whole characters only. Drop it: text.encode("utf-8", "ignore").decode()'
-    )
-
-
-def make_words(mode: WordsMode) -> Words:
-    """Return the way of cutting named `mode`."""
+def make_pre_tokenizer(mode: WordsMode) -> PreTokenizer:
+    """Return the pre-tokenizer of a way of cutting words."""
     if mode == "fast":
-        return FastWords()
-    return SlowWords() if mode == "slow" else OriginalWords()
+        return FastPreTokenizer()
+    return SlowPreTokenizer() if mode == "slow" else OriginalPreTokenizer()
+
+
+def check_words(words: object) -> WordsMode:
+    """Return a way of cutting words by name, or raise InputError."""
+    for mode in WORDS_MODES:
+        if words == mode:
+            return mode
+    nearest = did_you_mean(str(words), WORDS_MODES)
+    raise InputError(f"words is {words!r}; there are {', '.join(WORDS_MODES)}.{nearest}")
 
 
 def _lower(text: str) -> str:
