@@ -58,9 +58,7 @@ def _rows(batches: list[Batch]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]
 def test_an_update_is_the_same_in_a_new_object_and_in_any_order(make: Make) -> None:
     first, second = make(seed=3), make(seed=3)
     forward = [_rows(first.update(step)) for step in range(40)]
-    steps = list(range(40))
-    random.Random(0).shuffle(steps)
-    for step in steps:
+    for step in random.Random(0).sample(range(40), 40):
         assert _rows(second.update(step)) == forward[step]
     assert _rows(make(seed=3).update(37)) == forward[37]
 
@@ -93,10 +91,8 @@ def test_each_epoch_gives_each_sample_once_in_an_order_of_its_own(make: Make) ->
     assert Counter(epochs[0]) == Counter(epochs[1]) == Counter(epochs[2])
     assert epochs[0] != epochs[1] != epochs[2]
     assert 3 * samples <= len(stream) < 3 * samples + 7
-    ordered = make(seed=0, shuffle=False)
-    assert _rows(ordered.update(0)) != _rows(batches.update(0))
-    other = make(seed=1)
-    assert _rows(other.update(0)) != _rows(batches.update(0))
+    for other in (make(seed=0, shuffle=False), make(seed=1)):
+        assert _rows(other.update(0)) != _rows(batches.update(0))
 
 
 @SAMPLES
@@ -124,9 +120,9 @@ def test_a_part_of_the_evaluation_is_spread_evenly(make: Make, limit: int) -> No
         assert part == whole
         return
     assert len(part) == limit
-    places = [whole.index(row) for row in part]
-    gaps = np.diff([*places, batches.samples])
-    assert places[0] == 0
+    positions = [whole.index(row) for row in part]
+    gaps = np.diff([*positions, batches.samples])
+    assert positions[0] == 0
     assert gaps.max() - gaps.min() <= 1
 
 
@@ -225,10 +221,6 @@ def test_data_without_one_usable_batch_is_an_error_at_once() -> None:
         ArticleBatches([np.arange(600), np.arange(20)], 500, 2)
     docs = [np.arange(60), *[np.arange(30)] * 4]
     assert ArticleBatches(docs, 50, 2).skipped == 1, "documents longer than a pack are counted"
-
-
-def test_tiny_data_fills_a_batch_from_several_epochs() -> None:
-    batches = WindowBatches(np.arange(1, 50), 16, 10)
-    rows = _rows(batches.update(0))
-    assert len(rows) == 10
+    rows = _rows(WindowBatches(np.arange(1, 50), 16, 10).update(0))
+    assert len(rows) == 10, "tiny data fills a batch from several epochs"
     assert all(count in (3, 4) for count in Counter(rows).values())

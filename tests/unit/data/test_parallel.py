@@ -52,25 +52,20 @@ def test_ids_do_not_depend_on_the_number_of_processes(
     assert [ids.tolist() for ids in encode_texts(tokenizer, texts, count)] == expected
 
 
-def test_workers_encode_and_end(tokenizer: Tokenizer) -> None:
-    with EncoderPool(tokenizer, 2) as pool:
-        (worker,) = pool._workers
-        ids = worker.encode(["a b", "", "a"])
-        assert [array.tolist() for array in ids] == tokenizer.encode_batch(["a b", "", "a"])
-        assert all(array.dtype == tokenizer.dtype for array in ids)
-    assert worker.process.returncode == 0
-
-
 def test_an_error_is_the_same_from_any_process(tokenizer: Tokenizer) -> None:
     fast = tokenizer.with_words("fast")
     with EncoderPool(fast, 2) as pool:
         (worker,) = pool._workers
+        ids = worker.encode(["a b", "", "a"])
+        assert [array.tolist() for array in ids] == fast.encode_batch(["a b", "", "a"])
+        assert all(array.dtype == fast.dtype for array in ids)
         with pytest.raises(InputError, match="half of a surrogate pair"):
             worker.encode(["\ud83d"])
         assert worker.encode(["fine"])[0].tolist() == fast.encode("fine")
         with pytest.raises(InputError, match="half of a surrogate pair"):
             list(pool.encode(["fine " * 200] * 50 + ["not \ud83d fine"]))
         assert encode(pool, ["fine"] * 5) == [fast.encode("fine")] * 5
+    assert worker.process.returncode == 0
 
 
 def test_texts_are_read_not_far_ahead(tokenizer: Tokenizer) -> None:
@@ -133,15 +128,12 @@ def test_a_program_without_a_main_guard_works_and_ends(
     assert (ran.returncode, ran.stdout) == (0, f"{ids}\n"), ran.stderr
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_fewer_than_one_process_is_an_error(tokenizer: Tokenizer, count: int) -> None:
-    with pytest.raises(InputError, match="at least 1"):
-        encode_texts(tokenizer, ["a"], count)
-
-
-def test_what_is_not_several_texts_is_an_error(tokenizer: Tokenizer) -> None:
+def test_what_cannot_be_encoded_is_an_error(tokenizer: Tokenizer) -> None:
+    for count in (0, -1):
+        with pytest.raises(InputError, match="at least 1"):
+            encode_texts(tokenizer, ["a"], count)
     with pytest.raises(InputError, match="Put it into a list"):
         encode_texts(tokenizer, "one text")
-    for count in (None, 1, 2):
+    for workers in (None, 1, 2):
         with pytest.raises(InputError, match="must be a str"):
-            list(encode_texts(tokenizer, ["a", 3], count))  # type: ignore[list-item]
+            list(encode_texts(tokenizer, ["a", 3], workers))  # type: ignore[list-item]

@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow
@@ -22,10 +21,6 @@ from gpt1.errors import DataError
 ODD = ["é", "日本", "🙂", "\u2028", "\x85", "\ufeff", "\0", '"', '""', "'", ",", "\\", "\\n"]
 ODD += ["NaN", " "]
 BREAKS = ["\t", "\n", "\r\n", "\r"]
-
-
-def _rows(path: Path, columns: list[str] | None = None) -> RowReader:
-    return RowReader(path, lambda location, present: columns)
 
 
 def _write(path: Path, rows: list[dict[str, str]], quoting: int = csv.QUOTE_MINIMAL) -> Path:
@@ -54,21 +49,13 @@ def _odd_rows(count: int, pieces: list[str]) -> list[dict[str, str]]:
     ]
 
 
-def test_ten_thousand_odd_rows_come_back_the_same_from_every_kind_of_file(tmp_path: Path) -> None:
-    rows = _odd_rows(10_000, ODD)
-    files = [_write(tmp_path / f"rows.{kind}", rows) for kind in ("csv", "tsv", "jsonl", "parquet")]
-    for path in [*files, _write(tmp_path / "quoted.csv", rows, csv.QUOTE_ALL)]:
-        reader = _rows(path)
-        assert list(reader) == rows, path
-        assert reader.counts == RowCounts(rows=10_000, used=10_000, files=1)
-
-
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_line_breaks_and_tabs_inside_fields_survive_where_the_format_has_them(
-    kind: str, tmp_path: Path
-) -> None:
-    rows = _odd_rows(2_000, [*ODD, *BREAKS])
-    assert list(_rows(_write(tmp_path / f"rows.{kind}", rows))) == rows
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_odd_rows_come_back_the_same_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+    rows = _odd_rows(5_000, ODD if kind == "tsv" else [*ODD, *BREAKS])
+    for quoting in [csv.QUOTE_MINIMAL, csv.QUOTE_ALL][: 1 + (kind == "csv")]:
+        reader = RowReader(_write(tmp_path / f"rows.{kind}", rows, quoting), lambda *_: None)
+        assert list(reader) == rows
+        assert reader.counts == RowCounts(rows=5_000, used=5_000, files=1)
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "txt"])
@@ -160,10 +147,23 @@ def test_real_files_give_as_many_rows_as_their_makers_count(
     assert texts.counts == RowCounts(rows=rows, used=rows, files=1)
 
 
-def test_a_txt_file_is_one_document_with_its_paragraphs(tmp_path: Path) -> None:
-    path = tmp_path / "book.txt"
-    path.write_bytes(b"\xef\xbb\xbfOne.\r\n\r\nTwo\xe2\x80\xa8still two.\nNo end")
-    assert read_texts([path, path]) == ["One.\n\nTwo\u2028still two.\nNo end"] * 2
+GOOD = {
+    "a.txt": (
+        b"\xef\xbb\xbfOne.\r\n\r\nTwo\xe2\x80\xa8\nEnd",
+        ["One.\n\nTwo\u2028\nEnd"],
+    ),
+    "only_column.csv": (b'sentence\n"one, two"\n', ["one, two"]),
+    "no_newline.csv": (b"text\nx", ["x"]),
+    "no_newline.tsv": (b"text\nx", ["x"]),
+    "no_newline.jsonl": (b'{"text": "x"}', ["x"]),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_texts_are_what_the_file_holds(name: str, tmp_path: Path) -> None:
+    data, texts = GOOD[name]
+    (tmp_path / name).write_bytes(data)
+    assert read_texts([tmp_path / name] * 2) == texts * 2
 
 
 def test_a_long_txt_file_is_cut_at_line_ends_and_nothing_is_lost(
@@ -205,22 +205,16 @@ def test_limit_counts_rows_over_all_files_and_stops_reading(tmp_path: Path) -> N
     assert read_texts([first, tmp_path / "a.jsonl"], limit=3) == ["1", "3"]
 
 
-def test_the_only_column_is_the_text_whatever_its_name(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text('sentence\n"one, two"\n')
-    assert read_texts(tmp_path / "a.csv") == ["one, two"]
-
-
-def test_rows_tell_their_place(tmp_path: Path) -> None:
+def test_rows_tell_their_location_and_wanted_columns_come_in_the_order_asked(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text\n"two\nlines"\nlast\n')
-    rows = _rows(path)
+    rows = RowReader(path, lambda *_: None)
     assert [rows.location.rpartition(":")[2] for _ in rows] == ["2", "4"]
-
-
-def test_wanted_columns_come_alone_and_in_the_order_asked(tmp_path: Path) -> None:
     for kind in ("csv", "jsonl", "parquet"):
         path = _write(tmp_path / f"x.{kind}", [{"a": "1", "b": "2", "c": "3"}])
-        (row,) = _rows(path, ["c", "a"])
+        (row,) = RowReader(path, lambda *_: ["c", "a"])
         assert list(row.items()) == [("c", "3"), ("a", "1")], kind
 
 
@@ -280,12 +274,6 @@ def test_missing_files_and_folders_are_errors_before_anything_is_read(tmp_path: 
         Texts([])
 
 
-def test_a_missing_trailing_newline_loses_nothing(tmp_path: Path) -> None:
-    for name, data in (("a.csv", "text\nx"), ("a.tsv", "text\nx"), ("a.jsonl", '{"text": "x"}')):
-        (tmp_path / name).write_text(data)
-        assert read_texts(tmp_path / name) == ["x"]
-
-
 def test_a_damaged_parquet_file_never_gives_other_rows_than_it_held(tmp_path: Path) -> None:
     rows = [{"text": f"joke {i}"} for i in range(200)]
     path = _write(tmp_path / "a.parquet", rows)
@@ -319,35 +307,20 @@ except DataError as error:
 """
 
 
-def _sparse(path: Path, head: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(head)
-        file.truncate(1 << 30)
-
-
-def _open_quote(path: Path, head: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(head)
-        for _ in range(40):
-            file.write(b"some text in a row\n" * (1 << 16))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize(
-    ("name", "head", "fill"),
-    [
-        ("a.txt", b"", _sparse),
-        ("a.jsonl", b'{"text": "', _sparse),
-        ("a.tsv", b"text\n", _sparse),
-        ("a.csv", b'text\n"', _sparse),
-        ("a.csv", b'text\n"', _open_quote),
-    ],
+    ("name", "head"),
+    [("a.txt", b""), ("a.jsonl", b'{"text": "'), ("a.tsv", b"text\n"), ("a.csv", b'text\n"')],
 )
 def test_a_row_of_a_gigabyte_is_refused_in_bounded_memory(
-    name: str, head: bytes, fill: Callable[[Path, bytes], None], tmp_path: Path
+    name: str, head: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / name
-    fill(path, head)
+    with path.open("wb") as file:
+        file.write(head)
+        if name == "a.csv":  # a quote that is never closed
+            file.write(b"some text in a row\n" * (1 << 19))
+        file.truncate(1 << 30)
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, path], capture_output=True, text=True, check=True
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from gpt1.errors import ConfigError, DataError
-from gpt1.tasks.datasets import DATA_SETS, data_set
+from gpt1.tasks.datasets import DATA_SETS, Rows, data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS, Schema
 from gpt1.tasks.kinds import KINDS
+from gpt1.tasks.spec import Example
 
 ONE, TWO = 'A man "sleeps.', "Nobody is awake."
 PARSES = "( x )\t( y )\t(ROOT x)\t(ROOT y)"
@@ -58,6 +59,10 @@ FILES = [
         "stsb", "train", "stsbenchmark/sts-train.csv",
         f"{GENRE}\t3.800\t{ONE}\t{TWO}\n{GENRE}\t5\t{ONE}\t{TWO}\tfrom\there\n"
         f"{GENRE}\t7\t{ONE}\t{TWO}\n", [3.8, 5.0], 1,
+    ),
+    (
+        "stsb", "train", "sts-train.csv.gz",  # read as what it is, blank lines counted
+        f"\n{GENRE}\t3.800\t{ONE}\t{TWO}\n\n{GENRE}\t5\t{ONE}\t{TWO}\tfrom\there\n", [3.8, 5.0], 2,
     ),
     (
         "stsb", "dev", "STS-B/dev.tsv",
@@ -115,7 +120,7 @@ def test_a_distributions_file_loads_as_it_is(
 ) -> None:
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(holds.encode())
+    path.write_bytes(holds.encode() if path.suffix != ".gz" else gzip.compress(holds.encode()))
     rows = data_set(name).load(tmp_path, split)
     assert [example.label for example in rows.examples] == labels
     assert rows.counts.rejected.total() == rejected
@@ -146,19 +151,21 @@ def test_races_folders_of_passages_load_as_they_are(tmp_path: Path) -> None:
     assert (last.texts[0], last.texts[4]) == ("A cat sat.\nIt slept.", "we")
     assert (last.question, last.label) == ("Who _ ?", 3)
 
+    def load(text: str) -> Rows[Example]:
+        (folder / "1.txt").write_text(text)
+        return race.load(tmp_path, "test_high")
+
     odd = passage | {"options": [["A cat.", "A dog."], ["it", "he", "she", "we"]]}
-    (folder / "1.txt").write_text(json.dumps(odd, indent=1))
-    assert race.load(tmp_path, "test_high").counts.rejected == {"wrong number of answers": 1}
-    (folder / "1.txt").write_text(json.dumps(passage | {"answers": ["A"]}))
-    rows = race.load(tmp_path, "test_high")
-    assert rows.counts.rejected == {"lists of different lengths": 1}
-    assert (rows.counts.rows, rows.counts.used) == (3, 2)
-    (folder / "1.txt").write_text("[1]")
-    with pytest.raises(DataError, match=r"1\.txt: the file is '\[1\]'; it must be one JSON object"):
-        race.load(tmp_path, "test_high")
-    (folder / "1.txt").write_text('{"article": ')
-    with pytest.raises(DataError, match=r"1\.txt: the file is not JSON"):
-        race.load(tmp_path, "test_high")
+    assert load(json.dumps(odd, indent=1)).counts.rejected == {"wrong number of answers": 1}
+    counts = load(json.dumps(passage | {"answers": ["A"]})).counts
+    assert counts.rejected == {"lists of different lengths": 1}
+    assert (counts.rows, counts.used) == (3, 2)
+    for text, message in (
+        ("[1]", r"1\.txt: the file is '\[1\]'; it must be one JSON object"),
+        ('{"article": ', r"1\.txt: the file is not JSON"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load(text)
 
 
 def test_schemas_are_read_from_blocks_and_from_jsonl(tmp_path: Path) -> None:
@@ -186,12 +193,11 @@ def test_schemas_are_read_from_blocks_and_from_jsonl(tmp_path: Path) -> None:
     assert "3 rows from 1 file: 2 used" in str(found)
     with pytest.raises(ConfigError, match="no split 'dev'; it has test"):
         SCHEMA_SETS["wsc273"].load(tmp_path, "dev")
-    (tmp_path / "wsc273.jsonl").write_text(json.dumps(row | {"options": []}))
-    with pytest.raises(DataError, match="no file of WSC273"):
-        SCHEMA_SETS["wsc273"].load(tmp_path, "test")
-    (tmp_path / "wsc273.jsonl").write_text('{"txt": "x"}')
-    with pytest.raises(DataError, match="no column 'text'"):
-        SCHEMA_SETS["wsc273"].load(tmp_path, "test")
+    no_options = row | {"options": []}
+    for bad, message in ((no_options, "no file of WSC273"), ({"txt": 1}, "no column 'text'")):
+        (tmp_path / "wsc273.jsonl").write_text(json.dumps(bad))
+        with pytest.raises(DataError, match=message):
+            SCHEMA_SETS["wsc273"].load(tmp_path, "test")
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
@@ -204,12 +210,3 @@ def test_entries_are_whole(name: str) -> None:
     assert set(data.files.hub_files) <= set(data.splits)
     if data.labels:
         assert len(data.labels) == len(data.task.label_names)
-
-
-def test_a_zipped_file_is_read_as_what_it_is_and_blank_lines_are_counted(tmp_path: Path) -> None:
-    holds = f"\n{GENRE}\t3.800\t{ONE}\t{TWO}\n\n{GENRE}\t5\t{ONE}\t{TWO}\tfrom\there\n"
-    (tmp_path / "sts-train.csv.gz").write_bytes(gzip.compress(holds.encode()))
-    rows = data_set("stsb").load(tmp_path, "train")
-    assert [example.label for example in rows.examples] == [3.8, 5.0]
-    assert rows.counts.rows == 4
-    assert rows.counts.rejected == {"blank line": 2}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
@@ -73,13 +74,8 @@ def test_real_labels_are_counted_as_their_makers_count(data_folder: Path) -> Non
     assert counts("sst2", "test") == {1: 909, 0: 912}
     assert counts("mrpc", "train", "dev")[1] == 2_753
     assert counts("scitail", "train", "dev") == {0: 657, 1: 647}
-
-
-def test_the_one_passage_of_real_race_without_a_question_is_accounted_for(
-    data_folder: Path,
-) -> None:
-    rows = data_set("race").load(data_folder, "train")
-    assert rows.counts.rejected == {"no question": 1}
+    race = data_set("race").load(data_folder, "train")
+    assert race.counts.rejected == {"no question": 1}, "the one passage without"
 
 
 def test_story_cloze_is_cut_as_the_release_cut_it(data_folder: Path) -> None:
@@ -189,48 +185,68 @@ def test_rows_in_are_rows_used_and_rejected_whatever_the_file_holds(tmp_path: Pa
     assert loaded > 200
 
 
-def test_a_file_that_is_not_the_data_sets_says_what_was_expected(tmp_path: Path) -> None:
-    path = tmp_path / "train.tsv"
-    path.write_text("a\tb\n1\t2\n")
-    with pytest.raises(DataError, match=r"no file of Colours: it has 2 columns .a, b.; expected "):
-        COLOURS.load(tmp_path, "train")
-    with pytest.raises(DataError, match="columns thing, colour; or 3 columns without a header"):
-        COLOURS.load(tmp_path, "train")
-    path.write_text("colour\tthing\nred\ta fire\ngood\ta film\nbad\ta film\n")
-    with pytest.raises(DataError, match=r"2 of 3 rows have a wrong label.*train.tsv:3: .*'good'"):
-        COLOURS.load(tmp_path, "train")
-    path.write_text("colour\tthing\nred\ta fire\nred\nred\n")
-    with pytest.raises(DataError, match="2 of 3 rows have another number of fields"):
-        COLOURS.load(tmp_path, "train")
-    path.write_text("thing\tmood\nx\ty\n")
-    with pytest.raises(DataError, match="expected"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tb\n1\t2\n", r"no file of Colours: it has 2 columns .a, b.; expected are the columns "
+         "thing, colour; or 3 columns without a header"),
+        ("colour\tthing\nred\ta fire\ngood\ta film\nbad\ta film\n",
+         r"2 of 3 rows have a wrong label.*train.tsv:3: .*'good'"),
+        ("colour\tthing\nred\ta fire\nred\nred\n", "2 of 3 rows have another number of fields"),
+        ("thing\tmood\nx\ty\n", "expected"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_the_data_sets_says_what_was_expected(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "train.tsv").write_text(text)
+    with pytest.raises(DataError, match=message):
         COLOURS.load(tmp_path, "train")
 
 
-def test_what_cannot_be_loaded_says_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no data set 'sts-c'; there are .* Did you mean 'stsb'"):
-        data_set("sts-c")
-    assert data_set("SST-2") is DATA_SETS["sst2"]
-    with pytest.raises(ConfigError, match="no split 'validation'; it has train, dev, test"):
-        data_set("rte").load(tmp_path, "validation")
-    with pytest.raises(ConfigError, match="limit is 0"):
-        data_set("rte").load(tmp_path, "train", limit=0)
-    with pytest.raises(DataError, match=r"no file of rte's split test; looked for: test.tsv"):
-        data_set("rte").load(tmp_path, "test")
+@pytest.mark.parametrize(
+    ("name", "source", "split", "limit", "error", "message"),
+    [
+        (
+            "rte",
+            "",
+            "validation",
+            None,
+            ConfigError,
+            "no split 'validation'; it has train, dev",
+        ),
+        ("rte", "", "train", 0, ConfigError, "limit is 0"),
+        ("rte", "", "test", None, DataError, "no file of rte's split test; looked for: test.tsv"),
+        ("cola", "", "dev", None, DataError, "in_domain_dev.tsv and out_of_domain_dev.tsv, or"),
+        ("rte", "none", "train", None, DataError, "does not exist; name the folder of rte"),
+        (
+            "cola",
+            "in_domain_dev.tsv",
+            "train",
+            None,
+            DataError,
+            "is a file; name the folder of",
+        ),
+        ("mrpc", "", "dev", None, DataError, "takes 408 rows; there are 1"),
+    ],
+)
+def test_what_cannot_be_loaded_says_what_there_is(
+    name: str, source: str, split: str, limit: int | None, error: Any, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "in_domain_dev.tsv").write_text("x\t1\t\tA sentence.\n")
-    with pytest.raises(DataError, match=r"in_domain_dev.tsv and out_of_domain_dev.tsv, or dev"):
-        data_set("cola").load(tmp_path, "dev")
-    with pytest.raises(DataError, match="does not exist; name the folder of rte"):
-        data_set("rte").load(tmp_path / "none", "train")
-    with pytest.raises(DataError, match="is a file; name the folder of cola"):
-        data_set("cola").load(tmp_path / "in_domain_dev.tsv", "train")
-    with pytest.raises(DataError, match=r"storycloze: the split val is not known on the hub"):
-        data_set("storycloze").load("hub", "train")
     (tmp_path / "msr_paraphrase_train.txt").write_text(
         "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t1\t2\tA dog ran.\tThe dog ran.\n"
     )
-    with pytest.raises(DataError, match="takes 408 rows; there are 1"):
-        data_set("mrpc").load(tmp_path, "dev")
+    with pytest.raises(error, match=message):
+        data_set(name).load(tmp_path / source, split, limit)
+
+
+def test_names_are_forgiving_and_the_nearest_is_told() -> None:
+    assert data_set("SST-2") is DATA_SETS["sst2"]
+    with pytest.raises(ConfigError, match=r"no data set 'sts-c'; there are .* Did you mean 'stsb'"):
+        data_set("sts-c")
+    with pytest.raises(DataError, match=r"storycloze: the split val is not known on the hub"):
+        data_set("storycloze").load("hub", "train")
 
 
 LOAD = """

@@ -80,14 +80,11 @@ def test_by_hand() -> None:
     assert list(METRICS) == ["accuracy", "f1", "matthews", "pearson", "spearman"]
 
 
-@pytest.mark.parametrize("metric", METRICS.values())
-@pytest.mark.parametrize(("gold", "predicted"), [([], []), ([1], [1, 0]), ([[1]], [[1]])])
-def test_columns_that_do_not_fit(metric: Any, gold: Any, predicted: Any) -> None:
-    with pytest.raises(InputError, match="same length"):
-        metric(gold, predicted)
-
-
-def test_columns_that_hold_something_else() -> None:
+def test_columns_that_do_not_fit_or_hold_something_else() -> None:
+    for metric in METRICS.values():
+        for gold, predicted in (([], []), ([1], [1, 0]), ([[1]], [[1]])):
+            with pytest.raises(InputError, match="same length"):
+                metric(gold, predicted)
     with pytest.raises(InputError, match="columns of numbers"):
         pearson(["a"], ["b"])
     with pytest.raises(InputError, match="predicted holds nan"):

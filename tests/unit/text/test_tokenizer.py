@@ -46,20 +46,14 @@ def test_the_released_files_have_their_structure(
 
 
 @pytest.mark.parametrize("words", ["original", "slow", "fast"])
-def test_the_articles_example_and_texts_without_words(released: Tokenizer, words: str) -> None:
+def test_the_articles_example_and_odd_texts(released: Tokenizer, words: str) -> None:
     tokenizer = released.with_words(words)
+    tokenizer.add_tokens(["<|endoftext|>", "_start_"])
     assert tokenizer.encode("Hello, my dog is cute and") == [3570, 240, 547, 2585, 544, 4957, 488]
+    assert tokenizer.encode("<|endoftext|>") == [295, 323, 496, 569, 12, 4830, 323, 290], "as text"
     blank = ["", " ", "\n", "\n \t\r\n", "\u00a0\u2003"]
     assert tokenizer.encode_batch(blank) == [[]] * len(blank)
     assert tokenizer.decode([]) == ""
-
-
-@pytest.mark.parametrize("words", ["original", "fast"])
-def test_special_strings_in_text_are_text(released: Tokenizer, words: str) -> None:
-    tokenizer = released.with_words(words)
-    tokenizer.add_tokens(["<|endoftext|>", "_start_"])
-    assert tokenizer.encode("<|endoftext|>") == [295, 323, 496, 569, 12, 4830, 323, 290]
-    assert not set(tokenizer.encode("_start_ <|endoftext|>")) & set(tokenizer.added.values())
 
 
 def test_added_tokens_follow_the_vocabulary_in_order(released: Tokenizer) -> None:
@@ -104,15 +98,7 @@ def test_the_fingerprint_is_that_of_copies_and_tells_others_apart(small: Tokeniz
     assert len({tokenizer.fingerprint for tokenizer in tokenizers}) == 4
 
 
-def test_the_two_pairs_of_file_names_are_read_alike(small: Tokenizer, tmp_path: Path) -> None:
-    for name, content in small.files().items():
-        new = {"vocab.json": "encoder_bpe_40000.json", "merges.txt": "vocab_40000.bpe"}.get(name)
-        if new:
-            (tmp_path / new).write_bytes(content)
-    assert Tokenizer.load(tmp_path).fingerprint == small.fingerprint
-
-
-def test_a_folder_that_transformers_saved_is_read(small: Tokenizer, tmp_path: Path) -> None:
+def test_folders_that_others_saved_are_read(small: Tokenizer, tmp_path: Path) -> None:
     small.add_tokens(["<|endoftext|>", "[pad]"])
     files = small.files()
     (tmp_path / "tokenizer.json").write_bytes(files["tokenizer.json"])
@@ -123,6 +109,9 @@ def test_a_folder_that_transformers_saved_is_read(small: Tokenizer, tmp_path: Pa
         (tmp_path / name).write_bytes(files[name])
     (tmp_path / "added_tokens.json").write_text(json.dumps({"[pad]": 8, "<|endoftext|>": 7}))
     assert Tokenizer.load(tmp_path).fingerprint == small.fingerprint
+    (tmp_path / "vocab.json").rename(tmp_path / "encoder_bpe_40000.json")
+    (tmp_path / "merges.txt").rename(tmp_path / "vocab_40000.bpe")
+    assert Tokenizer.load(tmp_path).fingerprint == small.fingerprint, "the release's names"
 
 
 @pytest.mark.parametrize(
@@ -184,23 +173,19 @@ def test_changed_files_are_noticed(small: Tokenizer, tmp_path: Path) -> None:
         Tokenizer.load(tmp_path / "saved")
 
 
-def test_an_unknown_way_of_cutting_words_names_the_nearest(small: Tokenizer) -> None:
-    with pytest.raises(InputError, match=r"words is 'orignal'.*Did you mean 'original'\?"):
-        small.with_words("orignal")
-
-
 @pytest.mark.parametrize("text", [None, 3, b"bytes", ["list"]])
 def test_what_is_no_str_is_an_error(small: Tokenizer, text: Any) -> None:
-    with pytest.raises(InputError, match="must be a str"):
-        small.encode(text)
-    with pytest.raises(InputError, match="must be a str"):
-        small.encode_batch(["a", text])
+    for call in (small.encode, lambda text: small.encode_batch(["a", text])):
+        with pytest.raises(InputError, match="must be a str"):
+            call(text)
 
 
-def test_one_str_for_many_is_an_error(small: Tokenizer) -> None:
+def test_one_str_for_many_and_unknown_words_are_errors(small: Tokenizer) -> None:
     for call in (small.encode_batch, Tokenizer.train):
         with pytest.raises(InputError, match="Put it into a list"):
             call("one text")
+    with pytest.raises(InputError, match=r"words is 'orignal'.*Did you mean 'original'\?"):
+        small.with_words("orignal")
 
 
 def test_half_a_surrogate_pair_is_an_error_in_fast_mode_only(released: Tokenizer) -> None:

@@ -13,6 +13,7 @@ from gpt1.text.standardize import repair, standardize
 from gpt1.text.tokenizer import Tokenizer
 
 COLUMNS = {"original": "openai", "slow": "hf_slow", "fast": "hf_fast"}
+SLOW = pytest.mark.slow
 Vectors = list[dict[str, Any]]
 
 
@@ -53,25 +54,13 @@ def test_steps_are_those_of_the_vectors(tokenizer_vectors: Vectors) -> None:
             assert list(words) == vector["hf_fast"]["words"]
 
 
-def test_original_is_the_plain_pipeline_on_hard_strings(
-    released: Tokenizer, plain: Release
-) -> None:
-    for text in hard_strings(seed=21, count=1500):
-        assert released.encode(text) == plain.encode(text)
-
-
-def test_slow_is_the_plain_pipeline_on_hard_strings(released: Tokenizer, plain: Release) -> None:
-    slow = released.with_words("slow")
-    for text in hard_strings(seed=22, count=1500):
-        assert slow.encode(text) == plain.encode_slow(text)
-
-
-@pytest.mark.slow
-def test_both_are_the_plain_pipelines_on_very_many_strings(
-    released: Tokenizer, plain: Release
+@pytest.mark.parametrize(("seed", "count"), [(21, 1500), pytest.param(23, 20_000, marks=SLOW)])
+def test_original_and_slow_are_the_plain_pipelines_on_hard_strings(
+    released: Tokenizer, plain: Release, seed: int, count: int
 ) -> None:
     slow = released.with_words("slow")
-    for text in hard_strings(seed=23, count=20_000):
+    context = ["'s:D", "' 's:D", "'\n's:D", "x' 's:D a", "'s:D ' 's:D", "dogs' 's°C."]
+    for text in [*context, *hard_strings(seed, count)]:
         assert released.encode(text) == plain.encode(text)
         assert slow.encode(text) == plain.encode_slow(text)
 
@@ -81,10 +70,3 @@ def test_slow_knows_unk_in_any_case_and_lowers_each_letter_alone(released: Token
     assert slow.encode("a<UNK>b") == [246, 0, 259]
     assert slow.encode("ΣΑΣ") == slow.encode("σασ") != slow.encode("σας")
     assert released.encode("ΣΑΣ") == released.encode("σας")
-
-
-def test_context_that_changes_a_chunk_is_seen_through_the_cache(
-    released: Tokenizer, plain: Release
-) -> None:
-    for text in ("'s:D", "' 's:D", "'\n's:D", "x' 's:D a", "'s:D ' 's:D", "dogs' 's°C."):
-        assert released.encode(text) == plain.encode(text)
