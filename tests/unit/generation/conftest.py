@@ -11,12 +11,12 @@ from gpt1.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="package")
-def dog_tokenizer() -> Tokenizer:
+def tokenizer() -> Tokenizer:
     return Tokenizer.train(["hello , my dog is cute and i ' m so cute ."] * 3, vocab_size=50)
 
 
 @pytest.fixture(scope="package")
-def dog_model(dog_tokenizer: Tokenizer) -> Transformer:
+def model(tokenizer: Tokenizer) -> Transformer:
     shape = {"n_ctx": 64, "n_embd": 24, "n_layer": 2, "n_head": 2, "initializer_range": 0.3}
-    config = ModelConfig(vocab_size=len(dog_tokenizer), **shape)
+    config = ModelConfig(vocab_size=len(tokenizer), **shape)
     return Transformer(config, generator=torch.Generator().manual_seed(5)).eval()

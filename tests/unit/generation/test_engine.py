@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -30,14 +31,8 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def model(tokenizer: Tokenizer) -> Transformer:
-    config = ModelConfig(
-        vocab_size=len(tokenizer),
-        n_ctx=60,
-        n_embd=24,
-        n_layer=2,
-        n_head=2,
-        initializer_range=0.3,
-    )
+    shape = {"n_ctx": 60, "n_embd": 24, "n_layer": 2, "n_head": 2, "initializer_range": 0.3}
+    config = ModelConfig(vocab_size=len(tokenizer), **shape)
     return Transformer(config, generator=torch.Generator().manual_seed(5)).eval()
 
 
@@ -57,17 +52,15 @@ def test_the_text_is_the_prompt_as_read_and_the_completion(
     write: Write, tokenizer: Tokenizer
 ) -> None:
     found = write()
-    assert found.text == "the old man" + found.completion
     assert found.completion
     prompt = tokenizer.encode(PROMPT)
+    assert write(prompt) == found
+    assert write(max_new_tokens=0) == Generation("the old man", "", prompt, [], "length")
+    assert found.text == "the old man" + found.completion
     assert found.ids[: len(prompt)] == prompt
     assert len(found.ids) - len(prompt) == len(found.logprobs)
     assert all(isinstance(i, int) for i in found.ids)
     assert all(logprob < 0 for logprob in found.logprobs)
-
-
-def test_text_and_ids_as_a_prompt_are_the_same(write: Write, tokenizer: Tokenizer) -> None:
-    assert write(PROMPT) == write(tokenizer.encode(PROMPT))
 
 
 def test_max_length_counts_the_prompt(write: Write, tokenizer: Tokenizer) -> None:
@@ -77,11 +70,6 @@ def test_max_length_counts_the_prompt(write: Write, tokenizer: Tokenizer) -> Non
         InputError, match=rf"the prompt is {length} ids long; max_length is {length}, the prompt"
     ):
         write(max_length=length)
-
-
-def test_no_new_tokens_give_an_empty_completion(write: Write, tokenizer: Tokenizer) -> None:
-    found = write(max_new_tokens=0)
-    assert found == Generation("the old man", "", tokenizer.encode(PROMPT), [], "length")
 
 
 def test_every_stop_string_ends_the_text_right_before_itself(
@@ -115,18 +103,6 @@ def test_of_several_stop_strings_the_one_complete_first_wins(write: Write) -> No
         )  # by where it ends, then by where it begins
         found = write(max_new_tokens=30, stop=(long, short))
         assert found.completion == whole[: expected[1]]
-
-
-def test_a_stop_string_that_never_comes_changes_nothing(write: Write) -> None:
-    whole = write(max_new_tokens=30)
-    beginnings = (whole.completion[-1] + "@", whole.completion[5] + "@", "JOKE")
-    assert write(max_new_tokens=30, stop=beginnings) == whole
-
-
-def test_stop_strings_are_not_looked_for_in_the_prompt(write: Write) -> None:
-    whole = write(max_new_tokens=10)
-    assert "old man" not in whole.completion
-    assert write(max_new_tokens=10, stop=("old man",)) == whole
 
 
 def test_the_end_token_ends_the_text_and_is_among_the_ids(
@@ -181,59 +157,64 @@ def test_a_repetition_penalty_counts_the_prompt_and_the_new_ids(
     assert len(found.ids) == len(expected) or found.finish_reason == "eos"
 
 
-@pytest.mark.parametrize("prompt", ["", " ", "\n\t", []])
-def test_an_empty_prompt_is_an_error_that_says_why(write: Write, prompt: str | list[int]) -> None:
-    with pytest.raises(InputError, match=r"the prompt is empty; GPT-1 has no start token"):
-        write(prompt)
-
-
-def test_no_prompts_give_no_results(model: Transformer, tokenizer: Tokenizer) -> None:
-    assert generate(TorchBackend(model), tokenizer, [], SamplingConfig()) == []
-
-
-@pytest.mark.parametrize("bad", [-1, "V", 2**31, 2**63, True, 1.0, None, "a"])
-def test_an_id_the_model_does_not_know_is_refused(
-    model: Transformer, tokenizer: Tokenizer, bad: object
-) -> None:
-    bad = len(tokenizer) if bad == "V" else bad
-    with pytest.raises(InputError, match=rf"prompt 1 holds the id {re.escape(repr(bad))}; .* 0 to"):
-        generate(TorchBackend(model), tokenizer, [[1], [2, bad]], SamplingConfig())  # type: ignore[list-item]
-
-
-def test_a_prompt_that_is_no_prompt_is_refused(model: Transformer, tokenizer: Tokenizer) -> None:
-    with pytest.raises(InputError, match="prompt 0 is 3; a prompt is a text, or a list"):
-        generate(TorchBackend(model), tokenizer, [3, 4], SamplingConfig())  # type: ignore[list-item]
-    with pytest.raises(InputError, match="it is a list"):
-        generate(TorchBackend(model), tokenizer, "the sea", SamplingConfig())
-
-
-def test_too_long_a_prompt_gives_both_numbers(write: Write) -> None:
-    with pytest.raises(ContextError, match=r"the prompt is 61 ids long; the model has 60 positio"):
-        write([1] * 61)
-    assert len(write([1] * 60).ids) == 60
-
-
-def test_a_stream_checks_its_prompt_before_the_first_piece(
-    model: Transformer, tokenizer: Tokenizer
-) -> None:
-    with pytest.raises(InputError):
-        stream(TorchBackend(model), tokenizer, "", SamplingConfig())
-
-
-def test_weights_of_nan_end_a_generation_and_break_a_stream(tokenizer: Tokenizer) -> None:
-    config = ModelConfig(vocab_size=len(tokenizer), n_ctx=60, n_embd=24, n_layer=1, n_head=2)
-    broken = Transformer(config)
-    with torch.no_grad():
-        broken.blocks[0].mlp.fc.weight[0, 0] = math.nan
-    found = generate(TorchBackend(broken), tokenizer, [PROMPT], SamplingConfig())[0]
-    assert (found.completion, found.logprobs, found.finish_reason) == ("", [], "error")
-    with pytest.raises(CheckpointError, match="not finite"):
-        list(stream(TorchBackend(broken), tokenizer, PROMPT, SamplingConfig()))
-
-
 def test_a_stream_gives_text_long_before_its_end(model: Transformer, tokenizer: Tokenizer) -> None:
     sampling = SamplingConfig(max_new_tokens=45, temperature=1, seed=1, stop=("@@@",))
     events = list(stream_events(TorchBackend(model), tokenizer, [PROMPT], sampling))
     assert len([event for event in events if event.piece]) > 15
     assert events[-1].generation is not None
     assert all(event.generation is None for event in events[:-1])
+
+
+def test_stop_strings_that_do_not_come_in_the_completion_change_nothing(write: Write) -> None:
+    whole = write(max_new_tokens=30)
+    assert "old man" not in whole.completion  # it is in the prompt
+    for stop in ("old man", whole.completion[-1] + "@", whole.completion[5] + "@", "JOKE"):
+        assert write(max_new_tokens=30, stop=(stop,)) == whole
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        *(
+            ([prompt], "the prompt is empty; GPT-1 has no start token")
+            for prompt in ("", "\n ", [])
+        ),
+        *(
+            ([[1], [2, bad]], rf"prompt 1 holds the id {re.escape(repr(bad))}; .* 0 to")
+            for bad in (-1, 10**4, 2**63, True, 1.0, None, "a")
+        ),
+        ([3, 4], "prompt 0 is 3; a prompt is a text, or a list"),
+        ("the sea", "it is a list"),
+        ([[1] * 61], r"the prompt is 61 ids long; the model has 60 positions"),
+    ],
+)
+def test_what_is_no_prompt_is_refused(
+    model: Transformer, tokenizer: Tokenizer, prompts: Any, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        generate(TorchBackend(model), tokenizer, prompts, SamplingConfig())
+    assert isinstance(error.value, ContextError) == ("61" in message)
+
+
+def test_the_ends_of_what_is_allowed(model: Transformer, tokenizer: Tokenizer) -> None:
+    backend, sampling = TorchBackend(model), SamplingConfig()
+    assert generate(backend, tokenizer, [], sampling) == []
+    assert len(generate(backend, tokenizer, [[1] * 60], sampling)[0].ids) == 60
+    with pytest.raises(InputError):
+        stream(backend, tokenizer, "", sampling)  # before the first piece is asked for
+    V = len(tokenizer)
+    assert generate(backend, tokenizer, [[V - 1]], sampling)
+    with pytest.raises(InputError, match=f"the prompt holds the id {V}"):
+        generate(backend, tokenizer, [[V]], sampling)
+
+
+def test_weights_of_nan_end_a_generation_and_break_a_stream(
+    model: Transformer, tokenizer: Tokenizer
+) -> None:
+    broken = Transformer(model.config)
+    with torch.no_grad():
+        broken.blocks[0].mlp.fc.weight[0, 0] = math.nan
+    found = generate(TorchBackend(broken), tokenizer, [PROMPT], SamplingConfig())[0]
+    assert (found.completion, found.logprobs, found.finish_reason) == ("", [], "error")
+    with pytest.raises(CheckpointError, match="not finite"):
+        list(stream(TorchBackend(broken), tokenizer, PROMPT, SamplingConfig()))

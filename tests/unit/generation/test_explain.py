@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gpt1.config import ModelConfig, SamplingConfig
+from gpt1.config import SamplingConfig
 from gpt1.errors import CheckpointError, ContextError, InputError
 from gpt1.generation.engine import generate
 from gpt1.generation.explain import explain, next_tokens, score
@@ -19,16 +19,6 @@ from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
 TEXT = "Hello, my dog is cute and"
-
-
-@pytest.fixture
-def tokenizer(dog_tokenizer: Tokenizer) -> Tokenizer:
-    return dog_tokenizer
-
-
-@pytest.fixture
-def model(dog_model: Transformer) -> Transformer:
-    return dog_model
 
 
 def test_next_tokens_are_the_largest_of_the_softmax(
@@ -60,42 +50,6 @@ def test_the_score_is_torchs_cross_entropy(model: Transformer, tokenizer: Tokeni
     assert found.perplexity == pytest.approx(math.exp(found.loss))
 
 
-def test_the_walk_holds_every_step(model: Transformer, tokenizer: Tokenizer) -> None:
-    walk = explain(model, tokenizer, TEXT, k=5, steps=6)
-    ids = tokenizer.encode(TEXT)
-    with torch.no_grad():
-        logits = model(torch.tensor([ids])).logits
-    T, V = len(ids), len(tokenizer)
-    assert (walk.text, walk.ids) == (TEXT, ids)
-    assert walk.tokens == [tokenizer.id_to_token(i) for i in ids]
-    assert walk.parameters == model.num_parameters()
-    assert walk.logits_shape == tuple(logits.shape)
-    assert walk.corner_rows == [0, 1, 2, T - 3, T - 2, T - 1]
-    assert walk.corner_columns == [0, 1, 2, V - 3, V - 2, V - 1]
-    corners = torch.tensor(walk.corners)
-    torch.testing.assert_close(corners, logits[0][walk.corner_rows][:, walk.corner_columns])
-    assert walk.loss == score(model, tokenizer, TEXT).loss
-    likeliest = next_tokens(model, tokenizer, TEXT, k=5)
-    assert [token.id for token in walk.next_tokens] == [token.id for token in likeliest]
-    assert [token.logit for token in walk.next_tokens] == pytest.approx(
-        [token.logit for token in likeliest], rel=1e-5
-    )
-    assert [p.index for p in walk.positions] == list(range(T))
-    for t, position in enumerate(walk.positions):
-        order = logits[0, t].argsort(descending=True).tolist()
-        assert position.id == ids[t]
-        assert position.predicted.id == order[0]
-        if t == T - 1:
-            assert position.actual is position.rank is None
-        else:
-            assert position.actual is not None
-            assert position.actual.id == ids[t + 1]
-            assert position.rank == order.index(ids[t + 1]) + 1
-            p = logits[0, t].softmax(-1)[ids[t + 1]]
-            assert position.actual.probability == pytest.approx(float(p), rel=1e-5)
-    assert json.loads(json.dumps(asdict(walk)))["ids"] == ids
-
-
 def test_the_greedy_steps_are_what_generate_writes(
     model: Transformer, tokenizer: Tokenizer
 ) -> None:
@@ -121,45 +75,57 @@ def test_the_articles_loop_glues_each_choice_to_the_text(
     assert walk.article_steps[0] == walk.steps[0]  # only then do the two part
 
 
+def test_the_walk_holds_every_step(model: Transformer, tokenizer: Tokenizer) -> None:
+    walk = explain(model, tokenizer, TEXT, k=5, steps=6)
+    ids = tokenizer.encode(TEXT)
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
+    T, V = len(ids), len(tokenizer)
+    assert (walk.text, walk.ids, walk.parameters) == (TEXT, ids, model.num_parameters())
+    assert walk.tokens == [tokenizer.id_to_token(i) for i in ids]
+    assert walk.logits_shape == (1, *logits.shape)
+    assert walk.corner_rows == [0, 1, 2, T - 3, T - 2, T - 1]
+    assert walk.corner_columns == [0, 1, 2, V - 3, V - 2, V - 1]
+    corners = logits[walk.corner_rows][:, walk.corner_columns]
+    torch.testing.assert_close(torch.tensor(walk.corners), corners)
+    assert walk.loss == score(model, tokenizer, TEXT).loss
+    likeliest = next_tokens(model, tokenizer, TEXT, k=5)
+    assert [(t.id, pytest.approx(t.logit, rel=1e-5)) for t in walk.next_tokens] == [
+        (t.id, t.logit) for t in likeliest
+    ]
+    assert [(p.index, p.id) for p in walk.positions] == list(enumerate(ids))
+    assert walk.positions[-1].actual is walk.positions[-1].rank is None
+    for position, row, actual in zip(walk.positions, logits, ids[1:], strict=False):
+        order = row.argsort(descending=True).tolist()
+        assert position.predicted.id == order[0]
+        assert position.actual is not None
+        assert (position.actual.id, position.rank) == (actual, order.index(actual) + 1)
+        p = float(row.softmax(-1)[actual])
+        assert position.actual.probability == pytest.approx(p, rel=1e-5)
+    assert json.loads(json.dumps(asdict(walk)))["ids"] == ids
+
+
 def test_a_walk_ends_at_the_last_position(model: Transformer, tokenizer: Tokenizer) -> None:
-    length = len(tokenizer.encode(TEXT))
     walk = explain(model, tokenizer, TEXT, steps=1000)
     assert len(walk.ids) + len(walk.steps) == 64
-    assert length == len(walk.ids)
     assert len(walk.article_steps) <= 1000
 
 
-def test_one_id_has_no_loss_and_no_score(model: Transformer, tokenizer: Tokenizer) -> None:
+def test_what_has_no_answer_is_refused(model: Transformer, tokenizer: Tokenizer) -> None:
     walk = explain(model, tokenizer, "i", steps=0)
     assert (len(walk.ids), walk.loss, walk.corner_rows) == (1, None, [0])
     with pytest.raises(InputError, match="the text is 1 id long"):
         score(model, tokenizer, "i")
-
-
-@pytest.mark.parametrize("function", [next_tokens, score, explain])
-def test_what_cannot_be_read_is_refused(
-    model: Transformer, tokenizer: Tokenizer, function: object
-) -> None:
-    assert callable(function)
-    with pytest.raises(InputError, match="the text is empty"):
-        function(model, tokenizer, " ")
-    with pytest.raises(ContextError, match=r"is 65 ids long; the model has 64 positions"):
-        function(model, tokenizer, "i " * 65)
-
-
-@pytest.mark.parametrize("k", [0, -1, 10_000])
-def test_a_number_of_tokens_out_of_range_is_refused(
-    model: Transformer, tokenizer: Tokenizer, k: int
-) -> None:
-    with pytest.raises(InputError, match=rf"k is {k}.* from 1 to {len(tokenizer)}"):
-        next_tokens(model, tokenizer, TEXT, k=k)
-    with pytest.raises(InputError, match=rf"k is {k} .* from 1 to {len(tokenizer)}"):
-        explain(model, tokenizer, TEXT, k=k)
-
-
-def test_weights_of_nan_are_named(tokenizer: Tokenizer) -> None:
-    config = ModelConfig(vocab_size=len(tokenizer), n_ctx=64, n_embd=24, n_layer=1, n_head=2)
-    broken = Transformer(config)
+    for function in (next_tokens, score, explain):
+        with pytest.raises(InputError, match="the text is empty"):
+            function(model, tokenizer, " ")
+        with pytest.raises(ContextError, match=r"is 65 ids long; the model has 64 positions"):
+            function(model, tokenizer, "i " * 65)
+    for k in (0, -1, 10_000):
+        for function in (next_tokens, explain):
+            with pytest.raises(InputError, match=rf"k is {k}.* from 1 to {len(tokenizer)}"):
+                function(model, tokenizer, TEXT, k=k)
+    broken = Transformer(model.config)
     with torch.no_grad():
         broken.positions.weight[0, 0] = math.nan
     with pytest.raises(CheckpointError, match="not finite"):

@@ -15,8 +15,8 @@ from gpt1.text.tokenizer import Tokenizer
 
 
 @pytest.fixture
-def gpt(dog_model: Transformer, dog_tokenizer: Tokenizer) -> GPT1:
-    return GPT1(dog_model, dog_tokenizer)
+def gpt(model: Transformer, tokenizer: Tokenizer) -> GPT1:
+    return GPT1(model, tokenizer)
 
 
 @pytest.fixture(autouse=True)

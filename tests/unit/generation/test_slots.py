@@ -13,7 +13,7 @@ import tiny
 from gpt1.config import ModelConfig, SamplingConfig
 from gpt1.errors import ContextError, InputError
 from gpt1.generation.backend import Backend
-from gpt1.generation.engine import Engine, generate, stream
+from gpt1.generation.engine import Engine, generate
 from gpt1.generation.request import Event, Generation
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.text.tokenizer import Tokenizer
@@ -194,13 +194,6 @@ def test_prompts_of_similar_length_are_read_together_into_one_cache(tokenizer: T
         engine.submit(prompt, SamplingConfig(max_new_tokens=3))
     assert len(run(engine)) == 300
     assert backend.caches == 2  # one of each engine
-
-
-def test_a_stream_over_any_backend(tokenizer: Tokenizer) -> None:
-    backend = HashBackend(CONFIG)
-    sampling = SamplingConfig(max_new_tokens=9, temperature=1, seed=3)
-    generation = generate(backend, tokenizer, ["the dog"], sampling)[0]
-    assert "".join(stream(backend, tokenizer, "the dog", sampling)) == generation.completion
 
 
 def test_what_does_not_fit_is_refused(tokenizer: Tokenizer) -> None:

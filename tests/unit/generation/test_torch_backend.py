@@ -44,6 +44,9 @@ def test_float32_is_the_model_itself(dtype: torch.dtype) -> None:
     model, ids = make(dtype), some_ids()
     logits = logits_of(make_backend(model, "float32"), ids)
     assert logits.dtype == dtype
+    assert make_backend(make(torch.float64)).dtype == torch.float64  # auto rounds nothing finer
+    with pytest.raises(ConfigError, match=r"dtype is 'int4'; .* auto .* float32"):
+        make_backend(model, "int4")
     with torch.inference_mode():
         torch.testing.assert_close(logits, model(ids).logits)
 
@@ -71,21 +74,19 @@ def test_float16_weights_compute_with_the_rounded_weights_in_float32() -> None:
     assert error(logits_of(make_backend(model), ids), expected) < 1e-6
 
 
-def test_without_the_operator_the_weights_stay_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_backend, "_has_half_linear", lambda: False)
-    assert make_backend(make()).weights == "float32"
+def test_without_a_sound_operator_the_weights_stay_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: object) -> None:
+        raise RuntimeError("no engine")
 
-
-def test_the_probe_finds_a_broken_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     probe = torch_backend._has_half_linear.__wrapped__
     monkeypatch.setattr(torch_backend._HalfLinear, "forward", lambda self, x: torch.zeros(2, 6))
     assert probe() is False
-    monkeypatch.setattr(torch.ops.quantized, "linear_prepack_fp16", missing_operator)
+    monkeypatch.setattr(torch.ops.quantized, "linear_prepack_fp16", missing)
     assert probe() is False
-
-
-def missing_operator(*_: object) -> None:
-    raise RuntimeError("no engine")
+    monkeypatch.setattr(torch_backend, "_has_half_linear", probe)
+    assert make_backend(make()).weights == "float32"
 
 
 def test_bfloat16_is_close_and_a_copy() -> None:
@@ -97,11 +98,6 @@ def test_bfloat16_is_close_and_a_copy() -> None:
     with torch.inference_mode():
         assert error(logits, model(ids).logits) < BF16
     assert model.tokens.weight.dtype == torch.float32
-
-
-def test_a_model_that_is_not_float32_is_used_as_it_is() -> None:
-    assert make_backend(make(torch.float64)).weights == "float32"
-    assert make_backend(make(torch.float64)).dtype == torch.float64
 
 
 def test_the_model_is_left_alone_and_dropout_is_off() -> None:
@@ -123,32 +119,26 @@ def test_the_model_is_left_alone_and_dropout_is_off() -> None:
         assert torch.equal(p, value)
 
 
-def test_embeddings_are_shared_not_copied() -> None:
+def test_a_backend_shares_embeddings_and_knows_when_the_model_has_moved_on() -> None:
     model = make()
     ready = make_backend(model)
     assert ready._transformer.tokens.weight is model.tokens.weight
     assert ready._transformer.positions.weight is model.positions.weight
 
+    def step() -> None:
+        with torch.no_grad():
+            model.blocks[2].mlp.fc.bias.add_(1)
 
-@pytest.mark.parametrize("weights", ["float32", "float16"])
-def test_a_decoder_knows_when_the_model_has_moved_on(weights: str) -> None:
-    model = make()
-    ready = make_backend(model, "float32") if weights == "float32" else make_backend(model)
-    assert ready.is_current()
-    with torch.no_grad():
-        model.blocks[2].mlp.fc.bias.add_(1)
-    assert not ready.is_current()
-    ready = make_backend(model)
-    model.load_state_dict(make().state_dict())
-    assert not ready.is_current()
-    ready = make_backend(model)
-    model.tokens = torch.nn.Embedding(301, 64)
-    assert not ready.is_current()
+    def replace() -> None:
+        model.tokens = torch.nn.Embedding(301, 64)
 
-
-def test_another_dtype_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dtype is 'int4'; .* auto .* float32"):
-        make_backend(make(), "int4")
+    for change in (step, lambda: model.load_state_dict(make().state_dict()), replace):
+        ready, exact = make_backend(model), make_backend(model, "float32")
+        assert ready.is_current()
+        assert exact.is_current()
+        change()
+        assert not ready.is_current()
+        assert not exact.is_current()
 
 
 @pytest.mark.gpu

@@ -15,7 +15,7 @@ import hashed
 from gpt1.checkpoint import huggingface
 from gpt1.config import ModelConfig
 from gpt1.model.losses import linear_cross_entropy
-from gpt1.model.transformer import Output, Transformer
+from gpt1.model.transformer import Transformer
 from tolerances import VECTORS
 
 CONFIG = ModelConfig(vocab_size=50, n_ctx=16, n_embd=24, n_layer=2, n_head=3)
@@ -37,11 +37,6 @@ def ids(vectors: dict[str, Any]) -> Tensor:
     return torch.tensor(vectors["ids"])
 
 
-@pytest.fixture(scope="module")
-def out(model: Transformer, ids: Tensor) -> Output:
-    return model(ids, labels=ids, output_hidden_states=True, output_attentions=True)
-
-
 def same(found: Tensor, expected: Any) -> None:
     assert_close(found, torch.tensor(expected, dtype=torch.float64), **VECTORS)
 
@@ -60,33 +55,42 @@ def test_the_tensors_have_the_published_order_names_and_shapes(vectors: dict[str
     assert ours == vectors["tensor_order"]
 
 
-def test_logits_match(out: Output, vectors: dict[str, Any]) -> None:
+def test_logits_loss_states_and_attentions_match(
+    model: Transformer, ids: Tensor, vectors: dict[str, Any]
+) -> None:
+    out = model(ids, labels=ids, output_hidden_states=True, output_attentions=True)
     same(out.logits[0, 0, :8], vectors["logits_first_row_first8"])
     same(out.logits[0, -1], vectors["logits_last_row"])
     same(out.logits.sum(), vectors["logits_sum"])
     same(out.logits.abs().sum(), vectors["logits_abs_sum"])
     assert out.logits[0].argmax(-1).tolist() == vectors["argmax_per_position"]
-
-
-def test_the_loss_matches(out: Output, vectors: dict[str, Any]) -> None:
-    assert out.loss is not None
     same(out.loss, vectors["loss"])
-
-
-def test_hidden_states_match(out: Output, vectors: dict[str, Any]) -> None:
-    assert out.hidden_states is not None
     sums = torch.stack([state.abs().sum() for state in out.hidden_states])
     same(sums, vectors["hidden_states_abs_sum_per_layer"])
     same(out.hidden_states[-1][0, -1], vectors["last_hidden_last_pos"])
-
-
-def test_an_attention_row_matches_and_looks_at_nothing_later(
-    out: Output, vectors: dict[str, Any]
-) -> None:
-    assert out.attentions is not None
     row = out.attentions[0][0, 0, 3]
     same(row, vectors["attn_layer0_head0_row3"])
-    assert row[4:].tolist() == [0, 0, 0]
+    assert row[4:].tolist() == [0, 0, 0]  # nothing later
+    labels = ids.clone()
+    labels[:, :4] = -100
+    same(model(ids, labels=labels).loss, vectors["loss_with_labels_first4_minus100"])
+    types = torch.tensor(vectors["token_type_ids"]["tt"])
+    logits = model(ids, token_type_ids=types).logits
+    same(logits[0, -1, :8], vectors["token_type_ids"]["last_logits_first8"])
+
+
+def test_padding_on_either_side_matches(model: Transformer, vectors: dict[str, Any]) -> None:
+    padded = vectors["padded_right"]
+    logits = model(torch.tensor(padded["ids"]), attention_mask=torch.tensor(padded["mask"])).logits
+    same(logits[1, 2, :8], padded["row1_pos2_logits_first8"])
+    same(model(torch.tensor([[7, 8, 9]])).logits[0, 2, :8], vectors["unpadded_pos2_logits_first8"])
+    ids = torch.tensor([[0, 0, 0, 0, 7, 8, 9]])
+    mask = torch.tensor([[0, 0, 0, 0, 1, 1, 1]])
+    shifted = torch.tensor([[0, 0, 0, 0, 0, 1, 2]])
+    plain = model(ids, attention_mask=mask).logits
+    moved = model(ids, attention_mask=mask, position_ids=shifted).logits
+    same(plain[0, -1, :8], vectors["padded_left_default_positions_last_logits_first8"])
+    same(moved[0, -1, :8], vectors["padded_left_position_ids_0_1_2_last_logits_first8"])
 
 
 def test_the_gradient_norm_of_every_tensor_matches(ids: Tensor, vectors: dict[str, Any]) -> None:
@@ -103,43 +107,6 @@ def test_the_gradient_norm_of_every_tensor_matches(ids: Tensor, vectors: dict[st
         total += float(gradient.norm()) ** 2
     assert len(gradients) == len(vectors["grad_norm_per_tensor"])
     same(torch.tensor(math.sqrt(total), dtype=torch.float64), vectors["grad_global_norm"])
-
-
-def test_labels_of_minus_100_are_no_targets(
-    model: Transformer, ids: Tensor, vectors: dict[str, Any]
-) -> None:
-    labels = ids.clone()
-    labels[:, :4] = -100
-    loss = model(ids, labels=labels).loss
-    assert loss is not None
-    same(loss, vectors["loss_with_labels_first4_minus100"])
-
-
-def test_right_padding_changes_no_real_position(
-    model: Transformer, vectors: dict[str, Any]
-) -> None:
-    padded = vectors["padded_right"]
-    logits = model(torch.tensor(padded["ids"]), attention_mask=torch.tensor(padded["mask"])).logits
-    same(logits[1, 2, :8], padded["row1_pos2_logits_first8"])
-    same(model(torch.tensor([[7, 8, 9]])).logits[0, 2, :8], vectors["unpadded_pos2_logits_first8"])
-
-
-def test_left_padding_matches_with_default_and_with_shifted_positions(
-    model: Transformer, vectors: dict[str, Any]
-) -> None:
-    ids = torch.tensor([[0, 0, 0, 0, 7, 8, 9]])
-    mask = torch.tensor([[0, 0, 0, 0, 1, 1, 1]])
-    shifted = torch.tensor([[0, 0, 0, 0, 0, 1, 2]])
-    plain = model(ids, attention_mask=mask).logits
-    moved = model(ids, attention_mask=mask, position_ids=shifted).logits
-    same(plain[0, -1, :8], vectors["padded_left_default_positions_last_logits_first8"])
-    same(moved[0, -1, :8], vectors["padded_left_position_ids_0_1_2_last_logits_first8"])
-
-
-def test_token_types_match(model: Transformer, ids: Tensor, vectors: dict[str, Any]) -> None:
-    types = torch.tensor(vectors["token_type_ids"]["tt"])
-    logits = model(ids, token_type_ids=types).logits
-    same(logits[0, -1, :8], vectors["token_type_ids"]["last_logits_first8"])
 
 
 def test_the_greedy_continuation_matches(model: Transformer, vectors: dict[str, Any]) -> None:
@@ -188,23 +155,13 @@ def test_the_full_size_matches(model_vectors: dict[str, Any], format: str) -> No
     ids = torch.tensor(full["ids"])
     with torch.no_grad():
         out = model(ids, labels=ids)
-    assert out.loss is not None
     logits = out.logits[0]
     assert logits.argmax(-1).tolist() == expected["argmax"]
     ends = torch.cat([logits[:, :3], logits[:, -3:]], 1)
-    assert_close(
-        ends, torch.tensor(expected["logits_rows_first3_last3"]).to(ends), rtol=0, atol=1e-5
-    )
-    assert_close(out.loss, torch.tensor(expected["loss"]).to(out.loss), rtol=1e-6, atol=0)
-    assert_close(
-        logits[-1].softmax(0).max().float(),
-        torch.tensor(expected["max_prob_last"]),
-        rtol=1e-5,
-        atol=0,
-    )
-    assert_close(
-        logits.double().abs().sum(),
-        torch.tensor(expected["logits_sum_abs"], dtype=torch.float64),
-        rtol=1e-6,
-        atol=0,
-    )
+    for found, key, tolerance in (
+        (ends, "logits_rows_first3_last3", {"rtol": 0, "atol": 1e-5}),
+        (out.loss, "loss", {"rtol": 1e-6, "atol": 0}),
+        (logits[-1].softmax(0).max(), "max_prob_last", {"rtol": 1e-5, "atol": 0}),
+        (logits.double().abs().sum(), "logits_sum_abs", {"rtol": 1e-6, "atol": 0}),
+    ):
+        assert_close(found, torch.tensor(expected[key]).to(found), **tolerance)

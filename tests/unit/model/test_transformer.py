@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from gpt1.config import ModelConfig, check, load_size
-from gpt1.errors import ConfigError, ContextError, InputError
-from gpt1.model.build import grow_vocabulary
+from gpt1.config import ModelConfig, load_size
+from gpt1.errors import ContextError, InputError
+from gpt1.model.build import Model, grow_vocabulary
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.dropout import Dropout
+from gpt1.model.lstm import LSTM
 from gpt1.model.transformer import Transformer
 from tolerances import EXACT, FP64
 
@@ -86,13 +87,6 @@ def test_dropout_sits_in_the_paper_s_places() -> None:
     assert all(block.attention.attn_pdrop == 0.1 for block in model.blocks)
 
 
-def test_the_released_size_has_116_534_784_parameters() -> None:
-    with torch.device("meta"):
-        model = Transformer(load_size("gpt1"))
-    assert model.num_parameters() == 116_534_784
-    assert len(list(model.parameters())) == 146
-
-
 @pytest.mark.parametrize("lengths", [[3, 3, 3], [5, 1, 3], [1, 7, 2]])
 def test_reading_piece_by_piece_is_reading_at_once(lengths: list[int]) -> None:
     """Rows of different lengths: a padded prompt, then two ids, then one id at a time."""
@@ -159,62 +153,50 @@ def test_new_tokens_leave_the_old_logits_alone() -> None:
         grow_vocabulary(model, 62)
 
 
-@pytest.mark.parametrize("wrong", [60, -1, 10**9])
-def test_an_id_out_of_range_is_named(wrong: int) -> None:
-    ids = torch.tensor([[1, wrong, 2]])
-    with pytest.raises(InputError, match=rf"ids hold {wrong}; .* 0 to 59\. Use the tokenizer"):
-        make()(ids)
+IDS = random_ids(2, 4)
+NUMBERS = "whole numbers of shape"
+REFUSED: list[tuple[dict[str, Tensor], str]] = [
+    *(
+        (
+            {"ids": torch.tensor([[1, wrong, 2]])},
+            rf"ids hold {wrong}; .* 0 to 59\. Use the tokenizer",
+        )
+        for wrong in (60, -1, 10**9)
+    ),
+    *(({"ids": IDS[:rows, :columns]}, NUMBERS) for rows, columns in ((0, 4), (2, 0))),
+    ({"ids": IDS[0]}, NUMBERS),
+    ({"ids": IDS.double()}, NUMBERS),
+    ({"ids": random_ids(1, 17)}, r"17 ids long; the model has 16 positions\. Shorten"),
+    ({"labels": torch.full_like(IDS, 60)}, "labels hold 60;"),
+    ({"labels": IDS[:, 1:]}, r"labels has shape \(2, 3\)"),
+    ({"labels": IDS[:1]}, "labels has shape"),
+    ({"labels": torch.full_like(IDS, -100)}, "labels hold no target"),
+    ({"ids": IDS[:, :1], "labels": IDS[:, :1]}, "labels hold no target"),
+    ({"position_ids": torch.tensor([[0, 1, 2, 16]])}, "position_ids hold 16; .* from 0 to 15"),
+    ({"position_ids": IDS[:, :3]}, "position_ids has shape"),
+    ({"attention_mask": torch.ones(2, 3)}, "attention_mask has shape"),
+]
 
 
-def test_a_label_out_of_range_is_named() -> None:
-    with pytest.raises(InputError, match="labels hold 60;"):
-        make()(torch.tensor([[1, 2]]), labels=torch.tensor([[1, 60]]))
+@pytest.mark.parametrize("kind", [Transformer, LSTM])
+@pytest.mark.parametrize(("given", "message"), REFUSED)
+def test_both_models_refuse_in_the_same_words(
+    kind: type[Model], given: dict[str, Tensor], message: str
+) -> None:
+    shape = {"n_layer": 1, "n_hidden": 20} if kind is LSTM else {}
+    model = kind(CONFIG.model_copy(update=shape))
+    with pytest.raises(InputError, match=message) as error:
+        model(**{"ids": IDS, **given})
+    assert isinstance(error.value, ContextError) == ("ids long" in message)
 
 
-def test_too_many_positions_are_refused_with_the_limit() -> None:
-    with pytest.raises(ContextError, match=r"17 ids long; the model has 16 positions\. Shorten"):
-        make()(random_ids(1, 17))
-    cache = KeyValueCache(CONFIG, 1, dtype=torch.float64)
-    model = make()
-    model(random_ids(1, 16), cache=cache)
+def test_what_only_a_transformer_takes_must_fit_too() -> None:
+    model, cache = make(), KeyValueCache(CONFIG, 2, dtype=torch.float64)
+    with pytest.raises(InputError, match=r"token_type_ids has shape \(3, 4\)"):
+        model(IDS, token_type_ids=torch.zeros(3, 4, dtype=torch.int64))
+    with pytest.raises(InputError, match="attention_mask and cache"):
+        model(IDS, attention_mask=torch.ones(2, 4), cache=cache)
+    model(random_ids(2, 16), cache=cache)
     cache.advance(16)
     with pytest.raises(ContextError, match="17 ids long"):
-        model(random_ids(1, 1), cache=cache)
-
-
-@pytest.mark.parametrize(
-    "ids",
-    [
-        torch.zeros(0, 3, dtype=torch.int64),
-        torch.zeros(1, 0, dtype=torch.int64),
-        torch.zeros(3, dtype=torch.int64),
-        torch.zeros(1, 3),
-    ],
-)
-def test_an_empty_or_misshapen_batch_is_refused(ids: Tensor) -> None:
-    with pytest.raises(InputError, match="whole numbers of shape"):
-        make()(ids)
-
-
-def test_what_goes_beside_the_ids_must_fit_them() -> None:
-    model, ids = make(), random_ids(2, 4)
-    with pytest.raises(InputError, match=r"position_ids hold 16; .* positions from 0 to 15"):
-        model(ids, position_ids=torch.tensor([[0, 1, 2, 16]]))
-    with pytest.raises(InputError, match=r"labels has shape \(2, 3\)"):
-        model(ids, labels=ids[:, 1:])
-    with pytest.raises(InputError, match=r"token_type_ids has shape \(3, 4\)"):
-        model(ids, token_type_ids=torch.zeros(3, 4, dtype=torch.int64))
-    with pytest.raises(InputError, match="attention_mask has shape"):
-        model(ids, attention_mask=torch.ones(2, 3))
-    with pytest.raises(InputError, match="attention_mask and cache"):
-        model(ids, attention_mask=torch.ones(2, 4), cache=KeyValueCache(CONFIG, 2))
-
-
-def test_labels_without_a_target_are_refused() -> None:
-    with pytest.raises(InputError, match="no target"):
-        make()(torch.tensor([[5]]), labels=torch.tensor([[5]]))
-
-
-def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"n_embd is 50 and n_head is 3; .* Try n_embd=48"):
-        check(ModelConfig, {"n_embd": 50, "n_head": 3})
+        model(IDS[:, :1], cache=cache)
