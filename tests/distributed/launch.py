@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -101,7 +102,8 @@ def wait_for_updates(run: Path, count: int, launcher: subprocess.Popen[str]) -> 
         if sum("loss" in line for line in Log(run / "metrics.jsonl").read()) >= count:
             return
         time.sleep(0.02)
-    os.killpg(launcher.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(launcher.pid, signal.SIGKILL)
     raise AssertionError(f"the run made no {count} updates:\n{finish(launcher)}")
 
 

@@ -114,7 +114,7 @@ class Ranks:
     def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the full tensors, on the CPU, on rank 0; all ranks must call it."""
         gathered = {}
-        for name, value in tensors.items():
+        for name, value in sorted(tensors.items()):  # in the same order on all ranks
             if isinstance(value, DTensor):
                 value = value.full_tensor()  # a collective
             if self.first:
@@ -224,7 +224,7 @@ def check(config: DistributedConfig, batch_size: int) -> None:
 def join(device: torch.device) -> Iterator[Ranks]:
     """Join the processes that torchrun has started; leave them at the end.
 
-    Raises TrainingError naming the rank if another one died, is frozen, or stopped with an error.
+    If another rank dies, is frozen, or stops with an error, this process names it and ends.
     """
     if _environment()[1] == 1:
         yield Ranks(device=device)
@@ -247,10 +247,8 @@ def join(device: torch.device) -> Iterator[Ranks]:
         watch.leave()  # all ranks stop together
         raise
     except BaseException as error:
-        # a broken connection is the fault of another rank
-        failure = watch.wait_for_failure() if isinstance(error, RuntimeError) else ""
-        if failure:
-            raise TrainingError(failure) from error
+        if isinstance(error, RuntimeError):  # a broken connection is the fault of another rank
+            watch.wait_for_failure()
         watch.leave(f"stopped: {first_line(error)}")
         raise
     finally:

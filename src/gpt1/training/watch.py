@@ -28,12 +28,12 @@ class Watch:
     """A thread that keeps this rank's heartbeat and watches the next rank's.
 
     In torchrun's store, process/R says which process rank R is, beat/R counts up while it lives,
-    left/R is set once it has left, and failure names the rank that failed, for all to read.
+    left/R is set once it has left, and failure names the rank that failed: every rank prints it
+    and ends.
     """
 
     def __init__(self, rank: int, count: int) -> None:
         self._rank, self._next = rank, (rank + 1) % count
-        self._told = False  # the main thread tells of the failure
         self._stopped = threading.Event()
         self._machine = f"{os.environ.get('GROUP_RANK', 0)} {platform.node()}"
         # a connection of its own: the main thread may hold the other while it waits
@@ -51,22 +51,17 @@ class Watch:
             if failure and not self._get("failure"):
                 self._fail(self._rank, failure)
 
-    def wait_for_failure(self) -> str:
-        """Tell all that a connection broke; return whose failure it was, "" if none is found.
+    def wait_for_failure(self) -> None:
+        """Tell all that a connection broke; wait until a rank is found to have failed.
 
-        The launcher sends SIGTERM to all ranks as soon as it misses one; it has to wait.
+        That ends this process. The launcher sends SIGTERM to all ranks as soon as it misses one;
+        it has to wait.
         """
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with contextlib.suppress(RuntimeError):
             self._store.set("alarm", "1")
-            until = time.monotonic() + SILENCE
-            while time.monotonic() < until:
-                if failure := self._get("failure"):
-                    self._told = True
-                    return failure
-                time.sleep(_BEAT / 4)
-        return ""
+        self._thread.join(SILENCE)
 
     def stop(self) -> None:
         """End the thread."""
@@ -79,7 +74,7 @@ class Watch:
             while not self._stopped.wait(_BEAT):
                 self._store.add(f"beat/{self._rank}", 1)
                 if (failure := self._get("failure")) and not self._stopped.wait(2 * _BEAT):
-                    self._die(failure)  # the main thread had its time to tell it better
+                    self._die(failure)  # the main thread had its time to end by itself
                 latest = self._store.add(f"beat/{self._next}", 0)
                 if latest != beat or self._get(f"left/{self._next}"):
                     beat, heard = latest, time.monotonic()
@@ -101,8 +96,7 @@ class Watch:
 
     def _die(self, failure: str) -> None:
         """End this process, whatever its main thread waits for."""
-        if not self._told:
-            print(f"gpt1: {failure}", file=sys.stderr, flush=True)
+        print(f"gpt1: {failure}", file=sys.stderr, flush=True)
         os._exit(1)
 
     def _kill_next(self) -> None:

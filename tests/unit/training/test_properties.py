@@ -174,6 +174,11 @@ def test_the_micro_batch_fits_unless_it_is_given(
     assert resolve_config(settled, tokenizer) == settled
 
 
+def test_tensors_are_gathered_in_one_order_whatever_order_they_were_read_in() -> None:
+    tensors = {name: torch.zeros(2) for name in "bca"}
+    assert list(distributed.Ranks().gather(tensors)) == ["a", "b", "c"]
+
+
 # Schedules
 
 
