@@ -92,3 +92,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     by_folded = {other.casefold(): other for other in names}
     near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1)
     return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name; without the full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gpt1.errors import DataError, did_you_mean
+from gpt1.errors import DataError, did_you_mean, first_line
 
 MAX_ROW = 8 << 20
 """Bytes: a longer row is refused before it fills the memory."""
@@ -313,5 +313,6 @@ def _read_parquet(path: Path, choose: ChooseColumns) -> RowIterator:
                         raise _too_long(f"{path}:{number}")
                     yield number, row
     except (ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: no parquet file, or a damaged one ({reason}).") from None
+        raise DataError(
+            f"{path}: no parquet file, or a damaged one ({first_line(error)})."
+        ) from None

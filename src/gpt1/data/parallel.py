@@ -28,7 +28,7 @@ import numpy as np
 
 from gpt1.errors import InputError
 from gpt1.text.english import without_torch
-from gpt1.text.pre_tokenizers import check_text, check_texts
+from gpt1.text.pre_tokenizers import check_texts
 from gpt1.text.tokenizer import IdArray, Tokenizer
 
 _JOB = 1 << 19  # characters: enough to hide the cost of sending, few enough to share out evenly
@@ -60,7 +60,7 @@ def encode_texts(
     """
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}; it must be at least 1, or None.")
-    return _encode(tokenizer, map(check_text, check_texts(texts)), workers)
+    return _encode(tokenizer, check_texts(texts), workers)
 
 
 def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> Iterator[IdArray]:

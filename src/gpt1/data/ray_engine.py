@@ -22,9 +22,9 @@ from functools import lru_cache
 from typing import Any
 
 from gpt1.data.parallel import EncodedJob, cpu_count, encode_job, jobs, split_job
-from gpt1.errors import ConfigError, GPT1Error, InputError
+from gpt1.errors import ConfigError, GPT1Error, InputError, first_line
 from gpt1.text.english import without_torch
-from gpt1.text.pre_tokenizers import check_text, check_texts
+from gpt1.text.pre_tokenizers import check_texts
 from gpt1.text.tokenizer import IdArray, Tokenizer
 
 _JOB = 1 << 20  # characters: enough to hide what Ray takes for a task, few enough to share out
@@ -52,7 +52,7 @@ def encode_texts(
             f"the engine is 'ray', which cannot be imported ({error}). "
             f'Run pip install "gpt1[ray]", or take the engine local.'
         ) from None
-    return _encode(tokenizer, map(check_text, check_texts(texts)), workers)
+    return _encode(tokenizer, check_texts(texts), workers)
 
 
 def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> Iterator[IdArray]:
@@ -96,7 +96,7 @@ def _result(task: Any) -> list[IdArray]:
             raise cause from None
         reason = f"the process of a task died {1 + _RETRIES} times"
         if not isinstance(error, ray.exceptions.WorkerCrashedError):
-            reason = f"{type(cause).__name__}: {_first_line(cause)}"
+            reason = f"{type(cause).__name__}: {first_line(cause)}"
         raise GPT1Error(
             f"Ray gave up: {reason}. Every node needs this gpt1, and memory enough; see to it and "
             f"run this again, or take the engine local."
@@ -134,10 +134,6 @@ def _connect(address: str | None, workers: int) -> None:
     except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         what = f"reach the Ray at {address} (RAY_ADDRESS)" if address else "start Ray"
         raise GPT1Error(
-            f"could not {what}: {_first_line(error)}. Check it with ray status, or take the "
+            f"could not {what}: {first_line(error)}. Check it with ray status, or take the "
             f"engine local."
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

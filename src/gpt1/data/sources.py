@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
-from gpt1.errors import DataError, HubError
+from gpt1.errors import DataError, HubError, first_line
 
 HUB = "hub:"
 _ZIPPED = ["*.csv", "*.tsv", "*.jsonl", "*.txt"]
@@ -48,11 +48,10 @@ def _local(source: str) -> list[Path]:
     try:
         path = snapshot_download(f"{owner}/{name}", repo_type="dataset", allow_patterns=patterns)
     except Exception as error:  # the client's errors come from three libraries with no common base
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise HubError(
-            f"could not fetch the data set {owner}/{name}: {reason}. Check the name and the "
-            f"connection; a gated or private one needs `hf auth login`; with HF_HUB_OFFLINE=1 it "
-            f"must have been fetched before."
+            f"could not fetch the data set {owner}/{name}: {first_line(error)}. Check the name and "
+            f"the connection; a gated or private one needs `hf auth login`; with HF_HUB_OFFLINE=1 "
+            f"it must have been fetched before."
         ) from error
     folder = Path(path)
     found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

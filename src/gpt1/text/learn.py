@@ -23,7 +23,7 @@ from gpt1.text.pre_tokenizers import (
     UNKNOWN,
     UNKNOWN_CHUNK,
     WordsMode,
-    check_text,
+    check_texts,
     make_pre_tokenizer,
 )
 from gpt1.text.vocabulary import Merge, Vocabulary
@@ -71,8 +71,8 @@ def count_words(texts: Iterable[str], words: WordsMode) -> Counter[str]:
     marks: dict[str, tuple[str, ...]] = {NEWLINE_CHUNK: (), UNKNOWN_CHUNK: ()}
     items = ChunkCache(make_pre_tokenizer(words), lambda word: (word,), marks)
     counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(items(check_text(text)))
+    for text in check_texts(texts):
+        counts.update(items(text))
     return counts
 
 

@@ -160,11 +160,11 @@ def check_text(text: object) -> str:
     return text
 
 
-def check_texts(texts: Iterable[str]) -> Iterable[str]:
-    """Return `texts` if it is not a single str, or raise InputError."""
+def check_texts(texts: Iterable[str]) -> Iterator[str]:
+    """Iterate over `texts`, checked; raise InputError at once if it is a single str."""
     if isinstance(texts, str):
         raise InputError("texts is one str; it must be several. Put it into a list.")
-    return texts
+    return map(check_text, texts)
 
 
 def make_pre_tokenizer(mode: WordsMode) -> PreTokenizer:

@@ -120,7 +120,7 @@ class Tokenizer:
         from gpt1.text.learn import count_words, learn
 
         mode = check_words(words)
-        counts = count_words(check_texts(texts), mode)
+        counts = count_words(texts, mode)
         vocabulary = learn(counts, vocab_size, min_count=min_count, progress=progress)
         if len(vocabulary.tokens) < vocab_size:
             warnings.warn(
@@ -171,7 +171,7 @@ class Tokenizer:
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Return the ids of each of `texts`; `gpt1.data.parallel` does it on all processors."""
-        return [self.encode(text) for text in check_texts(texts)]
+        return [self._ids_of(text) for text in check_texts(texts)]
 
     def encode_with_offsets(self, text: str) -> Encoding:
         """Return ids, tokens, their offsets, and the text that the offsets are in."""

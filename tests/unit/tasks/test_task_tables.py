@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from gpt1.errors import ConfigError, DataError
-from gpt1.tasks.kinds import Choice, Classification, Entailment, Regression
+from gpt1.tasks.kinds import Choice, Classification, Entailment, Regression, Task
 from gpt1.tasks.spec import Example
 from gpt1.tasks.tables import read_examples
 
@@ -117,44 +117,59 @@ def test_rows_without_a_text_or_a_label_are_rejected_and_counted(tmp_path: Path)
         read_examples("classification", _jsonl(path, {"text": "x", "label": "a"}, {"label": "a"}))
 
 
-def test_labels_that_make_no_task_stop(tmp_path: Path) -> None:
+PAIRS = "text_a,text_b,label"
+ANSWERS = "context,question,answer_0,answer_1,answer_2,label"
+WEATHER = Classification(("bad", "good"))
+STOPS: list[tuple[str, Task | None, list[str], str]] = [
+    ("classification", None, ["text,label", "x,good", "y,good"],
+     r"all 2 rows have the label 'good'.*at least two classes"),
+    ("classification", WEATHER, [*MOODS, "y,great"],
+     r"a.csv:5: the label is 'great'; .* classes are bad, good"),
+    ("regression", Regression(scale=(0, 1)), [PAIRS, "a,b,1.5", "c,d,-2"],
+     r"a.csv:2: the score is 1.5; .* goes from 0 to 1"),
+    *(("regression", None, [PAIRS, "a,b,1", f"c,d,{odd}"],
+       rf"a.csv:3: the label is '{odd}'; .* a number") for odd in ("high", "nan", "inf")),
+    ("regression", None, [PAIRS, "a,b,2", "c,d,2.0"],
+     "all 2 scores are 2; a regression needs scores that"),
+    *(("choice", None, [ANSWERS, f"x,q,a,b,c,{label}"],
+       r"a.csv:2: the label is '.*'; .* answer, 0 to 2") for label in ("3", "-1", "A", "0.5")),
+    ("choice", None, [ANSWERS, "x,q,a,b,c,0", "x,q,a,b,,0"],
+     r"a.csv:3: the row has 2 answers; it must have 3"),
+    ("choice", Choice(answers=4), [ANSWERS, "x,q,a,b,c,0"],
+     r"a.csv:2: the row has 3 answers; it must have 4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "task", "lines", "message"), STOPS)
+def test_labels_and_answers_that_cannot_be_right_stop(
+    kind: str, task: Task | None, lines: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_examples(kind, _write(tmp_path / "a.csv", *lines), task=task)
+
+
+def test_a_given_task_keeps_its_classes_and_must_fit_the_kind(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.csv", "text,label", "x,good", "y,good")
-    with pytest.raises(DataError, match=r"all 2 rows have the label 'good'.*at least two classes"):
-        read_examples("classification", path)
-    task = Classification(("bad", "good"))
-    assert read_examples("classification", path, task=task).labels == {"bad": 0, "good": 2}
-    _write(path, *MOODS, "y,great")
-    with pytest.raises(DataError, match=r"a.csv:5: the label is 'great'; .* classes are bad, good"):
-        read_examples("classification", path, task=task)
-    with pytest.raises(ConfigError, match="to be read for entailment, the task is classification"):
-        read_examples("entailment", path, task=task)
-    with pytest.raises(ConfigError, match="the task type is 'sentiment'; it must be one of"):
-        read_examples("sentiment", path)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="limit is 0"):
-        read_examples("classification", path, limit=0)
+    assert read_examples("classification", path, task=WEATHER).labels == {"bad": 0, "good": 2}
+    for kind, task, limit, message in (
+        ("entailment", WEATHER, None, "to be read for entailment, the task is classification"),
+        ("sentiment", None, None, "the task type is 'sentiment'; it must be one of"),
+        ("classification", None, 0, "limit is 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read_examples(kind, path, task=task, limit=limit)
 
 
-def test_a_regression_finds_its_scale_and_keeps_to_a_given_one(tmp_path: Path) -> None:
-    head = "text_a,text_b,label"
-    path = _write(tmp_path / "a.csv", head, "a,b,1.5", "c,d,-2", "e,f,0")
+def test_a_regression_finds_its_scale(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.csv", PAIRS, "a,b,1.5", "c,d,-2", "e,f,0")
     table = read_examples("regression", path)
     assert table.task == Regression(scale=(-2.0, 1.5))
     assert [example.label for example in table.usable] == [1.5, -2.0, 0.0]
     assert table.labels == {}
-    with pytest.raises(DataError, match=r"a.csv:2: the score is 1.5; .* goes from 0 to 1"):
-        read_examples("regression", path, task=Regression(scale=(0, 1)))
-    for odd in ("high", "nan", "inf"):
-        _write(path, head, "a,b,1", f"c,d,{odd}")
-        with pytest.raises(DataError, match=rf"a.csv:3: the label is '{odd}'; .* a number"):
-            read_examples("regression", path)
-    _write(path, head, "a,b,2", "c,d,2.0")
-    with pytest.raises(DataError, match="all 2 scores are 2; a regression needs scores that"):
-        read_examples("regression", path)
 
 
 def test_a_choice_has_as_many_answers_as_the_file_has(tmp_path: Path) -> None:
-    head = "context,question,answer_0,answer_1,answer_2,label"
-    path = _write(tmp_path / "a.csv", head, "It rained.,What fell?,rain,snow,hail,0")
+    path = _write(tmp_path / "a.csv", ANSWERS, "It rained.,What fell?,rain,snow,hail,0")
     table = read_examples("choice", path)
     assert table.task == Choice(answers=3)
     assert table.labels == {"0": 1, "1": 0, "2": 0}
@@ -167,28 +182,18 @@ def test_a_choice_has_as_many_answers_as_the_file_has(tmp_path: Path) -> None:
     other = _write(tmp_path / "b.csv", "context,ending1,ending2,label", "It rained.,wet,dry,1")
     assert read_examples("choice", other, columns=columns).task.answers == 2
 
-    for label in ("3", "-1", "A", "0.5"):
-        _write(path, head, f"x,q,a,b,c,{label}")
-        with pytest.raises(DataError, match=r"a.csv:2: the label is '.*'; .* answer, 0 to 2"):
-            read_examples("choice", path)
-    _write(path, head, "x,q,a,b,c,0", "x,q,a,b,,0")
-    with pytest.raises(DataError, match=r"a.csv:3: the row has 2 answers; it must have 3"):
-        read_examples("choice", path)
-    with pytest.raises(DataError, match=r"a.csv:2: the row has 3 answers; it must have 4"):
-        read_examples("choice", path, task=Choice(answers=4))
-    row = {"context": "x", "label": 0}
-    for more in ({"answers": ["a"]}, {"answers": ["a", "b", "c"]}, {"answers": ["a", ""]}):
-        _jsonl(rows, row | {"answers": ["a", "b"]}, row | more)
-        with pytest.raises(DataError, match=r"a.jsonl:2: the row has \d answers; it must have 2"):
+    two, pair = {"answers": ["a", "b"]}, {"answer_0": "a", "answer_1": "b"}
+    for first, more, message in (
+        (two, {"answers": ["a"]}, r"a.jsonl:2: the row has \d answers; it must have 2"),
+        (two, {"answers": ["a", "b", "c"]}, r"a.jsonl:2: the row has \d answers; it must have 2"),
+        (two, {"answers": ["a", ""]}, r"a.jsonl:2: the row has \d answers; it must have 2"),
+        (pair, {**pair, "answer_2": "c"}, r"a.jsonl:2: the row has 3 answers"),
+        ({"answers": ["a"]}, two, "takes at least two"),
+        ({"answers": "a"}, two, r'"answers" must be a list'),
+    ):
+        _jsonl(rows, *({"context": "x", "label": 0} | answers for answers in (first, more)))
+        with pytest.raises(DataError, match=message):
             read_examples("choice", rows)
-    pair = {"answer_0": "a", "answer_1": "b"}
-    _jsonl(rows, row | pair, row | pair | {"answer_2": "c"})
-    with pytest.raises(DataError, match=r"a.jsonl:2: the row has 3 answers"):
-        read_examples("choice", rows)
-    with pytest.raises(DataError, match="takes at least two"):
-        read_examples("choice", _jsonl(rows, row | {"answers": ["a"]}))
-    with pytest.raises(DataError, match=r'"answers" must be a list'):
-        read_examples("choice", _jsonl(rows, row | {"answers": "a"}))
 
 
 def test_conflicts_and_duplicates_are_told_and_kept(tmp_path: Path) -> None:
@@ -205,23 +210,21 @@ def test_conflicts_and_duplicates_are_told_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "labels", "conflicts"),
-    [("similarity", "01", 1), ("regression", "01", 1), ("entailment", "01", 0)],
+    ("kind", "conflicts"), [("similarity", 1), ("regression", 1), ("entailment", 0)]
 )
 def test_pairs_conflict_in_either_order_where_order_means_nothing(
-    kind: str, labels: str, conflicts: int, tmp_path: Path
+    kind: str, conflicts: int, tmp_path: Path
 ) -> None:
-    lines = [f"a,b,{labels[0]}", f"b,a,{labels[1]}"]
-    path = _write(tmp_path / "a.csv", "text_a,text_b,label", *lines)
+    path = _write(tmp_path / "a.csv", PAIRS, "a,b,0", "b,a,1")
     assert read_examples(kind, path).conflicts.conflicts == conflicts
 
 
-def test_every_row_to_predict_has_its_place(tmp_path: Path) -> None:
+def test_every_row_to_predict_has_its_location(tmp_path: Path) -> None:
     task = Classification(("bad", "good"))
     path = _jsonl(tmp_path / "a.jsonl", {"text": "x"}, {"text": ""}, {"text": "y", "label": "?"})
     table = read_examples("classification", path, task=task, labelled=False)
     assert table.examples == [Example(("x",)), None, Example(("y",))]
-    assert [place.rpartition(":")[2] for place in table.locations] == ["1", "2", "3"]
+    assert [location.rpartition(":")[2] for location in table.locations] == ["1", "2", "3"]
     assert table.counts.rejected == {"empty": 1}
     assert (table.counts.rows, table.counts.used, len(table.usable)) == (3, 2, 2)
     assert table.task is task
@@ -245,8 +248,8 @@ def test_a_limit_is_a_nested_sample_with_the_classes_of_all_rows(tmp_path: Path)
     assert set(small.locations) < set(large.locations)
     assert small.counts.rejected == {"outside the sample of 2": 98}
     assert sum(large.labels.values()) == large.counts.used == 20
-    for example, place in zip(large.usable, large.locations, strict=True):
-        assert example.texts == (f"text {int(place.rpartition(':')[2]) - 2}",)
+    for example, location in zip(large.usable, large.locations, strict=True):
+        assert example.texts == (f"text {int(location.rpartition(':')[2]) - 2}",)
 
 
 def test_rows_in_are_rows_used_and_rejected_whatever_the_file_holds(tmp_path: Path) -> None:
