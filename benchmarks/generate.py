@@ -116,14 +116,8 @@ def timings(size: str, new: int, runs: int) -> dict[str, Any]:
             new * BATCH,
             lambda: generate(half, tokenizer, [PROMPT] * BATCH, greedy),
         ),
-        f"{SLOTS} of equal length": (
-            new * SLOTS,
-            lambda: generate(half, tokenizer, equal, greedy),
-        ),
-        f"{SLOTS} of mixed length": (
-            new * SLOTS,
-            lambda: generate(half, tokenizer, mixed, greedy),
-        ),
+        f"{SLOTS} of equal length": (new * SLOTS, lambda: generate(half, tokenizer, equal, greedy)),
+        f"{SLOTS} of mixed length": (new * SLOTS, lambda: generate(half, tokenizer, mixed, greedy)),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(runs + 1):

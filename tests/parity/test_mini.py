@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 import gpt1
 import tolerances
+from gpt1.data.packing import Batch
 from gpt1.evaluation.perplexity import measure
 from gpt1.training import objectives
 from gpt1.training.distributed import ObjectiveModule
@@ -49,13 +50,13 @@ def theirs_nll(rows: np.ndarray) -> torch.Tensor:
     from transformers import OpenAIGPTLMHeadModel
 
     model = OpenAIGPTLMHeadModel.from_pretrained(MINI, dtype=torch.float32).eval()
-    found = []
     with torch.no_grad():
-        for row in torch.from_numpy(rows.astype(np.int64)):
-            found.append(
+        return torch.stack(
+            [
                 F.cross_entropy(model(row[None, :-1]).logits[0], row[1:], reduction="none")
-            )
-    return torch.stack(found)
+                for row in torch.from_numpy(rows.astype(np.int64))
+            ]
+        )
 
 
 def windows(gpt: gpt1.GPT1, books: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -106,8 +107,6 @@ def test_the_bf16_step_has_the_loss_of_the_plain_float32_one_on_real_text(
 ) -> None:
     rows = windows(gpt, books)[0][::150]
     ids = torch.from_numpy(rows.astype(np.int64))
-    from gpt1.data.packing import Batch
-
     batch = Batch(ids[:, :-1].numpy(), ids[:, 1:].numpy())
     module = ObjectiveModule(gpt.model.eval(), objectives.token_mean)
     with torch.no_grad(), autocast(module, torch.bfloat16):
@@ -119,7 +118,7 @@ def test_the_bf16_step_has_the_loss_of_the_plain_float32_one_on_real_text(
 @pytest.mark.timeout(600)
 def test_the_cards_figures_are_recomputed(gpt: gpt1.GPT1, books: list[str]) -> None:
     rows, rest = windows(gpt, books)
-    total = float(theirs_nll(rows).double().sum()) + float(theirs_nll(rest[None]).double().sum())
+    total = sum(float(theirs_nll(part).double().sum()) for part in (rows, rest[None]))
     targets = rows.shape[0] * 512 + len(rest) - 1
     loss = total / targets
     size = sum(len(book.encode()) for book in books)

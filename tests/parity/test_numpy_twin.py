@@ -65,22 +65,6 @@ def test_the_logits_agree(
     assert_close(torch.from_numpy(twin.forward(ids, *weights)), logits, **TWIN)
 
 
-def test_the_loss_agrees(twin: ModuleType, model: Transformer, weights: tuple[Any, Any]) -> None:
-    ids = np.random.default_rng(0).integers(99, size=20).tolist()
-    loss = model(torch.tensor([ids]), labels=torch.tensor([ids])).loss
-    assert loss is not None
-    assert_close(torch.tensor(twin.loss(ids, *weights)), loss, **TWIN)
-
-
-def test_it_writes_the_same_text(
-    twin: ModuleType, model: Transformer, weights: tuple[Any, Any]
-) -> None:
-    ids = torch.tensor([[3, 14, 15]])
-    while ids.shape[1] < 20:
-        ids = torch.cat([ids, model(ids).logits[:, -1:].argmax(-1)], 1)
-    assert twin.generate([3, 14, 15], *weights, 20) == ids[0].tolist()
-
-
 def words_of_jokes(data: Path) -> Iterator[str]:
     for file in sorted((data / "jokes").rglob("*.csv")):
         with file.open(encoding="utf-8", newline="") as lines:
@@ -88,13 +72,27 @@ def words_of_jokes(data: Path) -> Iterator[str]:
                 yield from re.findall(r"\w+|[^\w\s]", " ".join(row).lower())
 
 
-def test_its_merges_agree_on_every_word_of_the_jokes(
+def test_the_loss_and_the_greedy_text_agree(
+    twin: ModuleType, model: Transformer, weights: tuple[Any, Any]
+) -> None:
+    ids = np.random.default_rng(0).integers(99, size=20).tolist()
+    loss = model(torch.tensor([ids]), labels=torch.tensor([ids])).loss
+    assert_close(torch.tensor(twin.loss(ids, *weights)), loss, **TWIN)
+    written = torch.tensor([[3, 14, 15]])
+    while written.shape[1] < 20:
+        written = torch.cat([written, model(written).logits[:, -1:].argmax(-1)], 1)
+    assert twin.generate([3, 14, 15], *weights, 20) == written[0].tolist()
+
+
+def test_it_reads_every_word_of_the_jokes_and_the_article_s_prompt(
     twin: ModuleType, data_folder: Path, release_vocabulary: Path, tmp_path: Path
 ) -> None:
     for ours, released in (("vocab.json", "encoder_bpe_40000.json"),
                            ("merges.txt", "vocab_40000.bpe")):  # fmt: skip
         (tmp_path / ours).write_bytes((release_vocabulary / released).read_bytes())
     vocabulary, ranks = twin.read_vocabulary(tmp_path)
+    ids = twin.encode("Hello , my dog is cute and", vocabulary, ranks)
+    assert ids == [3570, 240, 547, 2585, 544, 4957, 488]
     fast = BPE(vocabulary, list(ranks))
     words = sorted(set(words_of_jokes(data_folder)))[::7]
     assert len(words) > 500
@@ -102,24 +100,9 @@ def test_its_merges_agree_on_every_word_of_the_jokes(
         assert twin.encode_word(word, vocabulary, ranks) == list(fast(word)), word
 
 
-def test_it_reads_the_article_s_prompt(
-    twin: ModuleType, release_vocabulary: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "vocab.json").write_bytes(
-        (release_vocabulary / "encoder_bpe_40000.json").read_bytes()
-    )
-    (tmp_path / "merges.txt").write_bytes((release_vocabulary / "vocab_40000.bpe").read_bytes())
-    ids = twin.encode("Hello , my dog is cute and", *twin.read_vocabulary(tmp_path))
-    assert ids == [3570, 240, 547, 2585, 544, 4957, 488]
-
-
 def test_it_runs_as_a_script(place: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(FILE), str(place), "the dog"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    command = [sys.executable, str(FILE), str(place), "the dog"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("the dog ")
     assert "torch" not in FILE.read_text("utf-8")

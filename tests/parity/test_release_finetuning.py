@@ -22,16 +22,8 @@ from gpt1.tasks.kinds import Choice
 from gpt1.training import objectives, schedules
 from gpt1.training.step import Updater
 
-SHAPE = ModelConfig(
-    vocab_size=53,
-    n_ctx=12,
-    n_embd=24,
-    n_layer=2,
-    n_head=3,
-    embd_pdrop=0,
-    attn_pdrop=0,
-    resid_pdrop=0,
-)
+DROPOUT = {"embd_pdrop": 0, "attn_pdrop": 0, "resid_pdrop": 0}
+SHAPE = ModelConfig(vocab_size=53, n_ctx=12, n_embd=24, n_layer=2, n_head=3, **DROPOUT)
 TASK = Choice(answers=2)
 AMPLITUDE = 0.25
 

@@ -24,14 +24,7 @@ from torch import Tensor
 from gpt1.config import SamplingConfig
 from gpt1.errors import CheckpointError, ContextError, InputError
 from gpt1.generation.backend import Backend
-from gpt1.generation.request import (
-    Event,
-    Generation,
-    Prompt,
-    Request,
-    encode_prompt,
-    random_seed,
-)
+from gpt1.generation.request import Event, Generation, Prompt, Request, encode_prompt, random_seed
 from gpt1.generation.sampling import FAILED, pick
 from gpt1.model.padding import pad_right
 from gpt1.text.tokenizer import Tokenizer
@@ -215,7 +208,7 @@ class Engine:
         laws: dict[tuple[float | None, ...], list[int]] = {}
         for slot, request in enumerate(self._running):
             laws.setdefault(request.law, []).append(slot)
-        written: list[tuple[int, float]] = [(0, 0.0)] * len(self._running)
+        written: dict[int, tuple[int, float, tuple[tuple[int, float], ...]]] = {}
         for slots in laws.values():
             rows = [self._running[slot] for slot in slots]
             seen = [row.seen for row in rows if row.seen is not None]
@@ -226,12 +219,10 @@ class Engine:
                 torch.stack(seen) if seen else None,
             )
             ids, scores = torch.stack([picked.double(), logprobs.double()]).tolist()
-            for slot, new_id, logprob in zip(slots, ids, scores, strict=True):
-                written[slot] = int(new_id), logprob
-        return [
-            (*pair, _likeliest(logits[slot], self._running[slot].alternatives))
-            for slot, pair in enumerate(written)
-        ]
+            for slot, row, new_id, logprob in zip(slots, rows, ids, scores, strict=True):
+                likeliest = _likeliest(logits[slot], row.alternatives)
+                written[slot] = int(new_id), logprob, likeliest
+        return [written[slot] for slot in range(len(self._running))]
 
     def _release(self, slot: int) -> None:
         """Free a slot: the last row takes its place."""

@@ -39,10 +39,7 @@ def evaluation_mode(model: Model) -> Iterator[None]:
     training = model.training
     model.train(False)
     try:
-        with (
-            torch.inference_mode(),
-            torch.autocast(model.tokens.weight.device.type, enabled=False),
-        ):
+        with torch.inference_mode(), torch.autocast(model.tokens.weight.device.type, enabled=False):
             yield
     finally:
         model.train(training)
@@ -105,11 +102,7 @@ def continuation_logprobs(
 
 
 def next_logits(
-    model: Model,
-    contexts: Sequence[Ids],
-    ids: Ids,
-    *,
-    progress: ProgressCallback | None = None,
+    model: Model, contexts: Sequence[Ids], ids: Ids, *, progress: ProgressCallback | None = None
 ) -> NDArray[np.float64]:
     """Return the logits (n, K) that `ids`, K of them, have right after each of n contexts."""
     device = model.tokens.weight.device

@@ -19,14 +19,7 @@ from transformers import (
 )
 
 from gpt1.config import SamplingConfig
-from gpt1.generation.sampling import (
-    FAILED,
-    GREEDY_BELOW,
-    draw,
-    pick,
-    probabilities,
-    uniforms,
-)
+from gpt1.generation.sampling import FAILED, GREEDY_BELOW, draw, pick, probabilities, uniforms
 
 LOGITS = torch.tensor([[0.4, 0.3, 0.2, 0.1]], dtype=torch.float64).log()
 

@@ -74,9 +74,7 @@ def test_float16_weights_compute_with_the_rounded_weights_in_float32() -> None:
     assert error(logits_of(make_backend(model), ids), expected) < 1e-6
 
 
-def test_without_a_sound_operator_the_weights_stay_float32(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_a_sound_operator_the_weights_stay_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> None:
         raise RuntimeError("no engine")
 
