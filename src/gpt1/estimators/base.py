@@ -8,7 +8,7 @@ import numbers
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -103,6 +103,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             count = f"{conflicts:,} text{'s occur' if conflicts > 1 else ' occurs'}"
             print(f"{count} with different labels; all are kept", file=sys.stderr)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_names_of_parameters())
             stack.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
             model, tokenizer = self._start()
             config = self._resolve(model)
@@ -257,7 +258,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return {"lm_coef": item(self.lm_coef)}
 
     def _resolve(self, model: Model) -> RunConfig:
-        """Return the configuration of the run. Raises ConfigError in the parameters' names."""
+        """Return the configuration of the run. Raises ConfigError."""
         if isinstance(self.settings, str) or not all(isinstance(s, str) for s in self.settings):
             raise ConfigError(
                 f"settings is {short(self.settings)}; it must be several strings, e.g. "
@@ -287,19 +288,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         }
         if self.run is None:  # nobody will resume it
             train |= {"save_every": _NEVER, "keep_checkpoints": 1}
-        try:
-            return load_run(
-                recipe=self.recipe or supervised.default_recipe(model.config),
-                overrides=self.settings,
-                train=train,
-                task=self._task_settings(),
-                optimizer={"lr": item(self.learning_rate)},
-            )
-        except ConfigError as error:
-            message = str(error)
-            for name, setting in _SETTINGS.items():
-                message = message.replace(setting, name)
-            raise ConfigError(message) from None
+        return load_run(
+            recipe=self.recipe or supervised.default_recipe(model.config),
+            overrides=self.settings,
+            train=train,
+            task=self._task_settings(),
+            optimizer={"lr": item(self.learning_rate)},
+        )
 
     # Predicting
 
@@ -318,6 +313,18 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _read_new(self, X: Any) -> list[Row]:
         """Return the rows of X, which must be like those of fit."""
         return self._read(X)
+
+
+@contextlib.contextmanager
+def _names_of_parameters() -> Iterator[None]:
+    """Let the message of a ConfigError name parameters, not the settings they stand for."""
+    try:
+        yield
+    except ConfigError as error:
+        message = str(error)
+        for name, setting in _SETTINGS.items():
+            message = message.replace(f"{setting} ", f"{name} ")
+        raise ConfigError(message) from None
 
 
 def _draw_seed(random_state: Any) -> int:
