@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 help:
 	@echo "make demo        watch the packaged model be fine-tuned on jokes, and write"
-	@echo "make test        the tests (two cores: about ten minutes)"
+	@echo "make test        the tests (two cores: about eight minutes)"
 	@echo "make check       lint, format, types, layers"
 	@echo "make test-all    and the slow tests: full-size models, big counts"
 	@echo "make test-faults and the long kill and corruption harnesses"
