@@ -284,12 +284,12 @@ class Task(ABC):
     @property
     def empty_record(self) -> dict[str, Any]:
         """The answer for a row that cannot be used."""
-        return {"label": None, "probabilities": None}
+        return {self.label_column: None, "probabilities": None}
 
     @property
     def csv_header(self) -> list[str]:
         """The columns of the answers."""
-        return ["label", *(f"p_{name}" for name in self.score_names)]
+        return [self.label_column, *(f"p_{name}" for name in self.score_names)]
 
     def csv_cells(self, record: Mapping[str, Any]) -> list[str]:
         """Return the fields of an answer that is not empty."""

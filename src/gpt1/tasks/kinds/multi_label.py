@@ -232,16 +232,6 @@ class MultiLabel(Task):
             for row, p in zip(self.decide(probabilities), probabilities, strict=True)
         ]
 
-    @property
-    def empty_record(self) -> dict[str, Any]:
-        """The answer for a row that cannot be used."""
-        return {"labels": None, "probabilities": None}
-
-    @property
-    def csv_header(self) -> list[str]:
-        """The labels and the probability of each class."""
-        return ["labels", *(f"p_{name}" for name in self.classes)]
-
     def csv_cells(self, record: Mapping[str, Any]) -> list[str]:
         """Return the labels with | between them, and the probabilities."""
         labels = SEPARATOR.join(record["labels"])
