@@ -73,7 +73,7 @@ def reproduce(
     from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.errors import ConfigError
-    from gpt1.reports.tables import print_section
+    from gpt1.reports.tables import print_table
     from gpt1.reproduction import experiments
     from gpt1.reproduction.plan import Display
     from gpt1.reproduction.sweep import Sweep
@@ -103,7 +103,7 @@ def reproduce(
         print("\n".join(document.notes))
         for section in document.sections:
             print()
-            print_section(section)
+            print_table(section.title, section.table, section.note)
     print(*paths, *(f"failed: {line}" for line in failed), sep="\n", file=sys.stderr)
     if failed:
         raise typer.Exit(1)

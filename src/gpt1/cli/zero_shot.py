@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from gpt1.evaluation.zero_shot_sets import ZeroShotResult
-    from gpt1.reports.sections import Section
+    from gpt1.reports.sections import Table
 
 _ALL = "cola,sst2,race,dpr,wsc273"
 
@@ -53,7 +53,7 @@ def zero_shot(
     from gpt1.evaluation import zero_shot_curves as over_training
     from gpt1.evaluation.zero_shot_sets import check_sets, load_sets, measure
     from gpt1.reports.formatting import short_names
-    from gpt1.reports.tables import print_section
+    from gpt1.reports.tables import print_table
     from gpt1.storage import json_bytes, write_file
 
     names = check_sets(part.strip() for part in sets.split(",") if part.strip())
@@ -82,7 +82,7 @@ def zero_shot(
         if json:
             print_json([vars(result) for result in results])
         else:
-            print_section(_table(model, results))
+            print_table(f"Zero-shot: {model}", _table(results))
         return
 
     curves = {}
@@ -100,12 +100,12 @@ def zero_shot(
         columns = [f"{name} {rows.split}" for name, rows in questions.items()]
         for name, points in curves.items():
             for section in over_training.curve_tables(f"Zero-shot, {name}", points, columns):
-                print_section(section)
+                print_table(section.title, section.table, section.note)
     print(f"wrote {picture} and {picture.with_suffix('.json')}", file=sys.stderr)
 
 
-def _table(model: str, results: Sequence[ZeroShotResult]) -> Section:
-    from gpt1.reports.sections import Section, Table
+def _table(results: Sequence[ZeroShotResult]) -> Table:
+    from gpt1.reports.sections import Table
 
     columns = ["", "metric", "value", "95% interval", "guessing", "relative", "rows", "split"]
     rows = [
@@ -121,4 +121,4 @@ def _table(model: str, results: Sequence[ZeroShotResult]) -> Section:
         ]
         for result in results
     ]
-    return Section(f"Zero-shot: {model}", Table(columns, rows))
+    return Table(columns, rows)

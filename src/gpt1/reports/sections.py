@@ -110,3 +110,9 @@ class Section:
     content: Table | Matrix | Picture | Sequence[LineChart] | None
     note: str = ""
     narrow: bool = False
+
+    @property
+    def table(self) -> Table:
+        """The content of a section that shows a table."""
+        assert isinstance(self.content, Table)
+        return self.content

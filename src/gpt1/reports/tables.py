@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from gpt1.reports.sections import Section, Table
+from gpt1.reports.sections import Table
 
 
 def print_table(title: str, table: Table, note: str = "", console: Console | None = None) -> None:
@@ -31,12 +31,6 @@ def print_table(title: str, table: Table, note: str = "", console: Console | Non
     for row in table.rows:
         shown.add_row(*map(escape, _one_line(row)))
     console.print(shown)
-
-
-def print_section(section: Section, console: Console | None = None) -> None:
-    """Print a section's table with its title and note."""
-    assert isinstance(section.content, Table)
-    print_table(section.title, section.content, section.note, console)
 
 
 def format_table(table: Table) -> str:

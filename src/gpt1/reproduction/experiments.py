@@ -4,7 +4,7 @@
     document, failed = table5(sweep, Options())
     document.write(sweep.out)
 
-All results are kept in the sweep's folder, so a second call only renders.
+Results stay in the sweep's folder, so a second call only renders.
 """
 
 from __future__ import annotations
@@ -18,35 +18,36 @@ from gpt1.errors import DataError
 from gpt1.evaluation.zero_shot_curves import measure_run, models_of_run
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, check_sets, load_sets
 from gpt1.reports.formatting import short_names
-from gpt1.reproduction import figures, pretraining, tables
+from gpt1.reproduction import figures, tables
 from gpt1.reproduction.document import Document
 from gpt1.reproduction.paper import FULL, FURTHER, LSTM, NO_AUX, NO_PRETRAINING, SETS
 from gpt1.reproduction.plan import Display, execute, make_plan
+from gpt1.reproduction.pretraining import pretrain_tiny
 from gpt1.reproduction.results import Experiment, ExperimentResult, read_results
 from gpt1.reproduction.sweep import Sweep, fingerprint, label, limit_of
 from gpt1.tasks.datasets import data_set
 
 VARIANTS = {"full": FULL, "no-pretraining": NO_PRETRAINING, "no-aux": NO_AUX, "lstm": LSTM}
-"""The variants by the names that the command takes."""
+"""The variants by their names on the command line."""
 
 _NO_LSTM = (
-    "The LSTM's line is left out: no --lstm was given. To make one: gpt1 pretrain SHARDS --size "
+    "The LSTM's row is left out: no --lstm was given. To make one: gpt1 pretrain SHARDS --size "
     "lstm-mini --out RUN, then --lstm RUN/model."
 )
 
 Render = Callable[[Sequence[ExperimentResult], Sequence[str]], Document]
-"""From results, and notes on what is missing, to a document."""
+"""Makes a document from results, and notes on what is missing."""
 
 Reproduction = tuple[Document, list[str]]
-"""A document, and what could not be measured for a reason other than missing data."""
+"""A document, and what failed for a reason other than missing data."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How a table or figure is made.
 
-    sets: the data sets; () means those of the paper. Without `train` only finished results are
-    shown, whatever their settings.
+    sets: the data sets; () means those of the paper. train: False shows only finished results,
+    whatever their settings.
     """
 
     sets: Sequence[str] = ()
@@ -82,9 +83,9 @@ def figure2_left(sweep: Sweep, options: Options) -> Reproduction:
 def figure2_right(
     sweep: Sweep, options: Options, *, runs: Sequence[Path] = (), texts: int = 8
 ) -> Reproduction:
-    """Return figure 2, right, over the models that `runs` left.
+    """Return figure 2, right, over the snapshots of `runs`.
 
-    Without any, a tiny model is pre-trained on so many `texts`. Raises ConfigError, DataError,
+    Without any, a tiny model is pre-trained on `texts` novels. Raises ConfigError, DataError,
     CheckpointError, Interrupted.
     """
     display = options.display
@@ -103,13 +104,12 @@ def figure2_right(
     if not questions:
         raise DataError("there is nothing to measure on. " + " ".join(skipped))
     if not runs:
-        where = sweep.out, sweep.data
-        runs = [pretraining.pretrain_tiny(*where, texts, sweep.overrides, display)]
+        runs = [pretrain_tiny(sweep.out, sweep.data, texts, sweep.overrides, display)]
     curves = {}
     for run, name in zip(runs, short_names(runs), strict=True):
         display.status(f"measuring {name}", "rows")
         curves[name] = measure_run(run, questions, progress=display.progress)
-    return pretraining.figure2_right(curves, skipped), []
+    return figures.figure2_right(curves, skipped), []
 
 
 def check_names(sets: Sequence[str]) -> list[str]:
@@ -136,10 +136,8 @@ def _reproduce(
     failed: list[str] = []
     if options.train:
         plan = make_plan(sweep, experiments, options.display)
-        for line in (*plan.skipped, *plan.failed):
+        for line in (*plan.skipped, *plan.failed, *([str(plan)] if plan.tokens else ())):
             options.display.note(line)
-        if plan.tokens:
-            options.display.note(str(plan))
         results, failed = execute(sweep, plan, options.display)
         skipped = [*plan.skipped, *failed]
     else:
@@ -152,17 +150,11 @@ def _reproduce(
 def _finished(
     sweep: Sweep, experiments: Sequence[Experiment]
 ) -> tuple[list[ExperimentResult], list[str]]:
-    """Return the finished results of a sweep's models, and what is missing, in words."""
-    results: list[ExperimentResult] = []
-    others: list[str] = []
-    for result in read_results(sweep.out):
-        if result.experiment in experiments:
-            if result.settings.get("weights") == fingerprint(
-                sweep.model(result.experiment.variant)
-            ):
-                results.append(result)
-            else:
-                others.append(result.model)
+    """Return the finished results of the sweep's models, and what is missing, in words."""
+    finished = [result for result in read_results(sweep.out) if result.experiment in experiments]
+    weights = {e.variant: fingerprint(sweep.model(e.variant)) for e in experiments}
+    results = [r for r in finished if r.settings.get("weights") == weights[r.experiment.variant]]
+    others = [result.model for result in finished if result not in results]
     notes = []
     if len(results) < len(experiments):
         count = len(experiments) - len(results)
@@ -170,7 +162,6 @@ def _finished(
     if others:
         notes.append(
             f"{len(others)} finished result(s) of {sweep.out} left out: made with another model "
-            f"({', '.join(sorted(set(others)))}) than {label(sweep.start)}. Name theirs with "
-            f"--model."
+            f"({', '.join(sorted(set(others)))}) than {label(sweep.start)}. Name it with --model."
         )
     return results, notes

@@ -1,9 +1,14 @@
-"""The paper's figure 2, left: what each transferred block is worth; its numbers and its picture."""
+"""The paper's figure 2 as numbers and pictures.
+
+Left: what each transferred block is worth. Right: zero-shot scores over pre-training.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from gpt1.evaluation.zero_shot_curves import Point, as_json, curve_tables, draw_curves
+from gpt1.evaluation.zero_shot_sets import SETTINGS
 from gpt1.reports.charts import draw_png
 from gpt1.reports.sections import ABSENT, Curve, Level, LineChart, Section, Table
 from gpt1.reproduction import paper
@@ -18,7 +23,7 @@ from gpt1.reproduction.results import (
 )
 
 NOTHING = -1
-"""The number of transferred "blocks" where the embeddings are random too."""
+"""Stands for the number of transferred blocks where the embeddings are random too."""
 
 
 def experiments_by_layers(sets: Iterable[str], layers: int, seeds: int = 1) -> list[Experiment]:
@@ -41,15 +46,13 @@ def experiments_by_layers(sets: Iterable[str], layers: int, seeds: int = 1) -> l
 def figure2_left(
     results: Sequence[ExperimentResult], skipped: Sequence[str], *, layers: int
 ) -> Document:
-    """Return figure 2, left, as a picture and a table for each data set.
-
-    `layers`: how many blocks the model has.
-    """
+    """Return figure 2, left, of a model of `layers` blocks: a picture and a table per data set."""
     grouped: dict[str, dict[int, list[ExperimentResult]]] = {}
     for result in results:
-        kept = layers if result.experiment.layers is None else result.experiment.layers
-        blocks = NOTHING if result.experiment.variant == NO_PRETRAINING else kept
-        grouped.setdefault(result.experiment.data, {}).setdefault(blocks, []).append(result)
+        experiment = result.experiment
+        blocks = layers if experiment.layers is None else experiment.layers
+        blocks = NOTHING if experiment.variant == NO_PRETRAINING else blocks
+        grouped.setdefault(experiment.data, {}).setdefault(blocks, []).append(result)
     curves = {
         data: {blocks: Measurement(group) for blocks, group in sorted(by_blocks.items())}
         for data, by_blocks in grouped.items()
@@ -58,9 +61,9 @@ def figure2_left(
     model = f"{results[0].model} ({results[0].parameters:,} parameters, {layers} blocks)"
     notes = (
         f"Blocks of {model} that are kept before fine-tuning; the others start at random. "
-        f"0 blocks: the embeddings alone. none: these are random too. The paper's model has 12 "
-        f"blocks and {paper.PARAMETERS:,} parameters and was fine-tuned on all rows; its chart "
-        f"rises with every block, on MultiNLI by up to 9 points in all.",
+        f"0 blocks: only the embeddings are kept. none: these are random too. The paper's model "
+        f"has 12 blocks and {paper.PARAMETERS:,} parameters and was fine-tuned on all rows; its "
+        f"chart rises with every block, on MultiNLI by up to 9 points in all.",
         "In brackets, and shaded: the 95 % bootstrap interval over the measured rows.",
     )
     points = {
@@ -80,19 +83,17 @@ def figure2_left(
 def _chart(data: str, curve: Mapping[int, Measurement], layers: int) -> LineChart:
     first = next(iter(curve.values()))
     blocks = list(curve)
-    intervals = [measured.interval() for measured in curve.values()]
-    values = [100 * one.value for one in intervals]
-    band = [100 * one.low for one in intervals], [100 * one.high for one in intervals]
+    intervals = [measured.interval(first.metric) for measured in curve.values()]
+    values, low, high = ([100 * getattr(i, n) for i in intervals] for n in ("value", "low", "high"))
     fitted = [100 * measured.on_training_rows for measured in curve.values()]
-    measured_rows = f"{first.split} rows ({len(first.gold):,}; 95 % interval)"
+    held_out = f"{first.split} rows ({len(first.gold):,}; 95 % interval)"
     learnt = f"training rows ({first.train_rows:,} learnt from)"
-    share = first.metric in ("accuracy", "f1")
     return LineChart(
         TITLES[data],
         "transferred blocks",
-        f"{first.metric}, %" if share else first.metric,
+        f"{first.metric}, %" if first.metric in ("accuracy", "f1") else first.metric,
         [
-            Curve(measured_rows, blocks, values, marker=True, band=band),
+            Curve(held_out, blocks, values, marker=True, band=(low, high)),
             Curve(learnt, blocks, fitted, color=1, style="dashed", marker=True),
         ],
         levels=[Level(100 * first.constant, "most frequent answer")],
@@ -101,13 +102,10 @@ def _chart(data: str, curve: Mapping[int, Measurement], layers: int) -> LineChar
 
 
 def _table(data: str, curve: Mapping[int, Measurement], layers: int) -> Section:
-    rows = []
-    for blocks in range(NOTHING, layers + 1):
-        cells = (ABSENT, ABSENT)
-        if blocks in curve:
-            measured = curve[blocks]
-            cells = (format_interval(measured.interval()), percent(measured.on_training_rows))
-        rows.append((_name(blocks), *cells))
+    rows = [(_name(blocks), ABSENT, ABSENT) for blocks in range(NOTHING, layers + 1)]
+    for blocks, measured in curve.items():
+        value = format_interval(measured.interval(measured.metric))
+        rows[blocks - NOTHING] = _name(blocks), value, percent(measured.on_training_rows)
     first = next(iter(curve.values()))
     constant = percent(first.constant)
     note = f"Ours, {first.train_rows:,} training rows. The most frequent answer reaches {constant}."
@@ -120,3 +118,38 @@ def _table(data: str, curve: Mapping[int, Measurement], layers: int) -> Section:
 
 def _name(blocks: int) -> str:
     return "none" if blocks == NOTHING else str(blocks)
+
+
+def figure2_right(curves: Mapping[str, Sequence[Point]], skipped: Sequence[str] = ()) -> Document:
+    """Return figure 2, right, of runs (name -> points): picture, values, relative scores."""
+    references = "; ".join(
+        f"{data} {100 * setting.reference:.1f} ({setting.source})"
+        for data, setting in SETTINGS.items()
+    )
+    notes = (
+        "Zero-shot scores of models along their pre-training; nothing is fine-tuned. The paper's "
+        f"model has {paper.PARAMETERS:,} parameters and read BooksCorpus 100 times; ours are of "
+        "the runs named below, another size and another text, on dev rows (DPR train, WSC273 all).",
+        "Relative score: 0 is guessing, 1 the best single model of 2018. The paper names no values "
+        f"for it; ours are {references}. In brackets: 95 % bootstrap intervals over rows. Read off "
+        "the paper's chart by a third party, its relative scores end at 0.68 (sentiment), 0.55 "
+        "(Winograd), 0.43 (acceptability), 0.25 (question answering).",
+    )
+    return Document(
+        "figure2-right",
+        "Figure 2, right, anew: zero-shot scores over pre-training",
+        (*notes, *skipped),
+        [section for run, points in curves.items() for section in _curve_sections(run, points)],
+        {"skipped": skipped, **as_json(curves)},
+        draw_curves(curves),
+    )
+
+
+def _curve_sections(run: str, points: Sequence[Point]) -> list[Section]:
+    names = [result.data for result in points[0].results]
+    columns = [f"{n} ({paper.METRICS[SETTINGS[n].metric]}, %)" for n in names]
+    values, _ = curve_tables(run, points, columns, intervals=True)
+    _, relative = curve_tables(run, points, names)
+    guessing = ["guessing", *(f"{100 * SETTINGS[name].random:.1f}" for name in names)]
+    table = Table(values.table.columns, [*values.table.rows, guessing])
+    return [Section(values.title, table), relative]

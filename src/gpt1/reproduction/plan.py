@@ -1,4 +1,4 @@
-"""From a list of experiments to their results: how long it will take, and one way through them."""
+"""From a list of experiments to their results: an estimate of the time, then one by one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,6 @@ class Plan:
     failed: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Return what is to be done as a table."""
         title = f"To do: {len(self.tokens)} models to train, {len(self.finished)} are done"
         head = ("", "training rows", "measured rows", "models", "tokens", "about")
         return f"{title}\n{format_table(Table(head, self.rows))}"
@@ -63,8 +62,8 @@ class Plan:
 def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display) -> Plan:
     """Find out what is finished, what is missing, and how long the rest takes on this machine.
 
-    Raises ConfigError for settings that no model could be trained with, and if results of other
-    settings are in the way; DataError if the data folder does not exist.
+    Raises ConfigError for settings that no model can be trained with, and for results of other
+    settings; DataError if the data folder does not exist.
     """
     plan = Plan(tuple(dict.fromkeys(experiments)))
     missing: dict[str, list[Experiment]] = {}
@@ -80,7 +79,7 @@ def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display)
         title = TITLES[data]
         display.status(f"reading the data: {title}", "data sets")
         display.progress(number, len(missing))
-        if not sweep.holds(data):  # raises
+        if not sweep.has_data(data):
             plan.skipped.append(f"{title} is not in the data folder; it is left out.")
             continue
         try:
@@ -89,34 +88,37 @@ def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display)
         except UsageError as error:
             plan.failed.append(f"{title}: {error}")
             continue
-        seconds = sum(n * _seconds_per_token(sweep, e) for e, n in tokens.items())
-        train, test = (f"{len(rows.examples):,}" for rows in (split.train, split.test))
-        work = str(len(todo)), f"{sum(tokens.values()):,}", format_duration(seconds)
-        plan.rows.append((title, train, f"{test} of {split.test.split}", *work))
+        seconds = sum(count * _seconds_per_token(sweep, e) for e, count in tokens.items())
+        measured = f"{len(split.test.examples):,} of {split.test.split}"
+        rows = title, f"{len(split.train.examples):,}", measured
+        plan.rows.append((*rows, *_work(tokens, seconds)))
         plan.tokens.update(tokens)
         total += seconds
-    work = str(len(plan.tokens)), f"{sum(plan.tokens.values()):,}", format_duration(total)
-    plan.rows.append(("all", "", "", *work))
+    plan.rows.append(("all", "", "", *_work(plan.tokens, total)))
     return plan
+
+
+def _work(tokens: dict[Experiment, int], seconds: float) -> tuple[str, str, str]:
+    return str(len(tokens)), f"{sum(tokens.values()):,}", format_duration(seconds)
 
 
 def execute(sweep: Sweep, plan: Plan, display: Display) -> tuple[list[ExperimentResult], list[str]]:
     """Return the results of all experiments, training those that are missing, and what failed.
 
-    An experiment that fails does not keep the others from being run. Raises Interrupted; what was
-    trained until then is kept.
+    An experiment that fails does not stop the others. Raises Interrupted; what was trained until
+    then is kept.
     """
     results, failed = [], list(plan.failed)
     total, done = sum(plan.tokens.values()), 0
+    numbers = {experiment: number for number, experiment in enumerate(plan.tokens, 1)}
     for experiment in plan.experiments:
         if experiment in plan.finished:
-            sweep.tidy(experiment)  # it may have been cut off just before this
+            sweep.tidy(experiment)  # the sweep may have been cut off just before this
             results.append(plan.finished[experiment])
         if experiment not in plan.tokens:
             continue
         name, size = describe(experiment), plan.tokens[experiment]
-        number = list(plan.tokens).index(experiment) + 1
-        display.status(f"training {number} of {len(plan.tokens)}: {name}", "tokens")
+        display.status(f"training {numbers[experiment]} of {len(numbers)}: {name}", "tokens")
 
         def report(update: int, updates: int, before: int = done, size: int = size) -> None:
             display.progress(before + size * update // updates, total)
@@ -126,8 +128,8 @@ def execute(sweep: Sweep, plan: Plan, display: Display) -> tuple[list[Experiment
             results.append(sweep.run(experiment, report))
         except Interrupted as error:
             raise Interrupted(
-                f"stopped while training {name}. All is saved in {sweep.out}; the same command "
-                f"goes on from there.",
+                f"stopped while training {name}. Everything is saved in {sweep.out}; the same "
+                f"command goes on from there.",
                 exit_code=error.exit_code,
             ) from None
         except Exception as error:  # out of memory, say; the others may still succeed

@@ -1,4 +1,4 @@
-"""Results: one of each experiment, on disk, and the seeds of a variant put together."""
+"""Results: one file for each experiment, and the seeds of a variant put together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RESULT = "result.json"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained and measured; `layers` is how many blocks are transferred, None: all."""
+    """What is trained and measured; `layers` is how many blocks are transferred, None being all."""
 
     data: str
     variant: str = FULL
@@ -36,32 +36,32 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """The folder of its result."""
+        """The name of the folder with its result."""
         layers = "" if self.layers is None else f"-{self.layers}-layers"
         return f"{self.data}-{self.variant.replace(' ', '-').lower()}{layers}-seed-{self.seed}"
 
 
 class ExperimentResult(Settings):
-    """What an experiment came to."""
+    """The result of an experiment.
+
+    model: what was fine-tuned. split: the measured rows, test, or dev if no test set has labels.
+    settings: everything the result depends on. train_metrics: on as many training rows. parts: the
+    measured rows of each part that the paper reports, e.g. matched. leakage: how many of the
+    measured `rows` the training rows hold: `exact`, `overlapping`.
+    """
 
     experiment: Experiment
     model: str
-    """What it was fine-tuned from."""
     parameters: int
     split: str
-    """The measured rows: test, or dev where there is no labelled test set."""
     train_rows: int
     gold: list[float] = Field(min_length=1, repr=False)
     predicted: list[float] = Field(min_length=1, repr=False)
     seconds: float
     settings: dict[str, Any]
-    """What makes the result: another value of any of it is another result."""
     train_metrics: dict[str, float]
-    """On as many of the training rows."""
     parts: dict[str, list[int]]
-    """Which measured rows belong to a part that the paper reports, e.g. matched."""
     leakage: dict[str, int]
-    """How many of so many measured `rows` the training rows hold: `exact`, `overlapping`."""
 
     def write(self, folder: Path) -> None:
         """Write the result into a new folder."""
@@ -75,8 +75,7 @@ class ExperimentResult(Settings):
         except ValidationError as error:
             wrong = ", ".join(".".join(map(str, e["loc"])) for e in error.errors()[:3])
             raise CheckpointError(
-                f"{folder / _RESULT} is damaged: gpt1 writes no such result ({wrong}). Remove that "
-                f"folder to measure it anew."
+                f"{folder / _RESULT} is damaged ({wrong}). Remove that folder to measure again."
             ) from None
 
 
@@ -87,11 +86,10 @@ def read_results(out: Path | str) -> list[ExperimentResult]:
 
 
 class Measurement:
-    """What a variant reaches on a data set, or on a part of one; all seeds together.
+    """The results of a variant on a data set, or on a part of one, of all seeds together.
 
-    name: the data set, or the part of it, as in paper.TITLES. model: its name and size. gold: the
-    right answers, (n,). predictions: by seed, each (n,). bootstrap_seed: one for each data set, the
-    same for all variants, so that rows are paired.
+    name: the data set or the part, as in paper.TITLES. gold: the right answers (n,). predictions:
+    those of each seed (n,). bootstrap_seed: the same for all variants, so that rows are paired.
     """
 
     def __init__(self, results: Sequence[ExperimentResult], part: str = "") -> None:
@@ -110,29 +108,28 @@ class Measurement:
     def seeds(self) -> dict[int, float]:
         """The metric of each seed."""
         metric = METRICS[self.metric]
-        return {seed: metric(self.gold, found) for seed, found in self.predictions.items()}
+        return {seed: metric(self.gold, p) for seed, p in self.predictions.items()}
 
     @property
     def on_training_rows(self) -> float:
-        """The seeds' mean on training rows."""
+        """The metric on training rows, the mean of all seeds."""
         return float(np.mean([result.train_metrics[self.metric] for result in self.results]))
 
     @property
     def constant(self) -> float:
-        """What the most frequent answer reaches; the answer 1 for F1, and 0 for correlations."""
+        """The metric of the most frequent answer; for F1 of the answer 1, for correlations 0."""
         if self.metric == "accuracy":
             return float(np.unique(self.gold, return_counts=True)[1].max() / len(self.gold))
         return f1(self.gold, np.ones_like(self.gold)) if self.metric == "f1" else 0.0
 
-    def interval(self, metric: str = "") -> Interval:
-        """Return the seeds' mean with its bootstrap interval."""
-        metric = metric or self.metric
-        value = mean_metric(metric, self.gold, [*self.predictions.values()])
+    def interval(self, metric: str) -> Interval:
+        """Return a metric, the mean of all seeds, with its bootstrap interval."""
+        value = mean_metric(metric, self.gold, list(self.predictions.values()))
         return Interval.of(value, self.resample(metric))
 
     def resample(self, metric: str) -> NDArray[np.float64]:
-        """Return the seeds' mean on sets of resampled rows."""
-        predictions = [*self.predictions.values()]
+        """Return a metric, the mean of all seeds, on sets of resampled rows."""
+        predictions = list(self.predictions.values())
         return resample(metric, self.gold, predictions, seed=self.bootstrap_seed)
 
     def to_json(self) -> dict[str, Any]:
@@ -159,7 +156,7 @@ class Measurement:
         """Return value (interval), and the seeds' range if there are several."""
         values = self.seeds.values()
         seeds = f"; {len(values)} seeds {percent(min(values))} to {percent(max(values))}"
-        return format_interval(self.interval(), seeds if len(values) > 1 else "")
+        return format_interval(self.interval(self.metric), seeds if len(values) > 1 else "")
 
 
 class Measurements:
@@ -178,13 +175,17 @@ class Measurements:
         self.models = {variant: measured for (_, variant), measured in self.all.items()}
 
     def get(self, column: str, variant: str = FULL) -> Measurement | None:
-        """Return what there is of a data set, or of a part such as mnli_matched."""
+        """Return the results on a data set, or on a part such as mnli_matched; None without any."""
         data, _, part = column.partition("_")
         whole = self.all.get((data, variant))
         if whole is None or not part:
             return whole
-        missing = any(not result.parts.get(part) for result in whole.results)
-        return None if missing else Measurement(whole.results, part)
+        return next((m for m in self.parts(whole) if m.name == column), None)
+
+    def parts(self, whole: Measurement) -> list[Measurement]:
+        """Return the results on the parts that every seed has."""
+        sets = ({name for name, rows in r.parts.items() if rows} for r in whole.results)
+        return [Measurement(whole.results, name) for name in sorted(set.intersection(*sets))]
 
 
 def percent(value: float) -> str:

@@ -1,9 +1,9 @@
-"""Experiments: one data set, one way of training, one seed -> a result, kept once it is known.
+"""Experiments: one data set, one way of training and one seed give one result on disk.
 
-Each is trained with the paper's recipe on a sample of the training rows, without looking at any
-held-out row, and its last model is measured on the test rows, or on the dev rows where there is no
-labelled test set. The predictions are kept beside the metrics, so that tables and intervals can be
-made again without training. A sweep that was cut off goes on where it was.
+Each model is trained with the paper's recipe on a sample of the training rows. Held-out rows choose
+nothing: the last model is measured on the test rows, or on the dev rows where no test set has
+labels. Predictions are kept with the result, so that tables and intervals can be made again without
+training. A sweep that was cut off goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from gpt1.training.run import RunOptions
 from gpt1.training.supervised import default_recipe
 
 _FITTED = 200
-"""Training rows that are measured too, at most; from as many the tokens of all are estimated."""
+"""How many training rows are measured too; the tokens of all rows are estimated from as many."""
 _FORWARD = 1 / 3
-"""What reading a token costs, against learning from it."""
+"""The time to read a token, as a share of the time to learn from it."""
 _SHARES = {"race": 4}
-"""Data sets of which only a part of the rows is taken: a question of RACE is four long texts."""
+"""RACE is read to a quarter of the limits: each of its questions is four long texts."""
 _PARTS = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}
-"""The parts that a split's files are read in, one after the other; the paper reports each."""
+"""The parts of a data set that the paper reports, in the order in which their files are read."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """The training rows and the measured rows of a data set, within a budget."""
+    """The training rows and the measured rows of a data set, within the limits."""
 
     task: Task
     train: Rows[Example]
@@ -73,7 +73,7 @@ class Split:
 
     @cached_property
     def leakage(self) -> dict[str, int]:
-        """How many measured rows the training rows hold: exact, overlapping, of so many rows."""
+        """How many of the measured rows are in the training rows: exact, overlapping, rows."""
         counts = leakage(self.train.examples, self.test.examples, self.task.kind)
         return {"exact": counts.exact, "overlapping": counts.overlapping, "rows": counts.rows}
 
@@ -82,8 +82,8 @@ class Split:
 class Sweep:
     """Experiments with one model, and with another for the LSTM variant; results are in `out`.
 
-    train, test: how many rows are read; None: all of them, of RACE a quarter of each. overrides:
-    settings other than the recipe's, as section.field=value.
+    train, test: how many rows are read of each data set (of RACE a quarter); None: all. overrides:
+    settings that differ from the recipe's, as section.field=value.
     """
 
     out: Path
@@ -102,79 +102,73 @@ class Sweep:
         folder = self.out / RESULTS / experiment.name
         if not folder.is_dir():
             return None
-        result = ExperimentResult.read(folder)
-        theirs, ours = result.settings, self.settings(experiment)
-        if ours["rows"] is None:  # the data is not here any more: nothing to compare with
-            theirs = theirs | {"rows": None}
-        others = sorted(n for n in theirs.keys() | ours if theirs.get(n) != ours.get(n))
-        if others:
-            made, asked = ({name: of.get(name) for name in others} for of in (theirs, ours))
+        result, settings = ExperimentResult.read(folder), self.settings(experiment)
+        names = result.settings.keys() | settings
+        if settings["rows"] is None:  # the data is not here any more: nothing to compare with
+            names -= {"rows"}
+        pairs = {name: (result.settings.get(name), settings.get(name)) for name in sorted(names)}
+        different = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        if different:
+            old, new = ({name: pair[i] for name, pair in different.items()} for i in (0, 1))
             raise ConfigError(
-                f"{folder} holds a result of other settings ({made}, not {asked}). Choose another "
+                f"{folder} holds a result of other settings ({old}, not {new}). Choose another "
                 f"--out, or remove that folder."
             )
         return result
 
     def settings(self, experiment: Experiment) -> dict[str, Any]:
-        """Return what makes a result: another value of any of it is another result."""
-        data, model = experiment.data, self.model(experiment.variant)
+        """Return everything that the result depends on."""
         sections = self.config(experiment).model_dump(mode="json", exclude={"model"})
-        try:
-            rows = self.rows(data).fingerprint
-        except GPT1Error:
-            rows = None
-        return {
+        settings = {
             f"{section}.{name}": value
             for section, fields in sections.items()
             for name, value in fields.items()
             if (section, name) not in FREE_SETTINGS
-        } | {
-            "weights": fingerprint(model),
-            "train rows": limit_of(data, self.train),
-            "test rows": limit_of(data, self.test),
-            "rows": rows,
         }
+        settings["weights"] = fingerprint(self.model(experiment.variant))
+        settings["train rows"] = limit_of(experiment.data, self.train)
+        settings["test rows"] = limit_of(experiment.data, self.test)
+        try:
+            settings["rows"] = self.rows(experiment.data).fingerprint
+        except GPT1Error:
+            settings["rows"] = None
+        return settings
 
     def run(
         self, experiment: Experiment, progress: ProgressCallback | None = None
     ) -> ExperimentResult:
-        """Train an experiment's model, on from where it was cut off; measure and keep it.
+        """Train an experiment's model, or go on with it; measure it and keep the result.
 
         `progress` counts updates.
         """
-        split = self.rows(experiment.data)
-        train, test = split.train, split.test.examples
-        run = self._run_folder(experiment)
+        data, variant = experiment.data, experiment.variant
+        split, run = self.rows(data), self._run_folder(experiment)
+        train, test = split.train.examples, split.test.examples
         resume = (run / "run.json").is_file()
-        gpt = load(self.model(experiment.variant))
+        options = RunOptions(run, resume, quiet=True, report=False, progress=progress)
+        gpt, config = load(self.model(variant)), self.config(experiment)
         began = time.monotonic()
         model, tokenizer = supervised.finetune(
-            gpt.model,
-            gpt.tokenizer,
-            split.task,
-            train.examples,
-            [],
-            self.config(experiment),
-            RunOptions(run, resume, quiet=True, report=False, progress=progress),
+            gpt.model, gpt.tokenizer, split.task, train, [], config, options
         )
         predictor = Predictor(model, tokenizer, split.task)
-        learnt = train.examples[: min(_FITTED, len(test))]
+        learnt = train[: min(_FITTED, len(test))]
         predicted, fitted = (
             predictor.decide(predictor.probabilities(part)) for part in (test, learnt)
         )
-        names = data_set(experiment.data).metrics
+        metrics = data_set(data).metrics
         result = ExperimentResult(
             experiment=experiment,
-            model=label(self.model(experiment.variant)),
-            parameters=count_parameters(self.model_config(experiment.variant)),
+            model=label(self.model(variant)),
+            parameters=count_parameters(self.model_config(variant)),
             split=split.test.split,
-            train_rows=len(train.examples),
+            train_rows=len(train),
             gold=_labels(test),
             predicted=predicted.tolist(),
             seconds=round(time.monotonic() - began, 1),
             settings=self.settings(experiment),
-            train_metrics={name: METRICS[name](_labels(learnt), fitted) for name in names},
-            parts=self.parts(experiment.data, split.test.split),
+            train_metrics={name: METRICS[name](_labels(learnt), fitted) for name in metrics},
+            parts=self.parts(data, split.test.split),
             leakage=split.leakage,
         )
         result.write(self.out / RESULTS / experiment.name)
@@ -182,7 +176,7 @@ class Sweep:
         return result
 
     def tidy(self, experiment: Experiment) -> None:
-        """Remove the training of a finished experiment: all models would fill the disk."""
+        """Remove the run of a finished experiment: the models of all would fill the disk."""
         shutil.rmtree(self._run_folder(experiment), ignore_errors=True)
 
     def model(self, variant: str) -> str:
@@ -191,18 +185,18 @@ class Sweep:
             return self.start
         if self.lstm is None:
             raise ConfigError(
-                "the LSTM column needs a pre-trained LSTM; give its folder with --lstm, or leave "
-                "the column out. To make one: gpt1 pretrain SHARDS --size lstm-mini --out RUN"
+                "the LSTM's row needs a pre-trained LSTM; give its folder with --lstm, or leave "
+                "the row out. To make one: gpt1 pretrain SHARDS --size lstm-mini --out RUN"
             )
         return self.lstm
 
     def model_config(self, variant: str) -> ModelConfig:
-        """Return the shape of a variant's model. Raises ConfigError for an LSTM that is none."""
+        """Return the shape of a variant's model. Raises ConfigError if --lstm is no LSTM."""
         config = read_config(hub.resolve(self.model(variant)))
         if variant == LSTM and config.n_hidden is None:
             raise ConfigError(
-                f"--lstm is {self.lstm}, which is a Transformer. Give an LSTM: gpt1 pretrain "
-                f"SHARDS --size lstm-mini --out RUN makes one."
+                f"--lstm is {self.lstm}, which is a Transformer. Give an LSTM; to make one: gpt1 "
+                f"pretrain SHARDS --size lstm-mini --out RUN"
             )
         return config
 
@@ -217,30 +211,29 @@ class Sweep:
         recipe = default_recipe(self.model_config(experiment.variant))
         return load_run(recipe=recipe, overrides=[*overrides, *self.overrides])
 
-    def holds(self, data: str) -> bool:
-        """Return whether the data folder has any split of a data set."""
+    def has_data(self, data: str) -> bool:
+        """Return whether the data folder has any split of a data set. Raises DataError."""
         entry = data_set(data)
         return any(find_split(entry.files, self.data, s, missing_ok=True) for s in entry.splits)
 
     def tokens(self, experiment: Experiment) -> int:
-        """Return about how many tokens an experiment reads, for an estimate of its time.
+        """Estimate how many tokens an experiment reads, to estimate its time.
 
-        Those of every epoch, and a part of those that are only measured.
+        Those of every epoch, and a share of those that are only measured.
         """
         split, train = self.rows(experiment.data), self.config(experiment).train
         tokenizer = Tokenizer.load(hub.resolve(self.model(experiment.variant)))
         tokenizer.add_tokens(SPECIAL)
+        examples = split.train.examples[:_FITTED]
         n_ctx = self.model_config(experiment.variant).n_ctx
-        some = split.train.examples[:_FITTED]
-        lengths = encode(some, split.task, tokenizer, n_ctx).lengths
+        per_row = float(encode(examples, split.task, tokenizer, n_ctx).lengths.mean())
         learnt, measured = len(split.train.examples) * train.epochs, len(split.test.examples)
         if train.steps is not None:
             learnt = train.steps * train.batch_size
-        rows = learnt + _FORWARD * (measured + min(_FITTED, measured))
-        return round(rows * float(lengths.sum()) / len(some))
+        return round((learnt + _FORWARD * (measured + min(_FITTED, measured))) * per_row)
 
     def parts(self, data: str, split: str) -> dict[str, list[int]]:
-        """Return which of a split's measured rows are of which part; empty without parts."""
+        """Return which measured rows belong to which part; empty for a data set without parts."""
         entry, names = data_set(data), _PARTS.get(data, ())
         if any(f"{split}_{name}" not in entry.splits for name in names):
             return {}
@@ -253,10 +246,8 @@ class Sweep:
         return {name: np.flatnonzero(part == i).tolist() for i, name in enumerate(names)}
 
     def _rows(self, data: str) -> Split:
-        """Return the training and the measured rows of a data set, within the budget."""
-        entry = data_set(data)
+        entry, limit = data_set(data), limit_of(data, self.test)
         train = entry.load(self.data, "train", limit_of(data, self.train))
-        limit = limit_of(data, self.test)
         if find_split(entry.files, self.data, "test", missing_ok=True):
             test = entry.load(self.data, "test", limit)  # raises if it is damaged
             if all(example.label is not None for example in test.examples):
@@ -268,7 +259,7 @@ class Sweep:
 
 
 def limit_of(data: str, limit: int | None) -> int | None:
-    """Return how many rows of a data set are read where the limit of others is `limit`."""
+    """Return how many rows of a data set are read when `limit` is that of most data sets."""
     return limit if limit is None else max(1, limit // _SHARES.get(data, 1))
 
 
@@ -278,13 +269,12 @@ def label(name: Path | str) -> str:
     >>> label("runs/long/model"), label("mini")
     ('long', 'mini')
     """
-    # a path's bytes that are no text could not be written
-    path = Path(str(name).encode(errors="replace").decode())
+    path = Path(str(name).encode(errors="replace").decode())  # bytes that are not text
     return path.parent.name if path.name == "model" and path.parent.name else path.name
 
 
 def fingerprint(model: str) -> str:
-    """Return the hash of a model's weights, or its name where its folder records none."""
+    """Return the hash of a model's weights, or its name if its folder records none."""
     folder = storage.Folder(hub.resolve(model))
     names = [n for n in folder.names() if n.endswith(".safetensors")] if folder.verified else []
     return " ".join(folder.sha256(name)[:16] for name in names) or label(model)

@@ -1,7 +1,7 @@
 """The paper's tables 2 to 5 with our figures beside, from results alone: nothing is trained here.
 
 Every table says what ours are: another model size, fewer training rows, and often other test rows,
-so the columns are never to be read as one competition.
+so that nobody reads the columns as one competition.
 """
 
 from __future__ import annotations
@@ -40,40 +40,41 @@ def table5(results: Sequence[ExperimentResult], skipped: Sequence[str] = ()) -> 
     `skipped`: what could not be measured, and why, for the notes.
     """
     ours = Measurements(results)
-    tables = [_ablations(f"Table 5: {paper.TABLE5.title}", SETS, ours)]
+    tables = [_ablations(f"Table 5: {paper.TABLE5.title}", SETS, ours, average=True)]
     further = [data for data in ours.sets if data not in SETS]
     if further:
-        title = "The paper's other data sets, the same way (%)"
-        tables.append(_ablations(title, further, ours, average=False))
+        tables.append(_ablations("The paper's other data sets, the same way (%)", further, ours))
     others = (NO_PRETRAINING, NO_AUX, LSTM)
     pairs = [_difference(ours, data, other) for other in others for data in ours.sets]
     differences = [pair for pair in pairs if pair is not None]
     if differences:
         tables.append(_differences(differences))
-    return Document(
-        "table5",
-        "Table 5 anew: what pre-training and the auxiliary loss are worth",
-        (*_caveats(ours), *skipped),
-        (*tables, _rows(ours)),
-        _values(ours, skipped) | {"differences": differences},
-    )
+    title = "Table 5 anew: what pre-training and the auxiliary loss are worth"
+    return _document("table5", title, ours, skipped, tables, differences=differences)
 
 
 def tables2_4(results: Sequence[ExperimentResult], skipped: Sequence[str] = ()) -> Document:
     """Return tables 2, 3 and 4 as printed, with a line of ours below."""
     ours = Measurements(results)
     tables = [_published(t, ours) for t in (paper.TABLE2, paper.TABLE3, paper.TABLE4)]
-    return Document(
-        "tables2-4",
-        "Tables 2, 3 and 4 anew",
-        (*_caveats(ours), *skipped),
-        (*tables, _rows(ours)),
-        _values(ours, skipped),
-    )
+    return _document("tables2-4", "Tables 2, 3 and 4 anew", ours, skipped, tables)
+
+
+def _document(
+    name: str,
+    title: str,
+    ours: Measurements,
+    skipped: Sequence[str],
+    tables: Sequence[Section],
+    **values: Any,
+) -> Document:
+    """Return tables with their caveats and the table of rows; the JSON has shares, not percent."""
+    figures = [m.to_json() for whole in ours.all.values() for m in (whole, *ours.parts(whole))]
+    values = {"paper_parameters": paper.PARAMETERS, "skipped": skipped, "figures": figures} | values
+    return Document(name, title, [*_caveats(ours), *skipped], [*tables, _rows(ours)], values)
 
 
 def _caveats(ours: Measurements) -> tuple[str, ...]:
-    """Return what has to be known before our figures and the paper's are put side by side."""
     models = {m.results[0].model: m.results[0].parameters for m in ours.all.values()}
     sizes = " and ".join(f"{name} with {count:,} parameters" for name, count in models.items())
     most = max(measured.train_rows for measured in ours.all.values())
@@ -83,19 +84,19 @@ def _caveats(ours: Measurements) -> tuple[str, ...]:
         f"against all of them; and other test rows: the table of rows says how many of which "
         f"split. The paper's figures are copied from its tables 2 to 5 and stand beside ours for "
         f"orientation alone.",
-        "In brackets: the 95 % bootstrap interval over the measured rows. It does not hold what "
-        "another sample of training rows or another seed would change.",
+        "In brackets: the 95 % bootstrap interval over the measured rows. It does not include "
+        "what another sample of training rows or another seed would change.",
     )
 
 
 def _ablations(
-    title: str, sets: Sequence[str], ours: Measurements, *, average: bool = True
+    title: str, sets: Sequence[str], ours: Measurements, *, average: bool = False
 ) -> Section:
     """Return a line of ours and one of the paper's for each variant."""
-    variants = ours.variants
-    shared = [data for data in sets if all(ours.get(data, v) for v in variants)]
+    shared = [data for data in sets if all(ours.get(data, v) for v in ours.variants)]
+    columns = [_column(ours, data) for data in sets]
     rows = []
-    for variant in variants:
+    for variant in ours.variants:
         measured = [_text(ours.get(data, variant)) for data in sets]
         printed = [_printed(paper.figure(data, variant)) for data in sets]
         if average:
@@ -104,13 +105,11 @@ def _ablations(
         rows.append((f"{LINES[variant]}: ours ({ours.models[variant].model})", *measured))
         if set(printed) != {ABSENT}:
             rows.append((f"{LINES[variant]}: the paper ({paper.SIZES[variant]})", *printed))
-    columns = [_column(ours, data) for data in sets]
-    note = ""
-    if average:
-        names = "all eight" if len(shared) == len(SETS) else ", ".join(TITLES[d] for d in shared)
-        columns.insert(0, "avg")
-        note = f"avg: over the data sets that every line of ours has ({names or 'none'})."
-    return Section(title, Table(("", *columns), rows), note)
+    if not average:
+        return Section(title, Table(("", *columns), rows))
+    names = "all eight" if len(shared) == len(SETS) else ", ".join(TITLES[d] for d in shared)
+    note = f"avg: over the data sets that every line of ours has ({names or 'none'})."
+    return Section(title, Table(("", "avg", *columns), rows), note)
 
 
 def _average(measurements: Sequence[Measurement]) -> str:
@@ -151,52 +150,45 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> Section:
     for other in others:
         minus = "LSTM" if other == LSTM else f"without {other.removeprefix('no ')}"
         columns += [f"minus {minus}: ours", "interval outside 0", "the paper"]
-    lines: dict[str, list[str]] = {}
-    for one in differences:
-        name = f"{TITLES[one['data']]} ({paper.METRICS[one['metric']]})"
-        value, low, high = (f"{100 * one[n]:+.1f}" for n in ("difference", "low", "high"))
-        sure = "yes, better" if one["difference"] > 0 else "yes, worse"
-        printed = ABSENT if one["paper"] is None else f"{100 * one['paper']:+.1f}"
-        start = 3 * others.index(one["without"])
-        cells = lines.setdefault(name, [ABSENT] * 3 * len(others))
-        outside = sure if one["outside_zero"] else "no"
+    rows: dict[str, list[str]] = {}
+    for pair in differences:
+        name = f"{TITLES[pair['data']]} ({paper.METRICS[pair['metric']]})"
+        value, low, high = (f"{100 * pair[n]:+.1f}" for n in ("difference", "low", "high"))
+        better = "yes, better" if pair["difference"] > 0 else "yes, worse"
+        outside = better if pair["outside_zero"] else "no"
+        printed = ABSENT if pair["paper"] is None else f"{100 * pair['paper']:+.1f}"
+        cells = rows.setdefault(name, [ABSENT] * 3 * len(others))
+        start = 3 * others.index(pair["without"])
         cells[start : start + 3] = [f"{value} ({low} to {high})", outside, printed]
     note = (
         "In points; above 0 the full way is better. The interval is paired: both models are "
         "resampled by the same test rows."
     )
-    rows = [(name, *cells) for name, cells in lines.items()]
-    return Section("The full way minus the others", Table(columns, rows), note)
+    table = Table(columns, [(name, *cells) for name, cells in rows.items()])
+    return Section("The full way minus the others", table, note)
 
 
 def _rows(ours: Measurements) -> Section:
-    """Return which rows were trained and measured on, and what can be had for nothing."""
+    """Return which rows were trained and measured on, and what a constant answer reaches."""
     rows = []
     for data in ours.sets:
         variant = next(v for v in ours.variants if (data, v) in ours.all)
         measured = ours.all[data, variant]
         leakage = measured.results[0].leakage
-        rows.append(
-            (
-                TITLES[data],
-                measured.metric,
-                f"{measured.train_rows:,}",
-                f"{paper.TRAIN_ROWS[data]:,}",
-                f"{len(measured.gold):,}",
-                measured.split,
-                percent(measured.constant),
-                f"{percent(measured.on_training_rows)} ({LINES[variant]})",
-                f"{leakage['exact']:,}, {leakage['overlapping']:,}",
-            )
-        )
+        rows.append((
+            TITLES[data], measured.metric, f"{measured.train_rows:,}",
+            f"{paper.TRAIN_ROWS[data]:,}", f"{len(measured.gold):,}", measured.split,
+            percent(measured.constant), f"{percent(measured.on_training_rows)} ({LINES[variant]})",
+            f"{leakage['exact']:,}, {leakage['overlapping']:,}",
+        ))  # fmt: skip
     columns = (
         "", "metric", "training rows", "the paper's", "measured rows", "of the split",
         "constant answer", "on training rows", "in training rows (exact, 13 words)",
     )  # fmt: skip
     note = (
         "constant answer: what the most frequent answer among the measured rows reaches; for F1 "
-        "always yes, for correlations 0. on training rows: the same metric on rows that were "
-        "learnt from. in training rows: how many of the measured rows the training rows hold as a "
+        "always yes, for correlations 0. on training rows: the same metric on rows the model was "
+        "trained on. in training rows: how many of the measured rows the training rows hold as a "
         "whole, and how many share a run of 13 words with them."
     )
     return Section("Rows", Table(columns, rows), note)
@@ -210,9 +202,8 @@ def _published(table: paper.Published, ours: Measurements) -> Section:
     rows.append((f"ours ({ours.models[FULL].model})", *(_text(ours.get(c)) for c in table.columns)))
     columns = ["GLUE" if c == "glue" else _column(ours, c) for c in table.columns]
     glue = "GLUE is the benchmark server's score over nine data sets; ours has none."
-    note = glue if "glue" in table.columns else ""
     title = f"Table {table.number}: {table.title}"
-    return Section(title, Table(("", *columns), rows), note)
+    return Section(title, Table(("", *columns), rows), glue if "glue" in table.columns else "")
 
 
 def _column(ours: Measurements, column: str) -> str:
@@ -224,16 +215,6 @@ def _column(ours: Measurements, column: str) -> str:
         return f"{TITLES[column]} ({metric})"
     rows = f"{measured.train_rows:,} of {paper.TRAIN_ROWS[data]:,} rows"
     return f"{TITLES[column]} ({metric}; ours: {rows}, {measured.split})"
-
-
-def _values(ours: Measurements, skipped: Sequence[str]) -> dict[str, Any]:
-    """Return all that the tables are made of, as JSON values; shares, not percent."""
-    figures = []
-    for whole in ours.all.values():
-        names = sorted(set.intersection(*(set(result.parts) for result in whole.results)))
-        parts = [ours.get(f"{whole.data}_{name}", whole.variant) for name in names]
-        figures += [m.to_json() for m in (whole, *parts) if m is not None]
-    return {"paper_parameters": paper.PARAMETERS, "skipped": skipped, "figures": figures}
 
 
 def _text(measured: Measurement | None) -> str:
