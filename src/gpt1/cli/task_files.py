@@ -99,9 +99,7 @@ def read_table(
     if not kept:
         raise DataError(f"{table.locations[0]}: nothing to use; {table.counts}.")
     examples = [table.examples[i] for i in kept]
-    locations = [table.locations[i] for i in kept]
-    labels = table.task.count_labels(examples)
-    return replace(table, examples=examples, locations=locations, labels=labels)
+    return replace(table, examples=examples, locations=[table.locations[i] for i in kept])
 
 
 def _wordless(examples: Sequence[Example], tokenizer: Tokenizer) -> set[str]:

@@ -27,9 +27,9 @@ from gpt1.estimators.rows import (
     short,
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
+from gpt1.tasks.entities import entity_counts
 from gpt1.tasks.kinds import KINDS, Choice, MultiLabel, Regression, SequenceLabelling, Task
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
-from gpt1.tasks.kinds.labelling_evaluation import entity_counts
 from gpt1.tasks.metrics import f1_of_sums
 from gpt1.tasks.spec import label_name
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 Entity = tuple[str, int, int]
 """(type, first word, word after the last)."""
 
@@ -22,7 +25,7 @@ def entities(tags: Sequence[str]) -> list[Entity]:
     >>> entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"])
     [('PER', 0, 2), ('LOC', 3, 4), ('LOC', 4, 5)]
     """
-    found: list[Entity] = []
+    spans: list[Entity] = []
     begin, letter, kind = 0, OUTSIDE, "_"
     for number, tag in enumerate([*tags, OUTSIDE]):
         before, kind_before = letter, kind
@@ -33,14 +36,33 @@ def entities(tags: Sequence[str]) -> list[Entity]:
             or (before in "BI" and letter in "BSO")
             or (before not in "O." and changes)
         ):
-            found.append((kind_before, begin, number))
+            spans.append((kind_before, begin, number))
         if (
             letter in "BS"
             or (letter in "EI" and before in "ESO")
             or (letter not in "O." and changes)
         ):
             begin = number
-    return found
+    return spans
+
+
+def entity_counts(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> NDArray[np.float64]:
+    """Return (sentences, 3): entities rightly predicted, those in gold, those in predicted."""
+    rows = []
+    for sentence in zip(gold, predicted, strict=True):
+        g, p = (set(entities(tags)) for tags in sentence)
+        rows.append((len(g & p), len(g), len(p)))
+    return np.array(rows, np.float64)
+
+
+def word_counts(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> NDArray[np.float64]:
+    """Return (sentences, 2): words with the right tag, and words."""
+    pairs = zip(gold, predicted, strict=True)
+    return np.array([(sum(map(str.__eq__, g, p)), len(g)) for g, p in pairs], np.float64)
 
 
 def has_entities(tags: Sequence[str]) -> bool:

@@ -52,8 +52,8 @@ class Conflicts:
 class Table:
     """The examples of some files; str() is for people.
 
-    locations: "file:line" of each example. labels: how many rows each class (or right answer) has.
-    An example is None where a row to predict cannot be used: every row but blank lines has one.
+    locations: "file:line" of each example. An example is None where a row to predict cannot be
+    used: every row but blank lines has one.
     """
 
     task: Task
@@ -61,17 +61,21 @@ class Table:
     counts: RowCounts
     locations: list[str]
     conflicts: Conflicts
-    labels: Mapping[str, int]
 
     @property
     def usable(self) -> list[Example]:
         """The examples without the None."""
         return [example for example in self.examples if example is not None]
 
+    @property
+    def labels(self) -> dict[str, int]:
+        """How many rows each class (or right answer) has."""
+        return self.task.count_labels([example.label for example in self.usable])
+
     def __str__(self) -> str:
         lines = [str(self.counts)]
-        if self.labels:
-            lines.append(", ".join(f"{name} {count:,}" for name, count in self.labels.items()))
+        if labels := self.labels:
+            lines.append(", ".join(f"{name} {count:,}" for name, count in labels.items()))
         return "\n".join([*lines, str(self.conflicts)])
 
 
@@ -132,8 +136,7 @@ def read_examples(
         used = sum(examples[i] is not None for i in left)
         counts.reject(f"outside the sample of {limit}", used)
     examples = [examples[i] for i in taken]
-    by_label = task.count_labels(examples) if labelled else {}
-    return Table(task, examples, counts, [locations[i] for i in taken], conflicts, by_label)
+    return Table(task, examples, counts, [locations[i] for i in taken], conflicts)
 
 
 def _check(kind: str, task: Task | None, labelled: bool, limit: int | None) -> None:

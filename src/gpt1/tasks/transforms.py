@@ -1,12 +1,14 @@
 """The paper's input transformations: texts as ids -> the sequences the model reads (spec 5).
 
+All have one signature, so that a kind of task names the one it uses; `question` is a choice's.
+
     classification  start text extract
     entailment      start premise delimiter hypothesis extract
     similarity      start a delimiter b extract, start b delimiter a extract   states are added
     choice          start context question delimiter answer extract            one an answer
 
-What is too long is cut by these rules (spec 5.3; the paper tells none). R is what n_ctx leaves
-beside the special tokens:
+What is too long is truncated by these rules (spec 5.3; the paper gives none). R is the room that
+n_ctx leaves beside the special tokens:
 
 * a single text keeps its first R ids;
 * of a pair each keeps its first R / 2, or, if one side is shorter, the other takes what is left;
@@ -24,7 +26,7 @@ from gpt1.tasks.spec import SPECIAL
 from gpt1.text.tokenizer import Tokenizer
 
 SHORTEST = 16
-"""Positions a model needs for a task: with fewer, hardly any text is left."""
+"""The fewest positions that a model must have: with fewer, hardly any text is left."""
 
 Ids = Sequence[int]
 Sequences = tuple[list[list[int]], bool]
@@ -49,21 +51,23 @@ class Special(NamedTuple):
         return cls(*(tokenizer.added[name] for name in SPECIAL))
 
 
-def single(text: Ids, special: Special, n_ctx: int) -> Sequences:
+def single(texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()) -> Sequences:
     """Return [start text extract], at most n_ctx ids, and whether the text is truncated.
 
     Raises ConfigError for a model of fewer than 16 positions, as do the other transformations.
     """
-    kept = text[: _check(n_ctx) - 2]
-    return [[special.start, *kept, special.extract]], len(kept) < len(text)
+    (text,) = texts
+    start = text[: _check(n_ctx) - 2]
+    return [[special.start, *start, special.extract]], len(start) < len(text)
 
 
-def pair(first: Ids, second: Ids, special: Special, n_ctx: int) -> Sequences:
+def pair(texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()) -> Sequences:
     """Return [start first delimiter second extract] and whether it is truncated.
 
-    >>> pair([5, 6], [7], Special(40, 41, 42), 16)
+    >>> pair([[5, 6], [7]], Special(40, 41, 42), 16)
     ([[40, 5, 6, 41, 7, 42]], False)
     """
+    first, second = texts
     room = _check(n_ctx) - 3
     a = first[: max(room // 2, room - len(second))]
     b = second[: max(room // 2, room - len(first))]
@@ -71,20 +75,21 @@ def pair(first: Ids, second: Ids, special: Special, n_ctx: int) -> Sequences:
     return [[special.start, *a, special.delimiter, *b, special.extract]], truncated
 
 
-def both_orders(first: Ids, second: Ids, special: Special, n_ctx: int) -> Sequences:
+def both_orders(
+    texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
+) -> Sequences:
     """Return the two sequences of a pair in no order, and whether they are truncated."""
-    rows, truncated = pair(first, second, special, n_ctx)
-    rows += pair(second, first, special, n_ctx)[0]
+    rows, truncated = pair(texts, special, n_ctx)
+    rows += pair(texts[::-1], special, n_ctx)[0]
     return sorted(rows), truncated  # (a, b) and (b, a) are the same input to the last bit
 
 
-def choices(
-    context: Ids, question: Ids, answers: Sequence[Ids], special: Special, n_ctx: int
-) -> Sequences:
+def choices(texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()) -> Sequences:
     """Return [start context question delimiter answer extract] for each answer.
 
     And whether any is truncated.
     """
+    context, *answers = texts
     room = _check(n_ctx) - 3
     rows, truncated = [], False
     for answer in answers:
@@ -96,19 +101,21 @@ def choices(
     return rows, truncated
 
 
-def words_in_a_row(words: Sequence[Ids], special: Special, n_ctx: int) -> Sequences:
-    """Return [start words extract] and whether words are left out: all from the first too many.
+def sentence(
+    texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
+) -> Sequences:
+    """Return [start words extract] and whether the last words are left out for want of room.
 
-    Of a first word that is longer than the window, as many ids as there is room for are kept.
+    A first word that is longer than the window keeps as many ids as there is room for.
     """
     room = _check(n_ctx) - 2
-    kept: list[int] = []
-    for word in words:
-        if len(kept) + len(word) > room:
-            kept = kept or list(word[:room])
+    ids: list[int] = []
+    for word in texts:
+        if len(ids) + len(word) > room:
+            ids = ids or list(word[:room])
             break
-        kept += word
-    return [[special.start, *kept, special.extract]], len(kept) < sum(map(len, words))
+        ids += word
+    return [[special.start, *ids, special.extract]], len(ids) < sum(map(len, texts))
 
 
 def _check(n_ctx: int) -> int:

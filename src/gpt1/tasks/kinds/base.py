@@ -1,4 +1,4 @@
-"""`Task`: what every kind of task answers, with the answers that most kinds share.
+"""`Task`: what every kind of task defines, with the defaults that most kinds share.
 
 A task is an instance of its kind's class; its fields are what the head's numbers mean. Whatever is
 different about a kind is a method here, so that no other module asks which kind it has.
@@ -10,8 +10,9 @@ import csv
 import io
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.tasks import metrics
 from gpt1.tasks.kinds.fields import Fields, make_example
 from gpt1.tasks.spec import Example, Label, label_name
-from gpt1.tasks.transforms import Ids, Special
+from gpt1.tasks.transforms import Ids, Sequences, Special
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,7 @@ Array = NDArray[np.float64]
 class Task(ABC):
     """What the head's numbers mean; n examples have n rows of scores unless a kind says otherwise.
 
-    metric: the name in `tasks.metrics.METRICS` by which the best model is chosen.
+    metric: the name in `metric_names` by which the best model is chosen.
     """
 
     metric: str = field(default="accuracy", kw_only=True)
@@ -48,20 +49,20 @@ class Task(ABC):
     text_columns: ClassVar[tuple[str, ...]]
     """The columns of a table that every row must have."""
     label_column: ClassVar[str] = "label"
-    texts_note: ClassVar[str] = ""
-    """What the texts of an example are, where a message should say it."""
     more_columns: ClassVar[str] = ""
     """Optional columns, as messages list them."""
     metric_names: ClassVar[tuple[str, ...]] = ("accuracy",)
-    """What a model may be chosen by."""
+    """The metrics that a model may be chosen by."""
+    answer_fields: ClassVar[tuple[str, ...]] = ("label", "probabilities")
+    """The fields of a prediction."""
     read_options: ClassVar[ReadOptions] = ReadOptions()
     """How files are read."""
     output_endings: ClassVar[tuple[str, ...]] = (".csv",)
-    """Endings that a file of answers may have."""
+    """Endings that a file of predictions may have."""
     refuses_repeats: ClassVar[bool] = True
-    """Whether training rows among those to validate are a mistake."""
+    """Whether training rows among the validation rows are a mistake."""
     ordered: ClassVar[bool] = True
-    """Whether the texts of an example may not be exchanged."""
+    """Whether exchanging the texts of an example changes its meaning."""
 
     # A table's rows
 
@@ -77,9 +78,9 @@ class Task(ABC):
 
     @classmethod
     def read(cls, fields: Fields, num_texts: int | None, *, labelled: bool) -> Example | str:
-        """Return the example of a row, without its label; a str is why there is none.
+        """Return the example of a row, without its label, or why there is none, as a str.
 
-        `num_texts` is that of the rows before, where there are any. Raises DataError.
+        `num_texts` is that of the rows before, if there are any. Raises DataError.
         """
         return make_example([fields[name] for name in cls.text_columns])
 
@@ -94,10 +95,8 @@ class Task(ABC):
             if text and (fault := text_fault(text)):
                 raise DataError(f"{fields.place}: the label is {text!r}: {fault}. Correct the row.")
             return text or None
-        raise DataError(
-            f"{fields.place}: the label is a {type(value).__name__}; it must be a string or a "
-            f"number."
-        )
+        what = type(value).__name__
+        raise DataError(f"{fields.place}: the label is a {what}; it must be a string or a number.")
 
     @classmethod
     @abstractmethod
@@ -108,18 +107,14 @@ class Task(ABC):
     def parse_label(self, raw: Any, place: str) -> Label:
         """Return a label from how it is written. Raises DataError if the task has no such label."""
 
-    def count_labels(self, examples: Sequence[Example | None]) -> dict[str, int]:
-        """Return how many examples each label has; {} for labels that cannot be counted."""
-        names = self.label_names
-        counts = dict.fromkeys(names, 0)
-        for example in examples:
-            if example is not None and example.label is not None and counts:
-                counts[names[int(example.label)]] += 1
-        return counts
+    def count_labels(self, labels: Sequence[Label]) -> dict[str, int]:
+        """Return how often each label occurs; {} for labels that cannot be counted."""
+        counts = Counter(labels)
+        return {name: counts[i] for i, name in enumerate(self.label_names)}
 
     @property
     def for_new_rows(self) -> Task | None:
-        """The task whose labels rows must have to be measured; None if they may have others."""
+        """The task whose labels new rows must have; None if they may have others."""
         return self
 
     def covering(self, examples: Sequence[Example]) -> Task:
@@ -138,14 +133,14 @@ class Task(ABC):
 
     @classmethod
     def identity(cls, example: Example) -> tuple[str, ...]:
-        """Return what two examples have in common if the model should take them for the same."""
+        """Return a key that is the same for examples that the model should not tell apart."""
         texts = [" ".join(text.casefold().split()) for text in example.texts]
         question = " ".join(example.question.casefold().split())
         return (question, *(texts if cls.ordered else sorted(texts)))
 
     @classmethod
     def classes_of(cls, example: Example) -> Collection[Any]:
-        """Return the classes that an example teaches; () for labels that need no teaching one."""
+        """Return the classes that an example teaches; () where classes need no example."""
         return () if example.label is None else (example.label,)
 
     # Sequences
@@ -164,7 +159,7 @@ class Task(ABC):
     @abstractmethod
     def sequences(
         texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
-    ) -> tuple[list[list[int]], bool]:
+    ) -> Sequences:
         """Return an example's sequences, each at most n_ctx ids, and whether any is truncated."""
 
     def positions(self, texts: Sequence[Ids], rows: Sequence[Ids]) -> NDArray[np.int64]:
@@ -180,14 +175,14 @@ class Task(ABC):
         if self.num_texts not in (None, len(example.texts)):
             raise InputError(
                 f"example {number} has {len(example.texts)} texts; this {self.kind} takes "
-                f"{self.num_texts}{self.texts_note}."
+                f"{self.num_texts}."
             )
-        if not all(ids):
-            empty = next(i for i, text in enumerate(ids) if not text)
-            raise InputError(
-                f"text {empty} of example {number} is {example.texts[empty][:40]!r}; it has no "
-                f"words. Leave the example out."
-            )
+        for i, text in enumerate(example.texts):
+            if not ids[i]:
+                raise InputError(
+                    f"text {i} of example {number} is {text[:40]!r}; it has no words. Leave the "
+                    f"example out."
+                )
 
     @classmethod
     def lacks_words(cls, example: Example, wordless: Collection[str], *, labelled: bool) -> bool:
@@ -235,26 +230,26 @@ class Task(ABC):
         """Return the cross-entropy (units,) of logits and targets, both (units, num_scores)."""
         return -(targets * logits.log_softmax(1)).sum(1)
 
-    def class_weights(self, wanted: str | Mapping[str, float] | None, targets: Array) -> Array:
-        """Return what each of the losses counts, in their shape. Raises ConfigError.
+    def class_weights(self, setting: str | Mapping[str, float] | None, targets: Array) -> Array:
+        """Return the weight of each loss, in their shape. Raises ConfigError.
 
-        `wanted` is the setting task.class_weight; None: all count 1.
+        `setting` is task.class_weight; None gives every loss the weight 1.
         """
-        if wanted is None:
+        if setting is None:
             return np.ones(len(targets))
         raise ConfigError(
-            f"task.class_weight is {wanted!r}; a {self.kind} has no classes. Leave it out."
+            f"task.class_weight is {setting!r}; a {self.kind} has no classes. Leave it out."
         )
 
     # Scores become an answer
 
     def probabilities(self, logits: Tensor, readable: NDArray[np.bool_]) -> Array:
         """Return probabilities (units, num_scores) of logits; `readable` (units,) has no False."""
-        found: Array = logits.double().softmax(1).numpy()
-        return found
+        probabilities: Array = logits.double().softmax(1).numpy()
+        return probabilities
 
     def decide(self, probabilities: Array) -> Array:
-        """Return what probabilities (n, num_scores) come to, (n,): the index of the largest."""
+        """Return the answer to each row of probabilities (n, num_scores), (n,): the likeliest."""
         return np.asarray(probabilities.argmax(1), np.float64)
 
     def compute_metric(
@@ -267,7 +262,6 @@ class Task(ABC):
         metric = metrics.METRICS[self.metric]
         return metric(self.decide(targets), self.decide(probabilities))
 
-    @abstractmethod
     def evaluate(
         self,
         examples: Sequence[Example],
@@ -276,56 +270,72 @@ class Task(ABC):
         first: Sequence[str] = (),
     ) -> TaskEvaluation:
         """Return the figures of labelled examples; `first` names metrics to give first."""
+        names = [*(name for name in first if name in self.metric_names), *self.metric_names]
+        evaluation = self.measure(examples, probabilities, list(dict.fromkeys(names)))
+        errors = []
+        for error in evaluation.errors:
+            example = examples[error.row]
+            texts = (example.source,) if example.source else example.texts
+            place, question = places[error.row], example.question
+            errors.append(replace(error, place=place, texts=texts, question=question))
+        return replace(evaluation, errors=tuple(errors))
 
     @abstractmethod
-    def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
-        """Return an answer for each example as JSON values."""
+    def measure(
+        self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
+    ) -> TaskEvaluation:
+        """Return the figures of labelled examples; `evaluate` gives its errors their texts."""
 
     @property
     def empty_record(self) -> dict[str, Any]:
         """The answer for a row that cannot be used."""
-        return {self.label_column: None, "probabilities": None}
+        return dict.fromkeys(self.answer_fields)
 
-    @property
-    def csv_header(self) -> list[str]:
-        """The columns of the answers."""
-        return [self.label_column, *(f"p_{name}" for name in self.score_names)]
-
-    def csv_cells(self, record: Mapping[str, Any]) -> list[str]:
-        """Return the fields of an answer that is not empty."""
+    def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
+        """Return an answer for each example as JSON values, with the probability of every class."""
+        decisions, rows = self.decide(probabilities), probabilities.round(6).tolist()
+        label, scores = self.answer_fields
         return [
-            str(record["label"]),
-            *(f"{p:.6f}" for p in record["probabilities"].values()),
+            {label: self.answer(decision), scores: dict(zip(self.score_names, row, strict=True))}
+            for decision, row in zip(decisions, rows, strict=True)
         ]
+
+    def answer(self, decision: Any) -> Any:
+        """Return what `decide` gave for an example as a JSON value."""
+        return self.label_names[int(decision)]
+
+    def answer_text(self, answer: Any) -> str:
+        """Return the answer in a record as the text of a csv field."""
+        return str(answer)
 
     @staticmethod
     def output_ending(source: str) -> str:
-        """Return the ending of the file of answers for the rows of `source`."""
+        """Return the ending of the file of predictions for the rows of `source`."""
         return ".csv"
 
     def format(self, records: Sequence[Mapping[str, Any]], ending: str) -> str:
-        """Return answers as the text of a file; empty ones have a row of empty fields."""
+        """Return records as the text of a file; empty ones have a row of empty fields."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.csv_header)
-        blank = [""] * len(self.csv_header)
-        writer.writerows(
-            blank if record == self.empty_record else self.csv_cells(record) for record in records
-        )
+        label = self.answer_fields[0]
+        writer.writerow([label, *(f"p_{name}" for name in self.score_names)])
+        for record in records:
+            if record[label] is None:
+                writer.writerow([""] * (1 + len(self.score_names)))
+            else:
+                scores = record.get("probabilities", {}).values()
+                writer.writerow([self.answer_text(record[label]), *(f"{p:.6f}" for p in scores)])
         return text.getvalue()
 
     # An example on a page
 
     def named_texts(self, example: Example) -> list[tuple[str, str]]:
         """Return (name, text) of each text of an example; a single one needs no name."""
-        return list(zip(self.text_columns, example.texts, strict=True))
+        names = self.text_columns if len(example.texts) > 1 else ("",)
+        return list(zip(names, example.texts, strict=True))
 
     # gpt1.json
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as JSON values, for gpt1.json."""
         return {"kind": self.kind, **asdict(self)}
-
-    def is_sound(self) -> bool:
-        """Return whether the fields make sense together, e.g. when read from a file."""
-        return self.num_scores >= 2 and self.metric in self.metric_names

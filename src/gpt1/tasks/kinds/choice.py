@@ -6,14 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from gpt1.errors import DataError
 from gpt1.tasks.kinds.base import Array, Task
-from gpt1.tasks.kinds.class_evaluation import ClassEvaluation
+from gpt1.tasks.kinds.classes import ClassEvaluation
 from gpt1.tasks.kinds.fields import Fields, make_example
 from gpt1.tasks.spec import Example, Label
-from gpt1.tasks.transforms import Ids, Special, choices
+from gpt1.tasks.transforms import choices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +27,8 @@ class Choice(Task):
 
     kind = "choice"
     text_columns = ("context",)
-    texts_note = " (the context and the answers)"
     more_columns = "question, answer_0, answer_1, ..."
+    sequences = staticmethod(choices)
 
     @classmethod
     def is_optional(cls, name: str) -> bool:
@@ -49,14 +47,14 @@ class Choice(Task):
         """Return the example of a row; all must have the same number of answers."""
         context, answers, place = fields["context"], _answers(fields), fields.place
         count = sum(answer not in ("", None) for answer in answers)
-        wanted = len(answers) if num_texts is None else num_texts - 1
-        if wanted < 2:
+        expected = len(answers) if num_texts is None else num_texts - 1
+        if expected < 2:
             raise DataError(f"{place}: the row has {count} answer(s); a choice takes at least two.")
-        if not count == len(answers) == wanted:
+        if not count == len(answers) == expected:
             if not labelled:
                 return "wrong number of answers"
             raise DataError(
-                f"{place}: the row has {count} answers; it must have {wanted}, as all rows of a "
+                f"{place}: the row has {count} answers; it must have {expected}, as all rows of a "
                 f"task do. Correct the row, or put it in a file of its own."
             )
         question = fields.get("question") or ""
@@ -79,9 +77,8 @@ class Choice(Task):
         )
 
     def translate(self, other: Task) -> Mapping[int, int] | None:
-        """Return that the indices are the same, None for another number of answers."""
-        same = isinstance(other, Choice) and other.answers == self.answers
-        return {i: i for i in range(self.answers)} if same else None
+        """Return {}, since the indices are the same; None for another number of answers."""
+        return {} if isinstance(other, Choice) and other.answers == self.answers else None
 
     def describe(self) -> str:
         """Return what the task is, for messages."""
@@ -89,7 +86,7 @@ class Choice(Task):
 
     @classmethod
     def classes_of(cls, example: Example) -> Collection[Any]:
-        """Return (): an index means nothing of its own."""
+        """Return (): an index has no meaning to learn."""
         return ()
 
     @property
@@ -101,14 +98,6 @@ class Choice(Task):
     def num_sequences(self) -> int:
         """A sequence for each answer."""
         return self.answers
-
-    @staticmethod
-    def sequences(
-        texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
-    ) -> tuple[list[list[int]], bool]:
-        """Return the context and the question before each answer."""
-        context, *answers = texts
-        return choices(context, question, answers, special, n_ctx)
 
     @property
     def num_outputs(self) -> int:
@@ -128,43 +117,34 @@ class Choice(Task):
     @property
     def label_names(self) -> tuple[str, ...]:
         """0, 1, ..."""
-        return tuple(str(i) for i in range(self.answers))
+        return tuple(map(str, range(self.answers)))
 
     def logits(self, head: Head, states: Tensor, *, shared: bool = False) -> Tensor:
         """Return logits (n, answers) of states (n, answers, C) (spec 4.3.2)."""
         logits: Tensor = head(states, shared=shared).squeeze(-1)
         return logits
 
-    def evaluate(
-        self,
-        examples: Sequence[Example],
-        probabilities: Array,
-        places: Sequence[str],
-        first: Sequence[str] = (),
-    ) -> ClassEvaluation:
-        """Return the accuracy and the confusions of the answers' places."""
-        return ClassEvaluation.of(self, examples, probabilities, places, ["accuracy"], "answer")
+    def answer(self, decision: Any) -> int:
+        """Return the index of the answer."""
+        return int(decision)
 
-    def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
-        """Return the index of the likeliest answer, and the probability of every answer."""
-        return [
-            {
-                "label": int(index),
-                "probabilities": dict(
-                    zip(self.score_names, np.round(row, 6).tolist(), strict=True)
-                ),
-            }
-            for index, row in zip(self.decide(probabilities), probabilities, strict=True)
-        ]
+    def measure(
+        self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
+    ) -> ChoiceEvaluation:
+        """Return the accuracy and the confusions of the answers' indices."""
+        return ChoiceEvaluation.of(self, examples, probabilities, metrics)
 
     def named_texts(self, example: Example) -> list[tuple[str, str]]:
         """Return the context, the question if there is one, and the answers."""
         context, *answers = example.texts
-        return [
-            ("context", context),
-            *([("question", example.question)] if example.question else []),
-            *((f"answer_{i}", answer) for i, answer in enumerate(answers)),
-        ]
+        question = [("question", example.question)] if example.question else []
+        return [("context", context), *question, *zip(self.score_names, answers, strict=True)]
+
+
+class ChoiceEvaluation(ClassEvaluation):
+    """Results of a choice: its classes are the answers' indices."""
+
+    baseline_label = "accuracy, always saying the most frequent answer"
 
 
 def _answers(fields: Fields) -> list[Any]:

@@ -10,21 +10,81 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from gpt1.errors import ConfigError, DataError
+from gpt1.reports.sections import Matrix, Section, Table
+from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.kinds.base import Array, Task
-from gpt1.tasks.kinds.class_evaluation import ClassEvaluation
+from gpt1.tasks.kinds.evaluation import (
+    ERRORS,
+    Mistake,
+    TaskEvaluation,
+    calibration_bins,
+    class_figures,
+)
+from gpt1.tasks.metrics import confusion
 from gpt1.tasks.spec import Example, Label
-from gpt1.tasks.transforms import Ids, Special, both_orders, pair, single
+from gpt1.tasks.transforms import both_orders, pair, single
 
 MOST_CLASSES = 1_000
-"""More different labels than this are no classes."""
-_TELLING = 20  # rows: so many with a label each of its own are no accident
+"""With more different labels than this, they are not taken for classes."""
+_TELLING = 20  # rows: when as many all have different labels, that is no accident
+_MATRIX = 20  # classes; with more, the most frequent confusions are listed
+_PAIRS = 30  # confusions that are listed
 
 
 @dataclass(frozen=True)
 class ClassTask(Task):
-    """Tasks with a class for each example, as an index into `classes`."""
+    """A task with named classes, each of which has a score."""
 
     classes: tuple[str, ...]
+
+    @property
+    def num_outputs(self) -> int:
+        """A number for each class."""
+        return len(self.classes)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classes
+
+    def describe(self) -> str:
+        """Return what the task is, for messages."""
+        names = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
+        return f"{self.kind} with the classes {names}"
+
+    def class_weights(self, setting: str | Mapping[str, float] | None, targets: Array) -> Array:
+        """Return the weight of each example, or word, (n,). Raises ConfigError."""
+        weights = np.ones(len(self.classes))
+        if isinstance(setting, Mapping):
+            weights = self.named_weights(setting)
+        elif setting is not None:  # balanced: all classes that occur weigh the same in sum
+            counts = targets.sum(0)
+            weights = counts.sum() / (np.count_nonzero(counts) * counts.clip(1))
+        return targets @ weights
+
+    def named_weights(self, weights: Mapping[str, float]) -> Array:
+        """Return the weight of each class, 1 for those not named. Raises ConfigError."""
+        unknown = sorted(weights.keys() - set(self.classes))
+        if unknown:
+            raise ConfigError(
+                f"task.class_weight names {unknown[0]!r}; the classes are "
+                f"{', '.join(self.classes)}."
+            )
+        return np.array([weights.get(name, 1.0) for name in self.classes])
+
+    def class_index(self, name: str, place: str) -> int:
+        """Return the index of a class. Raises DataError if there is none of that name."""
+        if name in self.classes:
+            return self.classes.index(name)
+        raise DataError(
+            f"{place}: the label is {name[:40]!r}; the task's classes are "
+            f"{', '.join(self.classes[:20])}. Correct the row."
+        )
+
+
+@dataclass(frozen=True)
+class SingleClassTask(ClassTask):
+    """A task with one class for each example; the label is an index into `classes`."""
 
     metric_names = ("accuracy", "f1", "matthews")
     num_texts: ClassVar[int] = 2
@@ -47,7 +107,7 @@ class ClassTask(Task):
 
     def parse_label(self, raw: Any, place: str) -> Label:
         """Return the index of a class. Raises DataError."""
-        return class_index(self.classes, raw, place)
+        return self.class_index(raw, place)
 
     def translate(self, other: Task) -> Mapping[int, int] | None:
         """Return where the classes of `other` are among this task's, None if they differ."""
@@ -55,92 +115,31 @@ class ClassTask(Task):
             return None
         return {i: self.classes.index(name) for i, name in enumerate(other.score_names)}
 
-    def describe(self) -> str:
-        """Return what the task is, for messages."""
-        names = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
-        return f"{self.kind} with the classes {names}"
-
-    @property
-    def num_outputs(self) -> int:
-        """A number for each class."""
-        return len(self.classes)
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """The classes."""
-        return self.classes
-
-    def class_weights(self, wanted: str | Mapping[str, float] | None, targets: Array) -> Array:
-        """Return what each example counts, (n,). Raises ConfigError."""
-        if wanted is None:
-            return np.ones(len(targets))
-        codes = targets.argmax(1)
-        if isinstance(wanted, Mapping):
-            check_class_names(wanted, self.classes)
-            weights = [wanted.get(name, 1.0) for name in self.classes]
-        else:  # balanced: all classes the same in sum
-            counts = np.bincount(codes, minlength=len(self.classes)).tolist()
-            weights = [len(targets) / (len(counts) * max(1, n)) for n in counts]
-        return np.asarray(np.array(weights)[codes], np.float64)
-
-    def evaluate(
-        self,
-        examples: Sequence[Example],
-        probabilities: Array,
-        places: Sequence[str],
-        first: Sequence[str] = (),
-    ) -> ClassEvaluation:
+    def measure(
+        self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
+    ) -> TaskEvaluation:
         """Return accuracy, F1 of the second of two classes, Matthews correlation, confusions."""
-        fitting = ["accuracy", *["f1"] * (len(self.classes) == 2), "matthews"]
-        names = list(dict.fromkeys([*(name for name in first if name in fitting), *fitting]))
-        return ClassEvaluation.of(self, examples, probabilities, places, names)
-
-    def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
-        """Return the likeliest class of each example, and the probability of every class."""
-        return [
-            {
-                "label": self.classes[int(index)],
-                "probabilities": dict(zip(self.classes, np.round(row, 6).tolist(), strict=True)),
-            }
-            for index, row in zip(self.decide(probabilities), probabilities, strict=True)
-        ]
+        metrics = [name for name in metrics if name != "f1" or len(self.classes) == 2]
+        return ClassEvaluation.of(self, examples, probabilities, metrics)
 
 
 @dataclass(frozen=True)
-class Classification(ClassTask):
+class Classification(SingleClassTask):
     """One text: start text extract."""
 
     kind = "classification"
     text_columns = ("text",)
     num_texts = 1
-
-    @staticmethod
-    def sequences(
-        texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
-    ) -> tuple[list[list[int]], bool]:
-        """Return the text between the start and the extract token."""
-        (text,) = texts
-        return single(text, special, n_ctx)
-
-    def named_texts(self, example: Example) -> list[tuple[str, str]]:
-        """Return the text without a name."""
-        return [("", example.texts[0])]
+    sequences = staticmethod(single)
 
 
 @dataclass(frozen=True)
-class Entailment(ClassTask):
+class Entailment(SingleClassTask):
     """A premise and a hypothesis, in this order: start premise delimiter hypothesis extract."""
 
     kind = "entailment"
     text_columns = ("text_a", "text_b")
-
-    @staticmethod
-    def sequences(
-        texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
-    ) -> tuple[list[list[int]], bool]:
-        """Return the pair in its order."""
-        premise, hypothesis = texts
-        return pair(premise, hypothesis, special, n_ctx)
+    sequences = staticmethod(pair)
 
     def named_texts(self, example: Example) -> list[tuple[str, str]]:
         """Return the premise and the hypothesis."""
@@ -154,21 +153,98 @@ class UnorderedPair:
     ordered: ClassVar[bool] = False
     num_texts = 2
     num_sequences = 2
-
-    @staticmethod
-    def sequences(
-        texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
-    ) -> tuple[list[list[int]], bool]:
-        """Return the pair in both orders."""
-        first, second = texts
-        return both_orders(first, second, special, n_ctx)
+    sequences = staticmethod(both_orders)
 
 
 @dataclass(frozen=True)
-class Similarity(UnorderedPair, ClassTask):
+class Similarity(UnorderedPair, SingleClassTask):
     """Two texts in no order, with a class."""
 
     kind = "similarity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassEvaluation(TaskEvaluation):
+    """Results of one label a row. confusion: row = the right class, column = the predicted one."""
+
+    confusion: Sequence[Sequence[int]]
+    calibration_error: float
+
+    baseline_label = "accuracy, always saying the most frequent class"
+    errors_note = (
+        "rows with a wrong label, the surest first. Often the given label is what is wrong: check "
+        "these first."
+    )
+
+    @classmethod
+    def of(
+        cls, task: Task, examples: Sequence[Example], probabilities: Array, metrics: list[str]
+    ) -> Self:
+        """Return the results of probabilities (n, num_scores) of labelled examples."""
+        names = task.score_names
+        gold = np.array([example.label for example in examples], np.float64)
+        predicted = task.decide(probabilities)
+        counts = confusion(gold.astype(np.int64), predicted.astype(np.int64), len(names))
+        confidence = probabilities.max(1)
+        right = gold == predicted
+        wrong = np.flatnonzero(~right)
+        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
+        bins = calibration_bins(confidence, right)
+        distance = sum(b.rows * abs(b.confidence - b.accuracy) for b in bins)
+        return cls(
+            task=task,
+            rows=len(examples),
+            metrics={name: bootstrap(name, gold, predicted) for name in metrics},
+            baseline=float(counts.sum(1).max() / len(examples)),
+            classes=class_figures(names, np.diagonal(counts), counts.sum(1), counts.sum(0)),
+            confusion=tuple(map(tuple, counts.tolist())),
+            bins=bins,
+            calibration_error=distance / len(examples),
+            wrong=len(wrong),
+            errors=[
+                Mistake(
+                    row=i,
+                    gold=names[int(gold[i])],
+                    predicted=names[int(predicted[i])],
+                    confidence=float(confidence[i]),
+                )
+                for i in wrong[:ERRORS].tolist()
+            ],
+        )
+
+    def metric_label(self, name: str) -> str:
+        """Return what a metric is called, for people."""
+        return super().metric_label(name) + (
+            f" of {self.task.score_names[1]}" if name == "f1" else ""
+        )
+
+    def figures(self) -> list[tuple[str, str, str]]:
+        """Return (name, value, interval) for people."""
+        return [*super().figures(), ("calibration error", f"{self.calibration_error:.4f}", "")]
+
+    def details(self) -> dict[str, Any]:
+        """Return the figures of each class, the confusions and the calibration."""
+        error = self.calibration_error
+        return {**super().details(), "confusion": self.confusion, "calibration_error": error}
+
+    def sections(self) -> list[Section]:
+        """Return confusions, figures per class, calibration and the most confident errors."""
+        return [self._confusions(), *super().sections()]
+
+    def _confusions(self) -> Section:
+        names = self.task.score_names
+        if len(names) <= _MATRIX:
+            note = (
+                "A row for each right label, a column for each predicted one. Right is blue and "
+                "wrong is red, the darker the larger the share of its row."
+            )
+            return Section("Confusions", Matrix(names, self.confusion), note)
+        wrong = np.array(self.confusion) * (1 - np.eye(len(names), dtype=np.int64))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS].tolist()
+        pairs = [divmod(i, len(names)) for i in order]
+        rows = [(names[g], names[p], f"{wrong[g, p]:,}") for g, p in pairs if wrong[g, p]]
+        table = Table(("right", "predicted", "rows"), rows)
+        return Section("Confusions", table, f"The most frequent of {len(names)} classes.")
 
 
 def classes_fault(classes: int, rows: int) -> str:
@@ -183,10 +259,8 @@ def classes_fault(classes: int, rows: int) -> str:
     if classes == rows >= _TELLING:
         return f"all {rows:,} rows have different labels: {looks}"
     if classes > MOST_CLASSES:
-        return (
-            f"{rows:,} rows have {classes:,} different labels, {MOST_CLASSES:,} are the most: "
-            f"{looks}"
-        )
+        most = f"{MOST_CLASSES:,} are the most"
+        return f"{rows:,} rows have {classes:,} different labels, {most}: {looks}"
     return ""
 
 
@@ -198,28 +272,9 @@ def sorted_names(names: set[str]) -> tuple[str, ...]:
         return tuple(sorted(names))
 
 
-def class_index(classes: Sequence[str], name: str, place: str) -> int:
-    """Return the index of a class. Raises DataError if there is none of that name."""
-    if name in classes:
-        return classes.index(name)
-    raise DataError(
-        f"{place}: the label is {name[:40]!r}; the task's classes are "
-        f"{', '.join(classes[:20])}. Correct the row."
-    )
-
-
-def check_class_names(weights: Mapping[str, float], classes: Sequence[str]) -> None:
-    """Raise ConfigError if task.class_weight names a class that the task does not have."""
-    unknown = sorted(weights.keys() - set(classes))
-    if unknown:
-        raise ConfigError(
-            f"task.class_weight names {unknown[0]!r}; the classes are {', '.join(classes)}."
-        )
-
-
 def finite(text: str) -> float:
     """Return a number. Raises ValueError for what is none, or not finite."""
     number = float(text)
-    if not math.isfinite(number) or "_" in text:  # Python's own 1_000 is nobody's number
+    if not math.isfinite(number) or "_" in text:  # float takes 1_000, which no table means
         raise ValueError(text)
     return number

@@ -1,4 +1,4 @@
-"""What a model came to on labelled rows: its figures, as JSON, and as sections of a page.
+"""The results of a model on labelled rows: its figures, as JSON, and as sections of a page.
 
 The intervals are 95 % bootstrap ones over rows: they say how much a figure would move with another
 test set of this size, not with another training seed.
@@ -6,7 +6,7 @@ test set of this size, not with another training seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpt1.reports.sections import ABSENT, Curve, LineChart, Section, Table
 from gpt1.tasks.bootstrap import Interval
-from gpt1.tasks.kinds.base import Task
+from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.spec import Example
 
 BINS = 10
-"""Of confidence, for the calibration."""
+"""How many bins of confidence the calibration has."""
 ERRORS = 50
-"""The most confident ones that are kept."""
+"""How many errors an evaluation holds at most."""
 LABELS = {
     "accuracy": "accuracy",
     "f1": "F1",
@@ -36,9 +36,8 @@ LABELS = {
     "macro_f1": "macro F1",
     "subset_accuracy": "subset accuracy (all labels right)",
 }
+"""What metrics are called on a page."""
 _TEXT = 600  # characters of an error's text
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Bin:
     accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mistake:
     """A row that the model gets wrong, or far off: `row` is its number, from 0.
 
@@ -71,9 +70,9 @@ class Mistake:
     """
 
     row: int
-    place: str
-    texts: tuple[str, ...]
-    question: str
+    place: str = ""
+    texts: tuple[str, ...] = ()
+    question: str = ""
     gold: str
     predicted: str
     confidence: float | None = None
@@ -87,7 +86,7 @@ class Mistake:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEvaluation:
-    """What a model came to on labelled rows.
+    """The results of a model on labelled rows.
 
     metrics: by name, the task's own first. baseline: the figure of always giving the same answer.
     truncated: rows longer than the window. wrong: rows that are not right; errors: the worst of
@@ -99,10 +98,10 @@ class TaskEvaluation:
     truncated: int = 0
     metrics: Mapping[str, Interval]
     baseline: float
-    errors: tuple[Mistake, ...] = ()
+    errors: Sequence[Mistake]
     wrong: int = 0
-    classes: tuple[ClassFigures, ...] = ()
-    bins: tuple[Bin, ...] = ()
+    classes: Sequence[ClassFigures] = ()
+    bins: Sequence[Bin] = ()
 
     baseline_label = ""
     """What `baseline` is, for people."""
@@ -114,13 +113,13 @@ class TaskEvaluation:
 
     def metric_label(self, name: str) -> str:
         """Return what a metric is called, for people."""
-        return LABELS.get(name, name)
+        return LABELS[name]
 
     def figures(self) -> list[tuple[str, str, str]]:
         """Return (name, value, interval) for people."""
         rows = [
-            (self.metric_label(name), f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}")
-            for name, one in self.metrics.items()
+            (self.metric_label(name), f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}")
+            for name, m in self.metrics.items()
         ]
         return [*rows, (self.baseline_label, f"{self.baseline:.4f}", "")]
 
@@ -130,17 +129,17 @@ class TaskEvaluation:
             "task": self.task.to_json(),
             "rows": self.rows,
             "truncated": self.truncated,
-            "metrics": {name: asdict(one) for name, one in self.metrics.items()},
+            "metrics": {name: asdict(interval) for name, interval in self.metrics.items()},
             "baseline": self.baseline,
             **self.details(),
-            "errors": [asdict(one) for one in self.errors],
+            "errors": [asdict(error) for error in self.errors],
         }
 
     def details(self) -> dict[str, Any]:
         """Return what an evaluation of this kind of task has besides, as JSON values."""
         return {
-            "classes": [asdict(one) for one in self.classes],
-            "calibration": [asdict(one) for one in self.bins],
+            "classes": [asdict(figures) for figures in self.classes],
+            "calibration": [asdict(bin) for bin in self.bins],
             "wrong": self.wrong,
         }
 
@@ -155,15 +154,13 @@ class TaskEvaluation:
 
     def class_table(self) -> Table:
         """Return precision and recall of each class."""
+
+        def share(value: float | None) -> str:
+            return ABSENT if value is None else f"{value:.3f}"
+
         rows = [
-            (
-                one.name,
-                f"{one.rows:,}",
-                f"{one.predicted:,}",
-                ABSENT if one.precision is None else f"{one.precision:.3f}",
-                ABSENT if one.recall is None else f"{one.recall:.3f}",
-            )
-            for one in self.classes
+            (c.name, f"{c.rows:,}", f"{c.predicted:,}", share(c.precision), share(c.recall))
+            for c in self.classes
         ]
         return Table(("", self.unit, "predicted", "precision", "recall"), rows)
 
@@ -171,42 +168,36 @@ class TaskEvaluation:
         """Return the errors with their texts."""
         if not self.errors:
             return Section(title, None, "None: every row is right.")
-        sure = self.errors[0].confidence is not None
         rows = []
-        for one in self.errors:
-            texts = self.task.named_texts(Example(one.texts, None, one.question))
-            confidence = [] if one.confidence is None else [f"{one.confidence:.3f}"]
+        for error in self.errors:
+            texts = self.task.named_texts(Example(error.texts, None, error.question))
             text = "\n".join(_shorten(f"{name}: {text}" if name else text) for name, text in texts)
-            rows.append((one.short_place, one.gold, one.predicted, *confidence, text))
-        head = ("row", "right", "predicted", *["sure"] * sure, "text")
+            confidence = [] if error.confidence is None else [f"{error.confidence:.3f}"]
+            rows.append((error.short_place, error.gold, error.predicted, *confidence, text))
+        head = ("row", "right", "predicted", *["sure"] * (len(rows[0]) - 4), "text")
         return Section(title, Table(head, rows, "texts"), note)
 
 
 def class_figures(
-    names: Sequence[str], hits: ArrayLike, rows: ArrayLike, predicted: ArrayLike
-) -> tuple[ClassFigures, ...]:
-    """Return each class's figures from counts (C,): predicted rightly, there, and predicted."""
-    columns = (np.asarray(column).tolist() for column in (hits, rows, predicted))
-    return tuple(
+    names: Iterable[str], hits: ArrayLike, rows: ArrayLike, predicted: ArrayLike
+) -> list[ClassFigures]:
+    """Return each class's figures from counts (C,): rightly predicted, rows, and predicted."""
+    columns = (np.asarray(column, np.int64).tolist() for column in (hits, rows, predicted))
+    return [
         ClassFigures(name, n, p, hit / p if p else None, hit / n if n else None)
         for name, hit, n, p in zip(names, *columns, strict=True)
-    )
+    ]
 
 
-def calibration_bins(confidence: Array, right: NDArray[np.bool_]) -> tuple[Bin, ...]:
+def calibration_bins(confidence: Array, right: NDArray[np.bool_]) -> list[Bin]:
     """Return the bins of confidence that have rows."""
     number = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    return tuple(
-        Bin(
-            i / BINS,
-            (i + 1) / BINS,
-            int(inside.sum()),
-            float(confidence[inside].mean()),
-            float(right[inside].mean()),
-        )
-        for i in range(BINS)
-        if (inside := number == i).any()
-    )
+    bins = []
+    for i in np.unique(number).tolist():
+        inside = number == i
+        mean, accuracy = float(confidence[inside].mean()), float(right[inside].mean())
+        bins.append(Bin(i / BINS, (i + 1) / BINS, int(inside.sum()), mean, accuracy))
+    return bins
 
 
 def _calibration(bins: Sequence[Bin]) -> list[Section]:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -13,21 +14,36 @@ from numpy.typing import NDArray
 
 from gpt1.data.formats import ReadOptions
 from gpt1.errors import DataError, InputError
-from gpt1.tasks.entities import OUTSIDE, entities, has_entities, split_words
-from gpt1.tasks.kinds.base import Array, Task
-from gpt1.tasks.kinds.classes import check_class_names, classes_fault
+from gpt1.tasks.bootstrap import bootstrap_sums
+from gpt1.tasks.entities import (
+    OUTSIDE,
+    entities,
+    entity_counts,
+    has_entities,
+    split_words,
+    tags_of_spans,
+    word_counts,
+)
+from gpt1.tasks.kinds import evaluation
+from gpt1.tasks.kinds.base import Array
+from gpt1.tasks.kinds.classes import ClassTask, classes_fault
 from gpt1.tasks.kinds.fields import Fields
-from gpt1.tasks.kinds.labelling_evaluation import METRICS, LabellingEvaluation
-from gpt1.tasks.kinds.sentences import listed, span_tags
+from gpt1.tasks.metrics import f1_of_sums, share_of_sums
 from gpt1.tasks.spec import Example, Label, label_name
-from gpt1.tasks.transforms import Ids, Special, words_in_a_row
+from gpt1.tasks.transforms import Ids, sentence
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_METRICS = {
+    "entity_f1": (f1_of_sums, entity_counts),
+    "token_accuracy": (share_of_sums, word_counts),
+}
+"""For each metric: a function of sums, and what each sentence adds to them."""
+
 
 @dataclass(frozen=True)
-class SequenceLabelling(Task):
+class SequenceLabelling(ClassTask):
     """A tag of `classes` for each word; the label is the tags as a tuple.
 
     The sentence is one sequence, start words extract, as a text of classification is, so that the
@@ -36,7 +52,6 @@ class SequenceLabelling(Task):
     window, and words of which the tokenizer leaves nothing, do not count and are predicted as O.
     """
 
-    classes: tuple[str, ...]
     metric: str = field(default="entity_f1", kw_only=True)
 
     kind = "sequence-labelling"
@@ -47,6 +62,8 @@ class SequenceLabelling(Task):
     output_endings = (".conll", ".txt", ".tsv", ".jsonl")
     refuses_repeats = False  # every corpus has some sentences twice, such as bylines
     num_texts: ClassVar[None] = None
+    answer_fields = ("text", "tokens", "tags", "spans")
+    sequences = staticmethod(sentence)
     read_options = ReadOptions(endings={".txt": ".conll", ".tsv": ".conll"}, otherwise=".conll")
 
     # A file's sentences
@@ -65,10 +82,10 @@ class SequenceLabelling(Task):
 
     @classmethod
     def read(cls, fields: Fields, num_texts: int | None, *, labelled: bool) -> Example | str:
-        """Return the words of a row; a str is why there are none."""
+        """Return the words of a row, or why there are none, as a str."""
         source = ""
         if "tokens" in fields or "text" not in fields:
-            words = [str(word) for word in listed(fields, "tokens")]
+            words = list(map(str, fields.items("tokens")))
         else:
             source = fields["text"]
             if not isinstance(source, str):
@@ -87,10 +104,10 @@ class SequenceLabelling(Task):
     def read_label(cls, fields: Fields) -> tuple[str, ...] | None:
         """Return the tags of a row's words. Raises DataError if there are not as many."""
         if "tokens" not in fields and "text" in fields:
-            return span_tags(fields)
+            return _span_tags(fields)
         if fields.get("tags") is None:
             return None
-        words, tags = listed(fields, "tokens"), listed(fields, "tags")
+        words, tags = fields.items("tokens"), fields.items("tags")
         if len(words) != len(tags):
             raise DataError(
                 f"{fields.place}: the sentence has {len(words)} words and {len(tags)} tags; each "
@@ -127,17 +144,12 @@ class SequenceLabelling(Task):
 
     def covering(self, examples: Sequence[Example]) -> Self:
         """Return the task with the tags of `examples` as well."""
-        there = {tag for example in examples for tag in example.label or ()}
-        return replace(self, classes=(*self.classes, *sorted(there - {*self.classes})))
+        tags = {tag for example in examples for tag in example.label or ()}
+        return replace(self, classes=(*self.classes, *sorted(tags - {*self.classes})))
 
-    def count_labels(self, examples: Sequence[Example | None]) -> dict[str, int]:
+    def count_labels(self, labels: Sequence[Label]) -> dict[str, int]:
         """Return how many words have each tag."""
-        labels = [example.label or () for example in examples if example is not None]
-        return dict(Counter(tag for tags in labels for tag in tags).most_common())
-
-    def describe(self) -> str:
-        """Return what the task is, for messages."""
-        return f"{self.kind} with the tags {', '.join(self.classes[:8])}"
+        return dict(Counter(chain(*labels)).most_common())
 
     @classmethod
     def classes_of(cls, example: Example) -> Collection[Any]:
@@ -146,20 +158,13 @@ class SequenceLabelling(Task):
 
     # Words and their states
 
-    @staticmethod
-    def sequences(
-        texts: Sequence[Ids], special: Special, n_ctx: int, *, question: Ids = ()
-    ) -> tuple[list[list[int]], bool]:
-        """Return all words between the start and the extract token."""
-        return words_in_a_row(texts, special, n_ctx)
-
     def positions(self, texts: Sequence[Ids], rows: Sequence[Ids]) -> NDArray[np.int64]:
         """Return where the last piece of each word is, (words, 1); -1 if it is not there."""
         lengths = np.array([len(ids) for ids in texts])
-        ends, kept = np.cumsum(lengths), len(rows[0]) - 2
-        positions = np.where((lengths > 0) & (ends <= kept), ends, -1)
-        if kept and (positions < 0).all():  # the first word alone is longer than the window
-            positions[np.flatnonzero(lengths)[0]] = kept
+        ends, last = np.cumsum(lengths), len(rows[0]) - 2
+        positions = np.where((lengths > 0) & (ends <= last), ends, -1)
+        if last and (positions < 0).all():  # the first word alone is longer than the window
+            positions[np.flatnonzero(lengths)[0]] = last
         return positions[:, None]
 
     def check(self, example: Example, ids: Sequence[Ids], number: int) -> None:
@@ -176,16 +181,6 @@ class SequenceLabelling(Task):
         """Return whether no word can teach anything; to be predicted, any sentence will do."""
         return labelled and all(word in wordless for word in example.texts)
 
-    @property
-    def num_outputs(self) -> int:
-        """A number for each tag."""
-        return len(self.classes)
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """The tags."""
-        return self.classes
-
     def targets(self, example: Example) -> Array:
         """Return (words, tags): 1 for the right tag, zeros for one that the task does not have."""
         targets = np.zeros((len(example.texts), len(self.classes)))
@@ -193,25 +188,13 @@ class SequenceLabelling(Task):
             row[[i for i, name in enumerate(self.classes) if name == tag]] = 1
         return targets
 
-    def class_weights(self, wanted: str | Mapping[str, float] | None, targets: Array) -> Array:
-        """Return what each word counts, (words,). Raises ConfigError."""
-        if wanted is None:
-            weights = np.ones(len(self.classes))
-        elif isinstance(wanted, Mapping):
-            check_class_names(wanted, self.classes)
-            weights = np.array([wanted.get(name, 1.0) for name in self.classes])
-        else:
-            counts = targets.sum(0)
-            weights = counts.sum() / (np.count_nonzero(counts) * counts.clip(1))
-        return targets @ weights
-
     # Scores become tags
 
     def probabilities(self, logits: Tensor, readable: NDArray[np.bool_]) -> Array:
         """Return the probability of each tag, (words, tags); O is sure for words not read."""
-        found: Array = logits.double().softmax(1).numpy()
-        found[~readable] = np.eye(len(self.classes))[self.classes.index(OUTSIDE)]
-        return found
+        probabilities = super().probabilities(logits, readable)
+        probabilities[~readable] = np.eye(len(self.classes))[self.classes.index(OUTSIDE)]
+        return probabilities
 
     def tags(self, probabilities: Array, counts: Iterable[int]) -> Iterator[list[str]]:
         """Yield the tags of each sentence, given how many words each has."""
@@ -225,22 +208,55 @@ class SequenceLabelling(Task):
         self, targets: Array, probabilities: Array, units: NDArray[np.int64]
     ) -> float:
         """Return the task's metric of probabilities against targets, both (words, tags)."""
-        gold, predicted = (list(self.tags(each, units)) for each in (targets, probabilities))
-        metric, counts = METRICS[self.metric]
+        gold, predicted = (list(self.tags(p, units)) for p in (targets, probabilities))
+        metric, counts = _METRICS[self.metric]
         return float(metric(counts(gold, predicted).sum(0)[None])[0])
 
-    def evaluate(
-        self,
-        examples: Sequence[Example],
-        probabilities: Array,
-        places: Sequence[str],
-        first: Sequence[str] = (),
+    def measure(
+        self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
     ) -> LabellingEvaluation:
         """Return entity F1, token accuracy, figures per type of entity and calibration."""
-        tags = self.tags(probabilities, [len(example.texts) for example in examples])
-        fitting = self.metric_names
-        names = dict.fromkeys([*(n for n in first if n in fitting), self.metric, *fitting])
-        return LabellingEvaluation.of(self, examples, list(tags), probabilities, places, names)
+        gold = [list(example.label or ()) for example in examples]
+        predicted = list(self.tags(probabilities, map(len, gold)))
+        confidence = probabilities.max(1)
+        right = np.array([g == p for g, p in zip(chain(*gold), chain(*predicted), strict=True)])
+        wrong: list[tuple[float, int]] = []
+        start = 0
+        for i, tags in enumerate(gold):
+            words = slice(start, start := start + len(tags))
+            if not right[words].all():
+                wrong.append((float(confidence[words][~right[words]].max()), i))
+        wrong.sort(key=lambda error: (-error[0], error[1]))
+        in_gold, in_predicted = ([set(entities(tags)) for tags in x] for x in (gold, predicted))
+        in_both = [g & p for g, p in zip(in_gold, in_predicted, strict=True)]
+        hits, rows, predictions = (
+            Counter(name for name, *_ in chain(*sets)) for sets in (in_both, in_gold, in_predicted)
+        )
+        types = sorted(rows | predictions)
+        counts = ([counter[name] for name in types] for counter in (hits, rows, predictions))
+        intervals = {}
+        for name in metrics:
+            metric, count = _METRICS[name]
+            intervals[name] = bootstrap_sums(metric, count(gold, predicted))
+        return LabellingEvaluation(
+            task=self,
+            rows=len(examples),
+            metrics=intervals,
+            baseline=Counter(chain(*gold)).most_common(1)[0][1] / len(right),
+            classes=evaluation.class_figures(types, *counts),
+            bins=evaluation.calibration_bins(confidence, right),
+            words=len(right),
+            wrong=len(wrong),
+            errors=[
+                evaluation.Mistake(
+                    row=i,
+                    gold=_entity_text(examples[i], gold[i]),
+                    predicted=_entity_text(examples[i], predicted[i]),
+                    confidence=sure,
+                )
+                for sure, i in wrong[: evaluation.ERRORS]
+            ],
+        )
 
     def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return words, tags, and the entities as spans of characters of the text.
@@ -248,25 +264,20 @@ class SequenceLabelling(Task):
         The text of words that were given as such has blanks between them.
         """
         records = []
-        every = self.tags(probabilities, [len(example.texts) for example in examples])
-        for example, tags in zip(examples, every, strict=True):
+        sentences = self.tags(probabilities, [len(example.texts) for example in examples])
+        for example, tags in zip(examples, sentences, strict=True):
             words, text = list(example.texts), example.source or " ".join(example.texts)
             if example.source:
-                places = split_words(text)
+                limits = split_words(text)
             else:
                 ends = np.cumsum([len(word) + 1 for word in words]) - 1
-                places = [(int(e) - len(w), int(e)) for w, e in zip(words, ends, strict=True)]
+                limits = [(int(e) - len(w), int(e)) for w, e in zip(words, ends, strict=True)]
             spans = [
-                {"start": places[begin][0], "end": places[end - 1][1], "label": name}
+                {"start": limits[begin][0], "end": limits[end - 1][1], "label": name}
                 for name, begin, end in entities(tags)
             ]
             records.append({"text": text, "tokens": words, "tags": tags, "spans": spans})
         return records
-
-    @property
-    def empty_record(self) -> dict[str, Any]:
-        """The answer for a sentence that cannot be used."""
-        return {"text": None, "tokens": None, "tags": None, "spans": None}
 
     @staticmethod
     def output_ending(source: str) -> str:
@@ -286,6 +297,50 @@ class SequenceLabelling(Task):
         """Return the sentence without a name."""
         return [("", example.source or " ".join(example.texts))]
 
-    def is_sound(self) -> bool:
-        """Return whether O is among the tags and there is another."""
-        return OUTSIDE in self.classes and super().is_sound()
+
+@dataclass(frozen=True, kw_only=True)
+class LabellingEvaluation(evaluation.TaskEvaluation):
+    """Results of a tag for each word; the bins are over words, the classes types of entities."""
+
+    words: int
+
+    baseline_label = "token accuracy, always saying the most frequent tag"
+    unit = "entities"
+    classes_title = "Per type of entity"
+    errors_note = "sentences with a wrong tag, the one with the surest wrong tag first."
+
+    def details(self) -> dict[str, Any]:
+        """Return the number of words, the figures of each type of entity and the calibration."""
+        return {"words": self.words, **super().details()}
+
+
+def _entity_text(example: Example, tags: Sequence[str]) -> str:
+    """Return the entities of a sentence as text."""
+    texts = [f"{name}: {' '.join(example.texts[b:e])}" for name, b, e in entities(tags)]
+    return ", ".join(texts) or "none"
+
+
+def _span_tags(fields: Fields) -> tuple[str, ...] | None:
+    """Return the tags of the words of a text with spans. Raises DataError."""
+    text, spans, place = fields["text"], fields["spans"], fields.place
+    if spans is None or not isinstance(text, str):
+        return None
+    limits = []
+    for span in spans if isinstance(spans, list) else [spans]:
+        match span:
+            case {"start": int(start), "end": int(end), "label": str(label)} if (
+                0 <= start < end <= len(text)
+            ):
+                limits.append((start, end, label))
+            case _:
+                raise DataError(
+                    f"{place}: a span is {str(span)[:60]}; it must be "
+                    f'{{"start": 0, "end": 4, "label": "PER"}} within the {len(text)} characters '
+                    f"of the text."
+                )
+    try:
+        return tuple(tags_of_spans(split_words(text), limits))
+    except ValueError as error:
+        raise DataError(
+            f"{place}: {error}: a word has one tag. Correct the row, or leave one of them out."
+        ) from None

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gpt1.errors import DataError
+from gpt1.reports.sections import Curve, LineChart, Section
+from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import UnorderedPair, finite
-from gpt1.tasks.kinds.score_evaluation import ScoreEvaluation
+from gpt1.tasks.kinds.evaluation import ERRORS, Mistake, TaskEvaluation
 from gpt1.tasks.spec import Example, Label
 
 ANCHORS = 6
-"""Points of the scale that the head gives a probability to."""
+"""How many points of the scale the head gives a probability to."""
 MOST_SCORE = 1e30
-"""A score's bound, either way: its square still is a number."""
+"""The bound of a score, either way: its square is still finite."""
+_POINTS = 1500  # of a scatter chart
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Regression(UnorderedPair, Task):
 
     kind = "regression"
     metric_names = ("pearson", "spearman")
+    answer_fields = ("score",)
 
     @property
     def anchors(self) -> tuple[float, ...]:
@@ -62,7 +67,7 @@ class Regression(UnorderedPair, Task):
 
     @property
     def for_new_rows(self) -> None:
-        """Scores beyond those of the training rows are no mistake."""
+        """None: scores beyond those of the training rows are no mistake."""
         return
 
     def covering(self, examples: Sequence[Example]) -> Self:
@@ -72,7 +77,7 @@ class Regression(UnorderedPair, Task):
 
     @classmethod
     def classes_of(cls, example: Example) -> Collection[Any]:
-        """Return (): no score must be taught to be predicted."""
+        """Return (): scores that no example has can be predicted."""
         return ()
 
     @property
@@ -94,40 +99,64 @@ class Regression(UnorderedPair, Task):
         """Return the expected score of each example, (n,)."""
         return np.asarray(probabilities @ np.array(self.anchors), np.float64)
 
-    def evaluate(
-        self,
-        examples: Sequence[Example],
-        probabilities: Array,
-        places: Sequence[str],
-        first: Sequence[str] = (),
+    def measure(
+        self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
     ) -> ScoreEvaluation:
         """Return the correlations and the mean absolute error."""
-        fitting = self.metric_names
-        names = list(dict.fromkeys([*(name for name in first if name in fitting), *fitting]))
+        gold = np.array([example.label for example in examples], np.float64)
         predicted = self.decide(probabilities)
-        return ScoreEvaluation.of(self, examples, predicted, places, names)
+        intervals = {name: bootstrap(name, gold, predicted) for name in metrics}
+        intervals["mean_absolute_error"] = bootstrap(mean_absolute_error, gold, predicted)
+        worst = np.argsort(-np.abs(gold - predicted), kind="stable")[:ERRORS].tolist()
+        return ScoreEvaluation(
+            task=self,
+            rows=len(examples),
+            metrics=intervals,
+            baseline=float(np.abs(gold - gold.mean()).mean()),
+            errors=[
+                Mistake(row=i, gold=f"{gold[i]:g}", predicted=f"{predicted[i]:.2f}") for i in worst
+            ],
+            gold=gold,
+            predicted=predicted,
+        )
 
     def records(self, examples: Sequence[Example], probabilities: Array) -> list[dict[str, Any]]:
         """Return the expected score of each example."""
         return [{"score": round(score, 6)} for score in self.decide(probabilities).tolist()]
 
-    @property
-    def empty_record(self) -> dict[str, Any]:
-        """The answer for a row that cannot be used."""
-        return {"score": None}
+    def answer_text(self, answer: Any) -> str:
+        """Return the score with six decimals."""
+        return f"{answer:.6f}"
 
-    @property
-    def csv_header(self) -> list[str]:
-        """One column."""
-        return ["score"]
 
-    def csv_cells(self, record: Mapping[str, Any]) -> list[str]:
-        """Return the score."""
-        return [f"{record['score']:.6f}"]
+@dataclass(frozen=True, kw_only=True)
+class ScoreEvaluation(TaskEvaluation):
+    """Results of a score a row: `gold` and `predicted` are the scores (n,)."""
 
-    def is_sound(self) -> bool:
-        """Return whether the scale has two ends."""
-        return self.scale[0] < self.scale[1] and self.metric in self.metric_names
+    gold: Array = field(repr=False)
+    predicted: Array = field(repr=False)
+
+    baseline_label = "the same, always saying the mean"
+
+    def details(self) -> dict[str, Any]:
+        """Return {}: there are no classes."""
+        return {}
+
+    def sections(self) -> list[Section]:
+        """Return right against predicted scores and the largest errors."""
+        rows = np.arange(self.rows)
+        note = "A point for each row; on the dashed line both are equal."
+        if self.rows > _POINTS:
+            rows = np.sort(np.random.default_rng(0).permutation(self.rows)[:_POINTS])
+            note += f" {_POINTS:,} of {self.rows:,} rows."
+        points = Curve("", self.gold[rows].tolist(), self.predicted[rows].tolist(), style="dots")
+        chart = LineChart("", "right score", "predicted score", [points], diagonal=True)
+        return [Section("Scores", [chart], note), self.errors_section("Largest errors")]
+
+
+def mean_absolute_error(gold: ArrayLike, predicted: ArrayLike) -> float:
+    """Return how far off a score is, on average."""
+    return float(np.abs(np.asarray(gold) - np.asarray(predicted)).mean())
 
 
 def _score(text: str, place: str) -> float:
