@@ -184,16 +184,16 @@ def _measure(predictor: Predictor, rows: _Rows, model: str, page: Path | None, j
     from gpt1.cli.progress import Progress
     from gpt1.cli.task_files import truncation_note
     from gpt1.errors import StorageError
-    from gpt1.evaluation import tasks
-    from gpt1.evaluation.task_page import write_page
+    from gpt1.evaluation.tasks import evaluate, render_evaluation
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
+    from gpt1.storage import write_file
 
     with Progress("evaluating", "rows") as shown:
-        evaluation = tasks.evaluate(
+        evaluation = evaluate(
             predictor,
             rows.examples,
-            places=rows.locations,
+            locations=rows.locations,
             metrics=rows.metrics,
             progress=shown.progress,
         )
@@ -216,7 +216,7 @@ def _measure(predictor: Predictor, rows: _Rows, model: str, page: Path | None, j
         return
     path = page or folder.parent / "evaluation.html"
     try:
-        write_page(path, title, evaluation, str(rows.counts))
+        write_file(path, render_evaluation(title, evaluation, str(rows.counts)))
     except StorageError as error:
         if page is not None:
             raise

@@ -16,12 +16,13 @@ from gpt1.model.build import Model
 from gpt1.model.losses import perplexity
 from gpt1.text.tokenizer import IdArray, Tokenizer
 
-_ROWS = 8  # windows in one forward pass
+_ROWS = 8
+"""Windows in one forward pass."""
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """loss in nats a token; perplexity = exp(loss); bits a UTF-8 byte of the raw text."""
+    """The loss in nats per token, its exponential, and bits per UTF-8 byte of the raw text."""
 
     loss: float
     perplexity: float
@@ -37,10 +38,10 @@ def measure(
     *,
     progress: ProgressCallback | None = None,
 ) -> Perplexity:
-    """Measure `model` on texts, one after the other in order, in float32 without dropout.
+    """Measure `model` on texts joined in their order, in float32 without dropout.
 
-    Blocks of n_ctx + 1 ids at stride n_ctx; the last may be short; every id but the first is a
-    target once. `progress(done, all)` counts targets. Raises DataError for less than two tokens.
+    Blocks are n_ctx + 1 ids at stride n_ctx, so every id but the first is a target once. `progress`
+    counts targets. Raises DataError for fewer than two tokens.
     """
     parts: list[IdArray] = []
     size = 0
@@ -49,7 +50,7 @@ def measure(
         parts.append(tokenizer.encode_array(text))
     ids = np.concatenate(parts) if parts else np.empty(0, np.int64)
     if len(ids) < 2:
-        raise DataError(f"the text has {len(ids)} tokens; there is nothing to predict below two.")
+        raise DataError(f"the text has {len(ids)} tokens; perplexity is not defined below two.")
     n_ctx = min(model.config.n_ctx, len(ids) - 1)
     total, done = 0.0, 0
     for batch in WindowBatches(ids, n_ctx, _ROWS).once():

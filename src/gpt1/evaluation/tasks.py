@@ -1,12 +1,14 @@
-"""How good a fine-tuned model is at its task."""
+"""How good a fine-tuned model is at its task, and the page that shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gpt1._version import __version__
 from gpt1.callbacks import ProgressCallback
 from gpt1.errors import InputError
+from gpt1.reports.page import render_page
 from gpt1.tasks.kinds.evaluation import TaskEvaluation
 from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import Example
@@ -16,23 +18,34 @@ def evaluate(
     predictor: Predictor,
     examples: Sequence[Example],
     *,
-    places: Sequence[str] | None = None,
+    locations: Sequence[str] | None = None,
     metrics: Sequence[str] = (),
     progress: ProgressCallback | None = None,
 ) -> TaskEvaluation:
     """Measure a model on labelled examples.
 
-    places: where each is from, for people. metrics: those to name first. `progress(done, total)`
-    counts examples. Raises InputError for no examples, one without a label or that does not fit.
+    locations: where each example is from, for the page. metrics: those to name first. `progress`
+    counts examples. Raises InputError for no examples, or one that has no label or does not fit.
     """
     if not examples:
         raise InputError("there are no examples to measure; give at least one.")
     if any(example.label is None for example in examples):
-        raise InputError("an example has no label; give labelled ones alone.")
-    task = predictor.task
+        raise InputError("an example has no label; give only examples that have one.")
     # a score may lie beyond the scale of the training rows, so labels are not encoded
     encoded = predictor.encode([replace(example, label=None) for example in examples])
     probabilities = predictor.score(encoded, progress=progress)
-    where = [""] * len(examples) if places is None else places
-    evaluation = task.evaluate(examples, probabilities, where, metrics)
+    locations = locations or [""] * len(examples)
+    evaluation = predictor.task.evaluate(examples, probabilities, locations, metrics)
     return replace(evaluation, truncated=encoded.truncated)
+
+
+def render_evaluation(title: str, evaluation: TaskEvaluation, account: str = "") -> bytes:
+    """Return an evaluation as an HTML page. `account`: how many rows were read and used."""
+    note = (
+        f"{evaluation.rows:,} rows measured, {evaluation.truncated:,} of them longer than the "
+        f"model's window and truncated. The intervals hold 95 % of 1,000 resamplings of the rows. "
+        f"Whether the model was trained on some of these rows is not known here. gpt1 "
+        f"{__version__}."
+    )
+    summary = [account, note] if account else [note]
+    return render_page(title, summary, evaluation.sections(), evaluation.figures())

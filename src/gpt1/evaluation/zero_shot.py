@@ -1,12 +1,11 @@
 """The four zero-shot heuristics of the paper's figure 2, right (section 5; spec 7.2).
 
-    acceptability   mean log-probability of a sentence's tokens, against a threshold
-    sentiment       is "positive" or "negative" likelier after the text and "very"
-    choices         the answer whose tokens are the likeliest after document and question
-    schemas         the candidate after which the rest of the sentence is the likeliest
+    acceptability   whether the mean log-probability of a sentence's tokens is above a threshold
+    sentiment       whether "positive" or "negative" is likelier after the text and "very"
+    choices         the answer whose tokens are likeliest after document and question
+    schemas         the candidate after which the rest of the sentence is likeliest
 
 Nothing is trained. A text's first token has nothing before it and is never scored (spec 7.2.5).
-`generation.scoring` computes the log-probabilities, for any language model that it can score.
 """
 
 from __future__ import annotations
@@ -35,17 +34,16 @@ PROMPT, NEGATIVE, POSITIVE = " very", "negative", "positive"
 def acceptability(
     model: Model, tokenizer: Tokenizer, texts: Sequence[str], progress: Progress = None
 ) -> Scores:
-    """Return each text's mean log-probability (n,), in nats a token (spec 7.2.1).
+    """Return each text's mean log-probability (n,), in nats per token (spec 7.2.1).
 
-    Of a text longer than n_ctx + 1 ids, the first ones count. Raises InputError for a text of less
-    than two tokens.
+    Only the first n_ctx + 1 ids of a text count. Raises InputError for fewer than two.
     """
     encoded = tokenizer.encode_batch(texts)
     for number, ids in enumerate(encoded):
         if len(ids) < 2:
             raise InputError(
-                f"text {number}, {texts[number][:40]!r}, has {len(ids)} tokens; a score needs two, "
-                f"since the first has nothing before it. Leave it out."
+                f"text {number}, {texts[number][:40]!r}, has {len(ids)} tokens; a score needs at "
+                f"least two. Leave it out."
             )
     first = [ids[:1] for ids in encoded]
     rest = [[ids[1 : model.config.n_ctx + 1]] for ids in encoded]
@@ -53,18 +51,17 @@ def acceptability(
 
 
 def best_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Return the threshold with the best Matthews where scores above it are class 1 (spec 7.2.1).
+    """Return the threshold above which scores are class 1 with the best Matthews (spec 7.2.1).
 
-    It lies midway between two neighbouring scores, so that equal scores stay together, or below
-    them all; the lowest of equally good ones. Choose it on other rows than it is judged on. Raises
-    InputError for empty or unequal columns, and labels other than 0 and 1.
+    It is midway between two neighbouring scores, or below them all; the lowest of equally good
+    ones. Raises InputError for empty or unequal columns, and labels other than 0 and 1.
     """
     s, y = np.asarray(scores, np.float64), np.asarray(labels)
     matthews(y, s > 0)  # refuses columns that are empty or unequal
     if not np.isin(y, (0, 1)).all() or not np.isfinite(s).all():
         raise InputError(
             "labels hold other classes than 0 and 1, or scores nan or infinity; give finite "
-            "scores, and 1 for what is acceptable."
+            "scores, and the label 1 for acceptable texts."
         )
     order = np.argsort(s, kind="stable")
     s, y = s[order], y[order].astype(np.float64)
@@ -87,9 +84,8 @@ def sentiment(
 ) -> Scores:
     """Return the logits (n, 2) of "negative" and "positive" after each text and "very".
 
-    In a vocabulary where one of the two words is several tokens, both columns are the mean
-    log-probability of the whole word's tokens instead. Of a text that does not fit before "very",
-    the last ids are read (spec 7.2.2).
+    If a word is several tokens, the columns are the mean log-probabilities of the words' tokens
+    instead. Of a text that is too long, the last ids are read (spec 7.2.2).
     """
     prompt = tokenizer.encode(PROMPT)
     words = [tokenizer.encode(NEGATIVE), tokenizer.encode(POSITIVE)]
@@ -109,11 +105,10 @@ def choices(
 ) -> Scores:
     """Return the mean log-probability (n, K) of each answer's tokens after its context.
 
-    A context is document and question, with a blank between them: no token stands there, nor before
-    the answer (spec 7.2.3). `answers` are n lists of K. A context too long for the model loses its
-    first ids, as many as its longest answer needs, so that the question, at its end, stays and all
-    K answers are judged after the same ids. Raises InputError for a context or an answer without
-    tokens, or too long an answer.
+    A context is document and question, separated by a blank (spec 7.2.3); `answers` are n lists of
+    K. A context that is too long loses its first ids, as many as its longest answer needs, so that
+    all K answers follow the same ids. Raises InputError for a context or an answer without tokens,
+    and for an answer that is too long.
     """
     context_ids = tokenizer.encode_batch(contexts)
     options = [tokenizer.encode_batch(texts) for texts in answers]
@@ -149,16 +144,13 @@ def choices_of_ids(
 
 
 def schemas(
-    model: Model,
-    tokenizer: Tokenizer,
-    sentences: Sequence[Schema],
-    progress: Progress = None,
+    model: Model, tokenizer: Tokenizer, sentences: Sequence[Schema], progress: Progress = None
 ) -> Scores:
     """Return the mean log-probability (n, K) of what follows each candidate put for the pronoun.
 
-    The candidate itself is not scored, only the rest of the sentence (spec 7.2.4); it stands as it
-    is, also for "his" or "its". What comes before and what comes after are tokenized apart, so that
-    all candidates are judged on the same ids. Raises InputError where nothing follows.
+    Only the rest of the sentence is scored, not the candidate itself (spec 7.2.4). The rest is
+    tokenized by itself, so that its ids are the same after all candidates. Raises InputError if
+    nothing follows.
     """
     counts = sorted({len(schema.options) for schema in sentences})
     if len(counts) > 1:

@@ -1,4 +1,4 @@
-"""Zero-shot scores over pre-training: every snapshot of a run, and figure 2, right, of them."""
+"""Zero-shot scores over pre-training: every snapshot of a run, as tables and as figure 2, right."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _STYLES: Any = ("solid", "dashed", "dotted", "dashdot")
 
 @dataclass(frozen=True)
 class Point:
-    """What a run had reached after `step` updates."""
+    """The results of a run's model after `step` updates."""
 
     step: int
     results: list[ZeroShotResult]
 
 
 def models_of_run(run: Path | str) -> dict[int, Path]:
-    """Return the model folders a training run has left, by updates, the earliest first.
+    """Return the model folders of a training run by their updates, the earliest first.
 
     Those in RUN/snapshots; without any, those in RUN/checkpoints and RUN/model. Raises
     CheckpointError if there is none.
     """
-    final = Path(run) / "model"
-    models = _numbered(Path(run) / "snapshots")
+    run = Path(run)
+    models = _numbered(run / "snapshots")
     if not models:
-        models = _numbered(Path(run) / "checkpoints")
-        if final.is_dir():
-            files = Folder(final)
-            own = files.json(OWN) if OWN in files else {}
-            models[own.get("training", {}).get("steps", max(models, default=1))] = final
+        models = _numbered(run / "checkpoints")
+        if (run / "model").is_dir():
+            files = Folder(run / "model")
+            training = files.json(OWN).get("training", {}) if OWN in files else {}
+            models[training.get("steps", max(models, default=1))] = run / "model"
     if not models:
         raise CheckpointError(
             f"{run} has neither snapshots nor checkpoints nor a model. Give a run's folder, the "
@@ -60,8 +60,8 @@ def measure_run(
 ) -> list[Point]:
     """Measure every model of a run (`models_of_run`) on `sets`, one model in memory at a time.
 
-    `progress` counts the rows that all models are measured on. Raises CheckpointError for a model
-    without a vocabulary, and what `measure` raises.
+    `progress` counts the rows of all models. Raises CheckpointError for a model without a
+    vocabulary, and what `measure` raises.
     """
     models = models_of_run(run)
     points = []
@@ -77,7 +77,7 @@ def measure_run(
 
 
 def as_json(curves: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
-    """Return all numbers of the curves, and what they are normalised by, as JSON values."""
+    """Return the results of runs, and what they are normalised by, as JSON values."""
     used = {result.data for points in curves.values() for p in points for result in p.results}
     return {
         "settings": {name: asdict(SETTINGS[name]) for name in SETTINGS if name in used},
@@ -90,14 +90,16 @@ def curve_tables(
 ) -> tuple[Section, Section]:
     """Return the values, in percent, and the normalised scores of a run's models.
 
-    columns: what those of the data sets are called. `intervals`: with the values.
+    columns: the headings of the data sets. `intervals`: add those of the values.
     """
     values, relative = [], []
     for point in points:
         cells = [f"{100 * r.value:.1f}" for r in point.results]
         if intervals:
-            ends = [f" ({100 * r.low:.1f} to {100 * r.high:.1f})" for r in point.results]
-            cells = [cell + end for cell, end in zip(cells, ends, strict=True)]
+            cells = [
+                f"{cell} ({100 * r.low:.1f} to {100 * r.high:.1f})"
+                for cell, r in zip(cells, point.results, strict=True)
+            ]
         values.append([f"{point.step:,}", *cells])
         relative.append([f"{point.step:,}", *(f"{r.normalised:.2f}" for r in point.results)])
     columns = ("updates", *columns)
@@ -116,8 +118,8 @@ def draw_curves(curves: Mapping[str, Sequence[Point]]) -> bytes:
         steps = [point.step for point in points]
         for results in zip(*(point.results for point in points), strict=True):
             setting = SETTINGS[results[0].data]
-            ends = [(setting.normalised(r.low), setting.normalised(r.high)) for r in results]
-            low, high = zip(*ends, strict=True)
+            low = [setting.normalised(result.low) for result in results]
+            high = [setting.normalised(result.high) for result in results]
             line = Curve(
                 f"{prefix}{setting.title}",
                 steps,
@@ -125,11 +127,9 @@ def draw_curves(curves: Mapping[str, Sequence[Point]]) -> bytes:
                 color=list(SETTINGS).index(results[0].data),
                 style=_STYLES[number % len(_STYLES)],
                 marker=True,
-                band=None if prefix else (low, high),  # those of two runs could not be told apart
+                band=None if prefix else (low, high),  # the bands of two runs would overlap
             )
             lines.append(line)
     levels = [Level(0, "guessing"), Level(1, "state of the art, 2018")]
-    chart = LineChart(
-        "", "updates of pre-training", "relative score", lines, levels=levels, log_x=True
-    )
-    return draw_png(chart, size=(8, 5))
+    axes = "updates of pre-training", "relative score"
+    return draw_png(LineChart("", *axes, lines, levels=levels, log_x=True), size=(8, 5))

@@ -25,10 +25,10 @@ Heuristic = Literal["acceptability", "sentiment", "choices", "schemas"]
 
 @dataclass(frozen=True)
 class Setting:
-    """How a data set is judged, and on which split where none is asked for.
+    """How a data set is measured, and on which split by default.
 
-    random: what guessing gives; reference: the state of the art of the paper's time, `source`'s:
-    the ends of the normalised score (spec 7.2.6).
+    random, reference: the values of guessing and of the state of the art of the paper's time, by
+    `source`; the normalised score is 0 and 1 there (spec 7.2.6).
     """
 
     title: str
@@ -66,15 +66,14 @@ SETTINGS: Mapping[str, Setting] = {
     ),
 }  # fmt: skip
 """By data set. The references are our choice: the paper says "the best single model" and names no
-values. RACE's and WSC273's are ensembles, since no better single model is on record in the paper.
-"""
+values. RACE's and WSC273's are ensembles, since the paper has no better single model."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Rows of one data set, each with a label; `tuning` rows choose acceptability's threshold.
+    """Labelled rows of one split of a data set; `tuning` rows choose acceptability's threshold.
 
-    account: what became of the rows of the files, a line for each split. split: what `rows` are.
+    account: how many rows were read and used, a line for each split.
     """
 
     rows: Sequence[Example] | Sequence[Schema]
@@ -88,11 +87,10 @@ class Questions:
 
 @dataclass(frozen=True)
 class ZeroShotResult:
-    """What a model reaches on one data set.
+    """The result of a model on one data set, on so many `rows` of `split`.
 
-    low and high: the ends of the value's 95% bootstrap interval over rows; normalised: 0 is
-    guessing, 1 the reference; threshold: acceptability's, chosen on the tuning rows; split: the
-    measured rows.
+    low, high: the value's 95 % bootstrap interval over rows. normalised: 0 is guessing, 1 the
+    reference. threshold: acceptability's, chosen on the tuning rows.
     """
 
     data: str
@@ -110,12 +108,11 @@ class ZeroShotResult:
 def check_sets(names: Iterable[str]) -> list[str]:
     """Return the names, once each, in order. Raises ConfigError for one that is not in SETTINGS."""
     chosen = list(dict.fromkeys(names))
-    unknown = [name for name in chosen if name not in SETTINGS]
+    unknown = next((name for name in chosen if name not in SETTINGS), "")
     if unknown or not chosen:
         raise ConfigError(
             f"the data sets are {', '.join(map(repr, chosen)) or 'none'}; there are "
-            f"{', '.join(SETTINGS)}. Name some of these."
-            + (did_you_mean(unknown[0], SETTINGS) if unknown else "")
+            f"{', '.join(SETTINGS)}. Name some of these.{did_you_mean(unknown, SETTINGS)}"
         )
     return chosen
 
@@ -128,10 +125,9 @@ def load_sets(
 ) -> dict[str, Questions]:
     """Return the rows of data sets; `source` and `limit` are as those of `DataSet.load`.
 
-    split: which rows are measured; None: the dev sets of CoLA, SST-2 and RACE; DPR's train rows,
-    more than its test set has, since nothing is trained on them; all of WSC273. CoLA's threshold is
-    tuned on train rows in any case. Raises ConfigError for an unknown name or split, DataError for
-    missing or malformed files, and for rows without labels.
+    split: the measured rows; by default dev of CoLA, SST-2 and RACE, train of DPR (larger than its
+    test set, and nothing is trained on it), and all of WSC273. CoLA's threshold is always tuned on
+    train rows. Raises ConfigError, DataError, also for rows without labels.
     """
     sets: dict[str, Questions] = {}
     for name in check_sets(names):
@@ -139,14 +135,14 @@ def load_sets(
         rows = entry.load(source, split or SETTINGS[name].split, limit)
         if any(row.label is None for row in rows.examples):
             raise DataError(
-                f"the split {rows.split} of {name} has no labels here, so there is nothing to "
-                f"measure on. Take another --split, or leave {name} out of --sets."
+                f"the split {rows.split} of {name} has no labels, so nothing can be measured on "
+                f"it. Choose another --split, or leave {name} out of --sets."
             )
-        tuning, account = [], [str(rows)]
+        sets[name] = Questions(rows.examples, [], [str(rows)], rows.split)
         if SETTINGS[name].heuristic == "acceptability":
             train = data_set(name).load(source, "train", limit)
-            tuning, account = train.examples, [str(rows), str(train)]
-        sets[name] = Questions(rows.examples, tuning, account, rows.split)
+            account = [str(rows), str(train)]
+            sets[name] = Questions(rows.examples, train.examples, account, rows.split)
     return sets
 
 
@@ -157,7 +153,7 @@ def measure(
     *,
     progress: ProgressCallback | None = None,
 ) -> list[ZeroShotResult]:
-    """Return what `model` reaches on each of `sets` (name in SETTINGS -> rows), in their order.
+    """Measure `model` on each of `sets` (name in SETTINGS -> rows), in their order.
 
     `progress` counts the rows of all sets. Raises DataError for a set without rows, or CoLA without
     tuning rows, and what the heuristics raise.
@@ -170,7 +166,7 @@ def measure(
         if not len(labels) or (setting.heuristic == "acceptability" and not questions.tuning):
             raise DataError(
                 f"{name} has {len(labels)} rows, and {len(questions.tuning)} to choose a threshold "
-                f"on; there is nothing to measure. Give some of them."
+                f"on. Give at least one of each that is needed."
             )
 
         def report(part: int, parts: int, before: int = done, rows: int = len(questions)) -> None:
@@ -180,18 +176,17 @@ def measure(
         predicted, threshold = _predict(setting.heuristic, model, tokenizer, questions, report)
         done += len(questions)
         interval = bootstrap(setting.metric, labels, predicted)
-        results.append(
-            ZeroShotResult(
-                name,
-                setting.metric,
-                **vars(interval),
-                random=setting.random,
-                normalised=setting.normalised(interval.value),
-                rows=len(labels),
-                threshold=threshold,
-                split=questions.split,
-            )
+        result = ZeroShotResult(
+            name,
+            setting.metric,
+            **vars(interval),
+            random=setting.random,
+            normalised=setting.normalised(interval.value),
+            rows=len(labels),
+            threshold=threshold,
+            split=questions.split,
         )
+        results.append(result)
     return results
 
 

@@ -1,6 +1,6 @@
-"""The one place that draws: matplotlib is set up here, and every chart becomes SVG or PNG here.
+"""Charts as SVG or PNG: the one module that uses matplotlib.
 
-SVG keeps its texts as text, in the reader's fonts. Colors are chosen for a white ground; the page
+SVG keeps its texts as text, in the reader's fonts. Colors are for a white background; the page
 inverts them on a dark screen.
 """
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLORS = ("#1f6fb4", "#d9601a", "#2c8a4b", "#a0409a", "#8a6d1f")
-_INSIDE = 4  # curves that a legend within the axes can name; more are named below
+_INSIDE = 4
+"""A legend of more curves stands below the axes."""
 _RED = "#c8372d"
 _GREY = "#6a6f78"
 _CURVES: dict[str, dict[str, Any]] = {
@@ -44,12 +45,12 @@ _STYLE: Any = {
 
 
 def draw_svg(chart: LineChart) -> bytes:
-    """Return a chart as SVG with a transparent ground, without its title."""
+    """Return a chart as SVG with a transparent background, without its title."""
     return _draw_figure([chart], (4.2, 4.2) if chart.diagonal else (4.6, 2.8), "svg")
 
 
 def draw_png(*charts: LineChart, size: tuple[float, float]) -> bytes:
-    """Return charts beside one another as PNG; `size` is in inches, at 150 dots each."""
+    """Return charts side by side as PNG of a `size` in inches, at 150 dots per inch."""
     return _draw_figure(charts, size, "png")
 
 
@@ -82,8 +83,8 @@ def _draw(axes: Axes, chart: LineChart) -> None:
             level.label, (1, level.value), xycoords=("axes fraction", "data"),
             xytext=(-4, 3), textcoords="offset points", ha="right", color=_GREY,
         )  # fmt: skip
-    for number, x in enumerate(chart.events):
-        axes.axvline(x, color=_RED, linewidth=0.8, label="" if number else chart.event_label)
+    for number, x in enumerate(chart.skipped):
+        axes.axvline(x, color=_RED, linewidth=0.8, label="" if number else "skipped")
     if chart.diagonal:
         axes.axline((0, 0), slope=1, color=_GREY, linestyle="--", linewidth=1)
         axes.set_aspect("equal")
@@ -142,7 +143,7 @@ def _set_y_axis(axes: Axes, chart: LineChart) -> None:
 
 
 def printable(text: str) -> str:
-    r"""Return a label that can be drawn: no half surrogate pair, no control, no _ at its beginning.
+    r"""Return a label without what matplotlib cannot draw, or hides: a leading underscore.
 
     >>> printable("_a"), printable("b\n")
     (' _a', 'b?')
@@ -152,7 +153,7 @@ def printable(text: str) -> str:
 
 
 def format_tick(value: float, position: int | None = None) -> str:
-    """Return a number as it is written beside an axis.
+    """Return the text of a number beside an axis.
 
     >>> format_tick(12000.0), format_tick(2.5e6), format_tick(0.5), format_tick(2.5e-05)
     ('12,000', '2.5M', '0.5', '2.5e-05')

@@ -12,8 +12,10 @@ from gpt1.model import losses
 from gpt1.reports.history import History
 from gpt1.reports.sections import Curve, Level, LineChart
 
-_POINTS = 400  # of a curve that are drawn, about
-_REACH, _SHARE = 50, 40  # neighbours on each side that smoothing takes: a 40th of the run
+_POINTS = 400
+"""About how many points of a curve are drawn."""
+_REACH, _SHARE = 50, 40
+"""Smoothing takes a 40th of the run on each side, at most 50 updates."""
 
 Runs = Mapping[str, History]
 Axis = Literal["update", "tokens read", "hours"]
@@ -43,8 +45,7 @@ def run_charts(runs: Runs) -> list[LineChart]:
 def _loss_chart(title: str, runs: Runs, axis: Axis) -> LineChart:
     curves = _curves(runs, "loss", axis) + _evaluations(runs, "valid_loss", axis)
     skipped = [line["step"] for run in runs.values() for line in run.skipped]
-    events = skipped if len(runs) == 1 else ()
-    return LineChart(title, axis, "nats a token", curves, events=events, event_label="skipped")
+    return LineChart(title, axis, "nats a token", curves, skipped=skipped if len(runs) == 1 else ())
 
 
 def _quality_chart(runs: Runs) -> LineChart:
@@ -67,9 +68,9 @@ def _curves(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
     alone = len(runs) == 1
     curves = []
     for color, (name, run) in enumerate(runs.items()):
-        place = _places(run, axis)
+        positions = _positions(run, axis)
         updates = [line for line in run.updates if math.isfinite(line.get(key, math.nan))]
-        x, y = [place[line["step"]] for line in updates], [line[key] for line in updates]
+        x, y = [positions[line["step"]] for line in updates], [line[key] for line in updates]
         if alone and key != "lr":
             curves.append(Curve("", *thin(x, y), color, "faint"))
         label = name
@@ -84,10 +85,10 @@ def _evaluations(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
     alone = len(runs) == 1
     curves = []
     for color, (name, run) in enumerate(runs.items()):
-        place = _places(run, axis)
-        lines = [line for line in run.evaluations if line["step"] in place and key in line]
+        positions = _positions(run, axis)
+        lines = [line for line in run.evaluations if line["step"] in positions and key in line]
         label = "validation" if alone else f"{name}, validation"
-        x, y = [place[line["step"]] for line in lines], [line[key] for line in lines]
+        x, y = [positions[line["step"]] for line in lines], [line[key] for line in lines]
         if lines:
             curves.append(Curve(label, x, y, 1 if alone else color, "dashed", marker=True))
     return curves
@@ -101,8 +102,8 @@ def _clipping(runs: Runs) -> list[Level]:
     return [Level(norm, "clipped above")] if isinstance(norm, int | float) else []
 
 
-def _places(run: History, axis: Axis) -> dict[int, float]:
-    """Return where on the horizontal axis each number of updates stands."""
+def _positions(run: History, axis: Axis) -> dict[int, float]:
+    """Return the position of each update on the horizontal axis."""
     if axis == "update":
         return {line["step"]: line["step"] for line in run.updates + run.evaluations}
     if axis == "tokens read":
@@ -111,7 +112,7 @@ def _places(run: History, axis: Axis) -> dict[int, float]:
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """Return the mean of each value's neighbours: it does not lag behind, as a running mean does.
+    """Return the mean of each value's neighbours, which does not lag behind like a running mean.
 
     >>> _smooth([0.0, 0.0, 9.0, 0.0, 0.0])  # too few for neighbours
     [0.0, 0.0, 9.0, 0.0, 0.0]
@@ -128,9 +129,7 @@ def _smooth(values: Sequence[float]) -> list[float]:
 def thin(
     x: Sequence[float], y: Sequence[float], limit: int = _POINTS
 ) -> tuple[list[float], list[float]]:
-    """Return about `limit` points: the least and the greatest of each stretch.
-
-    A single spike is still seen.
+    """Return about `limit` points, the least and the greatest of each stretch: spikes stay.
 
     >>> thin(range(8), [0, 1, 9, 1, 0, -7, 0, 3], limit=4)
     ([0, 2, 5, 7], [0, 9, -7, 3])
@@ -139,8 +138,8 @@ def thin(
     if count <= limit:
         return list(x), list(y)
     stretch = -(-2 * count // limit)
-    kept: list[int] = []
+    chosen: list[int] = []
     for start in range(0, count, stretch):
         indices = range(start, min(start + stretch, count))
-        kept += sorted({min(indices, key=y.__getitem__), max(indices, key=y.__getitem__)})
-    return [x[i] for i in kept], [y[i] for i in kept]
+        chosen += sorted({min(indices, key=y.__getitem__), max(indices, key=y.__getitem__)})
+    return [x[i] for i in chosen], [y[i] for i in chosen]

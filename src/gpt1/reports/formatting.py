@@ -24,7 +24,7 @@ def format_perplexity(loss: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time as text.
+    """Return a duration as text.
 
     >>> format_duration(42.2), format_duration(150), format_duration(7300)
     ('42 s', '2.5 min', '2.0 h')
@@ -66,11 +66,11 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     >>> short_names([Path("/runs/a/mini"), Path("/runs/b/mini")])
     ['a/mini', 'b/mini']
     """
-    # bytes of a name that are no text could not be printed
+    # a name may hold bytes that are not text and cannot be printed
     printable = [Path(str(path).encode(errors="replace").decode()) for path in paths]
     parts = [path.resolve().parts for path in printable]
     for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(each[-length:]) for each in parts]
+        names = ["/".join(path[-length:]) for path in parts]
         if len(set(names)) == len(names):
             return names
     return [f"{path} ({number})" for number, path in enumerate(printable, 1)]  # the same folder

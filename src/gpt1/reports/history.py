@@ -1,7 +1,6 @@
 """A training run, read from its folder: its settings, every figure of its log, how it ended.
 
-Read from run.json, metrics.jsonl and, once the run is finished, model/gpt1.json; nothing is
-written, so a run that is still going can be read as well.
+Nothing is written, so a run that is still going can be read as well.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from gpt1.errors import ConfigError, CorruptError, DataError
 from gpt1.model.build import count_parameters
 
 LAST = 50
-"""Updates whose mean is the final training loss."""
+"""How many updates the final training loss is the mean of."""
 _UPDATE = ("loss", "lr", "grad_norm", "tokens", "tokens_per_second", "seconds")
 _TYPES: dict[str, Any] = {
     **dict.fromkeys((*_UPDATE, "valid_loss", "loader_share"), int | float),
@@ -37,7 +36,7 @@ Record = dict[str, Any]
 
 
 class RunRecord(BaseModel):
-    """What run.json says."""
+    """The content of run.json."""
 
     gpt1: str
     config: dict[str, dict[str, Any]]
@@ -47,9 +46,9 @@ class RunRecord(BaseModel):
 
 @dataclass(frozen=True)
 class History:
-    """A run: `record` is run.json, `ended` is what RUN/model says of the training.
+    """A run: `record` is run.json, `ended` how the training ended, from RUN/model/gpt1.json.
 
-    updates, evaluations, samples, skipped: the records of metrics.jsonl, each of one kind.
+    updates, evaluations, samples, skipped: the lines of metrics.jsonl, each of one sort.
     """
 
     path: Path
@@ -62,10 +61,7 @@ class History:
 
     @classmethod
     def read(cls, path: Path | str) -> History:
-        """Read a run's folder.
-
-        Raises DataError if the folder is not a run's, CorruptError if a file of it is damaged.
-        """
+        """Read a run's folder. Raises DataError if it is not a run, CorruptError if damaged."""
         path = Path(path)
         record = _read_record(path / "run.json")
         log = path / "metrics.jsonl"
@@ -73,21 +69,18 @@ class History:
             lines = storage.Log(log).read()
         for number, line in enumerate(lines, 1):
             if not _is_record(line):
-                raise CorruptError(
-                    f"{log} line {number} is no record of a run: {str(line)[:60]!r}. Remove the "
-                    f"line."
-                )
+                text = str(line)[:60]
+                raise CorruptError(f"{log} line {number} is no record: {text!r}. Remove the line.")
         ended: dict[str, Any] = {}
         if (path / "model").is_dir():
-            metadata = storage.Folder(path / "model").json("gpt1.json")
-            ended = dict(metadata.get("training", {}))
+            ended = storage.Folder(path / "model").json("gpt1.json").get("training", {})
         kinds = ("loss", "valid_loss", "sample", "skipped")
         updates, evaluations, samples, skipped = ([x for x in lines if kind in x] for kind in kinds)
         return cls(path, record, updates, evaluations, samples, skipped, ended)
 
     @cached_property
     def results(self) -> dict[str, Any]:
-        """The figures that sum the run up; None where it has no such figure."""
+        """The figures that sum up the run; None for those it does not have."""
         best = min(self.evaluations, key=lambda line: line["valid_loss"], default={})
         last = self.updates[-1] if self.updates else {}
         name = f"valid_{self.metric}"
@@ -111,14 +104,14 @@ class History:
             "metric": self.metric,
             "valid_metric": top.get(name),
             "metric_step": top.get("step"),
-            "final_loss": validation.get("loss"),  # over all of the validation texts, in float32
+            "final_loss": validation.get("loss"),  # of all validation texts, in float32
             "final_metric": validation.get(self.metric),
             "parameters": self._parameters(),
         }
 
     @property
     def metric(self) -> str | None:
-        """What a task's model is chosen by; None for language models."""
+        """The metric a task's model is chosen by; None for language models."""
         names = [n for line in self.evaluations[:1] for n in line if n.startswith("valid_")]
         return next((n.removeprefix("valid_") for n in names if n != "valid_loss"), None)
 

@@ -1,6 +1,6 @@
-"""Sections as one HTML page that holds all it needs: no script, no font, nothing from elsewhere.
+"""Sections as one HTML page that can be mailed and printed: it needs no script and no other file.
 
-So a page can be mailed and printed. jinja2 escapes every text; charts are images within the page.
+jinja2 escapes every text; charts are images within the page.
 """
 
 from __future__ import annotations
@@ -9,20 +9,25 @@ import base64
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
+from operator import attrgetter
 
 import jinja2
 
 from gpt1.reports.charts import draw_svg
-from gpt1.reports.sections import Card, LineChart, Picture, Section
+from gpt1.reports.sections import LineChart, Picture, Section
 
 
 def render_page(
-    title: str, summary: Sequence[str], sections: Iterable[Section], cards: Sequence[Card] = ()
+    title: str,
+    summary: Sequence[str],
+    sections: Iterable[Section],
+    cards: Sequence[tuple[str, str, str]] = (),
 ) -> bytes:
-    """Return the page: its title, a paragraph for each text of `summary`, cards, sections."""
-    groups = [
-        (narrow, list(group)) for narrow, group in groupby(sections, lambda each: each.narrow)
-    ]
+    """Return the page: title, a paragraph for each text of `summary`, cards, sections.
+
+    cards: the figures the page begins with, as (name, value, interval or "").
+    """
+    groups = [(narrow, list(group)) for narrow, group in groupby(sections, attrgetter("narrow"))]
     text = _template().render(title=title, summary=summary, cards=cards, groups=groups)
     return text.encode(errors="replace")  # half a surrogate pair cannot be written
 
@@ -42,8 +47,5 @@ def _template() -> jinja2.Template:
 
 
 def _data_uri(chart: LineChart | Picture) -> str:
-    if isinstance(chart, Picture):
-        form, data = "png", chart.png
-    else:
-        form, data = "svg+xml", draw_svg(chart)
+    form, data = ("png", chart.png) if isinstance(chart, Picture) else ("svg+xml", draw_svg(chart))
     return f"data:image/{form};base64,{base64.b64encode(data).decode()}"

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from gpt1 import storage
-from gpt1._version import __version__
 from gpt1.config import RunConfig
 from gpt1.reports.curves import run_charts
 from gpt1.reports.formatting import format_duration, format_perplexity, format_setting, spread
 from gpt1.reports.history import LAST, History
 from gpt1.reports.page import render_page
-from gpt1.reports.sections import ABSENT, Card, Section, Table
+from gpt1.reports.sections import ABSENT, Section, Table
 
-_ROWS = 24  # of samples, of validation losses, at most
+_ROWS = 24
+"""The most rows in a table of samples or validation losses."""
+_UNKNOWN = object()
+"""The default of a setting of another version."""
 
 
 def write_report(path: Path | str) -> None:
@@ -25,9 +27,10 @@ def write_report(path: Path | str) -> None:
     """
     run = History.read(path)
     name = run.path.resolve().name
-    sections = [Section("Curves", None, "No update has been made yet.")]
     if run.updates:
         sections = [Section("Curves", run_charts({name: run}))]
+    else:
+        sections = [Section("Curves", None, "No update has been made yet.")]
     if run.skipped:
         rows = [(f"{line['step']:,}", line["skipped"]) for line in run.skipped[:_ROWS]]
         sections.append(Section("Skipped updates", Table(("update", "reason"), rows, "texts")))
@@ -36,8 +39,8 @@ def write_report(path: Path | str) -> None:
     note = "The resolved configuration; values that differ from the defaults are marked."
     sections += [Section("Configuration", None, note), *_settings(run)]
     sections.append(Section("Machine and data", _origin(run)))
-    page = render_page(name, (), sections, [Card(*pair) for pair in _results(run).items()])
-    storage.write_file(Path(path) / "report.html", page)
+    cards = [(label, value, "") for label, value in _results(run).items()]
+    storage.write_file(Path(path) / "report.html", render_page(name, (), sections, cards))
 
 
 def write_comparison(out: Path | str, runs: Mapping[str, History]) -> None:
@@ -50,24 +53,20 @@ def write_comparison(out: Path | str, runs: Mapping[str, History]) -> None:
 def differences(a: History, b: History) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return what two runs differ in: settings, fingerprints and machine, by name -> values."""
     parts = {
-        "settings": (a.settings(), b.settings()),
-        "fingerprints": (a.record.fingerprints, b.record.fingerprints),
-        "machine": tuple({"gpt1": r.record.gpt1, **r.record.machine} for r in (a, b)),
+        "settings": [run.settings() for run in (a, b)],
+        "fingerprints": [run.record.fingerprints for run in (a, b)],
+        "machine": [{"gpt1": run.record.gpt1, **run.record.machine} for run in (a, b)],
     }
     return {
-        part: {
-            name: (one.get(name), other.get(name))
-            for name in one | other
-            if one.get(name) != other.get(name)
-        }
-        for part, (one, other) in parts.items()
+        part: {n: (x.get(n), y.get(n)) for n in x | y if x.get(n) != y.get(n)}
+        for part, (x, y) in parts.items()
     }
 
 
 def common_validation(a: History, b: History) -> dict[int, tuple[float, float]]:
-    """Return the validation losses at the steps that both runs have."""
-    one, other = ({line["step"]: line["valid_loss"] for line in r.evaluations} for r in (a, b))
-    return {step: (loss, other[step]) for step, loss in one.items() if step in other}
+    """Return the validation losses of two runs at the steps that both have."""
+    first, second = ({e["step"]: e["valid_loss"] for e in run.evaluations} for run in (a, b))
+    return {step: (loss, second[step]) for step, loss in first.items() if step in second}
 
 
 def comparison_tables(runs: Mapping[str, History]) -> dict[str, Table]:
@@ -83,44 +82,43 @@ def comparison_tables(runs: Mapping[str, History]) -> dict[str, Table]:
     same = [["none: settings, data and machine are the same", "", ""]]
     tables = {"Differences": Table(columns, rows or same)}
 
-    one, other = _results(a), _results(b)
-    rows = [[label, one.get(label, ABSENT), other.get(label, ABSENT)] for label in one | other]
+    first, second = _results(a), _results(b)
+    rows = [[name, first.get(name, ABSENT), second.get(name, ABSENT)] for name in first | second]
     tables["Results"] = Table(columns, rows)
 
-    both = spread(list(common_validation(a, b).items()), _ROWS)
-    rows = [[f"{step:,}", f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}"] for step, (x, y) in both]
+    losses = spread(list(common_validation(a, b).items()), _ROWS)
+    rows = [[f"{step:,}", f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}"] for step, (x, y) in losses]
     if rows:
         tables["Validation loss"] = Table(("update", *runs, "difference"), rows)
     return tables
 
 
 def _results(run: History) -> dict[str, str]:
-    """Return the figures that a run has, by what they are called."""
+    """Return the figures that a run has, by their names for people."""
     results = run.results
     metric = results["metric"]
     count, loss = "{:,}".format, "{:.4f}".format
-    figures: dict[str, tuple[str, Callable[[Any], str]]] = {
-        "updates": ("updates", count),
-        "skipped (loss not finite)": ("skipped", count),
-        "tokens": ("tokens", count),
-        "time": ("seconds", format_duration),
-        "tokens a second, median": ("tokens_per_second", "{:,.0f}".format),
-        "waiting for data": ("loader_share", "{:.2%}".format),
-        f"training loss, last {LAST} updates": ("train_loss", loss),
-        "best validation loss": ("valid_loss", loss),
-        "best validation perplexity": ("valid_loss", format_perplexity),
-        "best at update": ("valid_step", count),
-        f"best validation {metric}": ("valid_metric", loss),
-        f"best {metric} at update": ("metric_step", count),
-        "final validation loss": ("final_loss", loss),
-        "final validation perplexity": ("final_loss", format_perplexity),
-        f"final validation {metric}": ("final_metric", loss),
-        "parameters": ("parameters", count),
-    }
+    figures: list[tuple[str, str, Callable[[Any], str]]] = [
+        ("updates", "updates", count),
+        ("skipped (loss not finite)", "skipped", count),
+        ("tokens", "tokens", count),
+        ("time", "seconds", format_duration),
+        ("tokens a second, median", "tokens_per_second", "{:,.0f}".format),
+        ("waiting for data", "loader_share", "{:.2%}".format),
+        (f"training loss, last {LAST} updates", "train_loss", loss),
+        ("best validation loss", "valid_loss", loss),
+        ("best validation perplexity", "valid_loss", format_perplexity),
+        ("best at update", "valid_step", count),
+        (f"best validation {metric}", "valid_metric", loss),
+        (f"best {metric} at update", "metric_step", count),
+        ("final validation loss", "final_loss", loss),
+        ("final validation perplexity", "final_loss", format_perplexity),
+        (f"final validation {metric}", "final_metric", loss),
+        ("parameters", "parameters", count),
+    ]
     texts = {"ended": results["finished"] or "not finished"}
-    for label, (name, form) in figures.items():
-        language_only = form is format_perplexity and metric is not None
-        if results[name] is not None and not language_only:
+    for label, name, form in figures:
+        if results[name] is not None and not (metric and form is format_perplexity):
             texts[label] = form(results[name])
     return texts
 
@@ -130,34 +128,34 @@ def _samples(run: History) -> Section:
     for line in spread(run.samples, _ROWS):
         figures = ("", "")
         if run.evaluations:
-            nearest = min(run.evaluations, key=lambda each: abs(each["step"] - line["step"]))
+            nearest = min(run.evaluations, key=lambda e: abs(e["step"] - line["step"]))
             loss = nearest["valid_loss"]
             figures = (f"{loss:.4f}", format_perplexity(loss))
         rows.append((f"{line['step']:,}", *figures, line["sample"]))
     table = Table(("update", "validation loss", "perplexity", "text"), rows, "texts")
-    shown = "" if len(rows) == len(run.samples) else f"{len(rows)} of {len(run.samples)}."
-    return Section("Samples during training", table, shown)
+    note = "" if len(rows) == len(run.samples) else f"{len(rows)} of {len(run.samples)}."
+    return Section("Samples during training", table, note)
 
 
 def _settings(run: History) -> list[Section]:
     """Return a table for each section of the configuration."""
     defaults = RunConfig().model_dump(mode="json")
-    tables = []
+    sections = []
     for section, fields in run.record.config.items():
-        default = defaults.get(section, {})
-        changed = [name for name in fields if name not in default or default[name] != fields[name]]
-        notes = {name: f"default {format_setting(default[name])}" for name in changed
-                 if name in default}  # fmt: skip
-        rows = [(name, format_setting(fields[name]), notes.get(name, "")) for name in fields]
-        marked = [number for number, name in enumerate(fields) if name in changed]
-        tables.append(Section(section, Table((), rows, "settings", marked), narrow=True))
-    return tables
+        rows, marked = [], []
+        for number, (name, value) in enumerate(fields.items()):
+            default = defaults.get(section, {}).get(name, _UNKNOWN)
+            note = ""
+            if value != default:
+                marked.append(number)
+                note = "" if default is _UNKNOWN else f"default {format_setting(default)}"
+            rows.append((name, format_setting(value), note))
+        sections.append(Section(section, Table((), rows, "settings", marked), narrow=True))
+    return sections
 
 
 def _origin(run: History) -> Table:
     record = run.record
     values = {"gpt1": record.gpt1, **record.machine}
     values |= {f"fingerprint of {name}": value for name, value in record.fingerprints.items()}
-    if record.gpt1 != __version__:
-        values["this page by gpt1"] = __version__
     return Table((), [(name, format_setting(value)) for name, value in values.items()], "settings")

@@ -1,6 +1,6 @@
 """What a report shows, as data: sections of tables, charts and pictures, below one another.
 
-How they look on a page, on the terminal and as markdown is decided in the other modules.
+The other modules decide how they look on a page, on the terminal and as markdown.
 """
 
 from __future__ import annotations
@@ -14,19 +14,10 @@ ABSENT = "-"
 
 
 @dataclass(frozen=True)
-class Card:
-    """One figure of the summary that a page begins with; `detail` is its interval, say."""
-
-    label: str
-    value: str
-    detail: str = ""
-
-
-@dataclass(frozen=True)
 class Table:
     """Cells as text, below the names of the columns.
 
-    layout: "figures" aligns all columns but the first to the right; "texts" does so too, but for
+    layout: "figures" aligns all columns but the first to the right; "texts" does too, except for
     the last one, which wraps; "settings" aligns all to the left. marked: rows that stand out.
     """
 
@@ -46,9 +37,9 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points joined by a line: `color` counts the palette's colors, `band` is (low, high).
+    """Points joined by a line, with a shaded `band` (low, high); `color` indexes the palette.
 
-    style: "faint" lies behind the others; "dots" has no line.
+    style: "faint" lines lie behind the others; "dots" has no line.
     """
 
     label: str
@@ -62,7 +53,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line that curves are compared with."""
+    """A horizontal line to compare curves with."""
 
     value: float
     label: str
@@ -72,9 +63,8 @@ class Level:
 class LineChart:
     """Curves over one axis.
 
-    events: vertical lines, named `event_label` in the legend. from_zero: the vertical axis begins
-    at 0. x_names: what places on the horizontal axis are called. diagonal: a square with a line on
-    which x and y are equal.
+    skipped: vertical lines at the updates that were skipped. from_zero: the vertical axis begins at
+    0. x_names: labels on the horizontal axis. diagonal: a square with the line y = x.
     """
 
     title: str
@@ -82,8 +72,7 @@ class LineChart:
     y_label: str
     curves: Sequence[Curve]
     levels: Sequence[Level] = ()
-    events: Sequence[float] = ()
-    event_label: str = ""
+    skipped: Sequence[float] = ()
     log_x: bool = False
     log_y: bool = False
     from_zero: bool = False
@@ -93,7 +82,7 @@ class LineChart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that is drawn already, as PNG."""
+    """A picture as PNG."""
 
     title: str
     png: bytes
@@ -101,9 +90,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, what it shows, and a sentence or two on how to read it.
+    """A heading, what it shows, and a note on how to read it.
 
-    Charts, and consecutive sections that are `narrow`, stand side by side where there is room.
+    Charts, and consecutive sections that are `narrow`, stand side by side if there is room.
     """
 
     title: str

@@ -13,7 +13,7 @@ from gpt1.reports.sections import Table
 
 
 def print_table(title: str, table: Table, note: str = "", console: Console | None = None) -> None:
-    """Print a table: with lines on a terminal, elsewhere as text in columns that never wrap."""
+    """Print a table: with lines on a terminal, elsewhere as aligned text that never wraps."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
         lines = [text for text in (title, format_table(table), note) if text]
@@ -67,7 +67,6 @@ def markdown_table(table: Table) -> str:
 
 
 def _one_line(row: Sequence[str]) -> list[str]:
-    """Return cells with newlines as the two characters that stand for them in Python."""
     return [cell.replace("\n", "\\n") for cell in row]
 
 

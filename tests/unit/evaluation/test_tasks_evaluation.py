@@ -11,8 +11,7 @@ import pytest
 
 import worlds
 from gpt1.errors import InputError
-from gpt1.evaluation.task_page import page, write_page
-from gpt1.evaluation.tasks import evaluate
+from gpt1.evaluation.tasks import evaluate, render_evaluation
 from gpt1.tasks.kinds import KINDS, Classification, Task
 from gpt1.tasks.metrics import accuracy, f1, matthews, pearson
 from gpt1.tasks.predictor import Predictor
@@ -77,7 +76,7 @@ def test_the_figures_are_those_of_the_predictions(kind: str, tmp_path: Path) -> 
         assert interval.low <= interval.value <= interval.high
     values = json.loads(json.dumps(found.to_json()))
     assert (values["rows"], values["task"]["kind"]) == (40, kind)
-    assert len(Page(page("on rows", found)).charts) == 1
+    assert len(Page(render_evaluation("on rows", found)).charts) == 1
 
 
 def test_precision_recall_and_calibration_by_hand(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_scores_beyond_the_scale_of_the_training_rows_are_measured(tmp_path: Pat
     examples = [Example(("the dog", "a cat"), 50.0), Example(("the", "and a"), -70.0)]
     found = evaluate(made, examples)
     assert found.metrics["mean_absolute_error"].value > 50
-    assert Page(page("far", found)).charts[0].count("<use") >= 2
+    assert Page(render_evaluation("far", found)).charts[0].count("<use") >= 2
 
 
 @pytest.mark.parametrize("examples", [[], [Example(("the dog",))], [Example(("a", "b"), 0)]])
@@ -128,9 +127,9 @@ def test_the_page_holds_all_it_needs_and_escapes_every_text(tmp_path: Path) -> N
     found = evaluate(
         fixed(tmp_path, task, [[0.2, 0.8], [0.1, 0.9]]),
         texts([0, 1], NASTY.replace("\ud800", "")),
-        places=[f"folder/{NASTY}.csv:7", "b.csv:8"],
+        locations=[f"folder/{NASTY}.csv:7", "b.csv:8"],
     )
-    text = Page(page(NASTY, found, account=NASTY)).text
+    text = Page(render_evaluation(NASTY, found, account=NASTY)).text
     assert "<script>" not in text
     assert "<b>bad" not in text
     assert "&lt;b&gt;bad" in text
@@ -143,8 +142,7 @@ def test_the_page_holds_all_it_needs_and_escapes_every_text(tmp_path: Path) -> N
 def test_the_page_of_every_kind_is_sound(kind: str, tmp_path: Path) -> None:
     made = predictor(tmp_path, worlds.TASKS[kind])
     examples = [Example(e.texts, e.label, e.question) for e in worlds.examples(kind, 30)]
-    write_page(tmp_path / "new" / "page.html", kind, evaluate(made, examples))
-    text = Page((tmp_path / "new" / "page.html").read_bytes()).text
+    text = Page(render_evaluation(kind, evaluate(made, examples))).text
     named = {
         "entailment": "hypothesis",
         "choice": "answer_2",
@@ -164,7 +162,7 @@ def test_many_classes_give_a_list_of_confusions_and_long_texts_are_shortened(
     found = evaluate(
         fixed(tmp_path, task, probabilities.tolist()), texts(range(40), "the dog " * 200)
     )
-    text = Page(page("many", found)).text
+    text = Page(render_evaluation("many", found)).text
     assert "matrix" not in text.partition("<body>")[2]
     assert text.count(" ...</td>") == 40
     assert len(text) < 100_000
@@ -172,7 +170,7 @@ def test_many_classes_give_a_list_of_confusions_and_long_texts_are_shortened(
 
 def test_a_faultless_model_and_ten_thousand_scores_give_a_small_page(tmp_path: Path) -> None:
     found = evaluate(fixed(tmp_path, TWO, [[0.9, 0.1]]), texts([0]))
-    assert "None: every row is right." in Page(page("one", found)).text
+    assert "None: every row is right." in Page(render_evaluation("one", found)).text
     made = predictor(tmp_path, worlds.TASKS["regression"])
     examples = worlds.examples("regression", 30)
     found = evaluate(made, examples)
@@ -184,6 +182,6 @@ def test_a_faultless_model_and_ten_thousand_scores_give_a_small_page(tmp_path: P
             "predicted": np.tile(found.predicted, 334)[:10_000],
         }
     )
-    made_page = Page(page("many", many))
+    made_page = Page(render_evaluation("many", many))
     assert 1500 <= made_page.charts[0].count("<use") < 1550  # the points and the ticks
     assert "1,500 of 10,000 rows" in made_page.text
