@@ -125,10 +125,7 @@ def test_mini_and_the_runs_own_folder_without_a_word(
 
 
 def test_curves_of_two_runs(
-    data: Path,
-    runs: tuple[Path, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    data: Path, runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_EVERY", 0.0)
     picture = tmp_path / "new" / "figure.png"

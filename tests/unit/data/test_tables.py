@@ -148,10 +148,7 @@ def test_real_files_give_as_many_rows_as_their_makers_count(
 
 
 GOOD = {
-    "a.txt": (
-        b"\xef\xbb\xbfOne.\r\n\r\nTwo\xe2\x80\xa8\nEnd",
-        ["One.\n\nTwo\u2028\nEnd"],
-    ),
+    "a.txt": (b"\xef\xbb\xbfOne.\r\n\r\nTwo\xe2\x80\xa8\nEnd", ["One.\n\nTwo\u2028\nEnd"]),
     "only_column.csv": (b'sentence\n"one, two"\n', ["one, two"]),
     "no_newline.csv": (b"text\nx", ["x"]),
     "no_newline.tsv": (b"text\nx", ["x"]),

@@ -112,8 +112,7 @@ def test_sentiment_by_hand(words: Tokenizer) -> None:
 def test_choices_by_hand(words: Tokenizer) -> None:
     """The mean decides, not the sum: the longer answer has the lower product and wins."""
     model = Bigrams(
-        words,
-        {("where", "a"): 0.2, ("where", "on"): 0.1, ("on", "the"): 0.9, ("the", "mat"): 0.9},
+        words, {("where", "a"): 0.2, ("where", "on"): 0.1, ("on", "the"): 0.9, ("the", "mat"): 0.9}
     )
     found = choices(model, words, ["the cat sat where"], [["a", "on the mat"]])
     assert found == pytest.approx(np.array([[log(0.2), log(0.1, 0.9, 0.9)]]), abs=1e-6)

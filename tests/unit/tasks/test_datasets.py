@@ -207,26 +207,12 @@ def test_a_file_that_is_not_the_data_sets_says_what_was_expected(
 @pytest.mark.parametrize(
     ("name", "source", "split", "limit", "error", "message"),
     [
-        (
-            "rte",
-            "",
-            "validation",
-            None,
-            ConfigError,
-            "no split 'validation'; it has train, dev",
-        ),
+        ("rte", "", "validation", None, ConfigError, "no split 'validation'; it has train, dev"),
         ("rte", "", "train", 0, ConfigError, "limit is 0"),
         ("rte", "", "test", None, DataError, "no file of rte's split test; looked for: test.tsv"),
         ("cola", "", "dev", None, DataError, "in_domain_dev.tsv and out_of_domain_dev.tsv, or"),
         ("rte", "none", "train", None, DataError, "does not exist; name the folder of rte"),
-        (
-            "cola",
-            "in_domain_dev.tsv",
-            "train",
-            None,
-            DataError,
-            "is a file; name the folder of",
-        ),
+        ("cola", "in_domain_dev.tsv", "train", None, DataError, "is a file; name the folder of"),
         ("mrpc", "", "dev", None, DataError, "takes 408 rows; there are 1"),
     ],
 )

@@ -41,10 +41,7 @@ def gradients(batches: list[Batch], dtype: torch.dtype) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
-    [
-        (torch.float64, tolerances.ACCUMULATION_FP64["rtol"]),
-        (torch.float32, tolerances.FP32),
-    ],
+    [(torch.float64, tolerances.ACCUMULATION_FP64["rtol"]), (torch.float32, tolerances.FP32)],
 )
 @pytest.mark.parametrize("micro", [1, 2, 3])
 def test_micro_batches_give_the_gradient_of_one_batch(

@@ -57,8 +57,7 @@ def test_figures_and_texts_are_found_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("purge_step", "kept"),
-    [(3, [1.0, 2.0, 30.0]), (0, [30.0]), (None, [1.0, 2.0, 3.0, 4.0, 30.0])],
+    ("purge_step", "kept"), [(3, [1.0, 2.0, 30.0]), (0, [30.0]), (None, [1.0, 2.0, 3.0, 4.0, 30.0])]
 )
 def test_a_continued_run_takes_the_place_of_what_came_after(
     tmp_path: Path, purge_step: int | None, kept: list[float]
