@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,16 @@ def tokenizer_vectors() -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def model_vectors() -> dict[str, Any]:
     return json.loads((ROOT / "tests/vectors/model-vectors.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def quick_runs() -> Iterator[None]:
+    """Runs without a report, and files that are not flushed: nobody pulls the plug here."""
+    from gpt1.storage import disk
+    from gpt1.training import trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "write_report", lambda path: None)
+        patch.setattr(disk, "flush", lambda fd: None)
+        patch.setattr(disk, "flush_folder", lambda path: None)
+        yield

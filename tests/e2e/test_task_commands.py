@@ -76,7 +76,7 @@ def invented(kind: str, count: int, seed: int) -> list[list[object]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, quick_runs: None) -> Path:
     """A folder with a tiny model, files of every kind of task, and a run of each."""
     place = tmp_path_factory.mktemp("tasks")
     tiny.write_vocabulary(place / "vocabulary")

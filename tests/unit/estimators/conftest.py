@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,18 +11,11 @@ import tiny
 import worlds
 from fits import make, rows
 from gpt1.checkpoint import folder
-from gpt1.storage import disk
-from gpt1.training import trainer
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick() -> Iterator[None]:
-    """Runs without a report, and files that are not flushed: nobody pulls the plug here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "write_report", lambda path: None)
-        patch.setattr(disk, "flush", lambda fd: None)
-        patch.setattr(disk, "flush_folder", lambda path: None)
-        yield
+def quick(quick_runs: None) -> None:
+    """No test of this folder looks at a report."""
 
 
 @pytest.fixture(scope="module")
