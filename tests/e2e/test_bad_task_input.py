@@ -257,7 +257,7 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
     (ALL, G, f"{MEASURE} --task <kind>x", 2, ["the task '<kind>x' is not one of", "Did you mean"]),
     (ALL, G, f"{MEASURE} --column <first>", 2, ["--column is for texts", "--columns"]),
     (ALL, G, f"{MEASURE} --split test", 2, ["--split is test; it is of a data set", "Leave it"]),
-    (ALL, G, f"{MEASURE} --page page.txt", 2, ["--page is page.txt; .*ends in .html"]),
+    (ALL, G, f"{MEASURE} --page page.txt", 2, ["--page is page.txt; .*must end in .html"]),
     # Where the result goes
     (ALL, G, f"{TUNE} --out run-<kind>", 1, ["a run is already in run-<kind>", "--resume"]),
     (ALL, "<head>\n<rows>and<m>,<a>\nis a<m>,<b>\n", f"{TUNE} --out run-<kind> --resume", 1,
@@ -266,7 +266,7 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
      ["task.lm_coef was 0.5 and is 0.1", "another folder"]),
     (ALL, G, f"READONLY {TUNE}", 1, ["could not create .*new.*Read-only file system"]),
     (ALL, G, f"READONLY {LABEL} --out new.csv", 1, ["could not write .*new.csv.*Read-only"]),
-    (ALL, G, f"{LABEL} --out new.txt", 2, ["--out is new.txt; the file's name ends in .csv"]),
+    (ALL, G, f"{LABEL} --out new.txt", 2, ["--out is new.txt; the file's name must end in .csv"]),
     (ALL, G, f"{LABEL} --out f.csv", 2, ["--out is f.csv, which is the file to read"]),
     (ALL, G, f"{LABEL} --out tiny/config.json/new.csv", 1, ["could not .*tiny/config.json"]),
 ]  # fmt: skip

@@ -79,7 +79,7 @@ def test_the_page_has_both_runs_in_every_chart(runs: tuple[Path, Path], tmp_path
     assert BOTH_EVALUATED in page.rows
     refused = run_gpt1("compare", *runs, "--out", runs[0] / "metrics.jsonl")
     assert (refused.code, refused.stdout) == (2, "")
-    assert "ends in .html" in refused.stderr
+    assert "must end in .html" in refused.stderr
 
 
 def test_runs_of_one_name_are_told_apart_and_a_run_equals_itself(tmp_path: Path) -> None:

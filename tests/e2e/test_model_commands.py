@@ -102,7 +102,7 @@ def test_verify_passes_a_model_that_transformers_agrees_with(
         (("parameters",), 1, "parameters"),
         (("ids",), [1, 2], "ids of the prompt"),
         (("logits", "rows", "0"), [0.0] * 6, "logits after id 0"),
-        (("next", "id"), -1, "likeliest next id"),
+        (("next", "id"), -1, "most likely next id"),
         (("next", "text"), "nothing", "... as text"),
         (("next", "probability"), 0.0, "... its probability"),
         (("loss", "value"), 0.0, "loss"),

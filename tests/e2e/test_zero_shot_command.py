@@ -193,7 +193,7 @@ def test_what_is_refused(
         (("--model", two, "--checkpoints", two, "--out", picture), 2, "give --model M"),
         (("--model", two, "--out", picture), 2, "--out is for the picture"),
         (("--checkpoints", two, "--checkpoints", two), 2, "of several runs"),
-        (("--checkpoints", two, "--out", tmp_path / "f.jpg"), 2, "ends in .png"),
+        (("--checkpoints", two, "--out", tmp_path / "f.jpg"), 2, "must end in .png"),
         (("--model", two, "--sets", "cola,rte"), 2, "'cola', 'rte'; there are cola"),
         (("--model", two, "--sets", "racee"), 2, "Did you mean 'race'?"),
         (("--model", two, "--sets", ","), 2, "the data sets are none"),

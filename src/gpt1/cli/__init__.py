@@ -1,4 +1,4 @@
-"""The `gpt1` command: one file a command, imported only when it is called."""
+"""The `gpt1` command line: each command is a file, imported only when it is called."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ COMMANDS = {
     "generate": "Continue a prompt.",
     "explain": "Walk through a prediction, step by step.",
     "tokenize": "Show a text's tokens, ids and offsets.",
-    "learn-bpe": "Learn a vocabulary of one's own.",
+    "learn-bpe": "Learn a vocabulary of your own.",
     "prepare": "Turn text files into shards for pre-training.",
     "pretrain": "Train a model on shards from a random start.",
-    "finetune": "Train a model further on one's own texts, or on a task.",
+    "finetune": "Train a model further, on your own texts or on a task.",
     "predict": "Label new rows with a fine-tuned model.",
     "evaluate": "Measure a model: a task's metrics, or perplexity on a text.",
     "zero-shot": "Measure the paper's zero-shot heuristics.",
-    "reproduce": "Run the paper's tables and figures anew.",
-    "compare": "Put two runs side by side.",
+    "reproduce": "Reproduce the paper's tables and figures.",
+    "compare": "Compare two runs.",
     "pull": "Fetch a model from the hub.",
-    "convert": "Convert a foreign .bin file safely.",
+    "convert": "Convert a foreign model file, safely.",
     "verify": "Check a model against the published values.",
-    "doctor": "Show what this machine and a model are made of.",
+    "doctor": "Show versions, devices and a model's parameters.",
 }
 
 
 def main() -> None:
-    """Run the command line; exit 0 when it worked, 1 when it failed, 2 when it was misused."""
-    # torch's threads would spin while they wait, and a training step take several times as long as
-    # soon as another program wants a core; read when torch is loaded
+    """Run the command line; exit 0 if it worked, 1 if it failed, 2 if it was misused."""
+    # Read when torch is loaded. Its waiting threads would spin, which makes a training step several
+    # times as slow as soon as another program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         _app(sys.argv[1:])()
@@ -47,8 +47,8 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def text_given(argument: str) -> str:
-    """Return a text argument, or what "-" stands for: all of stdin. Raises InputError."""
+def read_text(argument: str) -> str:
+    """Return a text argument, or all of stdin if it is "-". Raises InputError."""
     if argument != "-":
         return argument
     try:
@@ -60,14 +60,14 @@ def text_given(argument: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print what a command found as JSON, for its --json."""
+    """Print a command's result for --json."""
     from gpt1.storage import json_bytes
 
     print(json_bytes(value).decode(), end="")
 
 
 def _app(arguments: list[str]) -> typer.Typer:
-    """Build the command table; only the command that is called is imported."""
+    """Build the commands; only the one that is called is imported."""
     app = typer.Typer(
         name="gpt1",
         help="GPT-1 as working software: pre-train, fine-tune, evaluate, generate, explain.",
@@ -105,7 +105,7 @@ def _load(name: str) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except BrokenPipeError:  # whoever read our output has had enough
+        except BrokenPipeError:  # the reader of our output, such as head, has stopped
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except KeyboardInterrupt:

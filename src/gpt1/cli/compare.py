@@ -7,28 +7,29 @@ from typing import Annotated
 
 import typer
 
+from gpt1.cli import options, print_json
+from gpt1.errors import ConfigError
+
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN", help="A second run's folder.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="Another run's folder.")],
     out: Annotated[
-        Path | None, typer.Option(help="Write a page with both runs' curves: a new .html file.")
+        Path | None, typer.Option(help="Write a page with both runs' curves to this .html file.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
-    """Compare two runs: how their settings differ, and what they came to.
+    """Compare the settings and the results of two runs.
 
-    A run that is not finished can be compared as well.
+    The runs need not be finished.
     """
-    from gpt1.cli import print_json
-    from gpt1.errors import ConfigError
     from gpt1.reports import runs
     from gpt1.reports.formatting import short_names
     from gpt1.reports.history import History
     from gpt1.reports.tables import print_table
 
     if out is not None and out.suffix != ".html":
-        raise ConfigError(f"--out is {out}; the page's name ends in .html. Give such a name.")
+        raise ConfigError(f"--out is {out}; the page's name must end in .html.")
     a, b = History.read(first), History.read(second)
     named = dict(zip(short_names([first, second]), (a, b), strict=True))
     if json:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gpt1.cli import options
+
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="A PyTorch .bin, or a folder with OpenAI's params_*.npy.")
+        Path, typer.Argument(help="A PyTorch .bin file, or a folder with OpenAI's params_*.npy.")
     ],
-    out: Annotated[Path, typer.Option(help="The model folder to make.")],
+    out: options.NewFolder,
 ) -> None:
     """Convert a foreign model into a model folder, safely.
 
-    A .bin is a pickle, which can run any program when it is opened the usual way. Here only tensors
-    are read from it and everything else is refused. config.json must lie beside it; a vocabulary
-    there comes along.
+    A .bin file is a pickle, which can run any program when it is loaded the usual way. This command
+    reads only the tensors in it and refuses everything else. The file's folder must also hold
+    config.json; if it holds a vocabulary, that is converted too.
     """
-    import sys
-
     from gpt1.checkpoint import convert as conversion
 
     loaded = conversion.convert(source, out)

@@ -7,38 +7,45 @@ from typing import Annotated
 
 import typer
 
+from gpt1.errors import ConfigError, DataError
+
+SETTINGS = ("train.epochs=6", "train.batch_size=2", "optimizer.lr=5e-4")
+
+CLOSING = """\
+The model has an eighth of GPT-1's weights and has read 73 novels once: it has learned the form of a
+joke, and little sense.
+
+Try next:
+  gpt1 generate "JOKE: Why" --model {run}
+  gpt1 explain "The old clock"
+  gpt1 demo --jokes shortjokes.csv     with your own jokes
+  the curves: {run}/report.html"""
+
 
 def demo(
     jokes: Annotated[
-        Path | None, typer.Option(help="Jokes to fine-tune on; else some that come along.")
+        Path | None, typer.Option(help="A file of jokes.", show_default="the packaged jokes")
     ] = None,
-    column: Annotated[str, typer.Option(help="The jokes' column.")] = "Joke",
-    out: Annotated[Path, typer.Option(help="Where to keep it all.")] = Path("runs/demo"),
+    column: Annotated[str, typer.Option(help="The column that holds the jokes.")] = "Joke",
+    out: Annotated[
+        Path, typer.Option(help="The folder to create; a number is added if it exists.")
+    ] = Path("runs/demo"),
 ) -> None:
     """Fine-tune the packaged model on jokes, and let it write three.
 
-    Needs no network and no GPU. Everything is kept in OUT, to be looked at and used.
+    Needs neither a network nor a GPU. The fine-tuned model and its report stay in OUT.
     """
-    import time
-    from importlib import resources
+    from time import monotonic
 
     from rich.console import Console
 
     import gpt1
-    from gpt1.data.tables import Texts
-    from gpt1.errors import ConfigError, DataError
     from gpt1.model.losses import perplexity
     from gpt1.storage import Log
 
     console = Console(highlight=False, soft_wrap=True)
-    began = time.monotonic()
-    place = out = out if out.name else out.resolve()
-    if not out.name:
-        raise ConfigError(f"--out is {out}; give a folder that can be made.")
-    number = 1
-    while place.exists():
-        number += 1
-        place = out.with_name(f"{out.name}-{number}")
+    start = monotonic()
+    run = _new_folder(out)
 
     def heading(title: str) -> None:
         console.print(f"\n[bold]{title}[/bold]")
@@ -48,62 +55,64 @@ def demo(
             text = gpt.generate(prompt, max_new_tokens=40, temperature=0.8, top_k=40, seed=seed)
             console.print(f"  {' '.join(text.text.split())}", markup=False)
 
-    packaged = resources.files("gpt1") / "assets" / "demo" / "jokes.csv"
-    with resources.as_file(packaged) as own:
-        plain = jokes is not None and ".txt" in jokes.suffixes
-        rows = Texts(jokes or own, None if plain else column)
-        texts = list(rows)
-    texts = texts[0].splitlines() if plain and len(texts) == 1 else texts
-    texts = [text for text in texts if text.strip()]
-    if len(set(texts)) < 2:
-        raise DataError(
-            f"there are {len(set(texts))} different jokes; the demo trains on some and holds out "
-            f"others, so it needs at least two. Give more."
-        )
+    texts, counts = _read_jokes(jokes, column)
 
     heading("1. A small GPT-1, pre-trained on old novels")
     gpt = gpt1.load("mini")
     console.print(
-        f"{gpt.num_parameters():,} parameters, {len(gpt.tokenizer):,} tokens. It goes on with "
-        f"'It was a dark and':"
+        f"{gpt.num_parameters():,} parameters, {len(gpt.tokenizer):,} tokens. "
+        f"This is how it continues 'It was a dark and':"
     )
     write(gpt, "It was a dark and")
 
     heading("2. Jokes")
-    console.print(str(rows.counts))
-    ids = gpt.tokenizer.encode(texts[0])
-    pieces = " ".join(gpt.tokenizer.tokens(ids))
-    console.print(f"the first, as the model reads it: {pieces}", markup=False)
+    console.print(counts)
+    tokens = " ".join(gpt.tokenizer.tokens(gpt.tokenizer.encode(texts[0])))
+    console.print(f"The first joke, as the model reads it: {tokens}", markup=False)
 
     heading("3. Fine-tuning: predict the next token of each joke, and where it ends")
-    writer = gpt.finetune(
-        texts,
-        out=place,
-        overrides=[
-            "train.epochs=6",
-            "train.batch_size=2",
-            "optimizer.lr=5e-4",
-        ],
-    )
+    tuned = gpt.finetune(texts, out=run, overrides=SETTINGS)
 
     heading("4. Three jokes, before and after")
     write(gpt, "JOKE:")
     console.print("  -")
-    write(writer, "JOKE:")
+    write(tuned, "JOKE:")
 
-    lines = Log(place / "metrics.jsonl").read()
-    found = [perplexity(line["valid_loss"]) for line in lines if "valid_loss" in line]
+    lines = Log(run / "metrics.jsonl").read()
+    perplexities = [perplexity(line["valid_loss"]) for line in lines if "valid_loss" in line]
     console.print(
-        f"\nPerplexity of jokes held out: {found[0]:.1f} -> {min(found):.1f} "
-        f"({time.monotonic() - began:.0f} s in all)."
+        f"\nPerplexity of the jokes held out: {perplexities[0]:.1f} -> {min(perplexities):.1f} "
+        f"({monotonic() - start:.0f} s in all)."
     )
-    console.print(
-        "It has an eighth of GPT-1's weights and has read 73 novels once: it has learnt the form "
-        "of a joke, and little sense.\n\n"
-        "Try next:\n"
-        f'  gpt1 generate "JOKE: Why" --model {place}\n'
-        '  gpt1 explain "The old clock"\n'
-        "  gpt1 demo --jokes shortjokes.csv     with jokes of your own\n"
-        f"  the curves: {place}/report.html",
-        markup=False,
-    )
+    console.print(CLOSING.format(run=run), markup=False)
+
+
+def _new_folder(out: Path) -> Path:
+    """Return `out`, or the first of out-2, out-3, ... that does not exist."""
+    if not out.name:
+        raise ConfigError(f"--out is {out}; name a folder that can be created.")
+    folder, number = out, 1
+    while folder.exists():
+        number += 1
+        folder = out.with_name(f"{out.name}-{number}")
+    return folder
+
+
+def _read_jokes(jokes: Path | None, column: str) -> tuple[list[str], str]:
+    """Return the jokes, one a row (one a line of a .txt file), and the counts of the rows."""
+    from importlib import resources
+
+    from gpt1.data.tables import Texts
+
+    plain = jokes is not None and ".txt" in jokes.suffixes
+    with resources.as_file(resources.files("gpt1") / "assets" / "demo" / "jokes.csv") as packaged:
+        rows = Texts(jokes or packaged, None if plain else column)
+        texts = list(rows)
+    if plain:
+        texts = [line for text in texts for line in text.splitlines() if line.strip()]
+    if len(set(texts)) < 2:
+        raise DataError(
+            f"there are {len(set(texts))} different jokes; the demo needs at least two, one to "
+            f"train on and one to hold out. Give more."
+        )
+    return texts, str(rows.counts)

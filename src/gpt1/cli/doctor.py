@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gpt1._version import __version__
+from gpt1.cli import options, print_json
 
 if TYPE_CHECKING:
     from gpt1.config import ModelConfig
 
 LIBRARIES = ("torch", "numpy", "tokenizers", "spacy", "ftfy", "safetensors", "huggingface_hub")
+CPU_FEATURES = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
 
 
 def doctor(
     model: Annotated[
-        str | None, typer.Option(help="Count this model's parameters: a name or a folder.")
+        str | None, typer.Option(help="Count the parameters of this model: a name or a folder.")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="The same for a size: gpt1, mini, tiny.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    size: Annotated[
+        str | None, typer.Option(help="Count the parameters of this size: gpt1, mini, tiny, ...")
+    ] = None,
+    json: options.Json = False,
 ) -> None:
-    """Show versions, devices and what `auto` chooses; with --model or --size, its parameters."""
+    """Show versions, devices and what `auto` chooses; with --model or --size, the parameters."""
     from gpt1.checkpoint import folder, hub
-    from gpt1.cli import print_json
     from gpt1.config import load_size
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
@@ -43,32 +51,24 @@ def doctor(
 
 def machine() -> dict[str, Any]:
     """Return what gpt1 runs on, and what `auto` chooses."""
-    import os
-    import platform
-    from importlib.metadata import version
-
     import torch
 
-    from gpt1._version import __version__
     from gpt1.generation.torch_backend import best_weights
     from gpt1.model.device import choose_device, choose_dtype
 
     device = choose_device("auto")
-    offered = torch.cpu.get_capabilities()
-    features = [
-        name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if offered.get(name)
-    ]
-    own_cores = hasattr(os, "sched_getaffinity")
+    features = [name for name in CPU_FEATURES if torch.cpu.get_capabilities().get(name)]
+    counts_own_cores = hasattr(os, "sched_getaffinity")  # Linux
     settings: dict[str, Any] = {
         "gpt1": __version__,
         "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
         "system": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)) if own_cores else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if counts_own_cores else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cpu features": ", ".join(features) or "none of note",
     }
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         settings["memory"] = f"{memory / 2**30:.1f} GiB"
     if device.type == "cuda":

@@ -3,71 +3,85 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpt1.cli.task_files import COLUMNS, LM
+from gpt1.cli import options, print_json
+from gpt1.cli.task_files import (
+    LM,
+    columns_given,
+    fit_labels,
+    read_table,
+    task_named,
+    truncation_note,
+)
+from gpt1.errors import ConfigError, DataError, GPT1Error, StorageError
 
 if TYPE_CHECKING:
     from gpt1.data.tables import RowCounts
     from gpt1.tasks.datasets import DataSet
+    from gpt1.tasks.kinds.evaluation import TaskEvaluation
     from gpt1.tasks.predictor import Predictor
     from gpt1.tasks.spec import Example
 
+    Evaluated = tuple[str, TaskEvaluation, RowCounts]
+    """The name of the rows, what was measured on them, and how many could be used."""
+
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A name, a folder or a repository.")],
-    files: Annotated[list[str], typer.Argument(help="txt, jsonl, csv, tsv, parquet, hub:...")],
-    column: Annotated[str | None, typer.Option(help="lm: the column with the text.")] = None,
-    columns: Annotated[str | None, typer.Option(help=f"Tasks: {COLUMNS}")] = None,
+    model: options.ModelArgument,
+    files: options.TextFiles,
+    column: options.Column = None,
+    columns: options.Columns = None,
     task: Annotated[
         str | None,
         typer.Option(
             metavar="TASK",
-            help="A data set of the paper such as sst2: FILES is its folder, or hub. Or lm: "
-            "perplexity, whatever the model was taught.",
+            help="A data set of the paper, such as sst2: FILES is then its folder, or hub. Or lm: "
+            "measure perplexity, whatever the model was fine-tuned on.",
+            show_default="the model's own",
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Of a data set: dev (the default), test, ...")
+        str | None, typer.Option(help="The split of a data set.", show_default="dev")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")] = None,
+    limit: options.Limit = None,
     page: Annotated[
         Path | None,
-        typer.Option(help="Tasks: the page with the errors; else RUN/evaluation.html."),
+        typer.Option(
+            help="Tasks: write the page with the errors to this .html file.",
+            show_default="RUN/evaluation.html",
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Measure a model on labelled rows (a task), or on texts (perplexity).
 
-    A model that was fine-tuned on a task gives the task's metrics with 95 % bootstrap intervals,
-    and a page with its confusions, how sure it is, and its most confident errors. Any other gives
-    perplexity and bits per byte: the texts one after the other, in float32.
+    For a model that was fine-tuned on a task this gives the task's metrics with 95 % bootstrap
+    intervals, and a page with the confusion matrix, the calibration and the most confident errors.
+    For any other model it gives perplexity and bits per byte over the texts, in float32.
     """
-    from gpt1.cli.task_files import task_named
-    from gpt1.errors import ConfigError
     from gpt1.tasks.predictor import Predictor
 
-    named = None if task is None else task_named(task)
-    data = None if named is None else named.data
+    kind, data = (None, None) if task is None else task_named(task)
     if page is not None and page.suffix.lower() != ".html":
-        raise ConfigError(f"--page is {page}; the page's name ends in .html. Give such a name.")
+        raise ConfigError(f"--page is {page}; the page's name must end in .html.")
     if split is not None and data is None:
         raise ConfigError(
-            f"--split is {split}; it is of a data set that --task names, e.g. --task sst2. Leave "
+            f"--split is {split}; it is of a data set, which --task names, e.g. --task sst2. Leave "
             f"it out."
         )
-    if task == LM or not _has_task(model):
-        wanted = {"--columns": columns, "--page": page, "--task": None if task == LM else task}
-        for flag, value in wanted.items():
+    if kind == LM or not _has_task(model):
+        reason = "is measured as lm" if kind == LM else "was not fine-tuned on a task"
+        for_tasks = {"--columns": columns, "--page": page, "--task": None if kind == LM else task}
+        for flag, value in for_tasks.items():
             if value:
                 raise ConfigError(
-                    f"{flag} is given; {model} "
-                    + ("is measured as lm" if task == LM else "was not fine-tuned on a task")
-                    + ", so it reads texts alone. Leave it out, or run gpt1 finetune --task first."
+                    f"{flag} is given; {model} {reason}, so only its perplexity can be measured. "
+                    f"Leave it out, or run gpt1 finetune --task first."
                 )
         _perplexity(model, files, column, limit, json)
         return
@@ -83,15 +97,15 @@ def evaluate(
                 f"--task {data.name} takes one folder and knows its columns; leave --columns and "
                 f"other files out."
             )
-        rows = _data_set(predictor, data, files[0], split or "dev", limit)
-    elif named is not None and named.kind != predictor.task.kind:
+        evaluated = _data_set(predictor, data, files[0], split or "dev", limit)
+    elif kind is not None and kind != predictor.task.kind:
         raise ConfigError(
-            f"the task is {named.kind}; the model was fine-tuned on {predictor.task.kind}. Leave "
+            f"the task is {kind}; the model was fine-tuned on {predictor.task.kind}. Leave "
             f"--task out."
         )
     else:
-        rows = _table(predictor, files, columns, limit)
-    _measure(predictor, rows, model, page, json)
+        evaluated = _files(predictor, files, columns, limit)
+    _report(model, evaluated, page, json)
 
 
 def _has_task(model: str) -> bool:
@@ -110,7 +124,6 @@ def _perplexity(
     model: str, files: list[str], column: str | None, limit: int | None, json: bool
 ) -> None:
     import gpt1
-    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.data.tables import Texts
     from gpt1.evaluation.perplexity import measure
@@ -118,34 +131,20 @@ def _perplexity(
     texts = Texts(files, column, limit)
     gpt = gpt1.load(model)
     with Progress("evaluating", "tokens") as shown:
-        found = measure(gpt.model, gpt.tokenizer, texts, progress=shown.progress)
+        result = measure(gpt.model, gpt.tokenizer, texts, progress=shown.progress)
     print(texts.counts, file=sys.stderr)
     if json:
-        print_json(asdict(found))
+        print_json(asdict(result))
         return
-    print(f"loss           {found.loss:.4f} nats a token over {found.targets:,} tokens")
-    print(f"perplexity     {found.perplexity:.2f}")
-    print(f"bits per byte  {found.bits_per_byte:.4f} over {found.bytes:,} bytes")
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Labelled rows: `metrics` are to be given first, `leakage` says what training held of them."""
-
-    name: str
-    examples: list[Example]
-    locations: list[str] | None
-    counts: RowCounts
-    metrics: tuple[str, ...]
-    leakage: str
+    print(f"loss           {result.loss:.4f} nats a token over {result.targets:,} tokens")
+    print(f"perplexity     {result.perplexity:.2f}")
+    print(f"bits per byte  {result.bits_per_byte:.4f} over {result.bytes:,} bytes")
 
 
 def _data_set(
     predictor: Predictor, data: DataSet, source: str, split: str, limit: int | None
-) -> _Rows:
-    """Return the labelled rows of a published data set. Raises ConfigError, DataError."""
-    from gpt1.cli.task_files import fit_labels
-    from gpt1.errors import DataError, GPT1Error
+) -> Evaluated:
+    """Evaluate on a published data set."""
     from gpt1.tasks.leakage import leakage
 
     rows = data.load(source, split, limit)
@@ -156,54 +155,58 @@ def _data_set(
             f"--split dev, or label it with gpt1 predict."
         )
     examples = fit_labels(rows.examples, data, predictor.task)
+    evaluation = _measure(predictor, examples, metrics=data.metrics)
     try:
         train = data.load(source, "train").examples
-        held = f"{split} against train: {leakage(train, rows.examples, data.task.kind)}"
+        shared = f"{split} against train: {leakage(train, rows.examples, data.task.kind)}"
     except GPT1Error:
-        held = f"{data.title}'s training rows are not there, so leakage is not known"
-    return _Rows(f"{data.title} {split}", examples, None, rows.counts, data.metrics, held)
+        shared = f"{data.title}'s training rows are not there, so leakage is not known"
+    print(shared, file=sys.stderr)
+    return f"{data.title} {split}", evaluation, rows.counts
 
 
-def _table(predictor: Predictor, files: list[str], columns: str | None, limit: int | None) -> _Rows:
-    """Return the labelled rows of files. Raises ConfigError, DataError."""
-    from gpt1.cli.task_files import columns_given, read_table
-
-    task, named = predictor.task, columns_given(columns)
-    new = task.for_new_rows
-    table = read_table(task.kind, files, predictor.tokenizer, columns=named, task=new, limit=limit)
+def _files(
+    predictor: Predictor, files: list[str], columns: str | None, limit: int | None
+) -> Evaluated:
+    """Evaluate on the labelled rows of files."""
+    task, names = predictor.task, columns_given(columns)
+    table = read_table(
+        task.kind, files, predictor.tokenizer, columns=names, task=task.for_new_rows, limit=limit
+    )
     print(table, file=sys.stderr)
+    evaluation = _measure(predictor, table.usable, metrics=(task.metric,), locations=table.locations)
+    print(
+        "whether training held some of these rows is not known; gpt1 finetune --valid checks that",
+        file=sys.stderr,
+    )
     name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
-    held = "whether training held some of these rows is not known; gpt1 finetune --valid checks"
-    return _Rows(name, table.usable, table.locations, table.counts, (task.metric,), held)
+    return name, evaluation, table.counts
 
 
-def _measure(predictor: Predictor, rows: _Rows, model: str, page: Path | None, json: bool) -> None:
-    """Measure, print, and write the page where --page says, else into the run of the model."""
-    from gpt1.checkpoint import hub
-    from gpt1.cli import print_json
+def _measure(predictor: Predictor, examples: list[Example], **options: Any) -> TaskEvaluation:
     from gpt1.cli.progress import Progress
-    from gpt1.cli.task_files import truncation_note
-    from gpt1.errors import StorageError
-    from gpt1.evaluation.tasks import evaluate, render_evaluation
+    from gpt1.evaluation import tasks
+
+    with Progress("evaluating", "rows") as shown:
+        evaluation = tasks.evaluate(predictor, examples, progress=shown.progress, **options)
+    if evaluation.truncated:
+        print(truncation_note(evaluation.truncated), file=sys.stderr)
+    return evaluation
+
+
+def _report(model: str, evaluated: Evaluated, page: Path | None, json: bool) -> None:
+    """Print the results; write the page where --page says, else into the model's run."""
+    from gpt1.checkpoint import hub
+    from gpt1.evaluation.tasks import render_evaluation
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
     from gpt1.storage import write_file
 
-    with Progress("evaluating", "rows") as shown:
-        evaluation = evaluate(
-            predictor,
-            rows.examples,
-            locations=rows.locations,
-            metrics=rows.metrics,
-            progress=shown.progress,
-        )
-    if evaluation.truncated:
-        print(truncation_note(evaluation.truncated), file=sys.stderr)
-    print(rows.leakage, file=sys.stderr)
-    title = f"{model} on {rows.name}"
+    name, evaluation, counts = evaluated
+    title = f"{model} on {name}"
     if json:
-        names = {"model": model, "data": rows.name}
-        print_json({**names, **evaluation.to_json(), "accounting": asdict(rows.counts)})
+        names = {"model": model, "data": name}
+        print_json({**names, **evaluation.to_json(), "accounting": asdict(counts)})
     else:
         print_table(title, Table(("metric", "value", "95% interval"), evaluation.figures()))
         print(f"{evaluation.rows:,} row{'s' * (evaluation.rows != 1)}")
@@ -216,10 +219,10 @@ def _measure(predictor: Predictor, rows: _Rows, model: str, page: Path | None, j
         return
     path = page or folder.parent / "evaluation.html"
     try:
-        write_file(path, render_evaluation(title, evaluation, str(rows.counts)))
+        write_file(path, render_evaluation(title, evaluation, str(counts)))
     except StorageError as error:
         if page is not None:
             raise
-        print(f"no page: {error} Or give --page FILE.html.", file=sys.stderr)
+        print(f"the page was not written: {error} Try --page FILE.html.", file=sys.stderr)
         return
     print(f"a page with the most confident errors: {path}", file=sys.stderr)

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from gpt1.cli import options, print_json, read_text
 
 if TYPE_CHECKING:
     from gpt1.generation.explain import Explanation, NextToken
 
 BAR = 40
-"""Characters of the likeliest token's bar."""
+"""Width of the most likely token's bar, in characters."""
 
 
 def explain(
     prompt: Annotated[str, typer.Argument(help="The text to explain; - reads it from stdin.")],
-    model: Annotated[
-        str, typer.Option(help="The model: a name, a folder or a repository.")
-    ] = "mini",
+    model: options.Model = "mini",
     steps: Annotated[
         int, typer.Option(min=0, help="How many greedy choices to show after the text.")
     ] = 20,
-    json: Annotated[bool, typer.Option("--json", help="Print the walk as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Walk from a text to its next token: ids, logits, probabilities, loss, greedy choices.
 
-    The choices are shown twice: made on ids, and in the article's way, which appends each decoded
-    choice to the text and tokenizes the text again.
+    The choices are shown twice: made on ids, and made the article's way, which appends each decoded
+    choice to the text and tokenizes the whole text again.
     """
-    from dataclasses import asdict
-
     import gpt1
-    from gpt1.cli import print_json, text_given
     from gpt1.generation import explain as explaining
 
     gpt = gpt1.load(model)
-    text = text_given(prompt)
+    text = read_text(prompt)
     walk = explaining.explain(gpt.transformer(), gpt.tokenizer, text, steps=steps)
     if json:
         print_json(asdict(walk))
@@ -56,9 +54,7 @@ def _show(walk: Explanation) -> None:
         predicted = [repr(p.predicted.text), f"{p.predicted.probability:.4f}"]
         rows.append([str(p.index), repr(p.token), str(p.id), *predicted, *actual])
     columns = ["", "token", "id", "predicted", "p", "actual", "p", "rank"]
-    title = (
-        f"1. The text is {len(walk.ids)} ids; after each, the likeliest token and the actual one"
-    )
+    title = f"1. The text has {len(walk.ids)} ids; after each, the predicted and the actual token"
     print_table(title, Table(columns, rows))
 
     corners = zip(walk.corner_rows, walk.corners, strict=True)
@@ -69,17 +65,19 @@ def _show(walk: Explanation) -> None:
     if walk.loss is not None:
         print(f"\nThe loss over {len(walk.ids) - 1} targets is {walk.loss:.4f}.")
 
-    most = walk.next_tokens[0].probability
-    bars = ["█" * round(BAR * token.probability / most) for token in walk.next_tokens]
-    rows = [[*_cells(t), bar.ljust(BAR)] for t, bar in zip(walk.next_tokens, bars, strict=True)]
-    title = f"\n3. The {len(rows)} likeliest next tokens"
+    highest = walk.next_tokens[0].probability
+    rows = [
+        [*_cells(token), ("█" * round(BAR * token.probability / highest)).ljust(BAR)]
+        for token in walk.next_tokens
+    ]
+    title = f"\n3. The {len(rows)} most likely next tokens"
     print_table(title, Table(("token", "id", "logit", "p", ""), rows))
 
-    ways = {
+    loops = {
         "\n4. Greedy choices, on ids": walk.steps,
         "\n5. The article's loop, on text": walk.article_steps,
     }
-    for title, tokens in ways.items():
+    for title, tokens in loops.items():
         if tokens:
             rows = [[str(i), *_cells(token)] for i, token in enumerate(tokens, 1)]
             print_table(title, Table(("step", "token", "id", "logit", "p"), rows))

@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from gpt1.cli import options, print_json, read_text
+
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to continue; - reads it from stdin.")],
-    model: Annotated[
-        str, typer.Option(help="The model: a name, a folder or a repository.")
-    ] = "mini",
+    model: options.Model = "mini",
     max_new_tokens: Annotated[
-        int | None, typer.Option(help="How many tokens to write at most; 64 by default.")
+        int | None, typer.Option(help="How many tokens to generate at most.", show_default="64")
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Randomness; 0 always takes the likeliest token.")
+        float, typer.Option(help="Randomness; 0 always picks the most likely token.")
     ] = 0.8,
     top_k: Annotated[
-        int,
-        typer.Option(help="Sample from the k likeliest tokens; --set sampling.top_k=none: all."),
+        int, typer.Option(help="Sample only from the K most likely tokens.", metavar="K")
     ] = 40,
     top_p: Annotated[
-        float | None, typer.Option(help="Sample from the likeliest tokens that sum to p.")
+        float | None,
+        typer.Option(
+            help="Sample only from the most likely tokens whose probabilities sum to P.",
+            metavar="P",
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="A seed; the same one writes the same text.")
+        int | None,
+        typer.Option(help="The random seed; the same seed gives the same text."),
     ] = None,
     stop: Annotated[
-        list[str] | None, typer.Option(help="End before this text; may be repeated.")
+        list[str] | None, typer.Option(help="Stop before this text; may be repeated.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="sampling.field=value; may be repeated.")
-    ] = None,
+    json: options.Json = False,
+    set_: options.Overrides = None,
 ) -> None:
-    """Continue a prompt and show the text while it is written.
+    """Continue a prompt and show the text while it is generated.
 
     The seed is printed to stderr. Further settings: --set sampling.min_p=0.1,
-    sampling.repetition_penalty=1.2, sampling.max_length=20, sampling.overflow=slide.
+    sampling.repetition_penalty=1.2, sampling.max_length=20, sampling.overflow=slide,
+    sampling.top_k=none (all tokens).
     """
-    import secrets
-    import sys
-    from dataclasses import asdict
-
-    from gpt1.cli import print_json, text_given
     from gpt1.config import load_sampling
 
     sampling = load_sampling(
@@ -57,7 +58,7 @@ def generate(
         seed=secrets.randbits(32) if seed is None else seed,
         stop=tuple(stop or ()),
     )
-    text = text_given(prompt)
+    text = read_text(prompt)
 
     import gpt1
     from gpt1.generation import engine

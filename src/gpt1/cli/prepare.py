@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated, Literal
 
 import typer
 
+from gpt1.cli import options, print_json
+
 
 def prepare(
-    files: Annotated[
-        list[str], typer.Argument(help="txt, jsonl, csv, tsv (also .gz), parquet, hub:owner/name.")
-    ],
-    out: Annotated[Path, typer.Option(help="The folder to make.")],
-    tokenizer: Annotated[Path, typer.Option(help="A folder with a vocabulary, or a model's.")],
-    column: Annotated[str | None, typer.Option(help="The column with the text.")] = None,
-    words: Annotated[str | None, typer.Option(help="original, slow or fast.")] = None,
+    files: options.TextFiles,
+    out: options.NewFolder,
+    tokenizer: Annotated[Path, typer.Option(help="A folder with a vocabulary, or a model.")],
+    column: options.Column = None,
+    words: options.Words = None,
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option(help="Processes here, or Ray (RAY_ADDRESS, else here)."),
+        typer.Option(help="Processes on this machine, or Ray (at RAY_ADDRESS, if that is set)."),
     ] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read only so many rows.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many processes to use.", show_default="one a core"),
+    ] = None,
+    limit: options.Limit = None,
+    json: options.Json = False,
 ) -> None:
     """Turn text files into shards for pre-training.
 
-    The shards keep their tokenizer with them: gpt1 pretrain needs nothing else.
+    The shards hold their tokenizer too: gpt1 pretrain needs nothing else.
     """
-    from dataclasses import asdict
-    from time import perf_counter
-
     from gpt1.checkpoint import hub
-    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
     from gpt1.data.shards import write_shards
     from gpt1.data.tables import Texts
@@ -47,13 +48,9 @@ def prepare(
     texts = Texts(files, column, limit)
     start = perf_counter()
     with Progress("preparing", "documents") as shown, without_torch():
+        loaded = Tokenizer.load(hub.of_run(tokenizer), words=words)
         summary = write_shards(
-            out,
-            texts,
-            Tokenizer.load(hub.of_run(tokenizer), words=words),
-            workers=workers,
-            encode=encode_texts,
-            progress=shown.progress,
+            out, texts, loaded, workers=workers, encode=encode_texts, progress=shown.progress
         )
     seconds = perf_counter() - start
     if json:

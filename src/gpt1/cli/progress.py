@@ -1,20 +1,19 @@
-"""What a long command shows on stderr: a live bar on a terminal, a line now and then elsewhere."""
+"""Show a long command's progress on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
 _EVERY = 10.0
-"""Seconds from one line to the next, and to the first: what is quick says nothing."""
+"""Seconds between lines, and before the first: a quick command prints none."""
 
 
 class Progress:
-    """A context that shows how far a command is; its `progress` is a ProgressCallback."""
+    """A context manager that shows progress; its `progress` is a ProgressCallback."""
 
     def __init__(self, status: str = "", unit: str = "") -> None:
         self.console = Console(stderr=True, highlight=False)
@@ -32,25 +31,25 @@ class Progress:
         self.status(status, unit)
 
     def status(self, text: str, unit: str = "") -> None:
-        """Say what is being done from now on, and what `progress` counts."""
+        """Say what is being done now, and the unit that `progress` counts."""
         self._status, self._unit = text, unit
         self._bar.update(self._task, description=text, state="", completed=0, total=None)
-        if text and not unit:  # it may take long until something is counted, if ever
+        if text and not unit:  # nothing may be counted for a long time
             self._line(text)
 
     def progress(self, done: int, total: int) -> None:
-        """Show how far it is; a `total` of 0 is not known."""
+        """Show the progress; a `total` of 0 means unknown."""
         state = f"{done:,} of {total:,}" if total else f"{done:,}"
         state = f"{state} {self._unit}".rstrip()
         self._bar.update(self._task, state=state, completed=done, total=total or None)
         self._line(f"{self._status}: {state}")
 
     def note(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays on the screen."""
         self.console.print(text, soft_wrap=True, markup=False)
 
     def _line(self, text: str) -> None:
-        """Print how far it is where there is no bar, if the last time was a while ago."""
+        """Print a line where there is no bar, if the last one was a while ago."""
         if not self.console.is_terminal and time.monotonic() - self._last >= _EVERY:
             self._last = time.monotonic()
             self.note(text)
@@ -59,10 +58,5 @@ class Progress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()

@@ -9,12 +9,14 @@ import typer
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="owner/name of a model on the hub.")],
-    out: Annotated[Path | None, typer.Option(help="Put the files into this folder.")] = None,
+    name: Annotated[str, typer.Argument(help="The model's owner/name on the hub.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Put the files into this folder instead of the hub's cache.")
+    ] = None,
 ) -> None:
-    """Fetch a model from the hub and print where it is.
+    """Fetch a model from the hub and print its folder.
 
-    It stays in the hub's cache (HF_HOME), where --model owner/name finds it again, also offline.
+    The model stays in the hub's cache (HF_HOME), where --model owner/name finds it, offline too.
     """
     from gpt1.checkpoint import hub
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from gpt1.cli import options, print_json
+from gpt1.errors import ConfigError, did_you_mean
 
 _FINE_TUNED = ("table5", "tables2-4", "figure2-left")
 _ONLY_FOR = {
@@ -18,7 +22,7 @@ _ONLY_FOR = {
     "limit_train": _FINE_TUNED,
     "finished": _FINE_TUNED,
 }
-"""Flags that only some tables or figures know."""
+"""The options that only some tables or figures use."""
 
 
 def reproduce(
@@ -27,22 +31,29 @@ def reproduce(
         Literal["table5", "tables2-4", "figure2-left", "figure2-right"],
         typer.Argument(help="The table or figure.", metavar="NAME"),
     ],
-    data: Annotated[str, typer.Option(help="The folder that holds the data sets.")],
-    out: Annotated[Path, typer.Option(help="The folder of results; it may exist.")],
-    model: Annotated[str, typer.Option(help="A name, a folder or a repository.")] = "mini",
+    data: options.DataFolder,
+    out: Annotated[Path, typer.Option(help="The folder for the results; it may exist.")],
+    model: options.Model = "mini",
     lstm: Annotated[
         str | None, typer.Option(help="A pre-trained LSTM's folder, for table5's last row.")
     ] = None,
-    sets: Annotated[str, typer.Option(help="Data sets, separated by commas.")] = "",
-    variants: Annotated[
-        str, typer.Option(help="For table5: full,no-pretraining,no-aux,lstm.")
+    sets: Annotated[
+        str, typer.Option(help="The data sets, separated by commas.", show_default="the paper's")
     ] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Models to train of each variant.")] = 1,
+    variants: Annotated[
+        str,
+        typer.Option(
+            help="For table5: some of full,no-pretraining,no-aux,lstm.", show_default="all"
+        ),
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="How many models to train per variant.")] = 1,
     limit_train: Annotated[
-        int, typer.Option(min=0, help="Training rows of each set (RACE: a quarter); 0: all.")
+        int,
+        typer.Option(min=0, help="Training rows per data set (RACE: a quarter); 0: all."),
     ] = 2000,
     limit_test: Annotated[
-        int, typer.Option(min=0, help="Measured rows of each set (RACE: a quarter); 0: all.")
+        int,
+        typer.Option(min=0, help="Measured rows per data set (RACE: a quarter); 0: all."),
     ] = 1000,
     checkpoints: Annotated[
         list[Path] | None,
@@ -51,28 +62,22 @@ def reproduce(
     texts: Annotated[
         int, typer.Option(min=1, help="For figure2-right without a run: novels to pre-train on.")
     ] = 8,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="section.field=value, may be repeated.")
-    ] = None,
+    set_: options.Overrides = None,
     finished: Annotated[
         bool, typer.Option("--finished", help="Train nothing; show the finished results in OUT.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
-    """Reproduce the paper's tables and figures, ours beside the paper's.
+    """Reproduce the paper's tables and figures, and show our figures beside the paper's.
 
-    table5: full, without pre-training, without the auxiliary LM, and the LSTM. tables2-4: all data
-    sets. figure2-left: what each transferred block is worth. figure2-right: zero-shot scores over
-    pre-training; without --checkpoints a tiny model is pre-trained for it on DATA/novels.
+    table5: the full model, without pre-training, without the auxiliary LM, and the LSTM. tables2-4:
+    all data sets. figure2-left: what each transferred block adds. figure2-right: zero-shot scores
+    over pre-training; without --checkpoints a tiny model is pre-trained for it on DATA/novels.
 
-    Says first how long it will take. Finished results stay in OUT, so the same command goes on
-    where it was cut off. Writes OUT/NAME.md, .html, .json, and .png where there is a picture.
+    The command first says how long it will take. Finished results stay in OUT, so the same command
+    continues where it was interrupted. It writes OUT/NAME.md, .html, .json and, for figures, .png.
     """
-    import sys
-
-    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
-    from gpt1.errors import ConfigError
     from gpt1.reports.tables import print_table
     from gpt1.reproduction import experiments
     from gpt1.reproduction.plan import Display
@@ -80,22 +85,25 @@ def reproduce(
 
     _check_flags(context, name)
     if checkpoints and set_:
-        raise ConfigError("--set is for what is trained; with --checkpoints nothing is. Leave one.")
+        raise ConfigError(
+            "--set is for training; with --checkpoints nothing is trained. Leave one out."
+        )
     chosen = _variants(variants, lstm)
-    rows = limit_train or None, limit_test or None
-    sweep = Sweep(out, data, model, lstm, *rows, tuple(set_ or ()))
+    limits = limit_train or None, limit_test or None
+    sweep = Sweep(out, data, model, lstm, *limits, tuple(set_ or ()))
     with Progress() as shown:
         display = Display(shown.status, shown.progress, shown.note)
-        options = experiments.Options(_split(sets), seeds, not finished, display)
+        how = experiments.Options(options.split_commas(sets), seeds, not finished, display)
         if name == "table5":
-            made = experiments.table5(sweep, options, chosen)
+            document, failed = experiments.table5(sweep, how, chosen)
         elif name == "tables2-4":
-            made = experiments.tables2_4(sweep, options)
+            document, failed = experiments.tables2_4(sweep, how)
         elif name == "figure2-left":
-            made = experiments.figure2_left(sweep, options)
+            document, failed = experiments.figure2_left(sweep, how)
         else:
-            made = experiments.figure2_right(sweep, options, runs=checkpoints or (), texts=texts)
-    document, failed = made
+            document, failed = experiments.figure2_right(
+                sweep, how, runs=checkpoints or (), texts=texts
+            )
     paths = document.write(out)
     if json:
         print_json(document.to_json())
@@ -110,32 +118,27 @@ def reproduce(
 
 
 def _check_flags(context: typer.Context, name: str) -> None:
-    """Raise ConfigError for a flag that would change nothing."""
-    from gpt1.errors import ConfigError
-
+    """Raise ConfigError for an option that would change nothing."""
     # by name: the enum is click's, or the one that newer typer brings itself
-    sources = {flag: context.get_parameter_source(flag) for flag in context.params}
-    given = {f for f, source in sources.items() if source and source.name == "COMMANDLINE"}
-    for flag, names in _ONLY_FOR.items():
-        if flag in given and name not in names:
-            flag = flag.replace("_", "-")
+    sources = {option: context.get_parameter_source(option) for option in context.params}
+    given = {o for o, source in sources.items() if source and source.name == "COMMANDLINE"}
+    for option, names in _ONLY_FOR.items():
+        if option in given and name not in names:
             raise ConfigError(
-                f"--{flag} is for {', '.join(names)} and would change nothing here. Leave it out."
+                f"--{option.replace('_', '-')} is for {', '.join(names)} and changes nothing here. "
+                f"Leave it out."
             )
     if {"checkpoints", "texts"} <= given:
-        raise ConfigError("--texts is for a run made here; leave it or --checkpoints out.")
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+        raise ConfigError(
+            "--texts is for a run made here; with --checkpoints none is. Leave one out."
+        )
 
 
 def _variants(text: str, lstm: str | None) -> list[str]:
-    """Return the variants asked for, by default all that can be had. Raises ConfigError."""
-    from gpt1.errors import ConfigError, did_you_mean
+    """Return the variants that are named; by default all that are possible. Raises ConfigError."""
     from gpt1.reproduction.experiments import VARIANTS
 
-    names = _split(text) or [n for n in VARIANTS if n != "lstm" or lstm is not None]
+    names = options.split_commas(text) or [n for n in VARIANTS if n != "lstm" or lstm is not None]
     for name in names:
         if name not in VARIANTS:
             raise ConfigError(

@@ -1,31 +1,29 @@
-"""gpt1 tokenize: a text -> its tokens, ids and places."""
+"""gpt1 tokenize: a text -> its tokens, ids and offsets."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from gpt1.cli import options, print_json, read_text
+
 
 def tokenize(
     text: Annotated[str, typer.Argument(help="The text; - reads it from stdin.")],
-    words: Annotated[
-        str | None,
-        typer.Option(help="original, slow or fast; else as the tokenizer records, or original."),
-    ] = None,
+    words: options.Words = None,
     model: Annotated[
         str, typer.Option("--model", "--tokenizer", help="A model, or a folder with a vocabulary.")
     ] = "mini",
-    json: Annotated[bool, typer.Option("--json", help="Print the tokens as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
-    """Show how a text is cut into tokens: their ids, and where in the text they are.
+    """Show how a text is split into tokens: their ids, and their offsets in the text.
 
-    The places are in the cleaned text, which is shown first; with --words fast, in the text itself.
+    The offsets are positions in the cleaned text, which is shown first; with --words fast, in the
+    text as it was given.
     """
-    from dataclasses import asdict
-
     from gpt1.checkpoint import hub
-    from gpt1.cli import print_json, text_given
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
     from gpt1.text.english import without_torch
@@ -33,7 +31,7 @@ def tokenize(
 
     tokenizer = Tokenizer.load(hub.resolve(model), words)
     with without_torch():
-        encoding = tokenizer.encode_with_offsets(text_given(text))
+        encoding = tokenizer.encode_with_offsets(read_text(text))
     if json:
         print_json({"words": tokenizer.words, **asdict(encoding)})
         return

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json as json_
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gpt1.cli import options, print_json
+from gpt1.errors import DataError, GPT1Error
 
 if TYPE_CHECKING:
     from gpt1.pipeline import GPT1
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """One published value and what the model gives; equal, or within the tolerance."""
+    """One published value and the model's, which must be equal up to the tolerance."""
 
     name: str
     expected: Any
@@ -24,51 +29,49 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the value is the expected one, within its tolerance."""
+        """Whether the model's value is the published one."""
         import numpy as np
 
         if not self.tolerance:
             return bool(self.expected == self.found)
-        # a value that is missing becomes nan, which is near to nothing
+        # a missing value becomes nan, which is near nothing
         expected, found = np.array(self.expected, float), np.array(self.found, float)
         same_shape = expected.shape == found.shape
         return same_shape and bool((abs(expected - found) <= self.tolerance).all())
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="A name, a folder or a repository.")],
+    model: options.ModelArgument,
     expected: Annotated[
         Path | None,
-        typer.Option(help="A JSON file of other values, in the form of published.json."),
+        typer.Option(
+            help="A JSON file with other values, in the form of published.json.",
+            show_default="the published values",
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Check a model against the values published for the released weights; exit 1 if any differs.
 
-    The values are the article's (ids, logits, probability, loss, texts), transformers' own
-    integration test, and the number of parameters. All is computed in float32.
+    The values are the article's (ids, logits, probability, loss, texts), those of transformers' own
+    integration test, and the number of parameters. Everything is computed in float32.
     """
-    from importlib import resources
-    from json import loads
-
     import gpt1
-    from gpt1.cli import print_json
-    from gpt1.errors import DataError
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
 
     path = expected or resources.files("gpt1") / "assets" / "published.json"
     try:
-        values = loads(path.read_text("utf-8"))
+        values = json_.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"the expected values in {path} cannot be read: {error}.") from None
     gpt = gpt1.load(model, dtype="float32")
     try:
         checks = list(run_checks(gpt, values))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if expected is None or isinstance(error, gpt1.GPT1Error):
+        if expected is None or isinstance(error, GPT1Error):
             raise
-        what = f"lacks {error}" if isinstance(error, KeyError) else f"is of another form: {error}"
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"has another form: {error}"
         raise DataError(f"{path} {what}. Give it the form of assets/published.json.") from None
     failed = sum(not check.passed for check in checks)
     if json:
@@ -90,9 +93,8 @@ def run_checks(gpt: GPT1, values: dict[str, Any]) -> Iterator[Check]:
     """Compare a model with published values, in the order of the article (spec 9.2-9.5, 10.2)."""
     from gpt1.generation.explain import explain
 
-    walk = explain(
-        gpt.transformer(), gpt.tokenizer, values["prompt"], steps=values["text_loop"]["steps"]
-    )
+    steps = values["text_loop"]["steps"]
+    walk = explain(gpt.transformer(), gpt.tokenizer, values["prompt"], steps=steps)
     yield Check("parameters", values["parameters"], walk.parameters)
     yield Check("ids of the prompt", values["ids"], walk.ids)
     logits = values["logits"]
@@ -105,7 +107,7 @@ def run_checks(gpt: GPT1, values: dict[str, Any]) -> Iterator[Check]:
         found = [corners.get((int(row), column)) for column in logits["columns"]]
         yield Check(f"logits after id {row}", published, found, logits["tolerance"])
     best, following = walk.next_tokens[0], values["next"]
-    yield Check("likeliest next id", following["id"], best.id)
+    yield Check("most likely next id", following["id"], best.id)
     yield Check("... as text", following["text"], best.text)
     probability = following["probability"]
     yield Check("... its probability", probability, best.probability, following["tolerance"])

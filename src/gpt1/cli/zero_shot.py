@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from gpt1.cli import options, print_json
+from gpt1.errors import ConfigError
 
 if TYPE_CHECKING:
     from gpt1.evaluation.zero_shot_sets import ZeroShotResult
@@ -16,9 +20,9 @@ _ALL = "cola,sst2,race,dpr,wsc273"
 
 
 def zero_shot(
-    data: Annotated[str, typer.Option(help="The folder that holds the data sets.")],
+    data: options.DataFolder,
     model: Annotated[
-        str | None, typer.Option(help="A name, a folder or a repository; mini by default.")
+        str | None, typer.Option(help="The model to measure.", show_default="mini")
     ] = None,
     checkpoints: Annotated[
         list[Path] | None,
@@ -26,50 +30,50 @@ def zero_shot(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="With --checkpoints: the picture, a .png file; else RUN/zero-shot.png."),
+        typer.Option(
+            help="With --checkpoints: the figure, a .png file.", show_default="RUN/zero-shot.png"
+        ),
     ] = None,
-    sets: Annotated[str, typer.Option(help="Some of these, with commas between.")] = _ALL,
+    sets: Annotated[str, typer.Option(help="The data sets, separated by commas.")] = _ALL,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="So many rows of each, drawn at random.")
+        int | None, typer.Option(min=1, help="Use this many random rows of each data set.")
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="The rows to measure; else dev, of DPR train, of WSC273 all.")
+        str | None,
+        typer.Option(
+            help="The split to measure on.", show_default="dev; train of DPR, all of WSC273"
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
-    """Measure the paper's four zero-shot heuristics, of a model or over a pre-training.
+    """Measure the paper's four zero-shot heuristics, of one model or over a pre-training run.
 
-    Nothing is trained: CoLA by a sentence's log-probability, SST-2 by "positive" or "negative"
-    after "very", RACE by the likeliest answer, Winograd schemas (DPR, WSC273) by how likely the
-    rest of the sentence is. --checkpoints RUN draws figure 2, right, of the paper, and writes its
-    numbers beside it as FILE.json. CoLA's threshold is chosen on train rows, whatever the --split.
+    Nothing is trained. CoLA is judged by a sentence's log-probability, SST-2 by "positive" or
+    "negative" after "very", RACE by the most likely answer, Winograd schemas (DPR, WSC273) by how
+    likely the rest of the sentence is. --checkpoints RUN draws the paper's figure 2 (right) and
+    writes its numbers to FILE.json beside it. CoLA's threshold is chosen on train rows, whatever
+    the --split.
     """
-    import sys
-
     import gpt1
-    from gpt1.cli import print_json
     from gpt1.cli.progress import Progress
-    from gpt1.errors import ConfigError
-    from gpt1.evaluation import zero_shot_curves as over_training
+    from gpt1.evaluation import zero_shot_curves
     from gpt1.evaluation.zero_shot_sets import check_sets, load_sets, measure
     from gpt1.reports.formatting import short_names
     from gpt1.reports.tables import print_table
     from gpt1.storage import json_bytes, write_file
 
-    names = check_sets(part.strip() for part in sets.split(",") if part.strip())
+    names = check_sets(options.split_commas(sets))
     runs = checkpoints or []
     if model is not None and runs:
-        raise ConfigError(
-            "give --model M for one model, or --checkpoints RUN for those of a run; not both."
-        )
+        raise ConfigError("give --model M for one model, or --checkpoints RUN for a run; not both.")
     if out is not None and not runs:
         raise ConfigError("--out is for the picture of --checkpoints RUN. Leave it out.")
     if out is None and len(runs) > 1:
-        raise ConfigError("say with --out FILE.png where the picture of several runs goes.")
+        raise ConfigError("name the picture of several runs with --out FILE.png.")
     if out is not None and out.suffix != ".png":
-        raise ConfigError(f"the picture is {out}; its name ends in .png. Give such a name.")
+        raise ConfigError(f"--out is {out}; the picture's name must end in .png.")
     for run in runs:
-        over_training.models_of_run(run)  # before the data is read
+        zero_shot_curves.models_of_run(run)  # before the data is read
     questions = load_sets(data, names, limit, split)
     for rows in questions.values():
         print("\n".join(rows.account), file=sys.stderr)
@@ -89,17 +93,17 @@ def zero_shot(
     with Progress() as shown:
         for run, name in zip(runs, short_names(runs), strict=True):
             shown.status(f"measuring {name}", "rows")
-            curves[name] = over_training.measure_run(run, questions, progress=shown.progress)
+            curves[name] = zero_shot_curves.measure_run(run, questions, progress=shown.progress)
     picture = out or runs[0] / "zero-shot.png"
-    numbers = json_bytes(over_training.as_json(curves))
-    write_file(picture, over_training.draw_curves(curves))
+    numbers = json_bytes(zero_shot_curves.as_json(curves))
+    write_file(picture, zero_shot_curves.draw_curves(curves))
     write_file(picture.with_suffix(".json"), numbers)
     if json:
         print(numbers.decode(), end="")
     else:
         columns = [f"{name} {rows.split}" for name, rows in questions.items()]
         for name, points in curves.items():
-            for section in over_training.curve_tables(f"Zero-shot, {name}", points, columns):
+            for section in zero_shot_curves.curve_tables(f"Zero-shot, {name}", points, columns):
                 print_table(section.title, section.table, section.note)
     print(f"wrote {picture} and {picture.with_suffix('.json')}", file=sys.stderr)
 
