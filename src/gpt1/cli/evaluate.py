@@ -174,7 +174,9 @@ def _files(
         task.kind, files, predictor.tokenizer, columns=names, task=task.for_new_rows, limit=limit
     )
     print(table, file=sys.stderr)
-    evaluation = _measure(predictor, table.usable, metrics=(task.metric,), locations=table.locations)
+    evaluation = _measure(
+        predictor, table.usable, metrics=(task.metric,), locations=table.locations
+    )
     print(
         "whether training held some of these rows is not known; gpt1 finetune --valid checks that",
         file=sys.stderr,
