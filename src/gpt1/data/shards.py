@@ -144,7 +144,7 @@ class Shards:
                 f"{path} is a file; this takes a folder of shards. Make one of it: "
                 f"gpt1 prepare {path} --tokenizer FOLDER --out SHARDS"
             )
-        folder = Folder(path)
+        self.folder = folder = Folder(path)
         if not folder.verified or _DATA not in folder:
             raise DataError(f"{path} holds no prepared text. Make it with gpt1 prepare.")
         data = folder.json(_DATA)

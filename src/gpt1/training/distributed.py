@@ -1,7 +1,6 @@
-"""Several processes that train as one: the only file that knows of ranks.
+"""Several processes that train as one: the only file that calls torch.distributed.
 
-torchrun starts the processes and says which is which in RANK, LOCAL_RANK and WORLD_SIZE. They send
-each other tensors and JSON.
+torchrun starts the processes and tells each its number in RANK, LOCAL_RANK and WORLD_SIZE.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from torch.nn.parallel import DistributedDataParallel
 from gpt1.checkpoint import folder
 from gpt1.config import DistributedConfig
 from gpt1.data.packing import Batch
-from gpt1.errors import ConfigError, Interrupted, TrainingError
+from gpt1.errors import ConfigError, Interrupted, TrainingError, first_line
 from gpt1.model.build import Model
 from gpt1.training.objectives import Objective
-from gpt1.training.watch import Watch, first_line
+from gpt1.training.watch import Watch
 
 
 class ObjectiveModule(nn.Module):
-    """The objective as a module, since DDP and FSDP act where a module is called."""
+    """The objective as a module, since DDP and FSDP act when a module is called."""
 
     def __init__(self, model: Model, objective: Objective) -> None:
         super().__init__()
@@ -44,10 +43,7 @@ class ObjectiveModule(nn.Module):
 
 
 class Ranks:
-    """The processes of a run: `rank` of `count`, and what they do together.
-
-    With a count of 1 nothing is sent.
-    """
+    """The processes of a run, of which this is number `rank` of `count`."""
 
     def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
         self.rank, self.count = rank, count
@@ -55,7 +51,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this rank writes the run's folder and speaks to the person."""
+        """Whether this rank writes the run's folder and prints."""
         return self.rank == 0
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
@@ -73,10 +69,10 @@ class Ranks:
         data = json.dumps(value).encode() if self.first else b""
         size = torch.tensor(len(data), device=self.device)
         dist.broadcast(size, 0)
-        sent = torch.frombuffer(bytearray(data or bytes(int(size))), dtype=torch.uint8)
-        sent = sent.to(self.device)
-        dist.broadcast(sent, 0)
-        return json.loads(bytes(sent.cpu().tolist()))
+        buffer = torch.frombuffer(bytearray(data or bytes(int(size))), dtype=torch.uint8)
+        buffer = buffer.to(self.device)
+        dist.broadcast(buffer, 0)
+        return json.loads(bytes(buffer.cpu().tolist()))
 
     def wrap(self, model: Model, objective: Objective, config: DistributedConfig) -> nn.Module:
         """Return the objective over `model` as a module whose gradients are shared by all ranks.
@@ -138,14 +134,14 @@ def shard_like(value: Tensor, other: Tensor) -> Tensor:
 
 
 def reshard(module: nn.Module) -> None:
-    """Free what FSDP gathered for an evaluation, after which no backward pass does it."""
+    """Free what FSDP gathered for an evaluation, since no backward pass follows that would."""
     for part in module.modules():
         if isinstance(part, FSDPModule):
             part.reshard()
 
 
 def unsynchronised(module: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
-    """Return the context of one micro-batch: gradients are sent after the `last` one only."""
+    """Return the context of a micro-batch: gradients are sent after the `last` one only."""
     if isinstance(module, DistributedDataParallel) and not last:
         return module.no_sync()
     if isinstance(module, FSDPModule):
@@ -155,19 +151,15 @@ def unsynchronised(module: nn.Module, last: bool) -> contextlib.AbstractContextM
 
 def _environment() -> tuple[int, int]:
     """Return this process's rank and the number of ranks, as torchrun says. Raises ConfigError."""
-    given = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    try:
-        rank, count = map(int, given)
-    except ValueError:
-        rank, count = 0, 0
-    if count == 1:
+    rank, count = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if count == "1":
         return 0, 1
-    if not 0 <= rank < count:
-        raise ConfigError(
-            f"the variables RANK and WORLD_SIZE are {given[0]!r} and {given[1]!r}. Start several "
-            f"processes with torchrun, which sets them, or unset both for one."
-        )
-    return rank, count
+    if rank.isdecimal() and count.isdecimal() and int(rank) < int(count):
+        return int(rank), int(count)
+    raise ConfigError(
+        f"the variables RANK and WORLD_SIZE are {rank!r} and {count!r}. Start several processes "
+        f"with torchrun, which sets them, or unset both for one."
+    )
 
 
 def launched() -> bool:
@@ -176,12 +168,12 @@ def launched() -> bool:
 
 
 def is_first() -> bool:
-    """Tell whether this process is the one that prints; it need not have joined the others."""
+    """Tell whether this process is the one that prints; also before it has joined the others."""
     return _environment()[0] == 0
 
 
 def console(quiet: bool = False) -> Console:
-    """Return stderr for notes, silent on all ranks but the first, or on all."""
+    """Return stderr for notes; silent if `quiet`, and on all ranks but the first."""
     return Console(stderr=True, highlight=False, quiet=quiet or not is_first())
 
 
@@ -198,8 +190,8 @@ def own_device(device: torch.device) -> torch.device:
     local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if local >= gpus:
         raise ConfigError(
-            f"this machine has {gpus} GPUs, and process {local + 1} of them needs one of its own. "
-            f"Start torchrun with --nproc-per-node {gpus}."
+            f"this machine has {gpus} GPUs; process {local + 1} needs one of its own. Start "
+            f"torchrun with --nproc-per-node {gpus}."
         )
     return torch.device("cuda", local)
 
@@ -222,9 +214,9 @@ def check(config: DistributedConfig, batch_size: int) -> None:
 
 @contextlib.contextmanager
 def join(device: torch.device) -> Iterator[Ranks]:
-    """Join the processes that torchrun has started; leave them at the end.
+    """Join the processes that torchrun has started, and leave them at the end.
 
-    If another rank dies, is frozen, or stops with an error, this process names it and ends.
+    If another rank dies, freezes or stops with an error, this process names it and ends.
     """
     if _environment()[1] == 1:
         yield Ranks(device=device)

@@ -1,4 +1,4 @@
-"""Fine-tuning on short texts, the article's jokes: corrected by default, or as it stands."""
+"""Fine-tuning on short texts, such as the article's jokes: its way, or corrected."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ import numpy as np
 import torch
 
 from gpt1.config import DataConfig, RunConfig, SamplingConfig
-from gpt1.data.batches import (
-    ArticleBatches,
-    Batches,
-    PackBatches,
-    Sampling,
-    WindowBatches,
-)
+from gpt1.data.batches import ArticleBatches, Batches, PackBatches, Sampling, WindowBatches
 from gpt1.data.parallel import encode_texts
 from gpt1.data.splits import split_texts
 from gpt1.errors import ConfigError, DataError
@@ -31,7 +25,7 @@ from gpt1.training import distributed, objectives
 from gpt1.training.loop import TrainSetup
 from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import RunOptions
-from gpt1.training.trainer import EVALUATION_ROWS, resolve_config, run_training
+from gpt1.training.trainer import EVALUATION_ROWS, adopt_shape, resolve_config, run_training
 
 _SAMPLES = 20
 
@@ -44,36 +38,30 @@ def finetune(
     options: RunOptions,
 ) -> tuple[Transformer, Tokenizer]:
     """Train `model` in place on texts; see GPT1.finetune."""
-    if "model" in config.model_fields_set:
+    config = adopt_shape(config, model)
+    n_ctx, seed = model.config.n_ctx, config.train.seed
+    longest = config.data.max_pack or n_ctx
+    if config.data.pack == "article" and longest > n_ctx:
         raise ConfigError(
-            "a setting of model.* is given; fine-tuning keeps the model's shape. Leave it out."
+            f"data.max_pack is {longest}; the model has {n_ctx} positions. Add "
+            f"--set data.max_pack={n_ctx}."
         )
-    longest = config.data.max_pack or model.config.n_ctx
-    if config.data.pack == "article" and longest > model.config.n_ctx:
-        raise ConfigError(
-            f"data.max_pack is {longest}; the model has {model.config.n_ctx} positions. Add "
-            f"--set data.max_pack={model.config.n_ctx}."
-        )
-    config = config.model_copy(update={"model": model.config})
-    seed = config.train.seed
     tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
     if config.data.end == "token" and tokenizer.eos_id is None:
         tokenizer.add_tokens([END_OF_TEXT])
     generator = torch.Generator().manual_seed(seed)
-    model.head = None  # of a task; it would not be trained
+    model.head = None  # a task's head would not be trained
     grow_vocabulary(model, len(tokenizer), generator=generator)
     config = resolve_config(config, tokenizer)
     split = split_texts(list(texts), config.data.valid_share, seed)
     training = _encode(tokenizer, split.training, config.data)
     held_out = _encode(tokenizer, split.validation, config.data)
     progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
+    end = f" + the {config.data.end} {END_OF_TEXT}" if config.data.end != "nothing" else ""
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
         + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")
-        + f"; each is {config.data.prefix!r} + text"
-        + {"token": f" + the token {END_OF_TEXT}", "text": f" + the text {END_OF_TEXT!r}"}.get(
-            config.data.end, ""
-        )
+        + f"; each is {config.data.prefix!r} + text{end}"
     )
     batches = _batches(training, config)
     short = len(split.training) + len(split.validation) - len(training) - len(held_out)
@@ -82,29 +70,33 @@ def finetune(
         progress.note(
             f"left out: {short:,} texts of less than two tokens, {skipped:,} too long for a pack"
         )
-    validation = None
-    if held_out:
-        validation = PackBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
+    validation = PackBatches(held_out, n_ctx, EVALUATION_ROWS) if held_out else None
     objective = objectives.BY_NAME[config.train.loss]
     setup = TrainSetup(model, tokenizer, config, batches, validation, objective)
     trained = run_training(setup, options)
     assert isinstance(trained, Transformer)
     if distributed.is_first():
-        length = min(1 + len(tokenizer.encode(config.data.prefix)), model.config.n_ctx - 1)
-        starts = [doc[:length].tolist() for doc in (held_out or training)]
-        progress.note(_copying(trained, tokenizer, split.training, starts, config.train.seed))
+        length = min(1 + len(tokenizer.encode(config.data.prefix)), n_ctx - 1)
+        starts = itertools.cycle(doc[:length].tolist() for doc in (held_out or training))
+        sampling = SamplingConfig(temperature=0.8, top_k=40, seed=seed)
+        prompts = list(itertools.islice(starts, _SAMPLES))
+        samples = engine.generate(make_backend(trained), tokenizer, prompts, sampling)
+        shared = shared_words([sample.completion for sample in samples], split.training)
+        progress.note(
+            f"copied from the training texts: {shared.whole} of {_SAMPLES} samples whole "
+            f"({shared.whole / _SAMPLES:.0%}); the longest shared run is {shared.longest} words "
+            f"({shared.phrase!r})"
+        )
     return trained, tokenizer
 
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str], data: DataConfig) -> list[IdArray]:
-    """Return each text as ids, between the prefix and the end that the settings ask for."""
+    """Return each text as ids, with the prefix and the end that the settings ask for."""
     end = END_OF_TEXT if data.end == "text" else ""
-    docs = [
-        ids.astype(np.int64)
-        for ids in encode_texts(tokenizer, [data.prefix + text + end for text in texts])
-    ]
-    if data.end == "token" and (end_id := tokenizer.eos_id) is not None:
-        docs = [np.append(ids, end_id) for ids in docs]
+    encoded = encode_texts(tokenizer, [data.prefix + text + end for text in texts])
+    docs = [ids.astype(np.int64) for ids in encoded]
+    if data.end == "token" and tokenizer.eos_id is not None:
+        docs = [np.append(ids, tokenizer.eos_id) for ids in docs]
     return [ids for ids in docs if len(ids) > 1]
 
 
@@ -121,34 +113,16 @@ def _batches(docs: list[IdArray], config: RunConfig) -> Batches:
     return PackBatches(docs, n_ctx, size, **order)
 
 
-def _copying(
-    model: Transformer,
-    tokenizer: Tokenizer,
-    training: Sequence[str],
-    starts: Sequence[list[int]],
-    seed: int,
-) -> str:
-    """Write some samples; say in a line how much of them is in the training texts."""
-    prompts = list(itertools.islice(itertools.cycle(starts), _SAMPLES))
-    sampling = SamplingConfig(temperature=0.8, top_k=40, seed=seed)
-    samples = engine.generate(make_backend(model), tokenizer, prompts, sampling)
-    shared = shared_words([sample.completion for sample in samples], training)
-    return (
-        f"copied from the training texts: {shared.whole} of {_SAMPLES} samples whole "
-        f"({shared.whole / _SAMPLES:.0%}); the longest shared run is {shared.longest} words "
-        f"({shared.phrase!r})"
-    )
-
-
 class SharedWords(NamedTuple):
-    """What samples share with the training texts, regardless of case and punctuation."""
+    """What samples share with the training texts, regardless of case and punctuation.
+
+    `phrase` is the longest run of words that is also in a training text, `longest` its number of
+    words; `whole` is how many samples are in a training text as a whole.
+    """
 
     longest: int
-    """Words of the longest run that is in a training text."""
     phrase: str
-    """That run."""
     whole: int
-    """Samples that are in a training text as a whole."""
 
 
 def shared_words(samples: Sequence[str], texts: Sequence[str]) -> SharedWords:

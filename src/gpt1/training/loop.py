@@ -1,9 +1,8 @@
 """The only training loop: make an update, log it, evaluate, sample and save when due.
 
-Everything that happens in update s is a pure function of (weights, optimizer state, seed, s): the
-data of s comes from its number, and the dropout masks from a generator seeded by it. A checkpoint
-therefore needs no generator states to continue bit for bit. All ranks run this loop in step
-(`distributed`); the first of them writes.
+Update s is a pure function of (weights, optimizer state, seed, s): its data comes from its number,
+and its dropout masks from a generator seeded by it. A checkpoint therefore needs no generator
+states to continue bit for bit. All ranks run this loop in step; the first of them writes.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import torch
 
@@ -43,18 +42,10 @@ _ADVICE = (
 
 
 @dataclass(frozen=True)
-class TrainResult:
-    """How a run ended: updates done, and why."""
-
-    steps: int
-    reason: str
-
-
-@dataclass(frozen=True)
 class TrainSetup:
-    """What is trained, on what, and what tells how good it is.
+    """What is trained, on which data, and how it is evaluated.
 
-    `config` is resolved. `metadata` is what gpt1.json says of each of the run's models.
+    `config` is resolved; `metadata` goes into the gpt1.json of each of the run's models.
     """
 
     model: Model
@@ -74,20 +65,20 @@ def train(
     progress: TrainingProgress,
     steps: int,
     sample: Sampler | None = None,
-) -> TrainResult:
-    """Train the model in place for `steps` updates.
+) -> tuple[int, str]:
+    """Train the model in place for `steps` updates; return how many were made, and why it ended.
 
-    Goes on from the run's last checkpoint if there is one. With validation batches the best model
-    is kept in the run; `sample` writes some text for people at every evaluation. Raises
-    TrainingError when losses or gradients are no longer finite or memory runs out, and Interrupted
-    after a checkpoint when asked to stop.
+    Continues from the run's last checkpoint if there is one. With validation batches the best model
+    is kept in the run; `sample` writes some text at every evaluation. Raises TrainingError when
+    losses or gradients are not finite or memory runs out, and Interrupted after a checkpoint when
+    asked to stop.
     """
     config, settings, ranks = setup.config, setup.config.train, updater.ranks
     eval_every = settings.eval_every or max(1, steps // 10)
     # 0.07 * 100 is a little more than 7
     snapshots = {max(1, math.ceil(share * steps - 1e-9)) for share in settings.snapshots}
     state = _restore(updater, run, progress)
-    with _MetricsLog(run, progress, state, first=ranks.first) as log:
+    with contextlib.closing(_MetricsLog(run, progress, state, first=ranks.first)) as log:
         if state.step == 0:
             _evaluate(setup, updater, run, log, state)
         started = time.monotonic() - state.seconds
@@ -100,7 +91,7 @@ def train(
                 lr = config.optimizer.lr * schedules.factor(config.schedule, state.step, steps)
                 with _memory_errors(state.step, settings):
                     result = updater.update(batches, state.step, lr, stop_signals)
-                taken = time.monotonic() - began
+                step_seconds = time.monotonic() - began
 
                 state.step += 1
                 state.tokens += result.tokens
@@ -112,9 +103,9 @@ def train(
                         lr=lr,
                         grad_norm=result.grad_norm,
                         tokens=state.tokens,
-                        tokens_per_second=round(result.tokens / taken, 1),
+                        tokens_per_second=round(result.tokens / step_seconds, 1),
                         seconds=round(state.seconds, 3),
-                        loader_share=round(waited / taken, 5),
+                        loader_share=round(waited / step_seconds, 5),
                     )
                 else:
                     _skip(result, state, settings, log)
@@ -143,11 +134,11 @@ def train(
     reason = "all updates done"
     if _out_of_patience(state, settings):
         reason = f"no better validation loss in {state.evaluations_since_best} evaluations"
-    return TrainResult(state.step, reason)
+    return state.step, reason
 
 
 class _MetricsLog:
-    """Writes the lines of metrics.jsonl and shows them, on the first rank alone."""
+    """Writes the lines of metrics.jsonl and shows them; does nothing on ranks but the first."""
 
     def __init__(
         self, run: Run, progress: TrainingProgress, state: TrainState, *, first: bool
@@ -158,10 +149,7 @@ class _MetricsLog:
             resumed_at = state.step + 1 if state.step else None
             self._board = Tensorboard(run.path / "tensorboard", resumed_at)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._progress.stop()
         if self._board is not None:
             self._board.close()
@@ -179,7 +167,7 @@ class _MetricsLog:
 
 
 def _restore(updater: Updater, run: Run, progress: TrainingProgress) -> TrainState:
-    """Put the run's newest sound checkpoint back, if there is one; return how far the run is."""
+    """Load the run's newest sound checkpoint, if there is one; return how far the run is."""
     ranks = updater.ranks
     checkpoint, warnings = run.restore() if ranks.first else (None, [])
     for warning in warnings:
@@ -211,7 +199,7 @@ def _evaluate(
             f"finite. The last checkpoint is untouched. {_ADVICE}"
         )
     log.write(**{f"valid_{name}": value for name, value in figures.items()})
-    # of two models with the same metric, the one of lower loss
+    # of two models with the same metric, the one with the lower loss
     rank = [-figures[objective.metric]] if objective.metric else []
     rank.append(figures["loss"])
     if state.best is not None and rank >= state.best:
@@ -225,7 +213,7 @@ def _evaluate(
 
 
 def _skip(result: StepResult, state: TrainState, settings: TrainConfig, log: _MetricsLog) -> None:
-    """Take note of an update that was left out; raise TrainingError if it is one too many."""
+    """Log an update that was skipped; raise TrainingError if there are too many in a row."""
     done, size = state.step, settings.batch_size
     state.skipped += 1
     reason = f"the loss is {result.loss} and the gradient norm {result.grad_norm}"
@@ -259,16 +247,13 @@ def _memory_errors(step: int, settings: TrainConfig) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # torch's allocator on a CPU has no class of its own
-        if not (
-            isinstance(error, MemoryError | torch.OutOfMemoryError)
-            or "can't allocate memory" in str(error)
-        ):
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and "can't allocate memory" not in str(error):  # of torch's CPU allocator
             raise
         raise TrainingError(
             f"memory ran out at update {step + 1}. The last checkpoint is untouched: free some "
-            f"memory and --resume, or start a run with a smaller train.micro_batch_size "
-            f"({settings.micro_batch_size} now)."
+            f"memory and --resume, or start a run with a train.micro_batch_size below "
+            f"{settings.micro_batch_size}."
         ) from error
 
 
@@ -276,8 +261,8 @@ def _memory_errors(step: int, settings: TrainConfig) -> Iterator[None]:
 def _stop_signals(*, alone: bool) -> Iterator[list[int]]:
     """Collect the first SIGINT or SIGTERM in a list, which the loop reads between updates.
 
-    A second signal meets the handlers that were there before: it stops at once. Under
-    torchrun SIGTERM comes twice, from the queue and from the launcher, so there only SIGINT does.
+    A second signal finds the earlier handlers again and stops the process at once. Under torchrun
+    only SIGINT does, since SIGTERM comes twice there: from the queue and from the launcher.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -287,9 +272,9 @@ def _stop_signals(*, alone: bool) -> Iterator[list[int]]:
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        for each, handler in before.items():
-            if alone or each == signal.SIGINT:
-                signal.signal(each, handler)
+        for other, handler in before.items():
+            if alone or other == signal.SIGINT:
+                signal.signal(other, handler)
 
     for number in before:
         signal.signal(number, receive)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from gpt1.config import RunConfig
-from gpt1.data.batches import WindowBatches
+from gpt1.data.batches import Sampling, WindowBatches
 from gpt1.data.shards import Shards
 from gpt1.errors import ConfigError
 from gpt1.model.build import Model, build_model
@@ -21,17 +21,17 @@ from gpt1.training.trainer import EVALUATION_ROWS, resolve_config, run_training
 def pretrain(
     data: Path | str, valid: Path | str | None, config: RunConfig, options: RunOptions
 ) -> tuple[Model, Tokenizer]:
-    """Train a model on shards from a random start; see gpt1.pretrain."""
+    """Train a model on shards from random weights; see gpt1.pretrain."""
     shards = Shards(data)
-    tokenizer = Tokenizer.load(data)
+    tokenizer = Tokenizer.load(shards.folder)
     held_out = None if valid is None else Shards(valid)
     if held_out is not None:
         held_out.check(tokenizer)
     unused = config.data.model_fields_set - {"pack", "shuffle"}
     if unused:
         raise ConfigError(
-            f"data.{sorted(unused)[0]} is set; shards are text already cut into ids, so it would "
-            f"change nothing. Leave it out, and give --valid for validation."
+            f"data.{sorted(unused)[0]} is set; shards already hold ids, so it would change "
+            f"nothing. Leave it out, and give --valid for validation."
         )
     if config.data.pack != "windows":
         raise ConfigError(
@@ -39,18 +39,12 @@ def pretrain(
             f"train on packed documents."
         )
     config = resolve_config(config, tokenizer)
-    train = config.train
-    batches = WindowBatches(
-        shards,
-        config.model.n_ctx,
-        train.batch_size,
-        seed=train.seed,
-        shuffle=config.data.shuffle,
-        micro_batch_size=train.micro_batch_size,
+    train, n_ctx = config.train, config.model.n_ctx
+    order = Sampling(
+        seed=train.seed, shuffle=config.data.shuffle, micro_batch_size=train.micro_batch_size
     )
-    validation = None
-    if held_out is not None:
-        validation = WindowBatches(held_out, config.model.n_ctx, EVALUATION_ROWS)
+    batches = WindowBatches(shards, n_ctx, train.batch_size, **order)
+    validation = None if held_out is None else WindowBatches(held_out, n_ctx, EVALUATION_ROWS)
     generator = torch.Generator().manual_seed(train.seed)
     model = build_model(config.model, generator=generator)
     objective = objectives.BY_NAME[train.loss]

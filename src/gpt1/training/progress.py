@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: a live panel on a terminal, plain lines elsewhere."""
+"""What is shown while a model trains: a live panel on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ from gpt1.reports.formatting import format_duration, format_perplexity
 _LAST = 50  # updates whose mean loss is shown
 _WIDTH = 100
 _PAUSE = 0.5  # seconds between two drawings of the panel
+_FIGURES = {
+    "lr": "lr {:.2e}",
+    "grad_norm": "gradient norm {:.2f}",
+    "tokens_per_second": "{:,.0f} tokens/s",
+    "loader_share": "data {:.1%} of a step",
+}
 
 
 class TrainingProgress:
-    """Shows a run on a console; `every` updates a line where there is no terminal.
+    """Shows a run on a console: a panel on a terminal, elsewhere a line every `every` updates.
 
-    With `language` a loss is also shown as a perplexity. `callback` is told of each update.
+    With `language` a loss is also shown as a perplexity. `callback` is called after each update.
     """
 
     def __init__(
@@ -41,7 +47,7 @@ class TrainingProgress:
         self._live: Live | None = None
         self._total = 0
         self._best: tuple[float, int] | None = None
-        self._validation = ""
+        self._validation = "none yet"
 
     def note(self, text: str) -> None:
         """Print a line of its own."""
@@ -91,8 +97,8 @@ class TrainingProgress:
         step, loss = record["step"], record["valid_loss"]
         self._best = min(self._best or (loss, step), (loss, step))
         best, at = self._best
-        ending = "the best" if at == step else f"the best {best:.4f} at {at}"
         figures = f"{loss:.4f}{self._perplexity(loss)}"
+        ending = "the best" if at == step else f"the best {best:.4f} at {at}"
         self._validation = f"{figures} at update {step}, {ending}"
         for name, value in record.items():
             if name not in ("step", "valid_loss"):
@@ -124,16 +130,22 @@ class TrainingProgress:
         return format_duration((time.monotonic() - self._began) / done * (self._total - self._step))
 
     def _panel(self) -> Panel:
-        """Return the panel: how far, how long, and the last figures."""
         total = max(1, self._total)
-        so_far = format_duration(time.monotonic() - self._began)
         rows = Table.grid(padding=(0, 2))
         rows.add_column(style="dim", no_wrap=True)
         rows.add_column(overflow="fold")
         rows.add_row(f"{self._step / total:.0%}", ProgressBar(total, self._step))
+        so_far = format_duration(time.monotonic() - self._began)
         rows.add_row("time", f"{so_far} so far, {self._left()} left")
-        for name, text in self._figures().items():
-            rows.add_row(name, text)
+        if self._losses:
+            mean = statistics.fmean(self._losses)
+            rows.add_row("loss", f"{self._last['loss']:.3f}")
+            rows.add_row(f"last {len(self._losses)}", f"{mean:.3f}{self._perplexity(mean)}")
+        rows.add_row("validation", self._validation)
+        figures = [text.format(self._last[n]) for n, text in _FIGURES.items() if n in self._last]
+        if self._skipped:
+            figures.append(f"{self._skipped} skipped")
+        rows.add_row("step", ", ".join(figures) or "waiting for the first update")
         return Panel(
             rows,
             title="training",
@@ -143,22 +155,3 @@ class TrainingProgress:
             border_style="cyan",
             width=min(self._console.width, _WIDTH),
         )
-
-    def _figures(self) -> dict[str, str]:
-        last = self._last
-        if not last:
-            return {"loss": "waiting for the first update"}
-        mean = statistics.fmean(self._losses)
-        step = [f"lr {last['lr']:.2e}", f"{last['tokens_per_second']:,.0f} tokens/s"]
-        if "grad_norm" in last:
-            step.insert(1, f"gradient norm {last['grad_norm']:.2f}")
-        if "loader_share" in last:
-            step.append(f"data {last['loader_share']:.1%} of a step")
-        if self._skipped:
-            step.append(f"{self._skipped} skipped")
-        return {
-            "loss": f"{last['loss']:.3f}",
-            f"last {len(self._losses)}": f"{mean:.3f}{self._perplexity(mean)}",
-            "validation": self._validation or "none yet",
-            "step": ", ".join(step),
-        }

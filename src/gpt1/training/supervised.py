@@ -23,7 +23,7 @@ from gpt1.training.loop import TrainSetup
 from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import RunOptions
 from gpt1.training.step import ComputeMetrics
-from gpt1.training.trainer import MICRO_TOKENS, resolve_config, run_training
+from gpt1.training.trainer import adopt_shape, resolve_config, run_training
 
 _WIDE = 512
 
@@ -37,10 +37,10 @@ def finetune(
     config: RunConfig,
     options: RunOptions,
 ) -> tuple[Model, Tokenizer]:
-    """Train `model` in place on a task, with the special rows and a head of its own.
+    """Train `model` in place on a task, after giving it the special tokens and a new head.
 
-    The best model by `task.metric` on `validation` is kept, or the last where that is empty. Raises
-    ConfigError, DataError, TrainingError.
+    The best model by `task.metric` on `validation` is kept, or the last one without validation
+    examples. Raises ConfigError, DataError, TrainingError.
     """
     config = _check(config, model, task)
     seed = config.train.seed
@@ -50,10 +50,11 @@ def finetune(
     network.add_special_rows(model, tokenizer, generator=generator)
     network.add_head(model, task, pdrop=config.task.clf_pdrop, generator=generator)
     if not examples:
-        raise DataError("there is no example to train on. Give some.")
+        raise DataError("there is no example to train on. Give at least one.")
     encoded = encode(examples, task, tokenizer, model.config.n_ctx)
     held_out = encode(validation, task, tokenizer, model.config.n_ctx) if validation else None
-    config = _resolve(config, tokenizer, encoded, held_out)
+    lengths = [data.lengths for data in (encoded, held_out) if data is not None]
+    config = resolve_config(config, tokenizer, max(int(n.sum(1).max()) for n in lengths))
     progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
     progress.note(_account(task, encoded, held_out))
     train = config.train
@@ -64,7 +65,7 @@ def finetune(
         micro_batch_size=train.micro_batch_size,
         weights=task.class_weights(config.task.class_weight, encoded.targets),
     )
-    longest = max(int(e.lengths.max()) for e in (encoded, held_out) if e is not None)
+    longest = max(int(n.max()) for n in lengths)
     setup = TrainSetup(
         model,
         tokenizer,
@@ -79,15 +80,12 @@ def finetune(
 
 
 def default_recipe(config: ModelConfig) -> str:
-    """Return the recipe for a model's size: the paper's rate is for a width of 768."""
+    """Return the recipe for a model's size: the paper's learning rate suits a width of 768."""
     return "supervised" if config.n_embd >= _WIDE else "small"
 
 
 def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
-    if "model" in config.model_fields_set:
-        raise ConfigError(
-            "a setting of model.* is given; fine-tuning keeps the model's shape. Leave it out."
-        )
+    config = adopt_shape(config, model)
     unused = config.data.model_fields_set - {"valid_share", "shuffle", "words"}
     if unused:
         raise ConfigError(
@@ -98,22 +96,7 @@ def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
         raise ConfigError(
             'task.embeddings is "one"; the LSTM baseline has no positions. Use --recipe supervised.'
         )
-    config = config.model_copy(
-        update={"task": config.task.model_copy(update={"kind": task.kind}), "model": model.config}
-    )
-    return config
-
-
-def _resolve(
-    config: RunConfig, tokenizer: Tokenizer, encoded: Encoded, held_out: Encoded | None
-) -> RunConfig:
-    """Fill in what is open; as many examples in a forward pass as the longest ones allow."""
-    if config.train.micro_batch_size is None:
-        sizes = [int(e.lengths.sum(1).max()) for e in (encoded, held_out) if e is not None]
-        rows = min(config.train.batch_size, max(1, MICRO_TOKENS // max(sizes)))
-        train = config.train.model_copy(update={"micro_batch_size": rows})
-        config = config.model_copy(update={"train": train})
-    return resolve_config(config, tokenizer)
+    return config.model_copy(update={"task": config.task.model_copy(update={"kind": task.kind})})
 
 
 def _metrics(task: Task) -> ComputeMetrics:
@@ -132,13 +115,13 @@ def _metrics(task: Task) -> ComputeMetrics:
 
 
 def _account(task: Task, encoded: Encoded, held_out: Encoded | None) -> str:
-    lines = f"{len(encoded):,} examples to train on"
-    if held_out is not None:
-        lines += f", {len(held_out):,} to validate, chosen by {task.metric}"
+    text, truncated = f"{len(encoded):,} examples to train on", encoded.truncated
+    if held_out is None:
+        text += ", none to validate: the last model is kept"
     else:
-        lines += ", none to validate: the last model is kept"
-    cut = encoded.truncated + (held_out.truncated if held_out is not None else 0)
-    if cut:
-        are = "is" if cut == 1 else "are"
-        lines += f"; {cut:,} {are} longer than the window and {are} cut (docs/tasks.md says how)"
-    return lines
+        text += f", {len(held_out):,} to validate, chosen by {task.metric}"
+        truncated += held_out.truncated
+    if truncated:
+        are = "is" if truncated == 1 else "are"
+        text += f"; {truncated:,} {are} longer than the window and {are} cut (see docs/tasks.md)"
+    return text

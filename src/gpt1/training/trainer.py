@@ -9,7 +9,7 @@ import torch
 
 from gpt1.checkpoint import folder
 from gpt1.config import RunConfig, SamplingConfig
-from gpt1.errors import DataError, Interrupted, TrainingError
+from gpt1.errors import ConfigError, DataError, Interrupted, TrainingError, first_line
 from gpt1.generation import engine
 from gpt1.generation.torch_backend import make_backend
 from gpt1.model.allocator import keep_freed_memory
@@ -22,28 +22,40 @@ from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, loop
 from gpt1.training.distributed import Ranks
 from gpt1.training.estimate import estimate
-from gpt1.training.loop import Sampler, TrainResult, TrainSetup
+from gpt1.training.loop import Sampler, TrainSetup
 from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import Run, RunOptions
 from gpt1.training.step import Updater, autocast, evaluate
 
 MICRO_TOKENS = 8192
-"""Tokens in one forward pass where train.micro_batch_size is not set."""
+"""Tokens in one forward pass if train.micro_batch_size is not set."""
 EVALUATION_ROWS = 8
 _FEW_UPDATES = 50
-_COMPILE_TOLERANCE = 2e-2  # between a compiled model and the plain one, bf16 as it is
+_COMPILE_TOLERANCE = 2e-2  # between a compiled model and the plain one, also in bfloat16
 _SAMPLE_TOKENS = 48
 
 
-def resolve_config(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
-    """Fill in what `config` leaves open: by the tokenizer and by this machine."""
+def adopt_shape(config: RunConfig, model: Model) -> RunConfig:
+    """Return `config` with the shape of the model to be fine-tuned. Raises ConfigError."""
+    if "model" in config.model_fields_set:
+        raise ConfigError(
+            "a setting of model.* is given; fine-tuning keeps the model's shape. Leave it out."
+        )
+    return config.model_copy(update={"model": model.config})
+
+
+def resolve_config(config: RunConfig, tokenizer: Tokenizer, longest: int = 0) -> RunConfig:
+    """Fill in what `config` leaves to the tokenizer, the machine and the `longest` sample.
+
+    `longest` is its tokens, by default n_ctx.
+    """
     device = choose_device(config.train.device)
     dtype = choose_dtype(config.train.dtype, device)
-    rows = min(config.train.batch_size, max(1, MICRO_TOKENS // config.model.n_ctx))
+    rows = max(1, MICRO_TOKENS // (longest or config.model.n_ctx))
     train = {
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),
-        "micro_batch_size": config.train.micro_batch_size or rows,
+        "micro_batch_size": config.train.micro_batch_size or min(config.train.batch_size, rows),
     }
     model = config.model.model_copy(update={"vocab_size": len(tokenizer)})
     return config.model_copy(
@@ -52,10 +64,10 @@ def resolve_config(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
 
 
 def run_training(setup: TrainSetup, options: RunOptions) -> Model:
-    """Train a model, leave the result in OUT/model and return it.
+    """Train a model, save the result in OUT/model and return it.
 
-    torchrun may have started several processes, each of which calls this. Raises TrainingError,
-    StorageError if the disk has too little room, DataError if there is not one update to make.
+    Under torchrun each process calls this. Raises TrainingError, StorageError if the disk has too
+    little room, DataError if the data does not fill one update.
     """
     keep_freed_memory()
     config, train = setup.config, setup.config.train
@@ -64,23 +76,30 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
     steps = train.steps or setup.batches.steps(train.epochs)
     if not steps:
         raise DataError(
-            "the texts do not fill one update. Give more of them, or a smaller train.batch_size."
+            "the texts do not fill one update. Give more text, or a smaller train.batch_size."
         )
     setup.model.to(device)
     with distributed.join(device) as ranks, contextlib.ExitStack() as stack:
         console = distributed.console(options.quiet)
+        language = setup.objective.metric is None  # a task's loss has no perplexity
         progress = TrainingProgress(
-            train.log_every,
-            console,
-            language=config.task.kind == "lm",
-            callback=options.progress,
+            train.log_every, console, language=language, callback=options.progress
         )
-        run = _run(setup, options)
+        validation = None if setup.validation is None else setup.validation.fingerprint
+        fingerprints = {"data": setup.batches.fingerprint, "validation": validation}
+        run = Run(
+            options.out,
+            config,
+            setup.tokenizer,
+            fingerprints,
+            resume=options.resume,
+            metadata=setup.metadata,
+        )
         if ranks.first:
             stack.enter_context(run)
         if ranks.broadcast_object(options.resume and (run.path / "model").is_dir()):
             progress.note(f"the run in {run.path} is already finished")
-            if ranks.first:  # it may have been cut off before this
+            if ranks.first:  # it may have been killed before this
                 run.tidy()
                 write_report(run.path)
             return _load_result(run, device)
@@ -93,32 +112,28 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
             _compile(setup.model, dtype, progress)
         updater = Updater(setup.model, setup.objective, config, ranks, dtype)
         try:
-            result = loop.train(setup, updater, run, progress, steps, _sampler(setup))
+            steps, reason = loop.train(setup, updater, run, progress, steps, _sampler(setup))
         except Interrupted:
             if ranks.first and options.report:
                 write_report(run.path)
             raise
-        return _finish(setup, updater, run, progress, result, report=options.report)
-
-
-def _run(setup: TrainSetup, options: RunOptions) -> Run:
-    validation = setup.validation
-    fingerprints = {
-        "data": setup.batches.fingerprint,
-        "validation": None if validation is None else validation.fingerprint,
-    }
-    return Run(
-        options.out,
-        setup.config,
-        setup.tokenizer,
-        fingerprints,
-        resume=options.resume,
-        metadata=setup.metadata,
-    )
+        best = run.best()
+        if best is not None:
+            distributed.load_weights(updater.model, best)
+        ended = {"steps": steps, "reason": reason, **_evaluate(setup, updater, progress)}
+        model = ranks.unshard(updater.model)
+        if ranks.first:
+            path = run.finish(model, {"training": ended})
+            if options.report:
+                write_report(run.path)
+                reason += f"; the model is in {path}, the curves in report.html beside it"
+            progress.note(reason)
+        ranks.wait_for_first()
+        return model.eval() if ranks.first else _load_result(run, device)
 
 
 def _check_ranks(run: Run, ranks: Ranks) -> None:
-    """Raise TrainingError on a rank that sees another folder, other data or other settings."""
+    """Raise TrainingError on a rank that has another folder, other data or other settings."""
     if not run.record.is_file():
         raise TrainingError(
             f"rank {ranks.rank} does not see {run.path}, which rank 0 has made. Keep the run on a "
@@ -132,47 +147,19 @@ def _check_ranks(run: Run, ranks: Ranks) -> None:
         )
 
 
-def _finish(
-    setup: TrainSetup,
-    updater: Updater,
-    run: Run,
-    progress: TrainingProgress,
-    result: TrainResult,
-    *,
-    report: bool,
-) -> Model:
-    """Evaluate the best model on all of the validation batches, and write it to RUN/model."""
-    ranks, device = updater.ranks, updater.ranks.device
-    best = run.best()
-    if best is not None:
-        distributed.load_weights(updater.model, best)
-    extra: dict[str, Any] = {"steps": result.steps, "reason": result.reason}
-    if setup.validation is not None:
-        figures = ranks.broadcast_object(
-            evaluate(
-                updater.module,
-                setup.objective,
-                setup.validation.once(),
-                torch.float32,
-                setup.compute_metrics,
-            )
-        )
-        extra["validation"] = figures
-        others = "".join(f", {n} {value:.4f}" for n, value in figures.items() if n != "loss")
-        progress.note(
-            f"validation, all of it in float32: loss {figures['loss']:.4f}"
-            + (others or f", perplexity {format_perplexity(figures['loss'])}")
-        )
-    model = ranks.unshard(updater.model)
-    if ranks.first:
-        path = run.finish(model, {"training": extra})
-        note = result.reason
-        if report:
-            write_report(run.path)
-            note += f"; the model is in {path}, the curves in report.html beside"
-        progress.note(note)
-    ranks.wait_for_first()
-    return model.eval() if ranks.first else _load_result(run, device)
+def _evaluate(setup: TrainSetup, updater: Updater, progress: TrainingProgress) -> dict[str, Any]:
+    """Return the figures on all of the validation batches, if there are any, and show them."""
+    if setup.validation is None:
+        return {}
+    batches, metrics = setup.validation.once(), setup.compute_metrics
+    figures = evaluate(updater.module, setup.objective, batches, torch.float32, metrics)
+    figures = updater.ranks.broadcast_object(figures)
+    others = "".join(f", {n} {value:.4f}" for n, value in figures.items() if n != "loss")
+    progress.note(
+        f"validation, all of it in float32: loss {figures['loss']:.4f}"
+        + (others or f", perplexity {format_perplexity(figures['loss'])}")
+    )
+    return {"validation": figures}
 
 
 def _load_result(run: Run, device: torch.device) -> Model:
@@ -180,20 +167,20 @@ def _load_result(run: Run, device: torch.device) -> Model:
 
 
 def _compile(model: Model, dtype: torch.dtype, progress: TrainingProgress) -> None:
-    """Compile each block; leave it if that fails here or gives other numbers."""
+    """Compile each block, unless that fails here or changes the results."""
     ids = torch.zeros(1, model.config.n_ctx, dtype=torch.int64, device=model.tokens.weight.device)
-    model.eval()  # without dropout both ways give the same
+    model.eval()  # without dropout, results can be compared
     with torch.no_grad(), autocast(model, dtype):
         plain = model.hidden(ids)
         for block in model.blocks:
             block.compile()
         try:
-            off = float((model.hidden(ids) - plain).abs().max() / plain.abs().max())
-            reason = f"the results differ by {off:.1%}" if not off < _COMPILE_TOLERANCE else ""
+            error = float((model.hidden(ids) - plain).abs().max() / plain.abs().max())
+            reason = f"the results differ by {error:.1%}" if not error < _COMPILE_TOLERANCE else ""
             with torch.enable_grad():
                 model.train().hidden(ids).sum().backward()  # type: ignore[no-untyped-call]
-        except Exception as error:  # a compiler has countless ways to fail
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        except Exception as failure:  # a compiler has countless ways to fail
+            reason = first_line(failure)
     model.zero_grad()
     if reason:
         for block in model.blocks:
@@ -202,7 +189,7 @@ def _compile(model: Model, dtype: torch.dtype, progress: TrainingProgress) -> No
 
 
 def _forecast(setup: TrainSetup, steps: int, device: torch.device, ranks: int) -> str:
-    """Return what a person should know before the first update: size, time and memory."""
+    """Return what the user should know before the first update: size, time and memory."""
     train, batches = setup.config.train, setup.batches
     tokens = batches.tokens_per_sample
     micro = min(train.micro_batch_size or train.batch_size, -(-train.batch_size // ranks))
@@ -223,8 +210,8 @@ def _forecast(setup: TrainSetup, steps: int, device: torch.device, ranks: int) -
     if steps < _FEW_UPDATES:
         epochs = _FEW_UPDATES * train.epochs // steps + 1
         lines.append(
-            f"only {steps} update{'s' * (steps != 1)}: little will be learned. For more: more "
-            f"text, --set train.epochs={epochs:.0f}, or a smaller --set train.batch_size."
+            f"only {steps} update{'s' * (steps != 1)}: little will be learned. Give more text, "
+            f"--set train.epochs={epochs:.0f}, or a smaller --set train.batch_size."
         )
     return "\n".join(lines)
 
@@ -232,7 +219,7 @@ def _forecast(setup: TrainSetup, steps: int, device: torch.device, ranks: int) -
 def _sampler(setup: TrainSetup) -> Sampler | None:
     """Return a function that lets a language model continue the prompt of the settings."""
     config, tokenizer = setup.config, setup.tokenizer
-    if config.task.kind != "lm" or not isinstance(setup.model, Transformer):
+    if setup.objective.metric is not None or not isinstance(setup.model, Transformer):
         return None
     ids = tokenizer.encode(config.data.prefix or config.train.sample_prompt)
     if not ids:

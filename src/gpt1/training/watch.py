@@ -1,4 +1,4 @@
-"""So that no rank waits for ever for one that died or is frozen: heartbeats in torchrun's store."""
+"""Heartbeats in torchrun's store, so that no rank waits for ever for one that died or froze."""
 
 from __future__ import annotations
 
@@ -19,24 +19,18 @@ _SILENCE_AFTER_ALARM = 5.0  # the same, once a rank has lost a connection
 _BEAT = 1.0
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type's name if it has none."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
 class Watch:
     """A thread that keeps this rank's heartbeat and watches the next rank's.
 
-    In torchrun's store, process/R says which process rank R is, beat/R counts up while it lives,
-    left/R is set once it has left, and failure names the rank that failed: every rank prints it
-    and ends.
+    In the store, process/R names the process of rank R, beat/R counts up while it lives, left/R is
+    set once it has left, and `failure` names the rank that failed: every rank prints it and ends.
     """
 
     def __init__(self, rank: int, count: int) -> None:
         self._rank, self._next = rank, (rank + 1) % count
         self._stopped = threading.Event()
         self._machine = f"{os.environ.get('GROUP_RANK', 0)} {platform.node()}"
-        # a connection of its own: the main thread may hold the other while it waits
+        # a connection of its own: the main thread may hold the other one while it waits
         store: Any = dist.distributed_c10d._get_default_store()
         restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)  # they share a store
         self._store = dist.distributed_c10d.PrefixStore(f"gpt1/{restarts}", store.clone())
@@ -52,10 +46,9 @@ class Watch:
                 self._fail(self._rank, failure)
 
     def wait_for_failure(self) -> None:
-        """Tell all that a connection broke; wait until a rank is found to have failed.
+        """Report a broken connection and wait for a rank to be named, which ends this process.
 
-        That ends this process. The launcher sends SIGTERM to all ranks as soon as it misses one;
-        it has to wait.
+        SIGTERM is ignored meanwhile: the launcher sends it to all ranks as soon as one is gone.
         """
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -82,8 +75,8 @@ class Watch:
                 if silence > (_SILENCE_AFTER_ALARM if self._get("alarm") else SILENCE):
                     self._fail(
                         self._next,
-                        f"died or is frozen: it gave no sign for {silence:.0f} s. --resume goes on "
-                        f"from the last checkpoint.",
+                        f"died or is frozen: it gave no sign for {silence:.0f} s. --resume "
+                        f"continues from the last checkpoint.",
                     )
                     self._kill_next()
         except RuntimeError:  # the store is gone, and with it the launcher
@@ -100,7 +93,7 @@ class Watch:
         os._exit(1)
 
     def _kill_next(self) -> None:
-        """Kill the silent rank if it is on this machine: a stopped one would be left over."""
+        """Kill the silent rank if it is on this machine: a stopped process would stay there."""
         pid, _, machine = self._get(f"process/{self._next}").partition(" ")
         if machine == self._machine:
             with contextlib.suppress(OSError):
