@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -14,12 +14,14 @@ from gpt1.config import (
     RunConfig,
     SamplingConfig,
     Settings,
+    TaskConfig,
     check,
     load_run,
     load_sampling,
     load_size,
 )
 from gpt1.errors import ConfigError, UsageError
+from gpt1.tasks.kinds import KINDS
 from gpt1.training.pretrain import default_recipe
 
 SECTIONS: dict[str, type[Settings]] = {
@@ -334,3 +336,7 @@ def test_sampling_resolves_and_knows_its_section_alone() -> None:
         load_sampling(["train.steps=5"])
     with pytest.raises(ConfigError, match=r"unknown setting 'sampling.topk'. Did you mean 'top_k'"):
         load_sampling(["sampling.topk=5"])
+
+
+def test_the_setting_task_kind_names_every_kind() -> None:
+    assert set(get_args(TaskConfig.model_fields["kind"].annotation)) == {"lm", *KINDS}

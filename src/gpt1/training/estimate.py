@@ -1,4 +1,4 @@
-"""What a run will need, worked out before its first update."""
+"""How much memory and time a run will need, estimated before its first update."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from gpt1.reports.formatting import format_duration
 
 LIBRARIES = 340 << 20
 """Bytes that Python, torch and the tokenizer take before there is a model."""
-_PROBED, _PROBED_ELSEWHERE = 1024, 8192  # tokens that fill a CPU; a GPU wants more
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A run's memory in bytes (without LIBRARIES), time in seconds, and the speed behind it."""
+    """A run's memory in bytes (without LIBRARIES), its time in seconds, and the speed measured."""
 
     memory: int
     seconds: float
@@ -35,10 +34,9 @@ class Estimate:
     def __str__(self) -> str:
         speed = self.flops_per_second / (6 * self.parameters)
         return (
-            f"{self.parameters:,} parameters; about "
-            f"{(self.memory + LIBRARIES) / 2**30:.1f} GiB of memory and "
-            f"{format_duration(self.seconds)} "
-            f"({speed:,.0f} tokens/s, measured here: {self.flops_per_second / 1e9:,.0f} GFLOP/s)"
+            f"{self.parameters:,} parameters; about {(self.memory + LIBRARIES) / 2**30:.1f} GiB of "
+            f"memory and {format_duration(self.seconds)} ({speed:,.0f} tokens/s, measured here: "
+            f"{self.flops_per_second / 1e9:,.0f} GFLOP/s)"
         )
 
 
@@ -52,32 +50,32 @@ def estimate(
 ) -> Estimate:
     """Estimate a run over `tokens` in all, `micro_tokens` in one forward pass.
 
-    Memory: weights, gradients and Adam's two moments in float32, a 16-bit copy under autocast; on
-    top of it, one micro-batch's activations and a chunk of logits, or a checkpoint while it is
-    written. Time: one block and the head, forward and backward, measured on `device`.
+    Memory: weights, gradients and Adam's state in float32, a 16-bit copy under autocast; then one
+    micro-batch's activations and a chunk of logits, or a checkpoint while it is written. Time: one
+    block and the head, forward and backward, measured on `device`.
     """
     parameters = count_parameters(config)
     width = 2 if dtype == torch.bfloat16 else 4
-    attention = 0  # on a GPU no weights of attention are kept
+    attention = 0  # a GPU stores no attention weights
     if device.type == "cpu":
         attention = config.n_head * config.n_ctx * (2 if config.attn_pdrop else 1)
-    kept = config.n_layer * (34 * config.n_embd + attention)
+    stored = config.n_layer * (34 * config.n_embd + attention)
     if config.n_hidden is not None:
-        kept = 10 * config.n_embd + 16 * config.n_hidden
-    activations = micro_tokens * kept * width
+        stored = 10 * config.n_embd + 16 * config.n_hidden
+    activations = micro_tokens * stored * width
     logits = min(CHUNK, micro_tokens) * config.vocab_size * (8 + width)
     fixed = parameters * (16 + (2 if width == 2 else 0))
     memory = fixed + max(activations + logits, 12 * parameters)
-    each = _seconds_per_token(config, micro_tokens, device, dtype)
-    return Estimate(memory, tokens * each, parameters, 6 * parameters / each)
+    seconds = _seconds_per_token(config, micro_tokens, device, dtype)
+    return Estimate(memory, tokens * seconds, parameters, 6 * parameters / seconds)
 
 
 def _seconds_per_token(
     config: ModelConfig, micro_tokens: int, device: torch.device, dtype: torch.dtype
 ) -> float:
-    """Time a block and the head on a few rows, and add up what the whole model would take."""
+    """Time a block and the head on a few rows; return the time of the whole model."""
     C, T = config.n_embd, config.n_ctx
-    probed = min(micro_tokens, _PROBED if device.type == "cpu" else _PROBED_ELSEWHERE)
+    probed = min(micro_tokens, 1024 if device.type == "cpu" else 8192)  # enough to fill the device
     rows = max(1, probed // T)
     if config.n_hidden is not None:  # its speed depends on the rows, and not on their length
         rows = max(1, micro_tokens // T)
@@ -100,13 +98,13 @@ def _seconds_per_token(
 
 
 def _median_seconds(loss: Callable[[], Tensor]) -> float:
-    """Return the median time of `loss` and its gradients, after a first time that warms up."""
-    taken = []
+    """Return the median time of `loss` and its gradients, after a run to warm up."""
+    times = []
     for _ in range(4):
         began = time.perf_counter()
         value = loss()
         value.backward()  # type: ignore[no-untyped-call]
         if value.is_cuda:
             torch.cuda.synchronize(value.device)
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])

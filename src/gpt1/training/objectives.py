@@ -1,7 +1,7 @@
-"""What is minimised: functions from a model and a batch to sums, and the counts to divide by.
+"""Objectives: functions from a model and a batch to sums, and the counts to divide them by.
 
 A loss is the weighted sum over terms of (sum over the update) / (count over the update). Counts
-come from the data alone, so they are known before the first forward pass, and k micro-batches give
+depend on the data alone, so they are known before the first forward pass, and k micro-batches give
 the gradient of one batch.
 """
 
@@ -28,10 +28,10 @@ from gpt1.tasks.kinds import Task
 class Objective:
     """A loss by its terms.
 
-    `sums` gives each term's sum over a batch, and "scores" where there is a task; `counts` each
-    term's count; `weights` the factor of each term. With `averaged` off the gradient is that of the
-    plain sums, as in the article. `metric` is the figure of an evaluation that should be high; None
-    is the loss, which should be low.
+    `sums` returns each term's sum over a batch, and a task's "scores"; `counts` returns each term's
+    count; `weights` are the terms' factors. Without `averaged`, the gradient is that of the plain
+    sums, as in the article. `metric` names the figure by which a task's models are chosen, the
+    highest being the best; None: the loss of a language model, the lowest being the best.
     """
 
     sums: Callable[[Model, Batch], dict[str, Tensor]]
@@ -58,16 +58,11 @@ def _pack_means(model: Model, batch: Batch) -> dict[str, Tensor]:
     return {"lm": torch.stack(means).sum()}
 
 
-token_mean = Objective(
-    sums=_token_sums, counts=lambda batch: {"lm": float(batch.targets)}, weights={"lm": 1.0}
-)
+token_mean = Objective(_token_sums, lambda batch: {"lm": float(batch.targets)}, {"lm": 1.0})
 """Mean cross-entropy over all targets of the update (paper, equation 1)."""
 
 pack_sum = Objective(
-    sums=_pack_means,
-    counts=lambda batch: {"lm": float(len(batch.ids))},
-    weights={"lm": 1.0},
-    averaged=False,
+    _pack_means, lambda batch: {"lm": float(len(batch.ids))}, {"lm": 1.0}, averaged=False
 )
 """The article's: each pack's mean, summed over the packs of an update (spec 9.8.5)."""
 
@@ -75,11 +70,11 @@ BY_NAME = {"token_mean": token_mean, "pack_sum": pack_sum}
 
 
 def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
-    """Return the paper's L3: the task's cross-entropy + lm_coef * LM (equation 5, spec 4.4).
+    """Return the paper's L3: the task's loss + lm_coef * the LM loss (equation 5, spec 4.4).
 
-    The task is averaged over the examples' weights, the LM term within each sequence and then over
-    sequences. `longest` is the longest sequence of the data: the positions that the release's
-    single matrix has (spec 4.5.4).
+    The task's loss is averaged over the examples' weights, the LM loss within each sequence and
+    then over sequences. `longest` is the longest sequence of the data: how many positions the
+    release's single matrix has (spec 4.5.4).
     """
 
     def sums(model: Model, batch: Batch) -> dict[str, Tensor]:
@@ -104,7 +99,7 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
 
     def counts(batch: Batch) -> dict[str, float]:
         assert isinstance(batch, TaskBatch)
-        weights = batch.weights  # (u,) or (u, num_scores): a unit counts the mean of its scores'
+        weights = batch.weights  # (u,) or (u, num_scores), whose mean is the unit's weight
         task_count = float(weights.sum()) / math.prod(weights.shape[1:])
         return {"task": task_count, "lm": float(batch.sequences)}
 

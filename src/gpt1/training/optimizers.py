@@ -1,4 +1,4 @@
-"""Optimizers by name: Adam as released, torch's AdamW and Muon; decay, clipping by global norm."""
+"""Optimizers by name (Adam as released, torch's AdamW and Muon) and clipping by global norm."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ReleaseAdam(torch.optim.AdamW):
 
         p -= lr * sqrt(1 - b2^n) / (1 - b1^n) * (m / (sqrt(v) + eps) + weight_decay * p)
 
-    torch's AdamW adds eps after bias correction and decays by lr alone. An eps and a decay scaled
-    anew at every step make one formula the other.
+    torch's AdamW adds eps after bias correction and decays by lr alone; scaling eps and decay at
+    every step turns its formula into this one.
     """
 
     def __init__(self, params: Iterable[dict[str, Any]], config: OptimizerConfig) -> None:
@@ -32,7 +32,7 @@ class ReleaseAdam(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Make one update."""
-        first = next(iter(self.state.values()), None)  # all count alike
+        first = next(iter(self.state.values()), None)  # all have the same step
         n = 1 + (int(first["step"]) if first else 0)
         root = (1 - self._config.b2**n) ** 0.5
         for group, decay in zip(self.param_groups, self._decays, strict=True):
@@ -43,13 +43,13 @@ class ReleaseAdam(torch.optim.AdamW):
 
 
 class Muon(torch.optim.Optimizer):
-    """torch.optim.Muon for the matrices of the blocks, AdamW for all else, as one optimizer.
+    """torch.optim.Muon for the matrices of the blocks and AdamW for the rest, as one optimizer.
 
         b = momentum * b + (1 - momentum) * g
         p -= lr * weight_decay * p + lr * 0.2 * sqrt(max(p.shape)) * orthogonal(mix of g and b)
 
-    The mix is Nesterov's, (1 - momentum) * g + momentum * b. The factor gives an update the size
-    that Adam's has, so both parts share a rate and a decay (Jordan et al. 2024; Liu et al. 2025).
+    The mix is Nesterov's, (1 - momentum) * g + momentum * b. The factor makes updates as large as
+    Adam's, so both parts share rate and decay (Jordan et al. 2024; Liu et al. 2025).
     """
 
     def __init__(
@@ -62,10 +62,7 @@ class Muon(torch.optim.Optimizer):
             momentum=config.momentum,
             adjust_lr_fn="match_rms_adamw",
         )
-        adamw = torch.optim.AdamW(
-            others, lr=config.lr, betas=(config.b1, config.b2), eps=config.eps, fused=True
-        )
-        self._parts = (muon, adamw)
+        self._parts = (muon, _adamw(others, config))
         super().__init__([group for part in self._parts for group in part.param_groups], {})
         for part in self._parts:
             part.state = self.state
@@ -79,25 +76,26 @@ class Muon(torch.optim.Optimizer):
         return loss
 
 
+def _adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.AdamW:
+    betas = (config.b1, config.b2)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+
+
 def build(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Return the optimizer `config.name` over the model's parameters; vectors do not decay."""
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    matrices = [p for name, p in named.items() if name.startswith("blocks.") and p.dim() == 2]
-    if config.name != "muon":
-        matrices = []
-    theirs = set(map(id, matrices))
-    parameters = [p for p in named.values() if id(p) not in theirs]
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            of_muon = config.name == "muon" and name.startswith("blocks.") and parameter.dim() == 2
+            (matrices if of_muon else others).append(parameter)
     groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for p in others if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    if config.name == "adam":
-        return ReleaseAdam(groups, config)
     if config.name == "muon":
         return Muon(matrices, groups, config)
-    return torch.optim.AdamW(
-        groups, lr=config.lr, betas=(config.b1, config.b2), eps=config.eps, fused=True
-    )
+    return ReleaseAdam(groups, config) if config.name == "adam" else _adamw(groups, config)
 
 
 def clip(parameters: Iterable[Tensor], limit: float | None) -> float:
@@ -121,14 +119,9 @@ def state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tenso
 
 
 def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put a state from `state` back."""
-    for name, parameter in model.named_parameters():
-        found = {
-            key.partition(".")[0]: value
-            for key, value in tensors.items()
-            if key.partition(".")[2] == name
-        }
-        if found:
-            optimizer.state[parameter] = {
-                key: shard_like(value, parameter) for key, value in found.items()
-            }
+    """Load what `state` returned."""
+    parameters = dict(model.named_parameters())
+    for name, value in tensors.items():
+        key, _, parameter_name = name.partition(".")
+        parameter = parameters[parameter_name]
+        optimizer.state[parameter][key] = shard_like(value, parameter)

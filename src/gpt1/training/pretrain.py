@@ -30,8 +30,8 @@ def pretrain(
     unused = config.data.model_fields_set - {"pack", "shuffle"}
     if unused:
         raise ConfigError(
-            f"data.{sorted(unused)[0]} is set; shards already hold ids, so it would change "
-            f"nothing. Leave it out, and give --valid for validation."
+            f"data.{sorted(unused)[0]} is set; shards are text already cut into ids, so it would "
+            f"change nothing. Leave it out, and give --valid for validation."
         )
     if config.data.pack != "windows":
         raise ConfigError(

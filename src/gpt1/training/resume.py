@@ -15,7 +15,7 @@ FREE_SETTINGS = {
 }
 """(section, field) of settings that do not change what is learned."""
 LENGTH_SETTINGS = {("train", "steps"), ("schedule", "decay_share")}
-"""Those that may change too under warmup_stable_decay, while the updates made keep their rates."""
+"""May change as well under warmup_stable_decay, if the updates made so far keep their rates."""
 
 
 def find_differences(before: Mapping[str, Any], now: Mapping[str, Any], done: int) -> list[str]:

@@ -1,10 +1,10 @@
-"""The folder of a training run: its lock, its log, its checkpoints, and how to continue it.
+"""The folder of a training run: its lock, its log, its checkpoints, and how it is resumed.
 
-RUN/run.json            what the run is: settings, data and tokenizer fingerprints, machine
+RUN/run.json            settings, fingerprints of data and tokenizer, machine
 RUN/metrics.jsonl       a line for every update and every evaluation
 RUN/checkpoints/step-00000500/   a model folder, with optimizer.safetensors and state.json
-RUN/best/               the model of the best validation loss so far
-RUN/snapshots/step-00000100/     a model folder, kept for good (train.snapshots)
+RUN/best/               the best model by validation so far
+RUN/snapshots/step-00000100/     a model folder, never removed (train.snapshots)
 RUN/model/              the result
 """
 
@@ -18,7 +18,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import safetensors.torch
@@ -43,17 +42,17 @@ _STATE = "state.json"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a run is kept, and what is shown of it."""
+    """Where a run is saved, and what is shown of it."""
 
     out: Path | str
     resume: bool = False
-    """Go on with the run that is there."""
+    """Continue the run that is there."""
     quiet: bool = False
     """Print nothing."""
     report: bool = True
-    """Write report.html; off for a folder that nobody will read."""
+    """Write report.html."""
     progress: ProgressCallback | None = None
-    """Called with the updates done and all that there will be, after each."""
+    """Called after each update."""
 
 
 @dataclass
@@ -64,17 +63,17 @@ class TrainState:
     """Updates done."""
     log_lines: int = 0
     best: list[float] | None = None
-    """The best evaluation's rank: minus the metric of a task, if there is one, then the loss."""
+    """The best evaluation: minus the metric of a task, if there is one, then the loss."""
     evaluations_since_best: int = 0
     skipped: int = 0
-    """Updates in a row that were left out."""
+    """Updates in a row that were skipped."""
     tokens: int = 0
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a run needs to go on: weights, optimizer state, and how far it was."""
+    """All that a run needs to continue: weights, optimizer state, and how far it was."""
 
     path: Path
     weights: dict[str, Tensor]
@@ -97,12 +96,11 @@ class Checkpoint:
 
 
 class Run:
-    """A run's folder, held by this process alone while the block lasts.
+    """A run's folder, locked for this process within its `with` block.
 
-    `fingerprints` are those of the data, which a resumed run must share; `metadata` is what
-    gpt1.json says of every model of the run. Raises TrainingError if another process trains in the
-    folder, if it already holds a run and `resume` is off, or if `resume` is on and the run there
-    differs, naming every difference.
+    `fingerprints` are those of the data, which a resumed run must share; `metadata` goes into the
+    gpt1.json of every model. Raises TrainingError if another process trains in the folder, if a new
+    run finds one there, or if the run to be resumed differs, naming every difference.
     """
 
     def __init__(
@@ -144,24 +142,19 @@ class Run:
     def _check_start(self) -> None:
         """Raise if there is nothing to resume, or something in the way of a new run."""
         with storage.wrap_os_errors("read", self.path):
-            begun, taken = self.record.is_file(), _is_taken(self.path)
-        if self._resume and not begun:
+            exists, occupied = self.record.is_file(), _is_occupied(self.path)
+        if self._resume and not exists:
             raise TrainingError(
                 f"there is no run to resume in {self.path}. Leave out --resume to start one."
             )
-        if not self._resume and taken:
-            what = "a run" if begun else "something"
+        if not self._resume and occupied:
+            what = "a run" if exists else "something"
             raise TrainingError(
                 f"{what} is already in {self.path}. Use --resume to continue a run, or choose "
                 f"another --out."
             )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     def _check_same(self) -> None:
@@ -173,8 +166,8 @@ class Run:
             differences = find_differences(before, now, max(steps, default=0))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise CorruptError(
-                f"{self.record} is damaged, so this run cannot go on. Restore it from a copy, or "
-                f"start a new run in another folder."
+                f"{self.record} is damaged. Restore it from a copy, or start a new run in another "
+                f"folder."
             ) from None
         if differences:
             raise TrainingError(
@@ -200,17 +193,17 @@ class Run:
 
     def check_room(self, model: Model) -> None:
         """Raise StorageError if the disk has no room for the checkpoints that will be kept."""
-        weights = 4 * model.num_parameters()
-        # each with two tensors of Adam's, and a new one is written before the oldest goes
+        # weights and two tensors of Adam's each; a new one is written before the oldest goes
         copies = 3 * (self.config.train.keep_checkpoints + 1)
-        need = weights * (copies + 2 + len(self.config.train.snapshots))  # best and result
+        copies += 2 + len(self.config.train.snapshots)  # best and result
         present = sum(f.stat().st_size for f in self.path.rglob("*.safetensors"))
+        need = 4 * model.num_parameters() * copies - present
         free = shutil.disk_usage(self.path).free
-        if free < need - present:
+        if free < need:
             raise StorageError(
-                f"{self.path} has {free / 1e9:.2f} GB free; the run needs about "
-                f"{(need - present) / 1e9:.2f} GB for its checkpoints. Free some, choose another "
-                f"--out, or --set train.keep_checkpoints=1."
+                f"{self.path} has {free / 1e9:.2f} GB free; the run needs about {need / 1e9:.2f} "
+                f"GB for its checkpoints. Free some, choose another --out, or "
+                f"--set train.keep_checkpoints=1."
             )
 
     # Checkpoints
@@ -220,7 +213,7 @@ class Run:
         return sorted((self.path / "checkpoints").glob("step-*"), reverse=True)
 
     def save(self, model: Model, optimizer_state: Mapping[str, Tensor], state: TrainState) -> None:
-        """Write a checkpoint that `restore` continues from exactly, and drop those too old.
+        """Write a checkpoint from which `restore` continues exactly, and remove older ones.
 
         Raises TrainingError if a tensor of the optimizer is not finite.
         """
@@ -239,44 +232,40 @@ class Run:
             storage.remove(old)
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the newest sound checkpoint, if there is one yet, and the faults of newer ones.
+        """Return the newest sound checkpoint, if there is one, and warnings of damaged newer ones.
 
-        The damaged ones are removed once a sound one is loaded, so that they are written anew, and
-        the log is cut to what it was. Raises CorruptError if there are checkpoints and none is
-        sound.
+        These are removed once a sound one is loaded, so that they can be written again, and the log
+        is cut to its length at that checkpoint. Raises CorruptError if no checkpoint is sound.
         """
-        warnings: list[str] = []
-        damaged: list[Path] = []
+        faults: dict[Path, str] = {}
         for path in self.checkpoints():
             try:
                 checkpoint = Checkpoint.read(path)
             except (CheckpointError, StorageError) as error:
-                warnings.append(str(error))
-                damaged.append(path)
+                faults[path] = str(error)
                 continue
             self.log.keep(checkpoint.state.log_lines)
-            for each in damaged:
-                storage.remove(each)
-            return checkpoint, [f"{each} The checkpoint before it is used." for each in warnings]
-        if warnings:
-            raise CorruptError(
-                "\n".join([*warnings, f"No checkpoint in {self.path} is whole. Start a new run."])
-            )
+            for damaged in faults:
+                storage.remove(damaged)
+            return checkpoint, [f"{f} The checkpoint before it is used." for f in faults.values()]
+        if faults:
+            ending = f"No checkpoint in {self.path} is whole. Start a new run."
+            raise CorruptError("\n".join([*faults.values(), ending]))
         self.log.keep(0)
         return None, []
 
     # Models
 
     def save_snapshot(self, model: Model, step: int) -> None:
-        """Keep the weights after `step` updates for good."""
+        """Save the weights after `step` updates, never to be removed."""
         self._save_model(Path("snapshots", f"step-{step:08d}"), model, {"training": {"step": step}})
 
     def save_best(self, model: Model, extra: Mapping[str, Any]) -> None:
-        """Keep this model as the best so far."""
+        """Save this model as the best so far."""
         self._save_model("best", model, extra)
 
     def best(self) -> dict[str, Tensor] | None:
-        """Return the best weights so far, None if none were kept."""
+        """Return the best weights so far, None if none were saved."""
         path = self.path / "best"
         return folder.load(path).state if path.is_dir() else None
 
@@ -295,8 +284,8 @@ class Run:
         folder.save(self.path / name, model, self.tokenizer, {**self._metadata, **extra})
 
 
-def _is_taken(path: Path) -> bool:
-    """Tell whether there is anything at `path` but what a run that never began leaves."""
+def _is_occupied(path: Path) -> bool:
+    """Tell whether `path` holds more than a run leaves that was killed before it began."""
     if not path.is_dir():
         return path.exists()
     return any(
@@ -312,11 +301,11 @@ def _lock(path: Path) -> FileLock:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            owner = path.read_text(errors="replace").strip()
+            owner = path.read_text(errors="replace").strip() or "unknown"
             raise TrainingError(
-                f"another process ({owner or 'unknown'}) is training in {path.parent}. Wait for "
-                f"it, or choose another --out."
+                f"another process ({owner}) is training in {path.parent}. Wait for it, or choose "
+                f"another --out."
             ) from None
-    with contextlib.suppress(OSError):  # who holds it is for people; the lock itself is held
+    with contextlib.suppress(OSError):  # only for people: the lock itself is held
         path.write_text(f"process {os.getpid()} on {platform.node()}\n")
     return lock

@@ -1,4 +1,4 @@
-"""Factors on the learning rate, by name: as released, linear, and one that needs no fixed end."""
+"""Learning rate schedules by name: the release's three, linear, and warm-up, stable, decay."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def warmup_cosine(x: float, warmup: float) -> float:
     return x / warmup if warmup and x <= warmup else 0.5 * (1 + math.cos(math.pi * x))
 
 
-def warmup_linear(x: float, warmup: float) -> float:
-    """Rise over the share `warmup`, and fall to 0 over all of the run (release, spec 3.12)."""
-    return (x / warmup if warmup and x <= warmup else 1.0) * (1 - x)
-
-
 def warmup_constant(x: float, warmup: float) -> float:
     """Rise to 1 over the share `warmup` and stay (release, spec 3.12)."""
     return x / warmup if warmup and x <= warmup else 1.0
+
+
+def warmup_linear(x: float, warmup: float) -> float:
+    """Rise over the share `warmup`, and fall to 0 over all of the run (release, spec 3.12)."""
+    return warmup_constant(x, warmup) * (1 - x)
 
 
 _RELEASE: dict[str, Callable[[float, float], float]] = {
@@ -58,7 +58,7 @@ def factor(config: ScheduleConfig, update: int, updates: int) -> float:
 
 
 def warmup_steps(config: ScheduleConfig, updates: int) -> float:
-    """Return how many updates the warm-up takes in a run of `updates`; the release's may be 0.3."""
+    """Return the updates of the warm-up in a run of `updates`; in the release it may be 0.3."""
     share = config.warmup_share * updates
     if config.warmup_steps is None:
         return share
@@ -68,7 +68,7 @@ def warmup_steps(config: ScheduleConfig, updates: int) -> float:
 def same_start(
     config: ScheduleConfig, updates: int, other: ScheduleConfig, other_updates: int, done: int
 ) -> bool:
-    """Tell whether the first `done` factors of two runs are the same."""
+    """Tell whether two runs have the same factors in their first `done` updates."""
     return all(
         factor(config, update, updates) == factor(other, update, other_updates)
         for update in range(done)

@@ -1,4 +1,4 @@
-"""One update and one evaluation of a model: what the training loop is made of."""
+"""One update and one evaluation of a model."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class StepResult:
     grad_norm: float
     """Before clipping."""
     tokens: int
-    """Positions that had something to predict."""
+    """Positions with a label."""
     stop_signal: int = 0
-    """The signal that asked any of the ranks to stop; 0 if there was none."""
+    """The signal by which a rank was asked to stop, or 0."""
 
     @property
     def finite(self) -> bool:
-        """Whether loss and gradient are finite, so that the optimizer made its step."""
+        """Whether loss and gradient are finite; if not, the optimizer made no step."""
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
 class Updater:
     """Makes the updates of a model: forward, backward, clip, step.
 
-    `module` is the objective over the model, whose gradients all ranks share; products are
-    computed in `dtype`.
+    `module` is the objective over the model, with gradients shared by all ranks; matrices are
+    multiplied in `dtype`.
     """
 
     def __init__(
@@ -71,22 +71,15 @@ class Updater:
         """
         ranks, objective = self.ranks, self.objective
         self.module.train()
-        names = list(objective.weights)
         counted = [objective.counts(batch) for batch in batches]
-        tokens = float(sum(batch.targets for batch in batches))
-        *counts, tokens = ranks.sum([*(sum(c[name] for c in counted) for name in names), tokens])
-        totals = dict(zip(names, counts, strict=True))
-        *losses, stops, interrupts = ranks.sum(
-            [
-                *self._accumulate(batches, number, totals),
-                float(bool(stop_signals)),
-                float(signal.SIGINT in stop_signals),
-            ]
-        )
-        loss = sum(
-            objective.weights[name] * total / totals[name]
-            for name, total in zip(names, losses, strict=True)
-        )
+        own = [sum(counts[name] for counts in counted) for name in objective.weights]
+        *counts, tokens = ranks.sum([*own, sum(batch.targets for batch in batches)])
+        totals = dict(zip(objective.weights, counts, strict=True))
+        own = self._accumulate(batches, number, totals)
+        asked = [bool(stop_signals), signal.SIGINT in stop_signals]
+        *losses, stops, interrupts = ranks.sum([*own, *asked])
+        terms = zip(objective.weights.values(), losses, counts, strict=True)
+        loss = sum(weight * total / count for weight, total, count in terms)
         norm = optimizers.clip(self.module.parameters(), self.config.optimizer.max_grad_norm)
         stop = signal.SIGINT if interrupts else signal.SIGTERM if stops else 0
         result = StepResult(loss, norm, int(tokens), stop)
@@ -99,7 +92,7 @@ class Updater:
     def _accumulate(
         self, batches: Sequence[Batch], number: int, totals: dict[str, float]
     ) -> list[float]:
-        """Add up the gradients of micro-batches; return this rank's sum of each term."""
+        """Add up the gradients of the micro-batches; return this rank's sum of each term."""
         ranks, objective, train = self.ranks, self.objective, self.config.train
         divisors = totals if objective.averaged else dict.fromkeys(totals, 1.0)
         self.optimizer.zero_grad(set_to_none=True)
@@ -127,7 +120,7 @@ def evaluate(
     dtype: torch.dtype,
     compute_metrics: ComputeMetrics | None = None,
 ) -> dict[str, float]:
-    """Return the objective's loss over `batches` without dropout, and what `compute_metrics` adds.
+    """Return the loss over `batches` without dropout, and the figures of `compute_metrics`.
 
     `module` is an Updater's.
     """

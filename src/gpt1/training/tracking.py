@@ -19,8 +19,8 @@ _NAMES = {
 class Tensorboard:
     """Writes records of metrics.jsonl as TensorBoard's events into `folder`.
 
-    From `purge_step` on, what an earlier process wrote there is no longer shown: the first update
-    that a resumed run makes anew. Raises ConfigError if TensorBoard is not installed, StorageError.
+    `purge_step` is the first update of a resumed run: what was written from there on is no longer
+    shown. Raises ConfigError if TensorBoard is not installed, StorageError.
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
@@ -51,6 +51,6 @@ class Tensorboard:
                     self._writer.add_scalar(tag, losses.perplexity(value), step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is still in memory."""
         with storage.wrap_os_errors("write", self._folder):
             self._writer.close()
