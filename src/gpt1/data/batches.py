@@ -1,9 +1,9 @@
 """Ids -> the batches of a run, for any rank, from any step on.
 
 The samples of all epochs form one endless stream; update s takes samples [s * batch_size,
-(s + 1) * batch_size) of it, rank r its share of them. Which sample stands where is a pure function
-of (seed, epoch): a run goes on anywhere, on any number of ranks, and no sample is repeated or
-skipped. Nothing is drawn from a global generator and nothing need be saved but the step.
+(s + 1) * batch_size) of it, and each rank its share of them. Their order is a pure function of
+(seed, epoch): a run can be resumed at any step, on any number of ranks, and no sample is repeated
+or skipped. Nothing is drawn from a global generator, and only the step must be saved.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from gpt1.text.tokenizer import IdArray
 
 
 class Sampling(TypedDict, total=False):
-    """Options of all batches: the order of the samples, and how an update is cut."""
+    """Options of all batches: the order of the samples, and how updates are split."""
 
     seed: int
     shuffle: bool
     micro_batch_size: int | None
-    """Samples in one forward pass; None: a rank's whole share. Changes the cut, not the samples."""
+    """Samples in one forward pass; None: a rank's whole share."""
 
 
 class Batches(ABC):
-    """The batches of a run, from `count` samples or documents an epoch in an order of its own."""
+    """The batches of a run over `count` samples or documents, in a new order in every epoch."""
 
     tokens_per_sample: float
-    """Tokens a sample has on average."""
+    """Tokens in a sample, on average."""
 
     def __init__(self, count: int, batch_size: int, **sampling: Unpack[Sampling]) -> None:
         self.batch_size = batch_size
-        """Samples an update, over all ranks."""
+        """Samples in an update, over all ranks."""
         self.micro_batch_size = sampling.get("micro_batch_size")
         order = partial(_order, count, sampling.get("seed", 0), sampling.get("shuffle", True))
         self._order = lru_cache(maxsize=2)(order)
@@ -57,19 +57,19 @@ class Batches(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """The SHA-256 of the data, to tell on resuming whether it is still the same."""
+        """The SHA-256 of the data, which a resumed run must share."""
 
     @property
     @abstractmethod
     def steps_per_epoch(self) -> float:
-        """Updates an epoch, with fraction: an update may span two epochs."""
+        """Updates in an epoch; a fraction, since an update may span two epochs."""
 
     @abstractmethod
     def steps(self, epochs: float) -> int:
-        """Return how many updates so many epochs take."""
+        """Return the number of updates in `epochs`."""
 
     def update(self, step: int, rank: int = 0, ranks: int = 1) -> list[Batch]:
-        """Return the micro-batches of update `step` for one of at most batch_size ranks."""
+        """Return the micro-batches of update `step` for `rank` of at most batch_size `ranks`."""
         start = step * self.batch_size
         first = start + rank * self.batch_size // ranks
         last = start + (rank + 1) * self.batch_size // ranks
@@ -80,7 +80,7 @@ class Batches(ABC):
 
     @abstractmethod
     def _take(self, first: int, last: int) -> Sequence[Any]:
-        """Return samples [first, last) of the stream, in whatever way `_batch` takes them."""
+        """Return samples [first, last) of the stream, as `_batch` takes them."""
 
     @abstractmethod
     def _batch(self, samples: Sequence[Any]) -> Batch:
@@ -88,39 +88,37 @@ class Batches(ABC):
 
 
 class SampleBatches(Batches):
-    """Batches whose every epoch holds the same numbered samples, in another order."""
+    """Batches of the same numbered samples in every epoch."""
 
     def __init__(self, samples: int, batch_size: int, **sampling: Unpack[Sampling]) -> None:
         super().__init__(samples, batch_size, **sampling)
         self.samples = samples
-        """Samples an epoch."""
+        """Samples in an epoch."""
 
     @property
     def steps_per_epoch(self) -> float:
-        """Updates that see every sample once."""
+        """Updates in an epoch; a fraction, since an update may span two epochs."""
         return self.samples / self.batch_size
 
     def steps(self, epochs: float) -> int:
-        """Return the number of updates in so many epochs, rounded up."""
+        """Return the number of updates in `epochs`, rounded up."""
         return math.ceil(epochs * self.samples / self.batch_size)
 
     def once(self, limit: int | None = None) -> Iterator[Batch]:
         """Yield every sample once, in order, whatever the seed: for evaluation.
 
-        With `limit`, only so many, spread evenly.
+        With a smaller `limit`, yield that many, spread evenly.
         """
         count = min(limit or self.samples, self.samples)
         chosen = [i * self.samples // count for i in range(count)]
         yield from self._cut(chosen, self.micro_batch_size or self.batch_size)
 
     def _take(self, first: int, last: int) -> list[int]:
-        taken: list[int] = []
-        while first < last:
-            epoch, start = divmod(first, self.samples)
-            part = self._order(epoch)[start : start + last - first].tolist()
-            taken += part
-            first += len(part)
-        return taken
+        samples: list[int] = []
+        while len(samples) < last - first:
+            epoch, start = divmod(first + len(samples), self.samples)
+            samples += self._order(epoch)[start : start + last - first - len(samples)].tolist()
+        return samples
 
 
 class WindowBatches(SampleBatches):
@@ -130,11 +128,7 @@ class WindowBatches(SampleBatches):
     """
 
     def __init__(
-        self,
-        source: Shards | IdArray,
-        n_ctx: int,
-        batch_size: int,
-        **sampling: Unpack[Sampling],
+        self, source: Shards | IdArray, n_ctx: int, batch_size: int, **sampling: Unpack[Sampling]
     ) -> None:
         self._source = source
         self._read = source.read if isinstance(source, Shards) else lambda a, b: source[a:b]
@@ -152,14 +146,14 @@ class WindowBatches(SampleBatches):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the data, which a resumed run must share."""
+        """The SHA-256 of the data, which a resumed run must share."""
         source = self._source
         return source.fingerprint if isinstance(source, Shards) else fingerprint([source])
 
     def once(self, limit: int | None = None) -> Iterator[Batch]:
         """Yield every target of the text once, in order; the last window may be short.
 
-        With a smaller `limit`, only so many whole windows, spread evenly.
+        With a smaller `limit`, yield that many whole windows, spread evenly.
         """
         yield from super().once(limit)
         if self.left_out and (limit is None or limit >= self.samples):
@@ -174,7 +168,7 @@ class WindowBatches(SampleBatches):
 
 
 class PackBatches(SampleBatches):
-    """Whole documents, several to a row, that do not see each other: fine-tuning.
+    """Whole documents, several in a row, that do not attend to each other: fine-tuning.
 
     Raises DataError when no document has a target.
     """
@@ -198,7 +192,7 @@ class PackBatches(SampleBatches):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the data, which a resumed run must share."""
+        """The SHA-256 of the data, which a resumed run must share."""
         return fingerprint([self._ids, self._offsets])
 
     def _batch(self, samples: Sequence[int]) -> Batch:
@@ -207,10 +201,10 @@ class PackBatches(SampleBatches):
 
 
 class ArticleBatches(Batches):
-    """The article's packs (spec 9.8, 9.10.7), by default one a forward pass.
+    """The article's packs (spec 9.8, 9.10.7), by default one in each forward pass.
 
-    A pack that an epoch leaves open goes on in the next, and so do packs that do not fill an
-    update. Raises DataError when no pack is ever ready.
+    A pack that an epoch leaves open is continued in the next one, and so is an update that lacks
+    packs. Raises DataError when no pack is ever full.
     """
 
     def __init__(
@@ -228,7 +222,7 @@ class ArticleBatches(Batches):
         """Documents longer than a pack."""
         self._packs: list[list[int]] = []  # of all epochs packed so far, as document numbers
         self._open: list[int] = []
-        self._ends = [0]  # how many packs are ready at the end of each epoch
+        self._ends = [0]  # how many packs are full at the end of each epoch
         self.tokens_per_sample = float(max_len)
         if not self._ready_after(2):
             raise DataError(
@@ -238,16 +232,16 @@ class ArticleBatches(Batches):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the data, which a resumed run must share."""
+        """The SHA-256 of the data, which a resumed run must share."""
         return fingerprint([*self._docs, np.array(self._lengths)])
 
     @property
     def steps_per_epoch(self) -> float:
-        """Of the first epoch; later ones may have a pack more or less."""
+        """Updates in the first epoch; later ones may have a pack more or less."""
         return self._ready_after(1) / self.batch_size
 
     def steps(self, epochs: float) -> int:
-        """Return the number of updates for which packs are ready in so many epochs."""
+        """Return the number of updates that are full after `epochs`."""
         whole = int(epochs)
         start, end = self._ready_after(whole), self._ready_after(whole + 1)
         return (start + int((epochs - whole) * (end - start))) // self.batch_size
@@ -290,6 +284,6 @@ def fingerprint(arrays: Sequence[IdArray]) -> str:
     """Return the SHA-256 of arrays of whole numbers, one after the other."""
     digest = hashlib.sha256()
     for array in arrays:
-        for start in range(0, len(array), 1 << 20):  # in parts: a corpus would take 8 bytes an id
+        for start in range(0, len(array), 1 << 20):  # in parts, since ids become 8 bytes each
             digest.update(array[start : start + (1 << 20)].astype("<i8").tobytes())
     return digest.hexdigest()

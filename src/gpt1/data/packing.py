@@ -1,8 +1,9 @@
-"""Documents -> what the model is given at once; pure functions over numpy arrays.
+"""Documents -> rows for the model; pure functions over numpy arrays.
 
-Three ways. *Windows* cut contiguous text (paper, section 4.1: "contiguous sequences of 512 tokens",
-each with one more id so that every position has a target). *Documents* packs whole documents, which
-then do not see each other. *Article* is the article's own rule, defects and all (spec 9.8.4).
+There are three ways. *Windows* cut contiguous text (paper, section 4.1: "contiguous sequences of
+512 tokens"), each with one more id so that every position has a target. *Documents* packs whole
+documents, which do not attend to each other. *Article* is the article's rule, defects included
+(spec 9.8.4).
 
 `labels` are shifted: labels[t] is what position t must predict, -100 where there is nothing. A
 document of L ids has L - 1 targets and takes L - 1 positions: its last id is only ever a target.
@@ -25,30 +26,30 @@ NO_TARGET = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward pass takes; every array (B, T) int64."""
+    """The input of one forward pass; every array is (B, T) int64."""
 
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     positions: NDArray[np.int64] | None = None
     """None: 0 .. T - 1."""
     segments: NDArray[np.int64] | None = None
-    """Positions see only their own segment; 0 is padding. None: one segment."""
+    """Positions attend to their own segment only; 0 is padding. None: one segment."""
 
     @property
     def targets(self) -> int:
-        """How many positions have something to predict."""
+        """The number of positions with a label."""
         return int((self.labels != NO_TARGET).sum())
 
     @property
     def samples(self) -> int:
-        """How many samples of the stream it holds."""
+        """The number of samples of the stream."""
         return len(self.ids)
 
 
 def windows(n_tokens: int, n_ctx: int) -> NDArray[np.int64]:
     """Return the [start, stop) of windows of n_ctx + 1 ids at stride n_ctx, (W, 2).
 
-    Each id but the first is a target in at most one window. What does not fill the last window is
+    Each id but the first is a target in at most one window. Ids that do not fill a last window are
     left out.
 
     >>> windows(10, 4).tolist()
@@ -69,10 +70,9 @@ class Piece(NamedTuple):
 def pack_documents(lengths: Iterable[int], n_ctx: int) -> list[list[Piece]]:
     """Pack documents of these lengths into packs of at most n_ctx positions, every target once.
 
-    A document of more than n_ctx positions is cut: the next piece starts at the last id of the one
-    before, which was only a target there. Pieces go where they leave the least room, longest first
-    (best fit decreasing); the result depends on nothing but the lengths. A document of one id has
-    no target and is left out.
+    A longer document is cut: the next piece starts at the last id of the one before, which was only
+    a target there. Pieces go where they leave the least room, longest first (best fit decreasing),
+    so that the result depends on the lengths alone. Documents of one id are left out.
 
     >>> [[tuple(piece) for piece in pack] for pack in pack_documents([3, 8, 4], n_ctx=5)]
     [[(0, 0, 3), (2, 0, 4)], [(1, 0, 6)], [(1, 5, 8)]]
@@ -109,15 +109,15 @@ def pack_documents(lengths: Iterable[int], n_ctx: int) -> list[list[Piece]]:
 def fill_packs(
     ids: IdArray, offsets: NDArray[np.int64], packs: Sequence[Sequence[Piece]], length: int
 ) -> Batch:
-    """Lay packs out as rows of `length` positions; pieces of a row are its segments 1, 2, ...
+    """Return packs as rows of `length` positions; the pieces of a row are its segments 1, 2, ...
 
-    `ids` are all documents one after the other; document i is ids[offsets[i]:offsets[i + 1]].
+    Document i is ids[offsets[i]:offsets[i + 1]].
     """
     pieces = np.array([piece for pack in packs for piece in pack], dtype=np.int64)
     starts = offsets[pieces[:, 0]] + pieces[:, 1]
     sizes = pieces[:, 2] - pieces[:, 1] - 1
     counts = np.array([len(pack) for pack in packs])
-    first = np.repeat(np.cumsum(counts) - counts, counts)  # piece of its row, for each piece
+    first = np.repeat(np.cumsum(counts) - counts, counts)  # each piece's first one in its row
     before = np.cumsum(sizes) - sizes
 
     row = np.repeat(np.repeat(np.arange(len(packs)), counts), sizes)
@@ -138,8 +138,8 @@ def pack_article(
     """Pack documents the article's way; return the packs, as document numbers, and the open pack.
 
     A document longer than `max_len` is skipped. One that would make the pack longer than `max_len`,
-    counted with its full length, closes it and starts the next. The open pack is never returned as
-    ready: pass it on as `carry` to the next epoch (spec 9.8.4, 9.10.7, 9.10.13).
+    counted with its full length, closes the pack and starts the next. The open pack is the `carry`
+    of the next epoch (spec 9.8.4, 9.10.7, 9.10.13).
 
     >>> pack_article([3, 4, 9, 2], order=[0, 1, 2, 3], max_len=7)
     ([[0, 1]], [3])

@@ -1,9 +1,9 @@
 """A source -> local files: paths as they are, `hub:owner/name` through the Hugging Face hub.
 
-A data set on the hub is a folder of files. Which of them are training text is told by their names,
-the way the hub itself reads them: a file named after another split (test, validation, ...) is left
-out, and tables go before loose text such as a licence. Where that is not enough, the person names
-the file: `hub:owner/name/data/train.csv`.
+A data set on the hub is a folder of files. Their names tell which of them are training text, as on
+the hub itself: a file named after another split (test, validation, ...) is left out, and tables
+come before loose text such as a licence. Otherwise the user names the file:
+`hub:owner/name/data/train.csv`.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def _local(source: str) -> list[Path]:
             f"it must have been fetched before."
         ) from error
     folder = Path(path)
-    found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return [folder / path for path in choose_files(source, found, pattern)]
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return [folder / path for path in choose_files(source, names, pattern)]
 
 
 def choose_files(source: str, names: list[str], pattern: str = "") -> list[str]:
     """Return which of a data set's file names are its training text.
 
-    Raises DataError when there is none, or when tables of several kinds could each be meant.
+    Raises DataError when there is none, or when there are tables of several kinds.
 
     >>> choose_files("hub:a/b", ["LICENSE.txt", "data/test.csv", "data/train.csv"])
     ['data/train.csv']

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from gpt1.errors import DataError
 
 
 def split_validation(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Split 0 .. n - 1 into (training, validation), each in order; a pure function.
+    """Split 0 .. n - 1 into (training, validation), each in order.
 
     A share above 0 gives at least one of each. Raises DataError when n is too small for that.
 
@@ -31,18 +31,16 @@ def split_validation(n: int, share: float, seed: int) -> tuple[list[int], list[i
     return sorted(order[count:]), sorted(order[:count])
 
 
-@dataclass(frozen=True)
-class Split:
-    """Texts for training and for validation, none of which is in both."""
+class Split(NamedTuple):
+    """Texts for training and for validation, and how many duplicates were left out."""
 
     training: list[str]
     validation: list[str]
     duplicates: int
-    """Texts left out because they were there already."""
 
 
 def split_texts(texts: Sequence[str], share: float, seed: int) -> Split:
-    """Hold out a share of the texts; exact duplicates are dropped first, so that none is in both.
+    """Hold out a share of the texts; exact duplicates are left out first, so that none is in both.
 
     Without a share all texts are for training, duplicates too. Raises DataError.
     """
@@ -50,5 +48,5 @@ def split_texts(texts: Sequence[str], share: float, seed: int) -> Split:
         return Split(list(texts), [], 0)
     unique = list(dict.fromkeys(texts))
     training, validation = split_validation(len(unique), share, seed)
-    left_out = len(texts) - len(unique)
-    return Split([unique[i] for i in training], [unique[i] for i in validation], left_out)
+    duplicates = len(texts) - len(unique)
+    return Split([unique[i] for i in training], [unique[i] for i in validation], duplicates)

@@ -1,15 +1,14 @@
-"""Files -> rows -> texts, streaming, with an account of every row.
+"""Files -> rows -> texts, streaming; every row is counted.
 
-`RowReader` is the one reader: of texts, of a person's own task table, of published data sets.
-Nothing is dropped in silence: rows in = rows used + rows rejected, by reason. What is wrong with a
-*row's text* (blank, NUL, a lone surrogate) rejects the row; what is wrong with the *file* (broken
-UTF-8, malformed JSON or csv, a missing column) stops with file and line, since the rest of it
-cannot be trusted.
+`RowReader` reads texts, users' own task tables and published data sets. Nothing is dropped
+silently: rows read = rows used + rows rejected, by reason. A bad *text* (blank, NUL, a lone
+surrogate) rejects its row; a bad *file* (broken UTF-8, malformed JSON or csv, a missing column) is
+an error with file and line, since the rest of it cannot be trusted.
 
 | file | rows |
 | --- | --- |
-| .txt | one document, paragraphs kept; beyond 8 MiB it is cut into several, at line ends |
-| .jsonl | one JSON object a line |
+| .txt | one document with its paragraphs; beyond 8 MiB it is cut into several, at line ends |
+| .jsonl | one JSON object per line |
 | .csv | a header, quotes as in RFC 4180: commas, line breaks and doubled quotes inside them |
 | .tsv | a header, no quoting: a quote is a character like any other |
 | .parquet | needs the extra `gpt1[data]` |
@@ -30,7 +29,7 @@ from gpt1.errors import DataError
 
 @dataclass
 class RowCounts:
-    """How many rows came in and what became of them: rows == used + sum(rejected)."""
+    """How many rows were read, used and rejected: rows == used + sum(rejected)."""
 
     rows: int = 0
     used: int = 0
@@ -51,9 +50,9 @@ class RowCounts:
 
 
 class RowReader:
-    """The rows of some files, one dict each; iterating again reads again.
+    """The rows of some files as dicts; iterating again reads again.
 
-    `counts` is of the present iteration, `location` is "file:line" of the row at hand. Raises
+    `counts` belongs to the current iteration, `location` is "file:line" of the current row. Raises
     DataError, HubError; while iterating, DataError.
     """
 
@@ -64,7 +63,7 @@ class RowReader:
         limit: int | None = None,
         options: ReadOptions | None = None,
     ) -> None:
-        """Open `sources` (paths, or `hub:owner/name`); `limit` is the most rows read."""
+        """Open `sources` (paths, or `hub:owner/name`); read at most `limit` rows."""
         self.files = find_files(sources)
         self.counts = RowCounts()
         self.location = ""
@@ -96,11 +95,10 @@ class RowReader:
 
 
 class Texts:
-    """The texts of one column of some files, one str a document; iterating again reads again.
+    """The texts of one column of some files, one str per document; iterating again reads again.
 
-    `sources` are paths, or `hub:owner/name`. Without `column` it is the column "text", or the only
-    one there is. `limit` is the most rows read. Raises DataError, HubError; while iterating,
-    DataError.
+    `sources` are paths, or `hub:owner/name`. By default `column` is "text", or the only one. At
+    most `limit` rows are read. Raises DataError, HubError; while iterating, DataError.
     """
 
     def __init__(
@@ -113,7 +111,7 @@ class Texts:
 
     @property
     def counts(self) -> RowCounts:
-        """The counts of the present iteration, whole once it has ended."""
+        """The counts of the current iteration, complete once it has ended."""
         return self._reader.counts
 
     def __iter__(self) -> Iterator[str]:

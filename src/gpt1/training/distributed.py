@@ -93,19 +93,18 @@ class Ranks:
         """Wait until rank 0 calls this too."""
         self.broadcast_object(None)
 
-    def unshard(self, model: Model) -> Model:
-        """Return `model` with its full state: itself, or on rank 0 a gathered copy under FSDP.
+    def unshard(self, model: Model) -> Model | None:
+        """Return `model` with all its weights on rank 0 (under FSDP a copy), None on the others.
 
-        On the other ranks the copy has no weights. All ranks must call it.
+        All ranks must call it.
         """
         state = model.state_dict()
-        if not any(isinstance(value, DTensor) for value in state.values()):
-            return model
-        gathered = self.gather(state)
-        copy = folder.blank(model.config, model.head)
-        if self.first:
-            copy.load_state_dict(gathered, assign=True)
-        return copy
+        if any(isinstance(value, DTensor) for value in state.values()):
+            state = self.gather(state)
+            if self.first:
+                model = folder.blank(model.config, model.head)
+                model.load_state_dict(state, assign=True)
+        return model if self.first else None
 
     def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the full tensors, on the CPU, on rank 0; all ranks must call it."""

@@ -30,7 +30,7 @@ from gpt1.training.distributed import launched, load_weights
 from gpt1.training.objectives import Objective
 from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import Checkpoint, Run, TrainState
-from gpt1.training.step import ComputeMetrics, StepResult, Updater, evaluate
+from gpt1.training.step import StepResult, Updater
 from gpt1.training.tracking import Tensorboard
 
 Sampler = Callable[[Model], str]
@@ -54,7 +54,6 @@ class TrainSetup:
     batches: Batches
     validation: SampleBatches | None
     objective: Objective
-    compute_metrics: ComputeMetrics | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -114,12 +113,13 @@ def train(
                 if last or state.step % eval_every == 0:
                     if sample is not None:
                         model = ranks.unshard(updater.model)
-                        log.write(sample=sample(model) if ranks.first else "")
+                        log.write(sample="" if model is None else sample(model))
                     _evaluate(setup, updater, run, log, state)
                 if state.step in snapshots:
                     model = ranks.unshard(updater.model)
-                    if ranks.first:
-                        run.save_snapshot(model, state.step)
+                    if model is not None:
+                        name = f"snapshots/step-{state.step:08d}"
+                        run.save_model(name, model, {"step": state.step})
 
                 last = last or _out_of_patience(state, settings)
                 save_due = state.step % settings.save_every == 0 and result.finite
@@ -188,11 +188,8 @@ def _evaluate(
     """Evaluate on a part of the validation batches; keep the model if it is the best so far."""
     if setup.validation is None:
         return
-    settings, ranks, objective = setup.config.train, updater.ranks, setup.objective
-    batches = setup.validation.once(settings.eval_windows)
-    figures = ranks.broadcast_object(
-        evaluate(updater.module, objective, batches, updater.dtype, setup.compute_metrics)
-    )
+    settings, metric = setup.config.train, setup.objective.metric
+    figures = updater.evaluate(setup.validation.once(settings.eval_windows), updater.dtype)
     if not math.isfinite(figures["loss"]):
         raise TrainingError(
             f"after update {state.step} the validation loss is {figures['loss']}; it must be "
@@ -200,16 +197,16 @@ def _evaluate(
         )
     log.write(**{f"valid_{name}": value for name, value in figures.items()})
     # of two models with the same metric, the one with the lower loss
-    rank = [-figures[objective.metric]] if objective.metric else []
+    rank = [-figures[metric]] if metric else []
     rank.append(figures["loss"])
     if state.best is not None and rank >= state.best:
         state.evaluations_since_best += 1
     elif state.step:
         state.best, state.evaluations_since_best = rank, 0
         if settings.keep_best:
-            model = ranks.unshard(updater.model)
-            if ranks.first:
-                run.save_best(model, {"training": {"step": state.step, **figures}})
+            model = updater.ranks.unshard(updater.model)
+            if model is not None:
+                run.save_model("best", model, {"step": state.step, **figures})
 
 
 def _skip(result: StepResult, state: TrainState, settings: TrainConfig, log: _MetricsLog) -> None:
@@ -232,7 +229,7 @@ def _save(run: Run, updater: Updater, state: TrainState) -> None:
     ranks = updater.ranks
     model = ranks.unshard(updater.model)
     optimizer_state = ranks.gather(optimizers.state(updater.model, updater.optimizer))
-    if ranks.first:
+    if model is not None:
         run.save(model, optimizer_state, state)
     ranks.wait_for_first()
 
@@ -252,8 +249,8 @@ def _memory_errors(step: int, settings: TrainConfig) -> Iterator[None]:
             raise
         raise TrainingError(
             f"memory ran out at update {step + 1}. The last checkpoint is untouched: free some "
-            f"memory and --resume, or start a run with a train.micro_batch_size below "
-            f"{settings.micro_batch_size}."
+            f"memory and --resume, or start a run with a smaller train.micro_batch_size "
+            f"({settings.micro_batch_size} now)."
         ) from error
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,8 +31,8 @@ class Objective:
 
     `sums` returns each term's sum over a batch, and a task's "scores"; `counts` returns each term's
     count; `weights` are the terms' factors. Without `averaged`, the gradient is that of the plain
-    sums, as in the article. `metric` names the figure by which a task's models are chosen, the
-    highest being the best; None: the loss of a language model, the lowest being the best.
+    sums, as in the article. `compute_metrics` turns batches and their scores into figures, of which
+    `metric` is the one by which a task's models are chosen; a language model has neither.
     """
 
     sums: Callable[[Model, Batch], dict[str, Tensor]]
@@ -39,6 +40,7 @@ class Objective:
     weights: Mapping[str, float]
     averaged: bool = True
     metric: str | None = None
+    compute_metrics: Callable[[list[tuple[Batch, Tensor]]], dict[str, float]] | None = None
 
 
 def _token_sums(model: Model, batch: Batch) -> dict[str, Tensor]:
@@ -103,5 +105,13 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
         task_count = float(weights.sum()) / math.prod(weights.shape[1:])
         return {"task": task_count, "lm": float(batch.sequences)}
 
+    def compute_metrics(scored: list[tuple[Batch, Tensor]]) -> dict[str, float]:
+        batches = [batch for batch, _ in scored if isinstance(batch, TaskBatch)]
+        readable = np.concatenate([batch.readable for batch in batches])
+        targets = np.concatenate([batch.task_targets for batch in batches])
+        units = np.concatenate([batch.units for batch in batches])
+        probabilities = task.probabilities(torch.cat([scores for _, scores in scored]), readable)
+        return {task.metric: task.compute_metric(targets, probabilities, units)}
+
     weights = {"task": 1.0} | ({"lm": config.lm_coef} if config.lm_coef else {})
-    return Objective(sums, counts, weights, metric=task.metric)
+    return Objective(sums, counts, weights, metric=task.metric, compute_metrics=compute_metrics)

@@ -256,32 +256,21 @@ class Run:
 
     # Models
 
-    def save_snapshot(self, model: Model, step: int) -> None:
-        """Save the weights after `step` updates, never to be removed."""
-        self._save_model(Path("snapshots", f"step-{step:08d}"), model, {"training": {"step": step}})
-
-    def save_best(self, model: Model, extra: Mapping[str, Any]) -> None:
-        """Save this model as the best so far."""
-        self._save_model("best", model, extra)
+    def save_model(self, name: str, model: Model, training: Mapping[str, Any]) -> Path:
+        """Write the model folder RUN/`name`, with `training` in its gpt1.json; return its path."""
+        extra = {**self._metadata, "training": training}
+        folder.save(self.path / name, model, self.tokenizer, extra)
+        return self.path / name
 
     def best(self) -> dict[str, Tensor] | None:
         """Return the best weights so far, None if none were saved."""
         path = self.path / "best"
         return folder.load(path).state if path.is_dir() else None
 
-    def finish(self, model: Model, extra: Mapping[str, Any]) -> Path:
-        """Write the result to RUN/model; return its path."""
-        self._save_model("model", model, extra)
-        self.tidy()
-        return self.path / "model"
-
     def tidy(self) -> None:
         """Remove what a finished run no longer needs."""
         if (self.path / "best").exists():
             storage.remove(self.path / "best")
-
-    def _save_model(self, name: Path | str, model: Model, extra: Mapping[str, Any]) -> None:
-        folder.save(self.path / name, model, self.tokenizer, {**self._metadata, **extra})
 
 
 def _is_occupied(path: Path) -> bool:

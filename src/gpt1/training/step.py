@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,6 @@ from gpt1.model.build import Model
 from gpt1.training import optimizers
 from gpt1.training.distributed import Ranks, reshard, unsynchronised
 from gpt1.training.objectives import Objective
-
-ComputeMetrics = Callable[[list[tuple[Batch, Tensor]]], dict[str, float]]
-"""From batches and their scores to figures, e.g. {"accuracy": 0.9}."""
 
 
 @dataclass(frozen=True)
@@ -112,32 +109,31 @@ class Updater:
                 sums[name] += terms[name].detach()
         return [float(total) for total in sums.values()]
 
+    def evaluate(self, batches: Iterable[Batch], dtype: torch.dtype) -> dict[str, float]:
+        """Return the loss over `batches` without dropout, and the objective's metric if it has one.
 
-def evaluate(
-    module: nn.Module,
-    objective: Objective,
-    batches: Iterable[Batch],
-    dtype: torch.dtype,
-    compute_metrics: ComputeMetrics | None = None,
-) -> dict[str, float]:
-    """Return the loss over `batches` without dropout, and the figures of `compute_metrics`.
-
-    `module` is an Updater's.
-    """
-    module.eval()
-    sums, counts = dict.fromkeys(objective.weights, 0.0), dict.fromkeys(objective.weights, 0.0)
-    scored: list[tuple[Batch, Tensor]] = []
-    with torch.no_grad(), autocast(module, dtype):
-        for batch in batches:
-            terms, counted = module(batch), objective.counts(batch)
-            for name in objective.weights:
-                sums[name] += float(terms[name])
-                counts[name] += counted[name]
-            if compute_metrics is not None:
-                scored.append((batch, terms["scores"].cpu()))
-    reshard(module)
-    loss = sum(objective.weights[name] * sums[name] / counts[name] for name in sums)
-    return {"loss": loss, **(compute_metrics(scored) if compute_metrics is not None else {})}
+        Every rank evaluates all of them; the figures returned are rank 0's.
+        """
+        objective, weights = self.objective, self.objective.weights
+        sums, counts = dict.fromkeys(weights, 0.0), dict.fromkeys(weights, 0.0)
+        scored: list[tuple[Batch, Tensor]] = []
+        self.module.eval()
+        with torch.no_grad(), autocast(self.module, dtype):
+            for batch in batches:
+                terms, counted = self.module(batch), objective.counts(batch)
+                for name in weights:
+                    sums[name] += float(terms[name])
+                    counts[name] += counted[name]
+                if objective.compute_metrics is not None:
+                    scored.append((batch, terms["scores"].cpu()))
+        reshard(self.module)
+        figures: dict[str, float] = {
+            "loss": sum(weights[name] * sums[name] / counts[name] for name in sums)
+        }
+        if objective.compute_metrics is not None:
+            figures |= objective.compute_metrics(scored)
+        figures = self.ranks.broadcast_object(figures)
+        return figures
 
 
 def autocast(module: nn.Module, dtype: torch.dtype) -> torch.autocast:

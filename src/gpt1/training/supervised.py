@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from gpt1.config import ModelConfig, RunConfig
-from gpt1.data.packing import Batch
 from gpt1.errors import ConfigError, DataError
 from gpt1.model.build import Model
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
-from gpt1.tasks.collate import Encoded, TaskBatch, TaskBatches, encode
+from gpt1.tasks.collate import Encoded, TaskBatches, encode
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
@@ -22,7 +19,6 @@ from gpt1.training import distributed, objectives
 from gpt1.training.loop import TrainSetup
 from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import RunOptions
-from gpt1.training.step import ComputeMetrics
 from gpt1.training.trainer import adopt_shape, resolve_config, run_training
 
 _WIDE = 512
@@ -73,7 +69,6 @@ def finetune(
         batches,
         None if held_out is None else TaskBatches(held_out, train.micro_batch_size or 1),
         objectives.supervised(task, config.task, longest),
-        _metrics(task),
         metadata={"task": task.to_json()},
     )
     return run_training(setup, options), tokenizer
@@ -97,21 +92,6 @@ def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
             'task.embeddings is "one"; the LSTM baseline has no positions. Use --recipe supervised.'
         )
     return config.model_copy(update={"task": config.task.model_copy(update={"kind": task.kind})})
-
-
-def _metrics(task: Task) -> ComputeMetrics:
-    """Return a function from batches and their scores to the task's metric."""
-
-    def compute_metrics(scored: list[tuple[Batch, Tensor]]) -> dict[str, float]:
-        batches = [batch for batch, _ in scored if isinstance(batch, TaskBatch)]
-        readable = np.concatenate([batch.readable for batch in batches])
-        targets = np.concatenate([batch.task_targets for batch in batches])
-        units = np.concatenate([batch.units for batch in batches])
-        scores = torch.cat([scores for _, scores in scored])
-        probabilities = task.probabilities(scores, readable)
-        return {task.metric: task.compute_metric(targets, probabilities, units)}
-
-    return compute_metrics
 
 
 def _account(task: Task, encoded: Encoded, held_out: Encoded | None) -> str:

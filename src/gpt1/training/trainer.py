@@ -25,7 +25,7 @@ from gpt1.training.estimate import estimate
 from gpt1.training.loop import Sampler, TrainSetup
 from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import Run, RunOptions
-from gpt1.training.step import Updater, autocast, evaluate
+from gpt1.training.step import Updater, autocast
 
 MICRO_TOKENS = 8192
 """Tokens in one forward pass if train.micro_batch_size is not set."""
@@ -122,14 +122,15 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
             distributed.load_weights(updater.model, best)
         ended = {"steps": steps, "reason": reason, **_evaluate(setup, updater, progress)}
         model = ranks.unshard(updater.model)
-        if ranks.first:
-            path = run.finish(model, {"training": ended})
+        if model is not None:
+            path = run.save_model("model", model, ended)
+            run.tidy()
             if options.report:
                 write_report(run.path)
                 reason += f"; the model is in {path}, the curves in report.html beside it"
             progress.note(reason)
         ranks.wait_for_first()
-        return model.eval() if ranks.first else _load_result(run, device)
+        return _load_result(run, device) if model is None else model.eval()
 
 
 def _check_ranks(run: Run, ranks: Ranks) -> None:
@@ -151,9 +152,7 @@ def _evaluate(setup: TrainSetup, updater: Updater, progress: TrainingProgress) -
     """Return the figures on all of the validation batches, if there are any, and show them."""
     if setup.validation is None:
         return {}
-    batches, metrics = setup.validation.once(), setup.compute_metrics
-    figures = evaluate(updater.module, setup.objective, batches, torch.float32, metrics)
-    figures = updater.ranks.broadcast_object(figures)
+    figures = updater.evaluate(setup.validation.once(), torch.float32)
     others = "".join(f", {n} {value:.4f}" for n, value in figures.items() if n != "loss")
     progress.note(
         f"validation, all of it in float32: loss {figures['loss']:.4f}"
