@@ -1,8 +1,8 @@
 """Read a PyTorch .bin without running anything in it: the only place where a pickle is opened.
 
-A pickle is a program. torch.load(weights_only=True) follows only the few instructions that tensors
-need. Before it does, the pickle is scanned for two things it would let through: functions and
-classes beyond those that build a tensor, and nested tuples that take forever to hash.
+A pickle is a program. torch.load(weights_only=True) runs only the few instructions that tensors
+need. Before that, the pickle is scanned for two things it would let through: functions and classes
+that no tensor needs, and nested tuples that take forever to hash.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _ALLOWED = {
 
 
 def convert(source: Path | str, out: Path | str) -> folder.Loaded:
-    """Turn a .bin, with the config.json and vocabulary beside it, into a model folder of ours.
+    """Convert a .bin, with the config.json and vocabulary beside it, to a model folder.
 
-    A folder in any format that `folder.load` reads, or a run's, is converted as well. Raises
+    `source` may also be a folder in any format that `folder.load` reads, or a run's. Raises
     CheckpointError (hostile, damaged, or not a GPT-1), StorageError (disk, or `out` exists).
     """
     source = Path(source)
@@ -57,7 +57,7 @@ def convert(source: Path | str, out: Path | str) -> folder.Loaded:
 
 
 def read_bin(path: Path | str) -> dict[str, Tensor]:
-    """Return the tensors of a PyTorch file by name. Nothing in the file is run.
+    """Return the tensors of a PyTorch file by name, without running anything in it.
 
     Raises CheckpointError if it holds anything but tensors, or is damaged.
     """
@@ -93,8 +93,8 @@ def _pickles(data: bytes) -> list[io.BytesIO]:
 
 
 def _scan(stream: io.BytesIO) -> None:
-    """Check one pickle and leave the stream behind it. Raises CheckpointError."""
-    stack: list[int] = []  # for each value, how deeply its tuples are nested
+    """Check one pickle, and leave the stream at its end. Raises CheckpointError."""
+    stack: list[int] = []  # how deeply the tuples of each value are nested
     memo: dict[int, int] = {}
     code: pickletools.OpcodeInfo
     value: Any

@@ -1,8 +1,8 @@
-"""Model folders: which format a path holds, loading it, and saving our own.
+"""Model folders: detecting the format of a folder, loading it, and saving our own.
 
-Three formats are read: Hugging Face's (config.json and model.safetensors, whole or in shards),
-which is also ours (plus gpt1.json and a manifest), and OpenAI's (params_*.npy). No pickle is ever
-opened here; weights are float32 once loaded, whatever the file holds.
+Two formats are read: Hugging Face's (config.json and model.safetensors, whole or in shards), to
+which ours adds gpt1.json and a manifest, and OpenAI's (params_*.npy). No pickle is ever opened
+here. Loaded weights are float32, whatever the file holds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _VOCABULARY = (
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model folder in memory: `state` in our names, float32; `extra` is what gpt1.json adds."""
+    """A model folder in memory: `state` in our names, float32; `extra` from gpt1.json."""
 
     config: ModelConfig
     state: dict[str, Tensor]
@@ -50,7 +50,7 @@ class Loaded:
 
 
 def load(path: Path | str) -> Loaded:
-    """Load the model in a folder of any of the formats; `hub.resolve` finds folders by name.
+    """Load the model of a folder in any of the formats; `hub.resolve` finds folders by name.
 
     Raises CheckpointError naming everything that is missing, unexpected or misshapen; CorruptError
     if the bytes are not those that were written; TokenizerError if the vocabulary does not fit.
@@ -67,12 +67,12 @@ def load(path: Path | str) -> Loaded:
 
 
 def read_config(path: Path | str) -> ModelConfig:
-    """Return the shape of the model in a folder, its weights unread. Raises as `load`."""
+    """Return the shape of the model in a folder without reading its weights. Raises as `load`."""
     return _config(_open(path))
 
 
 def build(loaded: Loaded) -> Model:
-    """Return the model, in evaluation mode; it takes over the weights without a copy."""
+    """Return the model in evaluation mode, using the loaded weights without a copy."""
     weight = loaded.state.get("head.weight")
     with torch.device("meta"):
         head = None if weight is None else Head(weight.shape[1], weight.shape[0])
@@ -82,7 +82,7 @@ def build(loaded: Loaded) -> Model:
 
 
 def blank(config: ModelConfig, head: Head | None) -> Model:
-    """Return a model without weights, with a head like `head`: state is assigned to it."""
+    """Return a model without weights, with a head like `head`, for load_state_dict to assign to."""
     with torch.device("meta"):
         model = build_model(config)
         if head is not None:
@@ -98,33 +98,29 @@ def files(
 ) -> dict[str, bytes]:
     """Return the files of a model folder, name -> bytes, which transformers loads as well.
 
-    `extra` is kept in gpt1.json. Raises TokenizerError if the vocabulary does not fit the model,
+    `extra` is added to gpt1.json. Raises TokenizerError if the vocabulary does not fit the model,
     CheckpointError if a weight is not a finite number.
     """
-    config = model.config
     state = model.state_dict()
     huggingface.check_finite(state, "the model")
-    _compare(tokenizer, config, "the model")
+    _compare(tokenizer, model.config, "the model")
     end = None if tokenizer is None else tokenizer.eos_id
-    own: dict[str, Any] = {"format": FORMAT, "gpt1": __version__}
-    vocabulary = {}
-    if tokenizer is not None:
-        own["tokenizer"] = tokenizer.description()
-        vocabulary = tokenizer.files()
     weights = huggingface.from_state(state, dtype)
-    head = {}
-    if model.head is not None:
-        parts = {name: value.detach().cpu() for name, value in model.head.state_dict().items()}
-        head[HEAD] = safetensors.torch.save(parts)
-    return {
-        CONFIG: json_bytes(huggingface.write_config(config, end)),
+    contents = {
+        CONFIG: json_bytes(huggingface.write_config(model.config, end)),
         "generation_config.json": json_bytes({} if end is None else {"eos_token_id": end}),
         WEIGHTS: safetensors.torch.save(weights, metadata={"format": "pt"}),
-        **head,
-        **vocabulary,
-        OWN: json_bytes({**own, **(extra or {})}),
-        "README.md": _card(model, tokenizer).encode(),
     }
+    if model.head is not None:
+        head = {name: value.detach().cpu() for name, value in model.head.state_dict().items()}
+        contents[HEAD] = safetensors.torch.save(head)
+    own: dict[str, Any] = {"format": FORMAT, "gpt1": __version__}
+    if tokenizer is not None:
+        own["tokenizer"] = tokenizer.description()
+        contents |= tokenizer.files()
+    contents[OWN] = json_bytes({**own, **(extra or {})})
+    contents["README.md"] = _card(model, tokenizer).encode()
+    return contents
 
 
 def save(
@@ -143,7 +139,7 @@ def save(
 
 
 def _open(path: Path | str) -> Folder:
-    """Open a model folder; say how to make one of a pickle."""
+    """Open a model folder; the error for a pickle says how to convert it."""
     path = Path(path)
     if path.suffix in PICKLES and not path.is_dir():
         raise CheckpointError(
@@ -164,7 +160,7 @@ def _config(folder: Folder) -> ModelConfig:
 
 
 def _stored(folder: Folder) -> dict[str, Tensor]:
-    """Return the tensors of model.safetensors, or of all its shards."""
+    """Return the tensors of model.safetensors, or of its shards."""
     if WEIGHTS in folder:
         return tensors.read(folder.read(WEIGHTS), str(folder.path / WEIGHTS))
     index = folder.json(INDEX)

@@ -1,14 +1,13 @@
 """A model's name -> a local folder: a path, a packaged model, or a repository of the hub.
 
-Fetching is huggingface_hub's own, with its cache and its variables (HF_HOME, HF_ENDPOINT,
-HF_HUB_OFFLINE, HF_TOKEN); only the files that gpt1 reads are fetched, never a pickle.
+huggingface_hub fetches, with its cache and its variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE,
+HF_TOKEN); only files that gpt1 reads are fetched, never a pickle.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -27,10 +26,10 @@ _PICKLE = re.compile(r"[^/]+\.(bin|pt|pth|ckpt)")
 
 
 def resolve(name: Path | str) -> Path:
-    """Return the folder of the model called `name`, fetching it if it is not on this machine.
+    """Return the folder of the model `name`, fetching it if it is not on this machine.
 
     A path that exists comes first, then a packaged model, then `owner/name` on the hub.
-    Raises HubError saying what to do, StorageError if the path may not be read.
+    Raises HubError, and StorageError if the path may not be read.
     """
     packaged = Path(str(resources.files("gpt1"))) / "assets"
     try:
@@ -65,22 +64,18 @@ def of_run(path: Path) -> Path:
 
 
 def pull(name: str, out: Path | str) -> Path:
-    """Fetch a model and put its files into the folder `out`, atomically.
+    """Fetch a model and write its files to the folder `out`, atomically.
 
     Raises HubError, StorageError.
     """
     source = Folder(resolve(name))
     files = {
-        file: _chunks(source, file)
+        file: map(source.read, [file])  # read when it is written, one in memory at a time
         for file in source.names()
         if file != MANIFEST and any(Path(file).match(pattern) for pattern in PATTERNS)
     }
     write_folder(out, files)
     return Path(out)
-
-
-def _chunks(source: Folder, name: str) -> Iterator[bytes]:
-    yield source.read(name)
 
 
 @functools.cache  # the hub is asked once in a process

@@ -4,7 +4,7 @@ Its matrices are [inputs, outputs] ("Conv1D"), ours are torch.nn.Linear's [outpu
 public checkpoint was saved from the base model: no `transformer.` prefix, no head, and a causal
 mask in every block; fine-tuned ones have the prefix and often a copy of the tied head.
 
-The LSTM baseline has no layout but ours; it has a model_type that transformers does not know.
+The LSTM baseline is stored in our own layout, under a model_type that transformers does not know.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ RECURRENT = "gpt1-lstm"
 _PREFIX = "transformer."
 _HEAD = "lm_head.weight"
 _NO_WEIGHT = re.compile(r"h\.\d+\.attn\.(masked_)?bias|position_ids")
-_BLOCK = {  # ours: (theirs, inputs, outputs) in widths; a norm has no inputs. Spec 1.9.1's order
+# our name: (Hugging Face's, inputs, outputs) in widths; a norm has no inputs. Spec 1.9.1's order
+_BLOCK = {
     "attention.qkv": ("attn.c_attn", 1, 3),
     "attention.proj": ("attn.c_proj", 1, 1),
     "ln_1": ("ln_1", 0, 1),
@@ -41,33 +42,30 @@ def names(n_layer: int) -> dict[str, str]:
     [('tokens.weight', 'tokens_embed.weight'), ('positions.weight', 'positions_embed.weight'),
      ('blocks.0.attention.qkv.weight', 'h.0.attn.c_attn.weight')]
     """
-    pairs = {
-        "tokens.weight": "tokens_embed.weight",
-        "positions.weight": "positions_embed.weight",
-    }
+    pairs = {"tokens.weight": "tokens_embed.weight", "positions.weight": "positions_embed.weight"}
     for i in range(n_layer):
-        for ours, (theirs, _, _) in _BLOCK.items():
+        for layer, (hf_layer, _, _) in _BLOCK.items():
             for kind in ("weight", "bias"):
-                pairs[f"blocks.{i}.{ours}.{kind}"] = f"h.{i}.{theirs}.{kind}"
+                pairs[f"blocks.{i}.{layer}.{kind}"] = f"h.{i}.{hf_layer}.{kind}"
     return pairs
 
 
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return Hugging Face's name (without prefix) -> the stored shape, in the same order."""
+    """Return Hugging Face's name (without prefix) -> stored shape, in the order of `names`."""
     C = config.n_embd
     expected: dict[str, tuple[int, ...]] = {
         "tokens_embed.weight": (config.vocab_size, C),
         "positions_embed.weight": (config.n_ctx, C),
     }
     for i in range(config.n_layer):
-        for theirs, inputs, outputs in _BLOCK.values():
-            expected[f"h.{i}.{theirs}.weight"] = (inputs * C, outputs * C) if inputs else (C,)
-            expected[f"h.{i}.{theirs}.bias"] = (outputs * C,)
+        for layer, inputs, outputs in _BLOCK.values():
+            expected[f"h.{i}.{layer}.weight"] = (inputs * C, outputs * C) if inputs else (C,)
+            expected[f"h.{i}.{layer}.bias"] = (outputs * C,)
     return expected
 
 
 def recurrent_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the LSTM baseline's tensors, which are stored as they are: name -> shape."""
+    """Return the LSTM baseline's tensors, stored under our names: name -> shape."""
     C, U = config.n_embd, config.n_hidden or 0
     return {
         "tokens.weight": (config.vocab_size, C),
@@ -101,10 +99,10 @@ def to_state(config: ModelConfig, stored: Mapping[str, Tensor], where: str) -> d
             weights[bare] = item
     _fit(shapes(config), weights, duplicates, where)
     state = {}
-    for ours, theirs in names(config.n_layer).items():
-        tensor = weights[theirs].to(torch.float32)
-        transposed = tensor.dim() == 2 and theirs.startswith("h.")
-        state[ours] = tensor.t().contiguous() if transposed else tensor
+    for name, stored_name in names(config.n_layer).items():
+        tensor = weights[stored_name].to(torch.float32)
+        transposed = tensor.dim() == 2 and stored_name.startswith("h.")
+        state[name] = tensor.t().contiguous() if transposed else tensor
     if head is not None and not torch.equal(head.float(), state["tokens.weight"]):
         raise CheckpointError(
             f"{where} has a head of its own: {_HEAD} differs from tokens_embed.weight, and GPT-1's "
@@ -124,15 +122,15 @@ def from_state(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Ten
         }
     n_layer = sum(name.endswith(".ln_1.weight") for name in state)
     stored = {}
-    for ours, theirs in names(n_layer).items():
-        tensor = state[ours].detach().to("cpu", dtype)
-        transposed = tensor.dim() == 2 and theirs.startswith("h.")
-        stored[_PREFIX + theirs] = (tensor.t() if transposed else tensor).contiguous()
+    for name, stored_name in names(n_layer).items():
+        tensor = state[name].detach().to("cpu", dtype)
+        transposed = tensor.dim() == 2 and stored_name.startswith("h.")
+        stored[_PREFIX + stored_name] = (tensor.t() if transposed else tensor).contiguous()
     return stored
 
 
 def read_config(values: Any, where: str) -> ModelConfig:
-    """Return the model's shape from config.json's value; other keys are ignored.
+    """Return the model's shape from the value of config.json; other keys are ignored.
 
     Raises CheckpointError if it is another kind of model, or a value is out of bounds.
     """
@@ -193,7 +191,7 @@ def check_finite(state: Mapping[str, Tensor], where: str) -> None:
     wrong = [
         name
         for name, tensor in state.items()
-        # the sum is finite where all are, but for overflow: one quick pass instead of two
+        # finite numbers have a finite sum, unless it overflows: one fast pass instead of two
         if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all()
     ]
     if wrong:
@@ -205,21 +203,21 @@ def check_finite(state: Mapping[str, Tensor], where: str) -> None:
 
 def _fit(
     expected: Mapping[str, tuple[int, ...]],
-    found: Mapping[str, Tensor],
+    stored: Mapping[str, Tensor],
     duplicates: list[str],
     where: str,
 ) -> None:
     lines = [f"missing: {name} {list(shape)}" for name, shape in expected.items()
-             if name not in found]  # fmt: skip
-    lines += [f"unexpected: {name} {list(found[name].shape)}" for name in found
+             if name not in stored]  # fmt: skip
+    lines += [f"unexpected: {name} {list(stored[name].shape)}" for name in stored
               if name not in expected]  # fmt: skip
     lines += [f"stored with and without the prefix: {name}" for name in duplicates]
-    for name in expected.keys() & found.keys():
-        if tuple(found[name].shape) != expected[name]:
-            lines.append(f"{name} is {list(found[name].shape)}; the configuration says "
+    for name in expected.keys() & stored.keys():
+        if tuple(stored[name].shape) != expected[name]:
+            lines.append(f"{name} is {list(stored[name].shape)}; the configuration says "
                          f"{list(expected[name])}")  # fmt: skip
-        elif not found[name].dtype.is_floating_point:
-            lines.append(f"{name} is {found[name].dtype}; weights are floating-point numbers")
+        elif not stored[name].dtype.is_floating_point:
+            lines.append(f"{name} is {stored[name].dtype}; weights are floating-point numbers")
     if lines:
         listing = "\n  ".join(sorted(lines))
         raise CheckpointError(

@@ -1,17 +1,18 @@
 """GPT-1 as OpenAI released it: params_0.npy ... params_9.npy and params_shapes.json (spec 1.10).
 
-The files are one flat float32 array cut anywhere; positions come first, then tokens, then twelve
-tensors a block. The shapes tell every size but the number of heads.
+The files are one flat float32 array, split anywhere: positions, then tokens, then twelve tensors
+per block. The shapes tell every size but the number of heads.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from gpt1.checkpoint import huggingface
@@ -20,18 +21,19 @@ from gpt1.errors import CheckpointError, ConfigError
 from gpt1.storage import Folder
 
 SHAPES = "params_shapes.json"
-_HEAD_WIDTH = 64  # of the released model, and the rule where nothing says otherwise
+_Shape = Annotated[list[Annotated[int, Field(gt=0, lt=2**32)]], Field(min_length=1, max_length=3)]
+_HEAD_WIDTH = 64  # the released model's, and the default
 
 
 def read_config(folder: Folder) -> ModelConfig:
-    """Return the configuration that the shapes tell; CheckpointError if they are not GPT-1's."""
+    """Return the configuration that the shapes imply. Raises CheckpointError if it is no GPT-1."""
     stored = _shapes(folder)
     config = _config(folder, stored)
     expected = huggingface.shapes(config)
     wrong = [
-        f"shape {number} ({theirs}) is {shape}; a model of this size has {list(expected[theirs])}"
-        for number, (shape, (_, theirs)) in enumerate(zip(stored, _order(config), strict=True))
-        if _bare(shape) != expected[theirs]
+        f"shape {number} ({name}) is {shape}; a model of this size has {list(expected[name])}"
+        for number, (shape, (_, name)) in enumerate(zip(stored, _order(config), strict=True))
+        if _bare(shape) != expected[name]
     ]
     if wrong:
         listing = "\n  ".join(wrong)
@@ -42,17 +44,17 @@ def read_config(folder: Folder) -> ModelConfig:
 def read_state(folder: Folder, config: ModelConfig) -> dict[str, Tensor]:
     """Return the weights in our names, float32.
 
-    Raises CheckpointError if the files hold more or fewer numbers, or such as are not finite.
+    Raises CheckpointError if the files hold more or fewer numbers, or numbers that are not finite.
     """
     shapes = huggingface.shapes(config)
     numbers = _numbers(folder, sum(math.prod(shape) for shape in shapes.values()))
     state, start = {}, 0
-    for ours, theirs in _order(config):
-        shape = shapes[theirs]
+    for name, stored_name in _order(config):
+        shape = shapes[stored_name]
         end = start + math.prod(shape)
         tensor = numbers[start:end].view(shape)
-        transposed = len(shape) == 2 and theirs.startswith("h.")
-        state[ours] = tensor.t().contiguous() if transposed else tensor.clone()
+        transposed = len(shape) == 2 and stored_name.startswith("h.")
+        state[name] = tensor.t().contiguous() if transposed else tensor.clone()
         start = end
     huggingface.check_finite(state, str(folder.path))
     return state
@@ -66,23 +68,20 @@ def _order(config: ModelConfig) -> list[tuple[str, str]]:
 
 def _shapes(folder: Folder) -> list[list[int]]:
     value = folder.json(SHAPES)
-    good = isinstance(value, list) and all(
-        isinstance(shape, list)
-        and 1 <= len(shape) <= 3
-        and all(type(n) is int and 0 < n < 2**32 for n in shape)
-        for shape in value
-    )
-    if not good or len(value) < 14 or (len(value) - 2) % 12:
+    try:
+        shapes: list[list[int]] = TypeAdapter(list[_Shape]).validate_python(value, strict=True)
+    except ValidationError:
+        shapes = []
+    if len(shapes) < 14 or (len(shapes) - 2) % 12:
         raise CheckpointError(
             f"{folder.path / SHAPES} is not GPT-1's: it should list the shapes of two embeddings "
-            f"and twelve tensors a block. Download it again."
+            f"and twelve tensors per block. Download it again."
         )
-    shapes: list[list[int]] = value
     return shapes
 
 
 def _bare(shape: list[int]) -> tuple[int, ...]:
-    """Drop the leading 1 of a convolution's weights."""
+    """Return a shape without the leading 1 of a convolution's weights."""
     return tuple(shape[1:] if len(shape) == 3 and shape[0] == 1 else shape)
 
 
@@ -97,16 +96,8 @@ def _config(folder: Folder, shapes: list[list[int]]) -> ModelConfig:
             )
         n_head = n_embd // _HEAD_WIDTH
     try:
-        return check(
-            ModelConfig,
-            {
-                "n_ctx": shapes[0][0],
-                "vocab_size": shapes[1][0],
-                "n_embd": n_embd,
-                "n_head": n_head,
-                "n_layer": (len(shapes) - 2) // 12,
-            },
-        )
+        sizes = {"n_ctx": shapes[0][0], "vocab_size": shapes[1][0], "n_embd": n_embd}
+        return check(ModelConfig, {**sizes, "n_head": n_head, "n_layer": (len(shapes) - 2) // 12})
     except ConfigError as error:
         raise CheckpointError(f"{folder.path / SHAPES} is not GPT-1's: {error}") from None
 
@@ -121,7 +112,7 @@ def _heads(folder: Folder) -> Any:
 
 
 def _numbers(folder: Folder, total: int) -> Tensor:
-    """Return all files' numbers in one float32 tensor, checked to be `total`."""
+    """Return the `total` numbers of all files as one float32 tensor."""
     parts: list[Any] = []
     while (name := f"params_{len(parts)}.npy") in folder:
         try:

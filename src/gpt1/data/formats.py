@@ -1,7 +1,7 @@
-"""One reader for each kind of file, all streaming: (line, row) after (line, row).
+"""A streaming reader for each kind of file: it yields (line, row).
 
-What is wrong with a file stops with its name and line, since the rest of it cannot be trusted. A
-row is at most 8 MiB, so that no file fills the memory.
+A malformed file is an error with file and line, since the rest of it cannot be trusted. A row has
+at most 8 MiB, so that no file fills the memory.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from typing import Any
 from gpt1.errors import DataError, did_you_mean, first_line
 
 MAX_ROW = 8 << 20
-"""Bytes: a longer row is refused before it fills the memory."""
+"""Bytes in a row, at most."""
 _TAG = re.compile(r"O|[BIESLUM]-\S+")
 _PARQUET_ROWS = 32  # at a time: rows may be whole books
 
 Row = dict[str, Any]
 ChooseColumns = Callable[[str, Sequence[str]], Sequence[str] | None]
-"""(file or file:line, the columns there) -> those to read, None being all; raises DataError."""
+"""(file or file:line, its columns) -> those to read, None being all; raises DataError."""
 RowIterator = Iterator[tuple[int, Row | None]]
 """(line, row) of a file; None is a blank line."""
 FileReader = Callable[[ChooseColumns], RowIterator]
 BAD_ROW: Row = {}
-"""Stands for a row with another number of fields (`row is BAD_ROW`); see `ReadOptions.header`."""
+"""A row with another number of fields than the header; see `ReadOptions.header`."""
 
 
 @dataclass(frozen=True)
 class Headless:
-    """The names of a table's columns that has no header; wider: rows may have more than these."""
+    """The column names of a table without a header; wider: rows may have more fields."""
 
     names: tuple[str, ...]
     wider: bool = False
@@ -47,19 +47,19 @@ class Headless:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read files that do not say it themselves, such as those of published data sets."""
+    """How to read files that are not what their names say, such as those of published data sets."""
 
     endings: Mapping[str, str] = field(default_factory=dict)
-    """A file's ending -> the one to read it by, also ".json": the whole file is one row."""
+    """A file's ending -> the one to read it as, also ".json": the whole file is one row."""
     header: Callable[[str, Sequence[str]], Headless | None] | None = None
-    """(file, its first row) -> the names of the columns of a csv or tsv, None if that row is the
-    header. With it, a row with another number of fields comes as BAD_ROW instead of stopping."""
+    """(file, its first row) -> the column names of a csv or tsv, None if that row is the header.
+    With it, a row with another number of fields is BAD_ROW instead of an error."""
     otherwise: str = ""
-    """The ending by which files of an unknown one are read."""
+    """The ending as which files with an unknown one are read."""
 
 
 def open_file(path: Path, options: ReadOptions) -> FileReader:
-    """Return the reader of a file, by its ending. Raises DataError; also for a missing file."""
+    """Return the reader of a file, by its ending. Raises DataError, also if it is missing."""
     try:
         if path.is_dir():
             raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
@@ -75,7 +75,7 @@ def open_file(path: Path, options: ReadOptions) -> FileReader:
         ".parquet": _read_parquet,
     }
     known = ", ".join(readers)
-    readers |= {".json": _read_json, ".conll": _read_conll}  # of data sets and tasks
+    readers |= {".json": _read_json, ".conll": _read_conll}  # of data sets and tasks only
     zipped = path.suffix.lower() == ".gz"
     ending = (path.with_suffix("") if zipped else path).suffix.lower()
     ending = options.endings.get(ending, ending)
@@ -89,9 +89,9 @@ def open_file(path: Path, options: ReadOptions) -> FileReader:
 
 def no_column(location: str, name: str, present: Sequence[str]) -> DataError:
     """Return the error for a column that is not among those present."""
-    has = ", ".join(present) or "none"
-    nearest = did_you_mean(name, present)
-    return DataError(f"{location} has no column {name!r}; it has {has}.{nearest}")
+    columns = ", ".join(present) or "none"
+    hint = did_you_mean(name, present)
+    return DataError(f"{location} has no column {name!r}; it has {columns}.{hint}")
 
 
 def _too_long(location: str) -> DataError:
@@ -102,9 +102,9 @@ def _too_long(location: str) -> DataError:
 
 
 class _Lines:
-    """The lines of a file as text, without the byte order mark, with their line ends.
+    """The lines of a file as text, with their line ends, without the byte order mark.
 
-    `number` is the line at hand, `row` the line on which the row at hand began: whoever reads calls
+    `number` is the current line, `row` the one where the current row began: the reader calls
     `end_row`. Raises DataError for an empty file, broken UTF-8, a row longer than MAX_ROW.
     """
 
@@ -156,16 +156,16 @@ class _Lines:
 def _read_txt(path: Path, choose: ChooseColumns) -> RowIterator:
     (name,) = choose(str(path), ["text"]) or ["text"]
     lines, first = _Lines(path), 1
-    held: list[str] = []
+    document: list[str] = []
     size = 0
     for line in lines:
         lines.end_row()
-        if size + len(line) > MAX_ROW and held:
-            yield first, {name: "".join(held)}
-            held, size, first = [], 0, lines.number
-        held.append(line.replace("\r\n", "\n"))
+        if size + len(line) > MAX_ROW and document:
+            yield first, {name: "".join(document)}
+            document, size, first = [], 0, lines.number
+        document.append(line.replace("\r\n", "\n"))
         size += len(line)
-    yield first, {name: "".join(held)}
+    yield first, {name: "".join(document)}
 
 
 def _read_jsonl(path: Path, choose: ChooseColumns) -> RowIterator:
@@ -204,10 +204,10 @@ def _json_object(text: str, what: str) -> Row:
 
 
 def _read_conll(path: Path, choose: ChooseColumns) -> RowIterator:
-    """Read sentences of a word and its tag a line: the first and the last of its fields.
+    """Read sentences, one word per line: its first field is the word, its last one the tag.
 
-    Between them are tabs or blanks; a blank line or -DOCSTART- ends a sentence. A line that begins
-    with # is a comment unless it ends in a tag of an entity or, where no line does, has as many
+    Fields are separated by tabs or blanks; a blank line or -DOCSTART- ends a sentence. A line that
+    begins with # is a comment unless it ends in an entity's tag or, if no line does, has as many
     fields as the others.
     """
     choose(str(path), ["tokens", "tags"])
@@ -259,7 +259,7 @@ def _read_tsv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIte
 def _name_fields(
     lines: _Lines, fields: Iterator[list[str]], choose: ChooseColumns, options: ReadOptions
 ) -> RowIterator:
-    """Name the fields of each row, by the header or by the options; [] is a blank line."""
+    """Name the fields of each row, by the header or the options; [] is a blank line."""
 
     def numbered() -> Iterator[tuple[int, list[str]]]:
         for row in fields:

@@ -1,9 +1,9 @@
 """Texts -> ids on all processors.
 
-A worker is a Python process of its own that reads texts from its stdin and writes ids to its
-stdout: no fork (a process that has run torch has threads), and no import of the caller's main
-module, so that a program needs no main guard. The calling process encodes too, so that nothing
-waits for the workers to start. Ids come in order and do not depend on the number of processes.
+A worker is a new Python process that reads texts from its stdin and writes ids to its stdout. It is
+not forked, since a process that has run torch has threads, and does not import the caller's main
+module, so that programs need no main guard. The calling process encodes too, and does not wait for
+workers to start. Ids come in order and do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from gpt1.text.pre_tokenizers import check_texts
 from gpt1.text.tokenizer import IdArray, Tokenizer
 
 _JOB = 1 << 19  # characters: enough to hide the cost of sending, few enough to share out evenly
-_AHEAD = 4  # jobs a process that wait or are done, so that memory is bounded
-_WORTH_WORKERS = 1 << 23  # characters from which on more processes pay
-_PATIENCE = 60.0  # seconds, and one for each _SLOWEST characters, until a silent worker is ended
-_SLOWEST = 20_000  # characters a second that any machine reaches many times over
+_AHEAD = 4  # jobs per process that wait or are done, so that memory is bounded
+_WORTH_WORKERS = 1 << 23  # characters from which on more processes are faster
+_PATIENCE = 60.0  # seconds, and one for each _SLOWEST characters, until a silent worker is killed
+_SLOWEST = 20_000  # characters per second that any machine exceeds many times
 _MAIN = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from gpt1.data.parallel import serve; serve()"
 )
 
 EncodedJob = tuple[list[int], IdArray]
-"""The lengths of the texts of a job in ids, and their ids one after the other."""
+"""The numbers of ids of a job's texts, and their ids one after the other."""
 
 
 def cpu_count() -> int:
@@ -53,7 +53,7 @@ def cpu_count() -> int:
 def encode_texts(
     tokenizer: Tokenizer, texts: Iterable[str], workers: int | None = None
 ) -> Iterator[IdArray]:
-    """Yield the ids of each of `texts`, in order, reading not far ahead.
+    """Yield the ids of each of `texts`, in order, without reading far ahead.
 
     `workers` is the number of processes; by default one, or all processors from 8 M characters on.
     Raises InputError as the tokenizer does.
@@ -76,7 +76,7 @@ def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> 
 
 
 class EncoderPool:
-    """`count` processes that encode as `tokenizer` does, the calling one included; a context."""
+    """A context of `count` processes that encode as `tokenizer` does, the calling one included."""
 
     def __init__(self, tokenizer: Tokenizer, count: int) -> None:
         self._tokenizer, self._count = tokenizer, count
@@ -104,7 +104,7 @@ class EncoderPool:
         encode = self._idle.get()
         try:
             return encode(texts)
-        except (EOFError, OSError, pickle.UnpicklingError):  # the worker is lost, its texts are not
+        except (EOFError, OSError, pickle.UnpicklingError):  # the worker is lost: encode here
             encode = self._encode_here
             return encode(texts)
         finally:
@@ -123,7 +123,7 @@ class EncoderPool:
 
 
 class _Worker:
-    """One worker, seen from the calling process."""
+    """A worker, as the calling process sees it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.process = subprocess.Popen(
@@ -134,7 +134,7 @@ class _Worker:
         assert self.process.stdin
         assert self.process.stdout
         self._in, self._out = self.process.stdin, self.process.stdout
-        self._to_send: list[object] = [tokenizer.state()]  # not now: it would wait for the reader
+        self._to_send: list[object] = [tokenizer.state()]  # later: now nobody reads it yet
 
     def encode(self, texts: list[str]) -> list[IdArray]:
         """Return the ids. Raises InputError; EOFError, OSError or UnpicklingError if it is lost."""
@@ -154,7 +154,7 @@ class _Worker:
         return split_job(answer)
 
     def close(self) -> None:
-        """End the process: it ends by itself when its input does."""
+        """End the process, by ending its input."""
         with suppress(OSError):
             self._in.close()
         self._out.close()
@@ -166,11 +166,11 @@ class _Worker:
 
 
 def serve() -> None:
-    """Encode what comes in until there is no more: the main function of a worker."""
+    """Encode jobs from stdin until it ends: the main function of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process decides when to end
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    gc.disable()  # nothing here makes cycles, and it would look through the caches over and over
-    os.dup2(2, 1)  # whatever a library prints must not get among the ids
+    gc.disable()  # there are no cycles here, only large caches to search
+    os.dup2(2, 1)  # what a library prints must not get among the ids
     with suppress(EOFError, BrokenPipeError), without_torch():
         tokenizer = Tokenizer.from_state(pickle.load(source))
         while True:
@@ -198,7 +198,7 @@ def jobs(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def encode_job(tokenizer: Tokenizer, texts: list[str]) -> EncodedJob:
-    """Return the ids of a job's texts as one array, which is quicker to send than many."""
+    """Return the ids of a job's texts as one array, which is faster to send than many."""
     arrays = [tokenizer.encode_array(text) for text in texts]
     return [len(array) for array in arrays], np.concatenate(arrays)
 

@@ -1,10 +1,9 @@
 """Texts -> ids on a Ray cluster: `gpt1 prepare --engine ray`.
 
-`encode_texts` does what its namesake in parallel.py does, with Ray's tasks for workers: texts go
-out in jobs, ids come back in order, and what writes the shards is the same code, so they are the
-same bytes. Ray keeps the processes of its tasks, so a tokenizer and its caches are made once in
-each, and it runs a task again whose process has died. One process reads and writes; that is the
-limit.
+`encode_texts` is that of parallel.py with Ray's tasks as workers: texts go out in jobs, ids come
+back in order, and the same code writes the shards, so they are the same bytes. Ray reuses the
+processes of its tasks, so each makes a tokenizer and its caches once, and repeats a task whose
+process has died. One process reads and writes, which limits the speed.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ from gpt1.text.english import without_torch
 from gpt1.text.pre_tokenizers import check_texts
 from gpt1.text.tokenizer import IdArray, Tokenizer
 
-_JOB = 1 << 20  # characters: enough to hide what Ray takes for a task, few enough to share out
-_AHEAD = 4  # jobs a worker that run or are done, so that memory is bounded
+_JOB = 1 << 20  # characters: enough to hide the cost of a task, few enough to share out evenly
+_AHEAD = 4  # jobs per worker that run or are done, so that memory is bounded
 _RETRIES = 3  # of a task whose process has died
 
 
 def encode_texts(
     tokenizer: Tokenizer, texts: Iterable[str], workers: int | None = None
 ) -> Iterator[IdArray]:
-    """Yield the ids of each of `texts`, in order, reading not far ahead.
+    """Yield the ids of each of `texts`, in order, without reading far ahead.
 
-    It takes the Ray that runs in this process, else the cluster at RAY_ADDRESS, else one of its own
-    on this machine, which ends with it. `workers` is the number of tasks at a time, by default that
-    of the processors. Raises ConfigError without the extra `gpt1[ray]`; InputError as the tokenizer
+    It uses the Ray that runs in this process, else the cluster at RAY_ADDRESS, else a new one on
+    this machine, which ends with it. `workers` is the number of tasks at a time, by default that of
+    the processors. Raises ConfigError without the extra `gpt1[ray]`; InputError as the tokenizer
     does; GPT1Error when Ray cannot be reached or gives up.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning)  # its own, of itself
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
             import ray  # noqa: F401
     except ImportError as error:
         raise ConfigError(
@@ -75,7 +74,7 @@ def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> 
 
 
 def encode_on_worker(texts: list[str], state: bytes) -> EncodedJob:
-    """Return the ids of the texts of a job: what a task runs."""
+    """Return the ids of a job's texts: the function of a task."""
     return encode_job(_tokenizer(state), texts)
 
 
@@ -91,30 +90,30 @@ def _result(task: Any) -> list[IdArray]:
     try:
         return split_job(ray.get(task))
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", error)  # of a task's error: what the task raised
+        cause = getattr(error, "cause", error)  # what the task raised
         if isinstance(cause, InputError):
             raise cause from None
         reason = f"the process of a task died {1 + _RETRIES} times"
         if not isinstance(error, ray.exceptions.WorkerCrashedError):
             reason = f"{type(cause).__name__}: {first_line(cause)}"
         raise GPT1Error(
-            f"Ray gave up: {reason}. Every node needs this gpt1, and memory enough; see to it and "
+            f"Ray gave up: {reason}. Every node needs this gpt1 and enough memory; check both and "
             f"run this again, or take the engine local."
         ) from error
 
 
 @contextmanager
 def _connected(workers: int | None) -> Iterator[int]:
-    """See that Ray runs, and yield the number of tasks at a time; end it if it began here."""
+    """Start Ray unless it runs, and yield the number of tasks at a time; end it if started here."""
     import ray
 
-    began_here = not ray.is_initialized()
-    if began_here:
+    started = not ray.is_initialized()
+    if started:
         _connect(os.environ.get("RAY_ADDRESS"), workers or cpu_count())
     try:
         yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
-        if began_here:
+        if started:
             ray.shutdown()
 
 

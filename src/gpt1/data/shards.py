@@ -1,9 +1,9 @@
-"""A corpus as ids on disk: text is tokenised once, training maps the ids into memory.
+"""A corpus as ids on disk: text is tokenized once, and training maps the ids into memory.
 
 The folder holds `shard-00000.bin`, ... (uint16, little-endian, one document after the other with
-nothing between them, spec 3.3), `documents.bin` (uint64, where each document starts, and the end),
-`data.json` (the counts), the tokenizer's own files, and storage's manifest with a SHA-256 of each.
-A folder is verified when it is opened; ids are never read with another tokenizer than theirs.
+nothing between them, spec 3.3), `documents.bin` (uint64, the start of each document, and the end),
+`data.json` (the counts), the tokenizer's files, and storage's manifest with a SHA-256 of each. A
+folder is verified when it is opened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gpt1.storage import Folder, FolderWriter, json_bytes
 from gpt1.text.tokenizer import DESCRIPTION, IdArray, Tokenizer
 
 SHARD_TOKENS = 1 << 24
-"""Tokens in a shard; the last has what is left."""
+"""Tokens in a shard; the last one may have fewer."""
 MAX_VOCABULARY = 1 << 16
 _REPORT = 1 << 20  # bytes of text between two calls of progress
 _DATA, _DOCUMENTS = "data.json", "documents.bin"
@@ -37,18 +37,19 @@ Encode = Callable[[Tokenizer, Iterable[str], int | None], Iterator[IdArray]]
 
 @dataclass(frozen=True)
 class Summary:
-    """What a folder of shards holds: its data.json."""
+    """The data.json of a folder of shards.
+
+    `tokenizer` is a fingerprint; `bytes` are those of the documents' text in UTF-8; `rejected` is
+    reason -> rows, and rows == documents + sum(rejected).
+    """
 
     tokenizer: str
-    """The tokenizer's fingerprint."""
     vocab_size: int
     tokens: int
     documents: int
     bytes: int
-    """UTF-8 bytes of the raw text of the documents."""
     rows: int
     rejected: dict[str, int]
-    """Reason -> rows; rows == documents + sum(rejected)."""
     shards: int
     format: int = 1
 
@@ -62,18 +63,18 @@ def write_shards(
     encode: Encode = encode_texts,
     progress: ProgressCallback | None = None,
 ) -> Summary:
-    """Tokenise `texts` into a new folder of shards; memory does not grow with the corpus.
+    """Tokenize `texts` into a new folder of shards; memory does not grow with the corpus.
 
     `workers` is the number of processes (None: all processors, if there is much text); `progress`
-    counts documents, now and then. Texts without any token are counted as rejected. Raises
-    DataError, TokenizerError, StorageError.
+    counts documents. Texts without any token are rejected. Raises DataError, TokenizerError,
+    StorageError.
     """
     if len(tokenizer) > MAX_VOCABULARY:
         raise TokenizerError(
             f"the vocabulary has {len(tokenizer):,} pieces; shards hold ids of 16 bits, so at most "
             f"{MAX_VOCABULARY:,}. Learn a smaller vocabulary."
         )
-    sizes: deque[int] = deque()  # of the texts read and not yet tokenised
+    sizes: deque[int] = deque()  # of the texts read and not yet tokenized
 
     def measured() -> Iterator[str]:
         for text in texts:
@@ -134,7 +135,7 @@ class Shards:
     """A folder of shards, verified and mapped into memory.
 
     Raises CheckpointError if there is no such folder, DataError if it holds no shards, CorruptError
-    if anything in it has changed since it was written.
+    if any of them has changed since it was written.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -162,16 +163,16 @@ class Shards:
             self.offsets: NDArray[np.uint64] = np.frombuffer(folder.map(_DOCUMENTS), dtype="<u8")
             """Where each document starts, and the end, (documents + 1,)."""
             self.tokens, self.documents = self.summary.tokens, self.summary.documents
-            whole = self._starts[-1] == self.offsets[-1] == self.tokens
-        except (TypeError, ValueError, IndexError):  # written by no gpt1, manifest and all
-            whole = False
-        if not whole:
+            sound = self._starts[-1] == self.offsets[-1] == self.tokens
+        except (TypeError, ValueError, IndexError):  # not written by gpt1, though with a manifest
+            sound = False
+        if not sound:
             raise CorruptError(
                 f"{path} does not hold what its {_DATA} says. Run gpt1 prepare again."
             )
         hashes = "".join(folder.sha256(name) for name in [*names, _DOCUMENTS])
         self.fingerprint = hashlib.sha256((hashes + self.summary.tokenizer).encode()).hexdigest()
-        """Of the ids, the documents and the tokenizer."""
+        """The SHA-256 of the ids, the documents and the tokenizer."""
 
     def read(self, start: int, stop: int) -> NDArray[np.uint16]:
         """Return ids [start, stop) of the corpus, (stop - start,); read-only. Raises IndexError."""
@@ -200,5 +201,5 @@ class Shards:
             raise TokenizerError(
                 f"{self.path} was prepared with another tokenizer ({self.summary.vocab_size:,} "
                 f"pieces, fingerprint {self.summary.tokenizer[:12]}; the one given has "
-                f"{len(tokenizer):,}, {tokenizer.fingerprint[:12]}). Prepare the text anew with it."
+                f"{len(tokenizer):,}, {tokenizer.fingerprint[:12]}). Prepare the text with it."
             )

@@ -1,1 +1,1 @@
-"""The architecture: imports torch, config and errors, nothing else of ours."""
+"""The architecture; of gpt1 it imports config and errors alone."""

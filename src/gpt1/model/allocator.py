@@ -12,9 +12,8 @@ _LARGEST = 2**31 - 1
 def keep_freed_memory() -> None:
     """Make glibc keep the blocks that a training step frees, for the next step.
 
-    Left alone it hands blocks over 32 MB back to the system at once, and the system zeroes each
-    page anew when it is asked for again: at every step, for every activation. Other C libraries
-    are left as they are.
+    By default it returns blocks over 32 MB to the system at once, which zeroes each page when it is
+    asked for again: at every step, for every activation. Other C libraries are left as they are.
     """
     if sys.platform != "linux":
         return

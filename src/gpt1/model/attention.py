@@ -1,9 +1,8 @@
 """Ways to compute attention (spec 1.4): plainly, in blocks, over documents, over a cache.
 
-Training on a CPU works in blocks of queries: a block against the keys up to its end is small enough
-for the processor's cache, and the half of the square that causality hides is mostly never computed.
-torch's own attention on a CPU falls back to the whole square, in float32, as soon as there is
-dropout.
+Training on a CPU works in blocks of queries: the scores of a block with the keys up to its end fit
+the processor's cache, and most of what causality hides is never computed. torch's own attention on
+a CPU computes the whole square, in float32, as soon as there is dropout.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from gpt1.errors import InputError
 from gpt1.model.dropout import keep_mask
 
 BLOCK = 128
-"""Queries worked on together."""
+"""Queries processed together."""
 CALL = 48
-"""What one more call of torch's attention costs on a CPU, in keys of a row."""
+"""The cost of one more call of torch's attention on a CPU, in keys of a row."""
 
 
 def causal(T: int, device: torch.device) -> Tensor:
-    """Return the boolean mask (T, T) of what each position may see."""
+    """Return the boolean mask (T, T) of what each position may attend to."""
     return torch.ones(T, T, dtype=torch.bool, device=device).tril()
 
 
 def visible(attention_mask: Tensor | None, ids: Tensor) -> Tensor | None:
     """Return a boolean mask (B, 1, T, T) for ids (B, T), or None for plain causality.
 
-    Every query sees at least itself: a row of padding then stays finite, and no other row reads it.
+    Every query attends at least to itself, so that a row of padding stays finite.
     """
     T = ids.shape[1]
     if attention_mask is None:
@@ -54,7 +53,7 @@ def visible(attention_mask: Tensor | None, ids: Tensor) -> Tensor | None:
 def naive_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
 ) -> tuple[Tensor, Tensor]:
-    """Return attention's output (B, H, T, D) and its weights (B, H, T, S), the plain way."""
+    """Return attention's output (B, H, T, D) and weights (B, H, T, S), computed plainly."""
     if mask is None:
         mask = causal(q.shape[2], q.device)
     scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
@@ -70,7 +69,7 @@ def cached_attention(
     """Return attention's output (B, H, T, D) of new queries over cached keys (B, H, S, D).
 
     ends: where each row's keys end, if they differ. On a CPU the rows are then computed one by one
-    if padding all to the longest would take more time than the calls.
+    if that is faster than padding all to the longest.
     """
     if (
         ends is not None
@@ -86,10 +85,10 @@ def cached_attention(
 
 
 class DocumentMask:
-    """Documents packed into rows, for torch's flex kernel, which skips blocks that nobody sees.
+    """The mask of documents packed into rows, for torch's flex kernel, which skips masked blocks.
 
-    segments (B, T): positions see only their own segment, and what stands before them. For a GPU;
-    the kernel has no dropout, and no backward pass on a CPU.
+    segments (B, T): positions attend to their own segment, up to themselves. For a GPU; the kernel
+    has no dropout, and no backward pass on a CPU.
     """
 
     def __init__(self, segments: Tensor) -> None:
@@ -112,8 +111,8 @@ Mask = Tensor | DocumentMask | None
 
 
 def same_segment(segments: Tensor, head_size: int, dropout: float) -> Tensor | DocumentMask:
-    """Return a mask that shows positions their own segment only; segments (B, T)."""
-    if segments.device.type == "cuda" and not dropout and head_size >= 16:  # the kernel's least
+    """Return a mask by which positions attend to their own segment only; segments (B, T)."""
+    if segments.device.type == "cuda" and not dropout and head_size >= 16:  # the kernel's minimum
         return DocumentMask(segments)
     mask = visible((segments[:, :, None] == segments[:, None, :])[:, None], segments)
     assert mask is not None
@@ -129,7 +128,7 @@ def _flex(device: str) -> Callable[..., Any]:
 
 
 def block_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    """Return attention's output (B, H, T, D), with dropout on its weights; causal in any case.
+    """Return causal attention's output (B, H, T, D), with dropout on its weights.
 
     q, k, v (B, H, T, D); mask boolean (B, 1, T, T), already causal, or None. Differentiable once.
     """
@@ -160,10 +159,10 @@ class _BlockAttention(torch.autograd.Function):
                 else:
                     scores.view(B, H, end - start, end).add_(bias[:, :, start:end, :end])
                 weights = torch.softmax(scores, -1)
-                kept = keep_mask(weights, dropout) if dropout else None
-                dropped = weights if kept is None else weights * kept
+                keep = keep_mask(weights, dropout) if dropout else None
+                dropped = weights if keep is None else weights * keep
                 out[:, start:end] = torch.bmm(dropped, v[:, :end])
-                saved += [weights, kept]
+                saved += [weights, keep]
         if dropout:
             out *= 1 / (1 - dropout)
         ctx.dropout = dropout
@@ -175,7 +174,7 @@ class _BlockAttention(torch.autograd.Function):
         q, k, v, out, *saved = ctx.saved_tensors
         shape = grads[0].shape
         grad = grads[0].reshape(q.shape)
-        # softmax's gradient is w * (dw - sum(w * dw)), and that sum over keys is this one over D
+        # softmax's gradient is w * (dw - sum(w * dw)); that sum over keys equals this one over D
         exact = torch.promote_types(grad.dtype, torch.float32)
         inner = (grad.to(exact) * out).sum(-1, keepdim=True)
         if ctx.dropout:
@@ -183,16 +182,16 @@ class _BlockAttention(torch.autograd.Function):
         T = q.shape[1]
         grad_q = torch.empty_like(q)
         grad_k, grad_v = torch.zeros_like(k), torch.zeros_like(v)
-        # The last block first: it sees all keys, so the sums begin with the largest product
+        # the last block first: it has all keys, so the sums begin with the largest product
         for start in reversed(range(0, T, BLOCK)):
             end = min(start + BLOCK, T)
-            kept, weights = saved.pop(), saved.pop()
+            keep, weights = saved.pop(), saved.pop()
             g = grad[:, start:end]
             grad_weights = torch.bmm(g, v[:, :end].transpose(1, 2))
             dropped = weights
-            if kept is not None:
-                grad_weights *= kept
-                dropped = weights * kept
+            if keep is not None:
+                grad_weights *= keep
+                dropped = weights * keep
             grad_v[:, :end] += torch.bmm(dropped.transpose(1, 2), g)
             grad_scores = grad_weights.sub_(inner[:, start:end]).mul_(weights)
             grad_q[:, start:end] = torch.bmm(grad_scores, k[:, :end])

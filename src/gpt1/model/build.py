@@ -1,4 +1,4 @@
-"""Which model a configuration describes, and giving either kind more tokens."""
+"""Build the model that a configuration describes, and grow its vocabulary."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def count_parameters(config: ModelConfig) -> int:
 
 
 def grow_vocabulary(model: Model, size: int, *, generator: torch.Generator | None = None) -> None:
-    """Give the model `size` rows of tokens: old rows stay, new ones are normal(0, 0.02) (spec 2.7).
+    """Grow the token matrix to `size` rows; new rows are drawn from normal(0, 0.02) (spec 2.7).
 
     Logits of the old tokens do not change. Raises InputError for fewer rows than it has.
     """

@@ -1,4 +1,4 @@
-"""Keys and values of the positions read so far; always an argument, never kept on the model."""
+"""Keys and values of the positions read so far: an argument of the model, never stored on it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gpt1.config import ModelConfig
 
 
 class KeyValueCache:
-    """Slots for rows of up to `capacity` positions (n_ctx by default), each at its own length.
+    """Slots for rows of up to `capacity` positions (n_ctx by default), each with its own length.
 
     The memory is allocated once; `cache[2:5]` is a cache of three slots that shares it. `lengths`
     (B,) counts the valid positions of each slot and stays on the host, so nothing here waits for a
-    device. The model writes new keys and values behind them and the caller moves `lengths` on
-    (`advance`), so that rows of a right-padded batch end where their text ends.
+    device. The model writes new keys and values behind them and the caller advances `lengths`, so
+    that each row of a right-padded batch ends where its text ends.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class KeyValueCache:
         return self._of(self.keys[:, slots], self.values[:, slots], self.lengths[slots])
 
     def prepare(self, new: int) -> None:
-        """Work out, once for all layers, where `new` further ids of each row go.
+        """Compute, once for all layers, where `new` further ids of each row go.
 
-        `start` and `end` are the longest row's positions; `ends` each row's end where rows differ,
-        else None; `positions` (B, T) likewise; `mask` (B, 1, T, S) what each new id sees, None
-        where causality says it all.
+        `start` and `end` are the longest row's positions; `ends` (each row's end) and `positions`
+        (B, T) are None unless rows differ; `mask` (B, 1, T, S) is what each new id attends to, None
+        for plain causality.
         """
         lengths = self.lengths.tolist()
         self.start = max(lengths, default=0)
@@ -61,7 +61,7 @@ class KeyValueCache:
         self.mask = (torch.arange(self.end, device=device) <= positions[:, :, None])[:, None]
         if not even:
             self.ends = [length + new for length in lengths]
-            self.positions = positions.clamp_max(self._n_ctx - 1)  # what is over is padding
+            self.positions = positions.clamp_max(self._n_ctx - 1)  # beyond it is padding
             self._index = positions[:, None, :, None]
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,17 +74,17 @@ class KeyValueCache:
         return self.keys[layer, :, :, : self.end], self.values[layer, :, :, : self.end]
 
     def advance(self, new: Tensor | int) -> None:
-        """Count `new` further ids of each row, (B,) on the host or one number for all, as read."""
+        """Count `new` further ids of each row as read, (B,) on the host or one number for all."""
         self.lengths += new
 
     def clear(self, slot: int) -> None:
-        """Empty a slot; what it held, NaN included, can reach no later row."""
+        """Empty a slot; nothing that it held, NaN included, can reach a later row."""
         self.keys[:, slot] = 0
         self.values[:, slot] = 0
         self.lengths[slot] = 0
 
     def move(self, source: int, target: int) -> None:
-        """Put what one slot holds into another."""
+        """Copy one slot to another."""
         length = int(self.lengths[source])
         self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
         self.values[:, target, :, :length] = self.values[:, source, :, :length]

@@ -1,4 +1,4 @@
-"""Which device and which number format to compute with, chosen by asking the hardware."""
+"""Choose the device and the number format to compute with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta" is a device, but computes nothing
+        torch.zeros(1, device=device).item()  # fails on "meta", a device that computes nothing
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
@@ -39,7 +39,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the format that training multiplies in: "auto" is bfloat16 where it is fast."""
+    """Return the dtype of matrix products in training; "auto" is bfloat16 where it is fast."""
     if name == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
     return torch.bfloat16 if name == "bfloat16" else torch.float32

@@ -1,4 +1,4 @@
-"""Dropout masks, cheaply: on a CPU torch draws each of them alone, at ten times the cost."""
+"""Fast dropout masks: on a CPU torch draws each value alone, which takes ten times as long."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEVELS = 1 << 16
 def keep_mask(like: Tensor, p: float) -> Tensor:
     """Return zeros with probability p and ones otherwise, of the shape and dtype of `like`.
 
-    p is rounded to a multiple of 2^-16. Seeded by torch's global generator, as torch's own.
+    p is rounded to a multiple of 2^-16. Seeded by torch's global generator, like torch's dropout.
     """
     if like.device.type != "cpu":
         return torch.empty_like(like).bernoulli_(1 - p)
@@ -32,7 +32,7 @@ class Dropout(torch.nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, in training with a share p of it dropped."""
+        """Return x; in training, with a share p of its values dropped."""
         if not self.training or not self.p:
             return x
         return x * keep_mask(x, self.p).mul_(1 / (1 - self.p))

@@ -33,10 +33,10 @@ class Head(nn.Module):
             nn.init.normal_(self.weight, std=std, generator=generator)
 
     def forward(self, states: Tensor, *, shared: bool = False) -> Tensor:
-        """Return numbers (..., outputs) of states (..., C).
+        """Return scores (..., outputs) of states (..., C).
 
-        `shared`: the states of one example (the axis before the last) share a dropout mask, as in
-        the release (spec 4.3.2).
+        With `shared`, the states of one example (the axis before the last) share a dropout mask, as
+        in the release (spec 4.3.2).
         """
         if self.training and self.pdrop:
             like = states[..., :1, :] if shared else states

@@ -1,8 +1,8 @@
-"""What a model accepts as ids, whichever model it is.
+"""Checks of the ids that a model is given.
 
-The values are checked where ids come in from outside: `forward` and the engine's prompts. `hidden`,
-which training and decoding call, reads what it is given: looking at values would make the host wait
-for the device at every step.
+Values are checked where ids come in from outside: `forward` and the engine's prompts. `hidden`,
+which training and decoding call, does not check them: the host would have to wait for the device at
+every step.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from gpt1.errors import ContextError, InputError
 def check_ids(
     ids: Tensor | None, name: str, limit: int, *, like: Tensor | None = None, ignored: int = 0
 ) -> None:
-    """Refuse anything but None or whole numbers (B, T) below `limit`, as many as `like` has.
+    """Raise InputError unless `ids` are None or integers (B, T) below `limit`, shaped as `like`.
 
-    `name` says what they are; position_ids count positions, and one row of them may serve all rows;
-    all others are tokens. `ignored` is let through. Raises InputError.
+    `name` is the argument's; "position_ids" are positions, of which one row may serve all rows, all
+    others are tokens. The value `ignored` is allowed.
     """
     if ids is None:
         return

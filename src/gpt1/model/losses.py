@@ -1,9 +1,9 @@
 """The only cross-entropy: over the tied head, in chunks of positions, as a sum and a count.
 
-The logits of a whole batch are the largest thing in training a GPT-1 (V = 40,478 columns a
-position). Here they exist for one chunk at a time: its gradients are taken at once and the logits
-dropped, so memory grows with positions, not with positions x vocabulary. A sum and a count, not a
-mean, so that neither accumulation nor the number of ranks changes a gradient.
+The logits of a whole batch are the largest tensor in training a GPT-1 (V = 40,478 numbers per
+position). Here they exist for one chunk at a time: its gradients are computed at once and the
+logits dropped, so memory grows with positions, not with positions x vocabulary. The result is a sum
+and a count, not a mean, so that neither accumulation nor the number of ranks changes a gradient.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ IGNORED = -100
 CHUNK = 1024
 """Positions whose logits exist together."""
 CACHED = 1 << 20
-"""Logits worked on together: what fits the processor's cache."""
+"""Logits processed together: as many as fit the processor's cache."""
 
 
 def perplexity(loss: float) -> float:
-    """Return exp(loss), infinite where that is too large for a number.
+    """Return exp(loss), infinite if that is too large for a float.
 
     >>> round(perplexity(2.9124), 1)  # the paper's 18.4
     18.4
@@ -37,9 +37,9 @@ def linear_cross_entropy(
 ) -> tuple[Tensor, int]:
     """Return the summed cross-entropy of `hidden @ weight.T` against `labels`, and their count.
 
-    hidden (..., C), weight (V, C), labels int64 (...): the id each position must predict, -100
-    where there is none; weights (...): what each counts in the sum, None being 1. Computes in
-    autocast's dtype where it is on; the sum is float32, or float64 for float64 input.
+    hidden (..., C), weight (V, C), labels int64 (...): the id each position must predict, -100 for
+    none; weights (...): the weight of each label in the sum, by default 1. Computes in autocast's
+    dtype if it is on; the sum is float32, or float64 for float64 input.
     """
     hidden, labels = hidden.flatten(0, -2), labels.flatten()  # (N, C), (N,)
     weights = None if weights is None else weights.flatten()
@@ -56,8 +56,8 @@ def linear_cross_entropy(
 def next_token_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """Return the mean loss of predicting each position's next label, a scalar.
 
-    hidden (B, T, C); weight (V, C); labels int64 (B, T), the ids themselves: the shift is made
-    here, and -100 is no target. Raises InputError if no target is left.
+    hidden (B, T, C); weight (V, C); labels int64 (B, T), the ids themselves: they are shifted here,
+    and -100 is no target. Raises InputError if no target is left.
     """
     total, count = linear_cross_entropy(hidden[:, :-1], weight, labels[:, 1:])
     if not count:
@@ -115,7 +115,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _nll_and_error(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted sum of negative log-likelihoods; put its gradient in place of `logits`.
 
-    One exponential a logit: the log of the sum is the largest logit less the log of its share.
+    One exponential per logit: the log of the sum is the largest logit less the log of its share.
     """
     scores = logits.to(weights.dtype)
     shares = scores.softmax(1)

@@ -2,9 +2,9 @@
 
     x = dropout(tokens[ids]);  h = LSTM(x);  logits = dropout(h @ P + b) @ tokens^T
 
-The paper states 2,048 units and one layer; all else here is the specification's proposal. There are
-no positions, and the state begins at zero in every window. Shapes as in `transformer`; U is the
-number of units, n_hidden.
+The paper states 2,048 units and one layer; all else is the specification's proposal. There are no
+positions, and the state starts at zero in every window. Shapes as in `transformer`; U is the number
+of units, n_hidden.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Recurrent(nn.Module):
             h: Tensor = self.proj(self.lstm(x)[0])
             return h.to(x.dtype)
         flat = x.flatten(0, 1)
-        out = torch.zeros_like(flat)  # what belongs to no sequence stays 0
+        out = torch.zeros_like(flat)  # padding stays 0
         for index in _sequences(segments):  # (n, L), -1 is padding
             real = index >= 0
             h = self.proj(self.lstm(flat[index.clamp_min(0)])[0])
@@ -48,9 +48,9 @@ class Recurrent(nn.Module):
 class LSTM(nn.Module):
     """The recurrent baseline, with the Transformer's interface: one layer, a tied output matrix.
 
-    Of `config` it reads vocab_size, n_ctx (the longest input), n_embd, n_hidden, embd_pdrop (at the
-    input), resid_pdrop (at the output) and initializer_range. `head` reads the states of width
-    n_embd, as it does the Transformer's (spec 8.4). Raises ConfigError for more than one layer.
+    It uses vocab_size, n_ctx (the longest input), n_embd, n_hidden, embd_pdrop (at the input),
+    resid_pdrop (at the output) and initializer_range. `head` reads the states of width n_embd, as
+    it does the Transformer's (spec 8.4). Raises ConfigError for more than one layer.
 
     >>> import torch
     >>> from gpt1.config import ModelConfig
@@ -85,8 +85,8 @@ class LSTM(nn.Module):
     ) -> Output:
         """Return the logits of every position, and the loss if `labels` are given.
 
-        As `Transformer.forward`, whose other arguments this model does not have. Ids that
-        attention_mask (B, T) hides are passed over: the state is what it was before them.
+        As `Transformer.forward`, without its other arguments. Ids that attention_mask (B, T) hides
+        are skipped: they do not change the state.
 
         Raises InputError (an id out of range, nothing to read), ContextError (over n_ctx).
         """
@@ -110,10 +110,10 @@ class LSTM(nn.Module):
     def hidden(
         self, ids: Tensor, *, position_ids: Tensor | None = None, segments: Tensor | None = None
     ) -> Tensor:
-        """Return the states (B, T, C) before the output matrix: what the objectives read.
+        """Return the states (B, T, C) before the output matrix, which the objectives read.
 
-        segments (B, T): the ids of one segment of a row are read as if alone, 0 is padding (and its
-        states are 0). position_ids change nothing, and ids are not checked. Raises ContextError.
+        segments (B, T): each segment of a row is read as if alone; 0 is padding, whose states are
+        0. position_ids change nothing, and ids are not checked. Raises ContextError.
         """
         check_length(ids.shape[1], self.config.n_ctx)
         h = self.embd_drop(self.tokens(ids))  # (B, T, C)
@@ -130,14 +130,15 @@ class LSTM(nn.Module):
 def _sequences(segments: Tensor) -> list[Tensor]:
     """Return the indices of each sequence's ids, in groups of sequences of similar length.
 
-    segments (B, T), 0 is none. Each group is int64 (n, L): indices into the flat (B * T), in order,
-    padded with -1. The longest of a group is less than twice its shortest: all padded to one length
-    would cost up to T times the work, and torch's PackedSequence is slower still on a CPU.
+    segments (B, T), 0 is padding. Each group is int64 (n, L): indices into the flat (B * T), in
+    order, padded with -1. The longest of a group is less than twice its shortest: padding all to
+    one length would cost up to T times the work, and torch's PackedSequence is slower still on a
+    CPU.
     """
     rows = torch.arange(len(segments), device=segments.device)[:, None]
-    owners = (rows * (segments.max() + 1) + segments).flatten()  # one number a sequence
-    kept = (segments.flatten() != 0).nonzero().squeeze(1)
-    order = kept[owners[kept].argsort(stable=True)]
+    owners = (rows * (segments.max() + 1) + segments).flatten()  # one number per sequence
+    real = (segments.flatten() != 0).nonzero().squeeze(1)
+    order = real[owners[real].argsort(stable=True)]
     counts: Tensor = torch.unique_consecutive(owners[order], return_counts=True)[1]
     groups: dict[int, list[Tensor]] = {}
     for index in torch.split(order, counts.tolist()):

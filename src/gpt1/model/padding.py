@@ -1,4 +1,4 @@
-"""Sequences of different lengths as one rectangle."""
+"""Padding of sequences to one length."""
 
 from __future__ import annotations
 

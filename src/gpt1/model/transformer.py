@@ -29,7 +29,7 @@ from gpt1.model.losses import next_token_loss
 
 @dataclass(frozen=True)
 class Output:
-    """What a model's `forward` returns; what was not asked for is None.
+    """The output of a model's `forward`; what was not requested is None.
 
     logits (B, T, V); loss, a scalar; hidden_states, n_layer + 1 of (B, T, C): the embeddings, then
     every block; attentions, n_layer of (B, H, T, S).
@@ -46,7 +46,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.layer = layer  # its own in a cache
+        self.layer = layer  # its number in a cache
         self.n_head = config.n_head
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.proj = nn.Linear(config.n_embd, config.n_embd)
@@ -60,7 +60,7 @@ class Attention(nn.Module):
         cache: KeyValueCache | None = None,
         attentions: list[Tensor] | None = None,
     ) -> Tensor:
-        """Return (B, T, C) of x (B, T, C), each position mixed with those that `mask` shows it.
+        """Return (B, T, C) of x (B, T, C), each position attending to those that `mask` allows.
 
         The weights (B, H, T, S) are appended to `attentions` if it is given.
         """
@@ -86,7 +86,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two affine maps, four times as wide between, no dropout between (spec 1.5)."""
+    """Two affine maps, four times as wide in between, without dropout there (spec 1.5)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class MLP(nn.Module):
         self.resid_drop = Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, C) of x (B, T, C), each position by itself."""
+        """Return (B, T, C) of x (B, T, C), for each position alone."""
         u = self.fc(x)  # (B, T, 4C)
         if self.afn == "gelu":
             u = F.gelu(u, approximate="tanh")  # the release's form, not the error function's
@@ -163,12 +163,12 @@ class Transformer(nn.Module):
     ) -> Output:
         """Return the logits of every position, and the loss if `labels` are given.
 
-        ids, labels, position_ids, token_type_ids: int64 (B, T). labels are the ids themselves; the
-        shift is made here and -100 is no target; the loss is the mean over the targets.
-        attention_mask: (B, T) of 0 and 1, or boolean (B, 1, T, T), True where a query may look.
+        ids, labels, position_ids, token_type_ids: int64 (B, T). labels are the ids themselves: they
+        are shifted here, -100 is no target, and the loss is the mean over the targets.
+        attention_mask: (B, T) of 0 and 1, or boolean (B, 1, T, T), True where a query may attend.
         token_type_ids add a row of the token matrix, as in transformers. Positions default to
-        0..T-1, or to what follows the cache. With a cache, rows of different lengths are padded on
-        the right, and the caller advances the cache by what each row really read.
+        0..T-1, or to those after the cache. With a cache, rows of different lengths are padded on
+        the right, and the caller advances the cache by each row's own length.
 
         Raises InputError (an id out of range, nothing to read), ContextError (over n_ctx).
         """
@@ -179,8 +179,8 @@ class Transformer(nn.Module):
         check_ids(labels, "labels", V, like=ids, ignored=-100)
         if cache is not None and attention_mask is not None:
             raise InputError(
-                "attention_mask and cache were both given; the cache's lengths tell what a row "
-                "holds. Pad on the right and advance the cache by each row's length."
+                "attention_mask and cache were both given; with a cache, rows are padded on the "
+                "right. Leave out the mask and advance the cache by each row's length."
             )
         mask = attention.visible(attention_mask, ids)
         states: list[Tensor] | None = [] if output_hidden_states else None
@@ -200,12 +200,12 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None = None,
         embeddings: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Return the last block's states (B, T, C), before the head: what the objectives read.
+        """Return the last block's states (B, T, C), before the head, which the objectives read.
 
-        segments (B, T): positions see only their own one (documents packed into a row), 0 is
-        padding. embeddings: token and position rows to be looked up instead of the model's own,
-        dropout already done (the release's way, spec 1.7.1). ids are not checked: `forward` and the
-        engine do that where they come in.
+        segments (B, T): positions attend to their own segment only (documents packed into a row), 0
+        is padding. embeddings: token and position matrices to use instead of the model's own, with
+        dropout already applied (as in the release, spec 1.7.1). ids are not checked: `forward` and
+        the engine do that.
         """
         mask: Mask = None
         if segments is not None:
@@ -252,7 +252,7 @@ class Transformer(nn.Module):
         states: list[Tensor] | None = None,
         attentions: list[Tensor] | None = None,
     ) -> Tensor:
-        """Return the states (B, T, C) after the last block; append what lists are given for."""
+        """Return the states (B, T, C) after the last block; append to the lists that are given."""
         if cache is not None:
             mask = cache.mask
         for block in self.blocks:
@@ -265,7 +265,7 @@ class Transformer(nn.Module):
 
 
 def embedding(weight: Tensor) -> nn.Embedding:
-    """Return an embedding with these rows: torch's own random start takes seconds on "meta"."""
+    """Return an embedding with these rows; torch's own initialization takes seconds on "meta"."""
     return nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
 
 

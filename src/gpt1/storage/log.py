@@ -20,12 +20,12 @@ class Log:
         self.path = Path(path)
 
     def keep(self, lines: int) -> None:
-        """Drop everything after the first `lines` lines: what a resumed run will write again."""
+        """Drop all but the first `lines` lines: a resumed run writes the others again."""
         if not self.path.exists():
             return
         with wrap_os_errors("shorten", self.path):
-            kept = b"".join(self.path.read_bytes().splitlines(keepends=True)[:lines])
-            system.disk.truncate(self.path, len(kept))
+            size = sum(map(len, self.path.read_bytes().splitlines(keepends=True)[:lines]))
+            system.disk.truncate(self.path, size)
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Write records at the end, a line each."""

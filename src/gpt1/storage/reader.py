@@ -20,10 +20,10 @@ MANIFEST = "manifest.json"
 
 
 class Folder:
-    """A folder opened for reading; every byte it returns has been checked against the manifest.
+    """A folder opened for reading; every byte is checked against the manifest.
 
     `verified` tells whether there is a manifest. Raises CheckpointError if the folder is missing,
-    CorruptError if a file differs, is missing, or is not a plain file.
+    CorruptError if a file differs or is missing.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -36,9 +36,7 @@ class Folder:
             self.verified = manifest.is_file()
             data = manifest.read_bytes() if self.verified else b'{"files": {}}'
         try:
-            self._files = {
-                str(name): {**entry} for name, entry in json.loads(data)["files"].items()
-            }
+            self._files = {name: {**entry} for name, entry in json.loads(data)["files"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CorruptError(f"{manifest} is damaged. Restore the folder from a copy.") from None
 
@@ -57,7 +55,7 @@ class Folder:
         return str(self._files[name]["sha256"])
 
     def verify(self) -> None:
-        """Check every file of a folder with a manifest, including those that nobody reads."""
+        """Check every file of a folder with a manifest."""
         for name in self.names() if self.verified else ():
             self.map(name)
 
@@ -122,12 +120,12 @@ class Folder:
 
 
 def existing(path: Path) -> Path:
-    """Return `path`, or the folder it is to replace if a crash came between the two renames."""
+    """Return `path`, or the folder it was to replace if a crash came between the two renames."""
     return old_name(path) if not path.exists() and old_name(path).is_dir() else path
 
 
 def old_name(path: Path) -> Path:
-    """Return where the folder at `path` stands while another takes its place."""
+    """Return where the folder at `path` is while another one takes its place."""
     return path.parent / f".{path.name}.old"
 
 

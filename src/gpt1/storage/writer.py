@@ -23,9 +23,8 @@ class FolderWriter:
     with FolderWriter("out") as folder:
         folder.add("a.txt", b"bytes, or an iterable of them")
 
-    Leaving the block normally publishes it; leaving it by an exception removes it. `replace` allows
-    an earlier folder with a manifest to be replaced; anything else in the way is an error.
-    Raises StorageError.
+    Leaving the block publishes it; an exception removes it. With `replace` it may take the place of
+    a folder with a manifest; anything else in the way is an error. Raises StorageError.
     """
 
     def __init__(self, path: Path | str, *, replace: bool = False) -> None:
@@ -42,7 +41,7 @@ class FolderWriter:
         return self
 
     def add(self, name: str, data: bytes | Iterable[bytes | memoryview]) -> None:
-        """Write one file, flushed to system.disk."""
+        """Write one file and flush it to the disk."""
         check_name(name, self.path)
         chunks = (data,) if isinstance(data, bytes) else data
         with wrap_os_errors("write", self.path / name):
@@ -80,16 +79,16 @@ class FolderWriter:
 
 
 def check_free(path: Path | str, *, replace: bool = False) -> None:
-    """Raise StorageError if a folder cannot be made at `path`, since something is there.
+    """Raise StorageError if something is at `path`.
 
     An empty folder is not in the way; nor, with `replace`, one that has a manifest.
     """
     path = Path(path)
     _repair(path)
     with wrap_os_errors("create", path):
-        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        occupied = path.exists() and (not path.is_dir() or any(path.iterdir()))
         replaceable = replace and (path / MANIFEST).is_file()
-    if taken and not replaceable:
+    if occupied and not replaceable:
         raise StorageError(
             f"{path} is already there; gpt1 does not write over what it has not made. "
             f"Choose another folder, or move that one away."
@@ -107,7 +106,7 @@ def _repair(path: Path) -> None:
         if old.is_dir() and not path.exists():
             system.disk.rename(old, path)
         elif old.is_dir():
-            with contextlib.suppress(StorageError):  # if it stays, it hinders nobody
+            with contextlib.suppress(StorageError):  # if it stays, it does no harm
                 _remove(old)
 
 
@@ -116,8 +115,8 @@ def write_folder(
 ) -> None:
     """Write `files` (name -> bytes) as one atomic folder with a manifest. Raises StorageError.
 
-    `replace` lets it take the place of a folder whose every file it brings anew: a model takes that
-    of a model, not of shards.
+    With `replace` it may take the place of a folder all of whose files are among `files`: a model
+    replaces a model, not shards.
     """
     if replace and (existing(Path(path)) / MANIFEST).is_file():
         replace = set(Folder(path).names()) <= set(files)
@@ -152,15 +151,14 @@ def make_folder(path: Path) -> None:
             except FileExistsError:
                 if not folder.is_dir():  # else another process was faster
                     raise
-            system.disk.flush_folder(
-                folder.parent
-            )  # or a power loss takes it and all that is in it
+            # or a power loss removes it with all that is in it
+            system.disk.flush_folder(folder.parent)
 
 
 def remove(path: Path) -> None:
     """Remove a file or folder so that no part of it is ever read. Raises StorageError."""
     if old_name(path).is_dir():
-        _remove(old_name(path))  # first, or it would stand for `path` again
+        _remove(old_name(path))  # first, or readers would find it in place of `path`
     _remove(path)
 
 
@@ -172,7 +170,7 @@ def _remove(path: Path) -> None:
 
 
 def clean_up(path: Path) -> None:
-    """Finish what killed writers left in the folder `path`; nobody else may be writing there."""
+    """Finish what killed writers left in the folder `path`, where nobody else may be writing."""
     for pattern in (".*.new-*", ".*.gone-*"):
         for leftover in path.glob(pattern):
             with contextlib.suppress(OSError):
