@@ -13,6 +13,7 @@ from gpt1.errors import CheckpointError
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, ZeroShotResult, measure
 from gpt1.pipeline import load
 from gpt1.reports.charts import draw_png
+from gpt1.reports.formatting import format_interval, format_percent
 from gpt1.reports.sections import Curve, Level, LineChart, Section, Table
 from gpt1.storage import Folder
 
@@ -94,12 +95,9 @@ def curve_tables(
     """
     values, relative = [], []
     for point in points:
-        cells = [f"{100 * r.value:.1f}" for r in point.results]
+        cells = [format_percent(r.value) for r in point.results]
         if intervals:
-            cells = [
-                f"{cell} ({100 * r.low:.1f} to {100 * r.high:.1f})"
-                for cell, r in zip(cells, point.results, strict=True)
-            ]
+            cells = [format_interval(r.value, r.low, r.high) for r in point.results]
         values.append([f"{point.step:,}", *cells])
         relative.append([f"{point.step:,}", *(f"{r.normalised:.2f}" for r in point.results)])
     columns = ("updates", *columns)

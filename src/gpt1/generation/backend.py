@@ -1,4 +1,4 @@
-"""What the engine needs of a model. Whatever has these few methods can write text."""
+"""The interface between the engine and a model: whatever implements it can generate text."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from gpt1.config import ModelConfig
 
 
 class Cache(Protocol):
-    """What a backend remembers of the rows it has read, one to a slot."""
+    """The keys and values of the rows a backend has read, one row in each slot."""
 
     def move(self, source: int, target: int) -> None:
-        """Put what slot `source` holds into slot `target`."""
+        """Copy slot `source` into slot `target`."""
 
     def clear(self, slot: int) -> None:
-        """Empty a slot, so that nothing it held, NaN included, can reach a later row."""
+        """Empty a slot, so that nothing in it, NaN included, can reach a later row."""
 
 
 class Backend(Protocol):
     """A model that reads ids and returns logits, without dropout or gradients.
 
-    name: what it is called, e.g. "torch float16". num_bytes: what its weights weigh. device: where
-    its logits are. Ids come as int64 tensors on the CPU; logits (B, V) are float32 or float64. The
-    rows in use always fill the first slots of a cache, so `slots` is a range.
+    name: e.g. "torch float16". num_bytes: the size of its weights. device: that of its logits. Ids
+    are int64 tensors on the CPU; logits (B, V) are float32 or float64. The rows in use always fill
+    the first slots of a cache, so `slots` is a range.
     """
 
     name: str

@@ -1,14 +1,13 @@
-"""Prompts to text: requests come and go, and each step writes one id in every row.
+"""Prompts to text: requests come and go, and each step generates one id in every row.
 
-    submit    puts a request in line
-    step      prefill: the prompts in line are read into free slots of the cache
+    submit    queues a request
+    step      prefill: the queued prompts are read into free slots of the cache
               decode: one id of each row is read; the next ids of all are sampled together
     cancel    ends a request and frees its slot at once
 
-The rows that are running fill the first slots of one cache, which is allocated once; the last row
-takes the place of one that ends. Only the last position of a row meets the head. A row's text
-depends on its prompt and settings alone: positions, randomness, stop strings and limits are all its
-own. The model's n_ctx positions are a hard wall: prompt and new ids together never exceed it,
+The running rows fill the first slots of one cache, which is allocated once; the last row takes the
+place of one that ends. Only the last position of a row meets the head. A row's text depends only on
+its own prompt and settings. Prompt and new ids together never exceed the model's n_ctx positions,
 unless the window slides.
 """
 
@@ -30,15 +29,15 @@ from gpt1.model.padding import pad_right
 from gpt1.text.tokenizer import Tokenizer
 
 SLOTS = 32
-"""Rows that are written together; further requests wait, which changes no text."""
+"""Rows generated together; further requests wait, which changes no text."""
 PREFILL = 4096
-"""Ids in one prefill, at most; a single longer prompt goes alone."""
+"""The most ids in one prefill; a longer prompt is read alone."""
 PADDING = {"cpu": 32, "cuda": 1024}
-"""Ids of padding in a prefill, at most: what a further pass costs, on a device of this type."""
+"""The most ids of padding in a prefill, by device: about the cost of another pass."""
 
 
 class Engine:
-    """Writes text after many prompts at once, each with settings of its own.
+    """Generates text for many prompts at once, each with its own settings.
 
     engine = Engine(backend, tokenizer)
     request = engine.submit("once upon a time", SamplingConfig(temperature=0.8, seed=1))
@@ -46,7 +45,7 @@ class Engine:
         for event in engine.step():
             print(event.piece, end="")
 
-    `slots` rows are written together; `capacity` is how many positions each has room for, n_ctx by
+    `slots` rows are generated together; `capacity` is the number of positions of each, n_ctx by
     default. Not to be used by two threads at once.
     """
 
@@ -80,13 +79,12 @@ class Engine:
         alternatives: int = 0,
         name: str = "the prompt",
     ) -> int:
-        """Put a request in line; return its number, counted from 0.
+        """Queue a request; return its number, counted from 0.
 
         Its events carry the `alternatives` likeliest ids of each step. `name` is what messages call
         the prompt. A prompt that fills the model's positions, or max_new_tokens=0, ends at once
-        with an empty completion. Raises InputError (a prompt without ids: GPT-1 has no start token;
-        an id the model does not know; a prompt of max_length ids or more) and ContextError (more
-        ids than positions).
+        with an empty completion. Raises InputError (a prompt without ids, an unknown id, or a
+        prompt of max_length ids or more) and ContextError (more ids than positions).
         """
         config = self.backend.config
         if not 0 <= alternatives <= config.vocab_size:
@@ -115,7 +113,7 @@ class Engine:
 
     @torch.inference_mode()
     def cancel(self, number: int) -> Generation | None:
-        """End a request; return what it has written, or None if it had ended already."""
+        """End a request; return its result so far, or None if it had ended already."""
         for request in [*self._running, *self._waiting]:
             if request.number == number:
                 request.finish("cancelled")
@@ -128,7 +126,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Write one id in every row; return an event of each, and of those that ended at once."""
+        """Generate one id in every row; return the events of all rows that had a step or ended."""
         logits = [self._decode()] if self._running else []
         events, admitted = self._admit()
         logits += self._prefill(admitted)
@@ -148,7 +146,7 @@ class Engine:
         return events
 
     def _decode(self) -> Tensor:
-        """Read the id each row has just written; return the logits (B, V) after them."""
+        """Read the newest id of each row; return the logits (B, V) after them."""
         for slot, request in enumerate(self._running):
             if request.cached == self.backend.config.n_ctx:
                 self._slide(slot)
@@ -157,7 +155,7 @@ class Engine:
         return self.backend.decode(ids, self._cache, slice(0, len(ids)))
 
     def _slide(self, slot: int) -> None:
-        """Make room in a row: only the last half window stays, read again from position 0."""
+        """Make room in a row: keep the last half window, read again from position 0."""
         request = self._running[slot]
         half = max(1, self.backend.config.n_ctx // 2)
         window = request.ids[-half:-1]  # the newest id is read with the other rows'
@@ -169,10 +167,7 @@ class Engine:
         request.cached = len(window)
 
     def _admit(self) -> tuple[list[Event], list[Request]]:
-        """Take requests out of the line while there are slots for them.
-
-        Return them, and before them the events of those that have nothing to write.
-        """
+        """Return the queued requests that get slots, after the events of those that end at once."""
         events: list[Event] = []
         admitted: list[Request] = []
         while self._waiting and len(self._running) + len(admitted) < self.slots:
@@ -205,11 +200,11 @@ class Engine:
 
     def _sample(self, logits: Tensor) -> list[tuple[int, float, tuple[tuple[int, float], ...]]]:
         """Return each row's next id, its log-probability and the alternatives to it."""
-        laws: dict[tuple[float | None, ...], list[int]] = {}
+        groups: dict[tuple[float | None, ...], list[int]] = {}
         for slot, request in enumerate(self._running):
-            laws.setdefault(request.law, []).append(slot)
+            groups.setdefault(request.sampling_key, []).append(slot)
         written: dict[int, tuple[int, float, tuple[tuple[int, float], ...]]] = {}
-        for slots in laws.values():
+        for slots in groups.values():
             rows = [self._running[slot] for slot in slots]
             seen = [row.seen for row in rows if row.seen is not None]
             picked, logprobs = pick(
@@ -255,8 +250,8 @@ def stream(
 ) -> Iterator[str]:
     """Continue one prompt piece by piece; the joined pieces are `generate`'s completion.
 
-    Raises as `Engine.submit`, before the first piece is asked for, and CheckpointError at the end
-    of the text if the logits were not finite: who reads plain pieces has no finish_reason.
+    Raises as `Engine.submit`, before the first piece, and CheckpointError at the end of the text if
+    the logits were not finite, since plain pieces have no finish_reason.
     """
     return _pieces(stream_events(backend, tokenizer, [prompt], sampling))
 
@@ -264,10 +259,9 @@ def stream(
 def stream_events(
     backend: Backend, tokenizer: Tokenizer, prompts: Sequence[Prompt], sampling: SamplingConfig
 ) -> Iterator[Event]:
-    """Do as `generate`, but give the event of each new id; `request` is the prompt's index.
+    """Like `generate`, but yield the event of each new id; `request` is the prompt's index.
 
-    Prompts are checked at once, before the first event is asked for; closing the iterator early
-    frees its memory.
+    Prompts are checked at once, before the first event; closing the iterator frees its memory.
     """
     if isinstance(prompts, str):
         raise InputError(f"prompts is the text {prompts[:40]!r}; it is a list. Put it in brackets.")
@@ -303,7 +297,7 @@ def _pieces(events: Iterator[Event]) -> Iterator[str]:
 
 
 def _by_length(requests: Sequence[Request], padding: int) -> list[list[Request]]:
-    """Return groups of similar length, the longest first, of little padding and PREFILL ids."""
+    """Return groups of similar length, the longest first, with at most PREFILL ids each."""
     groups: list[list[Request]] = []
     ids = 0
     for request in sorted(requests, key=lambda r: -len(r.ids)):

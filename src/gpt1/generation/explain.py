@@ -1,4 +1,4 @@
-"""What the model thinks of a text: the article's walk as data, in the model's own precision."""
+"""The model's predictions for a text: the article's walk as data, in the model's precision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gpt1.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class NextToken:
-    """A candidate for the next id; probability at temperature 1, without filters."""
+    """A candidate for the next id; its probability is at temperature 1, without filters."""
 
     id: int
     text: str
@@ -33,9 +33,8 @@ class NextToken:
 class Score:
     """How likely the model finds a text.
 
-    ids: the text's, T of them. logprobs: T - 1 natural logs, of ids[1:], each given all before it;
-    the first id has nothing before it and is not scored. loss: minus their mean. perplexity:
-    exp(loss).
+    ids: the text's T ids. logprobs: T - 1 natural logs, of each of ids[1:] given all ids before it.
+    loss: minus their mean. perplexity: exp(loss).
     """
 
     loss: float
@@ -46,9 +45,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Position:
-    """What the model predicts after ids[0..index], and what it makes of the id that follows.
+    """The model's prediction after ids[0..index], and the rank of the id that follows.
 
-    `actual` is None at the last position; `rank` 1 means it was the likeliest.
+    actual: the id that follows, None at the last position. rank: 1 is the likeliest.
     """
 
     index: int
@@ -109,8 +108,8 @@ def score(model: Transformer, tokenizer: Tokenizer, text: str) -> Score:
     ids = encode_prompt(tokenizer, text, model.config, "the text")
     if len(ids) < 2:
         raise InputError(
-            f"the text is 1 id long ({text[:40]!r}); the first id has nothing before it to be "
-            f"predicted from, so a score needs at least 2. Give a longer text."
+            f"the text is 1 id long ({text[:40]!r}); a score needs at least 2, since the first id "
+            f"is not predicted. Give a longer text."
         )
     logprobs = continuation_logprobs(model, [ids[:1]], [[ids[1:]]])[0][0]
     _check_finite(torch.from_numpy(logprobs))

@@ -1,4 +1,4 @@
-"""One prompt on its way through the engine: what is asked, what is written, when it ends."""
+"""A prompt in the engine: its settings, the ids that follow it, and when they end."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ FinishReason = Literal["length", "stop", "eos", "error", "cancelled"]
 
 @dataclass(frozen=True)
 class Generation:
-    """What was written after one prompt.
+    """The text generated after one prompt.
 
     text: the prompt as the tokenizer reads it (lower case, cleaned up), then `completion`.
-    ids: the prompt's, then the new ones. An end token is among them but not in the text; with a
-    stop string they end with the first id that completes the kept text, so the last one may reach
-    beyond it.
-    logprobs: one for each new id; natural log of the probability the model itself gave it, at
-    temperature 1, before penalty and filters.
+    ids: the prompt's, then the new ones. They include an end token, which is not in the text; with
+    a stop string the last id completes the text and may reach beyond it.
+    logprobs: for each new id the natural log of the model's own probability, at temperature 1,
+    before penalty and filters.
     finish_reason: "length" (a limit, or the model's last position), "stop" (a stop string), "eos"
-    (the tokenizer's end token), "error" (the logits were not finite; what came before is kept),
+    (the tokenizer's end token), "error" (the logits were not finite; the text before is kept),
     "cancelled" (by `Engine.cancel`; likewise).
     """
 
@@ -47,10 +46,10 @@ class Generation:
 class Event:
     """A step of one request.
 
-    request: what `Engine.submit` returned. id, logprob: the new id and its log-probability; None
-    where none was written. piece: the text that nothing can change any more, perhaps empty.
-    alternatives: the likeliest ids and their log-probabilities, the likeliest first, as many as
-    were asked for. generation: the result, with the request's last event.
+    request: the number from `Engine.submit`. id, logprob: the new id and its log-probability, None
+    if there is none. piece: the text that later ids cannot change, perhaps empty. alternatives: the
+    likeliest ids and their log-probabilities, the likeliest first. generation: the result, in the
+    request's last event only.
     """
 
     request: int
@@ -62,7 +61,7 @@ class Event:
 
 
 class Request:
-    """A prompt, its settings, what has been written after it, and when it ends."""
+    """A prompt with its settings, the ids generated so far, and why they ended."""
 
     def __init__(
         self,
@@ -92,9 +91,9 @@ class Request:
             self.limit = min(self.limit, config.n_ctx - self.prompt_length)
         self.logprobs: list[float] = []
         self.cached = 0
-        """Positions that the cache holds of this row."""
+        """How many positions of this row the cache holds."""
         self.seen: Tensor | None = None
-        """Which ids the text holds, boolean (V,), for a repetition penalty."""
+        """The ids in the text, boolean (V,), for a repetition penalty."""
         self.finish_reason: FinishReason | None = None if self.limit else "length"
         self._streamer = TextStreamer(tokenizer, self.ids, sampling.stop)
         self._eos_id = tokenizer.eos_id
@@ -102,13 +101,13 @@ class Request:
         self.generator = torch.Generator().manual_seed(seed)
 
     @property
-    def law(self) -> tuple[float | None, ...]:
-        """What the next id's distribution depends on; requests of one law are sampled together."""
+    def sampling_key(self) -> tuple[float | None, ...]:
+        """The settings that shape the next id's distribution; equal ones are sampled together."""
         s = self.sampling
         return s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty
 
     def accept(self, new_id: int, logprob: float) -> str:
-        """Take the next id; return the text that nothing can change any more."""
+        """Add the next id; return the text that later ids cannot change."""
         if new_id == FAILED:
             return self.finish("error")
         self.ids.append(new_id)
@@ -123,7 +122,7 @@ class Request:
         return piece
 
     def finish(self, reason: FinishReason) -> str:
-        """End the text here; return what of it was held back."""
+        """End the text here; return the part that was held back."""
         self.finish_reason = reason
         piece = self._streamer.finish()
         if self._streamer.stopped:
@@ -133,7 +132,7 @@ class Request:
         return piece
 
     def result(self) -> Generation:
-        """Return what was written; the request has ended."""
+        """Return the result of a request that has ended."""
         assert self.finish_reason is not None
         completion = self._streamer.text
         text = self._streamer.prompt_text + completion
@@ -141,7 +140,7 @@ class Request:
 
 
 def random_seed(sampling: SamplingConfig) -> int:
-    """Return a seed from torch's global generator; greedy sampling takes none from it."""
+    """Return a seed from torch's global generator; greedy sampling draws none."""
     return int(torch.randint(2**63 - 1, ())) if sampling.temperature >= GREEDY_BELOW else 0
 
 
@@ -157,8 +156,8 @@ def encode_prompt(
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     if not ids:
         raise InputError(
-            f"{name} is empty; GPT-1 has no start token and needs at least one id to go on from. "
-            f"Give it some text."
+            f"{name} is empty; GPT-1 has no start token and needs at least one id. Give it some "
+            f"text."
         )
     for i in ids:
         if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < config.vocab_size:

@@ -28,9 +28,9 @@ LogProbs = NDArray[np.float64]
 """Natural logarithms, one for each id of a continuation, (T,)."""
 
 ROWS = 32
-"""Contexts in one forward pass, at most."""
+"""The most contexts in one forward pass."""
 TOKENS = 4096
-"""Ids in one forward pass, at most; a single longer sequence goes alone."""
+"""The most ids in one forward pass; a longer sequence goes alone."""
 
 
 @contextmanager

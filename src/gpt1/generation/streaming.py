@@ -1,4 +1,4 @@
-"""Ids to text, piece by piece: text is given out as soon as no later id can change it."""
+"""Ids to text, piece by piece: text is returned as soon as no later id can change it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from gpt1.text.tokenizer import Tokenizer
 
 
 class TextStreamer:
-    """Turns a row's new ids into text, and holds back what a stop string may still take away.
+    """Turns a row's new ids into text, and holds back what a stop string may still remove.
 
-    `text` is all that was given out; it goes on from `prompt_text`. A stop string is looked for in
-    the completion only, in the form the tokenizer writes (lower case, cleaned up), wherever token
-    borders lie; the completion ends right before the one that is complete first (the longest, if
-    two end together).
+    `text` is all text returned so far; it follows `prompt_text`. Stop strings are searched in the
+    completion only, as the tokenizer writes it (lower case, cleaned up), across token borders. The
+    completion ends right before the one that is complete first (the longest, if two end together).
     """
 
     def __init__(
@@ -31,11 +30,11 @@ class TextStreamer:
         self.stopped = False
 
     def push(self, new_id: int) -> str:
-        """Read one id; return the text that nothing can change any more, perhaps empty."""
+        """Read one id; return the text that later ids cannot change, perhaps empty."""
         return self._take(self._decoder.push(new_id), last=False)
 
     def finish(self) -> str:
-        """Return the rest of the text; nothing may be pushed afterwards."""
+        """Return the rest of the text; no ids may follow."""
         return "" if self.stopped else self._take(self._decoder.finish(), last=True)
 
     def count_needed(self, new_ids: Sequence[int]) -> int:

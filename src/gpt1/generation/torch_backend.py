@@ -1,9 +1,9 @@
-"""Generation with PyTorch: how the matrices are multiplied while text is written.
+"""Generation with PyTorch: the weights' precision while text is generated.
 
-Decoding one id reads every weight once, so its time is the weights' size. Half of it is saved by
-weights of 16 bits: on a CPU they are float16 and the sums float32 (nearly exact); on CUDA all is
-bfloat16. The model itself is left as it is: a `TorchBackend` holds a copy of its module tree that
-shares every tensor but the packed matrices, and is always in evaluation mode.
+Decoding one id reads every weight once, so weights of 16 bits halve its time: on a CPU they are
+float16 with float32 sums (nearly exact); on CUDA everything is bfloat16. The model itself does not
+change: a `TorchBackend` holds a copy of its module tree in evaluation mode, which shares every
+tensor but the packed matrices.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Weights = Literal["float32", "float16", "bfloat16"]
 
 
 class TorchBackend:
-    """A `Transformer` made ready to write; see `backend.Backend`.
+    """A `Transformer` made ready to generate; see `backend.Backend`.
 
-    `weights` says which form the matrices have; "float32" means the model's own, unchanged.
+    weights: the form of the matrices; "float32" means the model's own, unchanged.
     """
 
     def __init__(self, model: Transformer, weights: Weights = "float32") -> None:
@@ -86,7 +86,7 @@ class TorchBackend:
 
 
 def make_backend(model: Transformer, dtype: str = "auto") -> TorchBackend:
-    """Return `model` ready to write: "auto" takes 16-bit weights where they help, "float32" none.
+    """Return `model` ready to generate, with 16-bit weights where they help or its own ("float32").
 
     auto: float16 weights with float32 sums on a CPU whose torch has them, bfloat16 on CUDA with
     bfloat16 units, else (and for a model that is not float32) the model's own weights. Raises
@@ -109,7 +109,7 @@ def check_dtype(dtype: str) -> None:
 
 
 def best_weights(device: torch.device) -> Weights:
-    """Return the form of float32 weights that writes fastest on `device`."""
+    """Return the form of float32 weights that generates fastest on `device`."""
     if device.type == "cuda" and has_bfloat16(device):
         return "bfloat16"
     return "float16" if device.type == "cpu" and _has_half_linear() else "float32"

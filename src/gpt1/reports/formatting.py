@@ -34,6 +34,20 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def format_percent(value: float) -> str:
+    """Return a share in percent, with one decimal."""
+    return f"{100 * value:.1f}"
+
+
+def format_interval(value: float, low: float, high: float, more: str = "") -> str:
+    """Return a share in percent with its interval, and `more` within the brackets.
+
+    >>> format_interval(0.5, 0.25, 0.75)
+    '50.0 (25.0 to 75.0)'
+    """
+    return f"{format_percent(value)} ({format_percent(low)} to {format_percent(high)}{more})"
+
+
 def format_setting(value: Any) -> str:
     """Return a setting's value as text.
 

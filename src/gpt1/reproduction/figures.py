@@ -10,17 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from gpt1.evaluation.zero_shot_curves import Point, as_json, curve_tables, draw_curves
 from gpt1.evaluation.zero_shot_sets import SETTINGS
 from gpt1.reports.charts import draw_png
+from gpt1.reports.formatting import format_interval, format_percent
 from gpt1.reports.sections import ABSENT, Curve, Level, LineChart, Section, Table
 from gpt1.reproduction import paper
 from gpt1.reproduction.document import Document
 from gpt1.reproduction.paper import FULL, NO_PRETRAINING, TITLES
-from gpt1.reproduction.results import (
-    Experiment,
-    ExperimentResult,
-    Measurement,
-    format_interval,
-    percent,
-)
+from gpt1.reproduction.results import Experiment, ExperimentResult, Measurement
 
 NOTHING = -1
 """Stands for the number of transferred blocks where the embeddings are random too."""
@@ -104,10 +99,10 @@ def _chart(data: str, curve: Mapping[int, Measurement], layers: int) -> LineChar
 def _table(data: str, curve: Mapping[int, Measurement], layers: int) -> Section:
     rows = [(_name(blocks), ABSENT, ABSENT) for blocks in range(NOTHING, layers + 1)]
     for blocks, measured in curve.items():
-        value = format_interval(measured.interval(measured.metric))
-        rows[blocks - NOTHING] = _name(blocks), value, percent(measured.on_training_rows)
+        value = format_interval(**vars(measured.interval(measured.metric)))
+        rows[blocks - NOTHING] = _name(blocks), value, format_percent(measured.on_training_rows)
     first = next(iter(curve.values()))
-    constant = percent(first.constant)
+    constant = format_percent(first.constant)
     note = f"Ours, {first.train_rows:,} training rows. The most frequent answer reaches {constant}."
     printed = paper.figure(data)
     if printed is not None:
@@ -123,7 +118,7 @@ def _name(blocks: int) -> str:
 def figure2_right(curves: Mapping[str, Sequence[Point]], skipped: Sequence[str] = ()) -> Document:
     """Return figure 2, right, of runs (name -> points): picture, values, relative scores."""
     references = "; ".join(
-        f"{data} {100 * setting.reference:.1f} ({setting.source})"
+        f"{data} {format_percent(setting.reference)} ({setting.source})"
         for data, setting in SETTINGS.items()
     )
     notes = (
@@ -150,6 +145,6 @@ def _curve_sections(run: str, points: Sequence[Point]) -> list[Section]:
     columns = [f"{n} ({paper.METRICS[SETTINGS[n].metric]}, %)" for n in names]
     values, _ = curve_tables(run, points, columns, intervals=True)
     _, relative = curve_tables(run, points, names)
-    guessing = ["guessing", *(f"{100 * SETTINGS[name].random:.1f}" for name in names)]
+    guessing = ["guessing", *(format_percent(SETTINGS[name].random) for name in names)]
     table = Table(values.table.columns, [*values.table.rows, guessing])
     return [Section(values.title, table), relative]

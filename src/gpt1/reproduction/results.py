@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from gpt1 import storage
 from gpt1.config import Settings
 from gpt1.errors import CheckpointError
+from gpt1.reports.formatting import format_interval, format_percent
 from gpt1.reproduction.paper import FULL, FURTHER, SETS, VARIANTS, figure
 from gpt1.tasks.bootstrap import Interval, mean_metric, resample
 from gpt1.tasks.datasets import data_set
@@ -155,8 +156,9 @@ class Measurement:
     def __str__(self) -> str:
         """Return value (interval), and the seeds' range if there are several."""
         values = self.seeds.values()
-        seeds = f"; {len(values)} seeds {percent(min(values))} to {percent(max(values))}"
-        return format_interval(self.interval(self.metric), seeds if len(values) > 1 else "")
+        low, high = format_percent(min(values)), format_percent(max(values))
+        seeds = f"; {len(values)} seeds {low} to {high}" if len(values) > 1 else ""
+        return format_interval(**vars(self.interval(self.metric)), more=seeds)
 
 
 class Measurements:
@@ -186,14 +188,3 @@ class Measurements:
         """Return the results on the parts that every seed has."""
         sets = ({name for name, rows in r.parts.items() if rows} for r in whole.results)
         return [Measurement(whole.results, name) for name in sorted(set.intersection(*sets))]
-
-
-def percent(value: float) -> str:
-    """Return a share in percent, with one decimal."""
-    return f"{100 * value:.1f}"
-
-
-def format_interval(interval: Interval, more: str = "") -> str:
-    """Return a value in percent with its interval, and `more` within the brackets."""
-    low, high = percent(interval.low), percent(interval.high)
-    return f"{percent(interval.value)} ({low} to {high}{more})"

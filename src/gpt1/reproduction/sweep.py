@@ -71,12 +71,6 @@ class Split:
         text = json.dumps([self.test.split, *rows])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    @cached_property
-    def leakage(self) -> dict[str, int]:
-        """How many of the measured rows are in the training rows: exact, overlapping, rows."""
-        counts = leakage(self.train.examples, self.test.examples, self.task.kind)
-        return {"exact": counts.exact, "overlapping": counts.overlapping, "rows": counts.rows}
-
 
 @dataclass
 class Sweep:
@@ -157,6 +151,7 @@ class Sweep:
             predictor.decide(predictor.probabilities(part)) for part in (test, learnt)
         )
         metrics = data_set(data).metrics
+        held = leakage(train, test, split.task.kind)
         result = ExperimentResult(
             experiment=experiment,
             model=label(self.model(variant)),
@@ -169,7 +164,7 @@ class Sweep:
             settings=self.settings(experiment),
             train_metrics={name: METRICS[name](_labels(learnt), fitted) for name in metrics},
             parts=self.parts(data, split.test.split),
-            leakage=split.leakage,
+            leakage={"exact": held.exact, "overlapping": held.overlapping, "rows": held.rows},
         )
         result.write(self.out / RESULTS / experiment.name)
         self.tidy(experiment)

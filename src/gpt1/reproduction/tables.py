@@ -11,17 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from gpt1.reports.formatting import format_interval, format_percent
 from gpt1.reports.sections import ABSENT, Section, Table
 from gpt1.reproduction import paper
 from gpt1.reproduction.document import Document
 from gpt1.reproduction.paper import FULL, LSTM, NO_AUX, NO_PRETRAINING, SETS, TITLES
-from gpt1.reproduction.results import (
-    ExperimentResult,
-    Measurement,
-    Measurements,
-    format_interval,
-    percent,
-)
+from gpt1.reproduction.results import ExperimentResult, Measurement, Measurements
 from gpt1.tasks.bootstrap import Interval, difference
 from gpt1.tasks.datasets import data_set
 
@@ -117,7 +112,7 @@ def _average(measurements: Sequence[Measurement]) -> str:
         return ABSENT
     value = float(np.mean([np.mean(list(measured.seeds.values())) for measured in measurements]))
     resampled = np.mean([measured.resample(measured.metric) for measured in measurements], axis=0)
-    return format_interval(Interval.of(value, resampled))
+    return format_interval(**vars(Interval.of(value, resampled)))
 
 
 def _difference(ours: Measurements, data: str, other: str) -> dict[str, Any] | None:
@@ -178,7 +173,8 @@ def _rows(ours: Measurements) -> Section:
         rows.append((
             TITLES[data], measured.metric, f"{measured.train_rows:,}",
             f"{paper.TRAIN_ROWS[data]:,}", f"{len(measured.gold):,}", measured.split,
-            percent(measured.constant), f"{percent(measured.on_training_rows)} ({LINES[variant]})",
+            format_percent(measured.constant),
+            f"{format_percent(measured.on_training_rows)} ({LINES[variant]})",
             f"{leakage['exact']:,}, {leakage['overlapping']:,}",
         ))  # fmt: skip
     columns = (

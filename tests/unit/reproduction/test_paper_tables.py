@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpt1.reports.formatting import format_percent
 from gpt1.reports.sections import Section, Table
 from gpt1.reproduction import tables
 from gpt1.reproduction.document import Document
@@ -18,7 +19,6 @@ from gpt1.reproduction.results import (
     ExperimentResult,
     Measurement,
     Measurements,
-    percent,
     read_results,
 )
 from gpt1.tasks.bootstrap import difference
@@ -93,10 +93,10 @@ def test_table5_is_laid_out_as_the_papers() -> None:
         line = rows[f"{tables.LINES[variant]}: ours ({model})"]
         text = line[1 + SETS.index(one.experiment.data)]
         low, high = (float(x) for x in text.split("(")[1].strip(")").split(" to "))
-        assert text.startswith(f"{percent(value(one))} (")
+        assert text.startswith(f"{format_percent(value(one))} (")
         assert low <= round(100 * value(one), 1) <= high
     full = [value(one) for one in some if one.experiment.variant == FULL]
-    assert rows[f"full: {OURS}"][0].startswith(f"{percent(float(np.mean(full)))} (")
+    assert rows[f"full: {OURS}"][0].startswith(f"{format_percent(float(np.mean(full)))} (")
     assert "(all eight)" in first.note
     assert len(made.sections) == 3  # no further sets; differences; rows
 
@@ -140,8 +140,10 @@ def test_two_seeds_are_a_mean_and_a_range() -> None:
     values = list(map(value, some))
     made = tables.table5(some[::-1])
     text = cells(made.sections[0])[f"full: {OURS}"][2]
-    assert text.startswith(f"{percent(float(np.mean(values)))} (")
-    assert text.endswith(f"; 2 seeds {percent(min(values))} to {percent(max(values))})")
+    assert text.startswith(f"{format_percent(float(np.mean(values)))} (")
+    assert text.endswith(
+        f"; 2 seeds {format_percent(min(values))} to {format_percent(max(values))})"
+    )
     [figure] = made.values["figures"]
     assert figure["seeds"] == {"0": values[0], "1": values[1]}
     assert figure["seconds"] == 25.0
@@ -185,7 +187,7 @@ def test_tables_2_to_4_hold_the_parts() -> None:
     ]:  # fmt: skip
         last = table_of(made.sections[table]).rows[-1]
         assert last[0] == OURS
-        assert last[column].startswith(f"{percent(value(some[data], part))} (")
+        assert last[column].startswith(f"{format_percent(value(some[data], part))} (")
     assert [row[-1] for row in table_of(made.sections[2]).rows[-2:]] == ["72.8", "-"]  # GLUE
     whole = some["mnli"].model_copy(update={"parts": {}})
     assert Measurements([whole]).get("mnli_matched") is None
@@ -196,9 +198,9 @@ def test_the_table_of_rows_has_what_costs_nothing() -> None:
     rows = cells(made.sections[-1])
     gold = np.array(result("sst2").gold)
     most = max(np.mean(gold == 0), np.mean(gold == 1))
-    assert rows["SST2"][:6] == ["accuracy", "2,000", "67,349", "60", "dev", percent(most)]
+    assert rows["SST2"][:6] == ["accuracy", "2,000", "67,349", "60", "dev", format_percent(most)]
     assert rows["STSB"][5] == "0.0"
-    assert rows["MRPC"][5] == percent(METRICS["f1"](result("mrpc").gold, np.ones(ROWS)))
+    assert rows["MRPC"][5] == format_percent(METRICS["f1"](result("mrpc").gold, np.ones(ROWS)))
     assert rows["MRPC"][6:] == ["90.0 (full)", "3, 1,200"]
     assert {figure["leakage"]["exact"] for figure in made.values["figures"]} == {3}
 

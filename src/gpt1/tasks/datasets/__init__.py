@@ -11,7 +11,7 @@ __all__ = ["DATA_SETS", "DataSet", "DevSplit", "Files", "Layout", "Rows", "data_
 
 
 def data_set(name: str) -> DataSet:
-    """Return the data set of that name. Raises ConfigError, naming the nearest."""
+    """Return the data set of that name. Raises ConfigError if there is none."""
     folded = name.casefold().replace("-", "").replace("_", "")
     if folded in DATA_SETS:
         return DATA_SETS[folded]

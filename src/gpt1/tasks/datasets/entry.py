@@ -1,8 +1,8 @@
 """What a data set of the paper is, and the one function that reads it.
 
-An entry says how the columns map, which files hold which split, and what the labels are called; all
-reading is here. Official files hold flaws that are not the user's, so a bad row is rejected with a
-reason and listed; a file whose rows are mostly wrong is not the one it was taken for and stops.
+An entry tells which columns make an example, which files hold which split, and how labels are
+spelled; all reading is here. Official files have flaws that are not the user's, so a bad row is
+rejected with a reason and listed; if most rows are wrong, it is another file, and reading stops.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from gpt1.tasks.spec import Example
 T = TypeVar("T")
 
 LISTED = 5
-"""How many wrong rows are named."""
+"""How many wrong rows are listed."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file's columns become an example.
+    """The columns of a file that make an example.
 
-    texts: a column each; several, joined by single spaces; one holding a list gives several texts.
-    lists: columns in which a row has a list with one value for each of several examples.
+    texts: a column for each text, or several to be joined by spaces; one that holds a list gives
+    several texts. lists: columns that hold a list, with one value for each of several examples.
     """
 
     texts: tuple[str | tuple[str, ...], ...]
@@ -41,8 +41,8 @@ class Layout:
     question: str = ""
     lists: tuple[str, ...] = ()
 
-    def columns(self, *, labelled: bool = True) -> list[str]:
-        """Return the columns that a file must have to be of this layout."""
+    def columns(self, labelled: bool) -> list[str]:
+        """Return the columns that a file of this layout must have."""
         names = [n for text in self.texts for n in ([text] if isinstance(text, str) else text)]
         names += [self.question] * bool(self.question) + [self.label] * labelled
         return list(dict.fromkeys(names))
@@ -50,9 +50,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class DevSplit:
-    """The project's own dev set, where no official one is: rows of the split `of`, at random.
+    """A dev set of our own where there is no official one: random rows of the split `of`.
 
-    dev is a number of rows, or a fraction of them.
+    dev: how many rows, or which fraction of them.
     """
 
     of: str
@@ -62,9 +62,9 @@ class DevSplit:
 
 @dataclass(frozen=True)
 class Rows(Generic[T]):
-    """The examples of a split, and what became of every row; str() is for people.
+    """The examples of a split, and how many rows were used and rejected; str() is for people.
 
-    listed: the first rows that are wrong, as "file:line: why". note: how the split was cut.
+    listed: the first wrong rows, as "file:line: why". note: how the split was cut.
     """
 
     name: str
@@ -78,15 +78,15 @@ class Rows(Generic[T]):
         note = f"; {self.note}" if self.note else ""
         return "\n  ".join([f"{self.name} {self.split}: {self.counts}{note}", *self.listed])
 
-    def part(self, taken: Sequence[int], reason: str, **changes: Any) -> Self:
-        """Return the examples `taken`, in that order; the others are rejected for `reason`."""
-        if left := len(self.examples) - len(taken):
+    def select(self, rows: Sequence[int], reason: str, **changes: Any) -> Self:
+        """Return the examples at `rows`, in that order; the others are rejected for `reason`."""
+        if left := len(self.examples) - len(rows):
             self.counts.reject(reason, left)
-        return replace(self, examples=[self.examples[i] for i in taken], **changes)
+        return replace(self, examples=[self.examples[i] for i in rows], **changes)
 
     def sample(self, limit: int | None) -> Self:
         """Return a random sample of `limit` examples; see `sample`."""
-        return self.part(sample(len(self.examples), limit), f"outside the sample of {limit}")
+        return self.select(sample(len(self.examples), limit), f"outside the sample of {limit}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +94,8 @@ class DataSet:
     """One published data set.
 
     more_metrics: those reported beside the paper's, `task.metric`. labels: how files spell each
-    class (each answer's index, for choice), where not by the class's name. headless: names of the
-    columns of files without a header, told apart by their number.
+    class, or each answer's index, if not by its name. headless: the columns of files without a
+    header. endings: a file's ending -> the ending it is read by.
     """
 
     title: str
@@ -107,11 +107,10 @@ class DataSet:
     headless: tuple[Headless, ...] = ()
     cut: DevSplit | None = None
     endings: Mapping[str, str] = field(default_factory=lambda: {".txt": ".tsv"})
-    """A file's ending -> the one of what it really is."""
 
     @property
     def name(self) -> str:
-        """The name by which commands know it, that of its folder."""
+        """The name in commands, which is that of its folder."""
         return self.files.folders[0]
 
     @property
@@ -128,13 +127,13 @@ class DataSet:
     def load(self, source: Source, split: str, limit: int | None = None) -> Rows[Example]:
         """Return the examples of a split.
 
-        source: the set's folder, a folder that holds it, "hub", or "hub:owner/name". limit: a
-        random sample of so many, the same ones each time, and within that of any larger limit.
-        Raises ConfigError, DataError, HubError.
+        source: the set's folder, a folder that holds it, "hub", or "hub:owner/name". limit: the
+        size of a random sample, always the same and part of the sample of any larger limit. Raises
+        ConfigError, DataError, HubError.
         """
         check_split(self.title, self.splits, split)
         if limit is not None and limit < 1:
-            raise ConfigError(f"limit is {limit}; it is at least 1, or left out for all rows.")
+            raise ConfigError(f"limit is {limit}; give at least 1, or leave it out for all rows.")
         whole = self._cut_from(source, split)
         rows = _read(self, find_split(self.files, source, whole or split), split)
         if whole and self.cut:
@@ -142,7 +141,7 @@ class DataSet:
         return rows.sample(limit)
 
     def _cut_from(self, source: Source, split: str) -> str | None:
-        """Return the split to cut this one from, where the source has no such split of its own."""
+        """Return the split to cut this one from, if the source has no such split of its own."""
         if not self.cut or split not in ("train", "dev"):
             return None
         other = "dev" if split == "train" else "train"
@@ -160,7 +159,7 @@ def check_split(title: str, splits: Iterable[str], split: str) -> None:
 
 
 def sample(count: int, limit: int | None) -> list[int]:
-    """Return which of `count` rows are taken for `limit`, in order; those of 10 are among 100's.
+    """Return the indices of a random sample of `count` rows; those of 10 are among those of 100.
 
     >>> set(sample(50, 3)) <= set(sample(50, 9)), sample(3, None)
     (True, [0, 1, 2])
@@ -171,7 +170,7 @@ def sample(count: int, limit: int | None) -> list[int]:
 
 
 def _cut(rows: Rows[Example], cut: DevSplit) -> Rows[Example]:
-    """Return the train or dev part, the rows and the order scikit-learn's train_test_split gives.
+    """Return the train or dev part, in the order of scikit-learn's train_test_split.
 
     That is how the release cut Story Cloze. Raises DataError.
     """
@@ -183,25 +182,24 @@ def _cut(rows: Rows[Example], cut: DevSplit) -> Rows[Example]:
             f"are {count}. Give the whole file."
         )
     order = np.random.RandomState(cut.seed).permutation(count).tolist()
-    taken, other = (order[:dev], "train") if rows.split == "dev" else (order[dev:], "dev")
-    note = f"{len(taken):,} of {count:,} rows of {cut.of}, cut at random (seed {cut.seed})"
-    return rows.part(taken, f"kept for {other}", note=note)
+    part, other = (order[:dev], "train") if rows.split == "dev" else (order[dev:], "dev")
+    note = f"{len(part):,} of {count:,} rows of {cut.of}, cut at random (seed {cut.seed})"
+    return rows.select(part, f"kept for {other}", note=note)
 
 
-class _Layouts:
-    """Finds the layout of each file; `now` is that of the file at hand."""
+class _LayoutFinder:
+    """Finds the layout of each file; `layout` and `labelled` are those of the file at hand."""
 
     def __init__(self, data: DataSet, split: str) -> None:
         self.data = data
         self.can_lack_labels = split.startswith("test")
-        self.now, self.labelled = data.layouts[0], True
+        self.layout, self.labelled = data.layouts[0], True
 
     def find(self, present: Sequence[str]) -> bool:
-        """Set `now` by the names of the columns; False if none fits."""
         for labelled in (True, False) if self.can_lack_labels else (True,):
             for layout in self.data.layouts:
-                if set(layout.columns(labelled=labelled)) <= set(present):
-                    self.now, self.labelled = layout, labelled
+                if set(layout.columns(labelled)) <= set(present):
+                    self.layout, self.labelled = layout, labelled
                     return True
         return False
 
@@ -209,72 +207,74 @@ class _Layouts:
         if self.find(first):
             return None
         for headless in self.data.headless:
-            count = len(headless.names)
-            if len(first) == count or (headless.wider and len(first) > count):
+            more = len(first) - len(headless.names)
+            if more == 0 or (headless.wider and more > 0):
                 return headless
         raise self.misfit(location, first)
 
     def choose(self, location: str, present: Sequence[str]) -> Sequence[str]:
         if not self.find(present):
             raise self.misfit(location, present)
-        return self.now.columns(labelled=self.labelled)
+        return self.layout.columns(self.labelled)
 
     def misfit(self, location: str, present: Sequence[str]) -> DataError:
-        labelled = not self.can_lack_labels
-        wanted = [", ".join(layout.columns(labelled=labelled)) for layout in self.data.layouts]
-        wanted += [f"{len(h.names)} columns without a header" for h in self.data.headless]
-        short = ", ".join(name[:30] for name in present[:12])
+        layouts = [layout.columns(not self.can_lack_labels) for layout in self.data.layouts]
+        expected = [", ".join(columns) for columns in layouts]
+        expected += [f"{len(h.names)} columns without a header" for h in self.data.headless]
+        columns = ", ".join(name[:30] for name in present[:12])
         return DataError(
-            f"{location} is no file of {self.data.title}: it has {len(present)} columns ({short}); "
-            f"expected are the columns {'; or '.join(wanted)}. Name the data set's own folder."
+            f"{location} is no file of {self.data.title}: it has {len(present)} columns "
+            f"({columns}); expected are the columns {'; or '.join(expected)}. Name the data set's "
+            f"own folder."
         )
+
+
+class _Unusable(Exception):
+    """A row makes no example; the message is the reason."""
 
 
 def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
     """Read the files of a split. Raises DataError."""
-    layouts = _Layouts(data, split)
-    table = RowReader(files, layouts.choose, options=ReadOptions(data.endings, layouts.header))
+    finder = _LayoutFinder(data, split)
+    reader = RowReader(files, finder.choose, options=ReadOptions(data.endings, finder.header))
     names = data.labels or [(name,) for name in data.task.label_names]
     spelled = {spelling: i for i, spellings in enumerate(names) for spelling in spellings}
     examples: list[Example] = []
     faults: list[str] = []
     listed: list[str] = []
-    for row in table:
-        layout, labelled = layouts.now, layouts.labelled
-        parts = _parts(row, layout, labelled)
-        if isinstance(parts, str):
-            faults.append(parts)
+    for row in reader:
+        layout, labelled = finder.layout, finder.labelled
+        try:
+            parts = _parts(row, layout, labelled)
+        except _Unusable as reason:
+            faults.append(str(reason))
             continue
-        table.counts.rows += len(parts) - 1
-        table.counts.used += len(parts) - 1
+        reader.counts.rows += len(parts) - 1
+        reader.counts.used += len(parts) - 1
         for part in parts:
+            value = part[layout.label] if labelled else None
             try:
-                value = part[layout.label] if labelled else None
-                label = _label(data.task, spelled, value, table.location)
+                label = _label(data.task, spelled, value, reader.location)
+                examples.append(_example(part, layout, data.task, label))
             except DataError as error:
                 faults.append("wrong label")
                 listed.append(str(error).partition(". Correct")[0])
-                continue
-            made = _example(part, layout, data.task, label)
-            if isinstance(made, str):
-                faults.append(made)
-            else:
-                examples.append(made)
-    counts = table.counts
-    misfits = counts.rejected["wrong number of fields"]
-    wrong = faults.count("wrong label")
+            except _Unusable as reason:
+                faults.append(str(reason))
+    counts = reader.counts
+    misfits, wrong = counts.rejected["wrong number of fields"], len(listed)
     if 2 * (wrong + misfits) > counts.rows:
         what = "a wrong label" if wrong >= misfits else "another number of fields than its first"
-        first = "".join(f" ({one})" for one in listed[:1])
+        first = f" ({listed[0]})" if listed else ""
         raise DataError(
             f"{files[0]}: {max(wrong, misfits):,} of {counts.rows:,} rows have {what}, so it is no "
             f"file of {data.title}{first}. Name the data set's own folder."
         )
-    for reason in faults:
-        counts.reject(reason)
+    for fault in faults:
+        counts.reject(fault)
     unlabelled = sum(example.label is None for example in examples)
-    # A test split may keep all its labels back; a single missing one is a row without a gold label.
-    if unlabelled and not (layouts.can_lack_labels and unlabelled == len(examples)):
+    # a test split may have no labels at all; elsewhere a row without one has no gold label
+    if unlabelled and not (finder.can_lack_labels and unlabelled == len(examples)):
         counts.reject("no gold label", unlabelled)
         examples = [example for example in examples if example.label is not None]
     if not examples:
@@ -282,19 +282,19 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
     return Rows(data.name, split, examples, counts, tuple(listed[:LISTED]))
 
 
-def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row] | str:
-    """Return the row, or the several that its lists make; a str is why there are none."""
-    if not layout.lists:
-        return [row]
+def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row]:
+    """Return the row, or the several that its lists make. Raises _Unusable."""
     lists = [name for name in layout.lists if labelled or name != layout.label]
+    if not lists:
+        return [row]
     if not all(isinstance(row[name], list) for name in lists):
-        return "not a list"
+        raise _Unusable("not a list")
     counts = {len(row[name]) for name in lists}
     if len(counts) != 1:
-        return "lists of different lengths"
-    return [
-        row | {name: row[name][i] for name in lists} for i in range(counts.pop())
-    ] or "no question"
+        raise _Unusable("lists of different lengths")
+    if counts == {0}:
+        raise _Unusable("no question")
+    return [row | {name: row[name][i] for name in lists} for i in range(counts.pop())]
 
 
 def _label(
@@ -308,29 +308,29 @@ def _label(
         return float(task.parse_label(text, location))
     if text in spelled:
         return spelled[text]
-    # The hub's files hold the class's index where the original ones hold its name.
-    known = range(len(set(spelled.values())))
-    if isinstance(value, int) and value in known and not any(s.isdigit() for s in spelled):
+    # the hub's files hold the class's index where the original ones hold its name
+    indices = range(len(set(spelled.values())))
+    if isinstance(value, int) and value in indices and not any(s.isdigit() for s in spelled):
         return value
     names = ", ".join(spelled)
     raise DataError(f"{location}: the label is {text[:40]!r}; it must be one of {names}")
 
 
-def _example(row: Row, layout: Layout, task: Task, label: int | float | None) -> Example | str:
-    """Return the example of a row; a str is why there is none."""
+def _example(row: Row, layout: Layout, task: Task, label: int | float | None) -> Example:
+    """Return the example of a row. Raises _Unusable."""
     texts: list[Any] = []
     for column in layout.texts:
         if isinstance(column, tuple):
-            several = [row[name] for name in column]
-            if fault := next(filter(None, map(text_fault, several)), None):
-                return fault
-            texts.append(" ".join(several))
+            texts.append(" ".join(_text(row[name]) for name in column))
         else:
             texts += row[column] if isinstance(row[column], list) else [row[column]]
     if len(texts) != task.num_texts:
-        return "wrong number of answers"
-    question = row[layout.question] if layout.question else ""
-    for text in [*texts, question] if layout.question else texts:
-        if fault := text_fault(text):
-            return fault
-    return Example(tuple(texts), label, question)
+        raise _Unusable("wrong number of answers")
+    texts = list(map(_text, texts))
+    return Example(tuple(texts), label, _text(row[layout.question]) if layout.question else "")
+
+
+def _text(value: object) -> str:
+    if fault := text_fault(value):
+        raise _Unusable(fault)
+    return str(value)

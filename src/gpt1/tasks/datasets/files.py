@@ -1,9 +1,10 @@
-"""Where the files of a split are: in a folder, in one of its subfolders, or on the hub."""
+"""The files of a split: in a folder, in one of its subfolders, or on the hub."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from gpt1.data.sources import HUB, find_files
@@ -16,11 +17,11 @@ TSV = {split: f"{split}.tsv" for split in ("train", "dev", "test")}
 
 @dataclass(frozen=True)
 class Files:
-    """The names that a data set's files go by.
+    """The names of a data set's files.
 
-    folders: names of its folder, seen from the one that holds several data sets. splits: split ->
-    its files, with " | " between alternatives, " + " between files that are read together, and *
-    for any name. hub: the repository, and split -> its files there.
+    folders: names of its folder within the folder of all data sets. splits: split -> its files,
+    with " | " between alternatives, " + " between files that are read together, and * for any name.
+    hub: the repository; hub_files: split -> its files there.
     """
 
     folders: tuple[str, ...]
@@ -30,12 +31,12 @@ class Files:
 
 
 def glue(name: str, *folders: str, **splits: str) -> Files:
-    """Return the files of one of the data sets of GLUE, by default train.tsv, dev.tsv, test.tsv."""
+    """Return the files of a data set of GLUE, by default train.tsv, dev.tsv and test.tsv."""
     return Files((name, *folders), TSV | splits, "nyu-mll/glue", hub_files(name))
 
 
 def hub_files(config: str) -> dict[str, str]:
-    """Return where the hub keeps a configuration of a data set, as far as its layout is the usual.
+    """Return the files of a configuration of a data set on the hub, in the usual layout.
 
     >>> hub_files("rte")["dev"]
     'rte/validation-*.parquet'
@@ -45,10 +46,10 @@ def hub_files(config: str) -> dict[str, str]:
 
 
 def find_split(files: Files, source: Source, split: str, *, missing_ok: bool = False) -> list[Path]:
-    """Return the local files of a split, fetching them from the hub if the source is there.
+    """Return the local files of a split, fetched from the hub if `source` names it.
 
-    With missing_ok nothing is fetched: the list tells only whether the source has the split.
-    Raises DataError, HubError.
+    With missing_ok nothing is fetched and the list may be empty: it only tells whether the source
+    has the split. Raises DataError, HubError.
     """
     if str(source) == HUB.rstrip(":") or str(source).startswith(HUB):
         pattern = files.hub_files.get(split)
@@ -63,15 +64,15 @@ def find_split(files: Files, source: Source, split: str, *, missing_ok: bool = F
     folders = [path for other in files.folders if (path := folder / other).is_dir()] + [folder]
     for path in folders:
         for group in alternatives.split(" | ") if alternatives else ():
-            found = [_matching(path, file) for file in group.split(" + ")]
-            if all(found):
-                return [file for matching in found for file in matching]
+            matches = [_matching(path, file) for file in group.split(" + ")]
+            if all(matches):
+                return list(chain.from_iterable(matches))
     if missing_ok:
         return []
-    looked_for = alternatives.replace(" | ", ", or ").replace(" + ", " and ") or "none"
+    names = alternatives.replace(" | ", ", or ").replace(" + ", " and ") or "none"
     raise DataError(
-        f"{folders[0]} has no file of {name}'s split {split}; looked for: {looked_for}. Name the "
-        f"folder of {name}, or one that holds it."
+        f"{folders[0]} has no file of {name}'s split {split}; looked for: {names}. Name the folder "
+        f"of {name}, or one that holds it."
     )
 
 

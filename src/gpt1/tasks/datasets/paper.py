@@ -1,6 +1,6 @@
 """An entry for each data set of the paper's tables 2 to 4.
 
-Columns, integer labels and file names on the hub are from memory.
+Columns, integer labels and file names on the hub were not checked against the hub.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _BINARY = (("0",), ("1",))
 
 
 def _any_of(names: tuple[str, ...], *splits: str) -> str:
-    """Return the names, as alternatives, for splits that are read together."""
+    """Return alternatives, each the files of `splits` that are read together."""
     return " | ".join(" + ".join(name.format(split) for split in splits) for name in names)
 
 
@@ -77,6 +77,9 @@ SNLI = DataSet(
 
 _MNLI = ("{}.tsv", "multinli_1.0_{}.jsonl", "multinli_1.0_{}.txt")
 _MNLI_DEV = (*_MNLI, "{}_1k.tsv")  # the last is a sample
+_MNLI_HUB = {"train": "train-", "dev": "validation_", "dev_matched": "validation_matched-",
+             "dev_mismatched": "validation_mismatched-", "test_matched": "test_matched-",
+             "test_mismatched": "test_mismatched-"}  # fmt: skip
 
 MNLI = DataSet(
     title="MultiNLI",
@@ -94,14 +97,7 @@ MNLI = DataSet(
             "test_mismatched": "test_mismatched.tsv",
         },
         hub="nyu-mll/glue",
-        hub_files={
-            "train": "mnli/train-*.parquet",
-            "dev": "mnli/validation_*.parquet",
-            "dev_matched": "mnli/validation_matched-*.parquet",
-            "dev_mismatched": "mnli/validation_mismatched-*.parquet",
-            "test_matched": "mnli/test_matched-*.parquet",
-            "test_mismatched": "mnli/test_mismatched-*.parquet",
-        },
+        hub_files={split: f"mnli/{name}*.parquet" for split, name in _MNLI_HUB.items()},
     ),
 )
 
@@ -193,29 +189,17 @@ RACE = DataSet(
     endings={".txt": ".json"},
 )
 
+_STORY = tuple(f"InputSentence{i}" for i in (1, 2, 3, 4))
+_ENDINGS = ("RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2")
+# As they were given out, and as later copies are named.
+_CLOZE = ("cloze_test_{0}__spring2016.csv", "cloze_test_{0}__spring2016 - cloze_test_ALL_{0}.csv")
+
 STORYCLOZE = DataSet(
     title="Story Cloze",
     task=Choice(answers=2),
-    layouts=(
-        Layout(
-            (
-                tuple(f"InputSentence{i}" for i in (1, 2, 3, 4)),
-                "RandomFifthSentenceQuiz1",
-                "RandomFifthSentenceQuiz2",
-            ),
-            label="AnswerRightEnding",
-        ),
-    ),
+    layouts=(Layout((_STORY, *_ENDINGS), label="AnswerRightEnding"),),
     labels=(("1",), ("2",)),
-    files=Files(
-        folders=("storycloze",),
-        # As they were given out, and as later copies are named.
-        splits={
-            split: f"cloze_test_{split}__spring2016.csv | "
-            f"cloze_test_{split}__spring2016 - cloze_test_ALL_{split}.csv"
-            for split in ("val", "test")
-        },
-    ),
+    files=Files(("storycloze",), {split: _any_of(_CLOZE, split) for split in ("val", "test")}),
     cut=DevSplit("val", dev=374, seed=3535999445),  # the release's (spec 4.5.1)
     endings={},
 )

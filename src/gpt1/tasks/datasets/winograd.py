@@ -1,6 +1,6 @@
 """Winograd schemas, for zero-shot use: WSC273, and DPR (Rahman and Ng 2012).
 
-A sentence, a pronoun in it, and two candidates that it may stand for.
+A schema is a sentence, a pronoun in it, and two candidates that it may stand for.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ class SchemaSet:
         """
         check_split(self.title, self.files.splits, split)
         files = find_split(self.files, source, split)
-        blocks = files[0].name.endswith((".txt", ".txt.gz"))
-        rows, counts = _read_blocks(files) if blocks else _read_jsonl(files)
+        is_blocks = files[0].name.endswith((".txt", ".txt.gz"))
+        rows, counts = _read_blocks(files) if is_blocks else _read_jsonl(files)
         schemas: list[Schema] = []
         listed: list[str] = []
         for location, row in rows:
-            made = _schema(row)
-            if isinstance(made, Schema):
-                schemas.append(made)
+            schema = _schema(row)
+            if isinstance(schema, Schema):
+                schemas.append(schema)
             else:
-                counts.reject(made)
-                listed.append(f"{location}: {made}")
+                counts.reject(schema)
+                listed.append(f"{location}: {schema}")
         if 2 * len(schemas) <= counts.rows:
             raise DataError(
                 f"{files[0]} is no file of {self.title}; {counts}. Name the data set's own folder."
@@ -78,12 +78,12 @@ def _read_jsonl(files: list[Path]) -> tuple[_Located, RowCounts]:
             if name not in present:
                 raise no_column(location, name, present)
 
-    table = RowReader(files, choose)
-    return [(table.location, row) for row in table], table.counts
+    reader = RowReader(files, choose)
+    return [(reader.location, row) for row in reader], reader.counts
 
 
 def _read_blocks(files: list[Path]) -> tuple[_Located, RowCounts]:
-    """Read blocks of a sentence, its pronoun, "one,other", the answer, a blank line."""
+    """Read blocks of four lines: a sentence, its pronoun, "option,option", the answer."""
     rows: _Located = []
     for path in files:
         for line, block in _blocks(path):
@@ -97,14 +97,14 @@ def _read_blocks(files: list[Path]) -> tuple[_Located, RowCounts]:
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
-    # One column a line: what stands behind a tab in the original files is not read.
-    one = Headless(("line",), wider=True)
-    read = open_file(path, ReadOptions({".txt": ".tsv"}, lambda location, first: one))
-    lines = ((line, row["line"].strip() if row else "") for line, row in read(lambda *_: None))
-    for blank, group in groupby(lines, key=lambda each: not each[1]):
-        if not blank:
-            block = list(group)
-            yield block[0][0], [text for _, text in block]
+    """Yield the number of a block's first line, and its lines without what follows a tab."""
+    one_column = Headless(("line",), wider=True)
+    read = open_file(path, ReadOptions({".txt": ".tsv"}, lambda *_: one_column))
+    lines = ((number, row["line"].strip() if row else "") for number, row in read(lambda *_: None))
+    for has_text, group in groupby(lines, key=lambda line: bool(line[1])):
+        if has_text:
+            numbers, block = zip(*group, strict=True)
+            yield numbers[0], list(block)
 
 
 def _schema(row: Row) -> Schema | str:
@@ -128,19 +128,16 @@ def _start(text: str, pronoun: str, given: Any) -> int | None:
     if isinstance(given, int) and text[given : given + len(pronoun)] == pronoun:
         return given
     for flags in (re.NOFLAG, re.IGNORECASE):
-        if found := re.search(rf"(?<!\w){re.escape(pronoun)}(?!\w)", text, flags):
-            return found.start()
+        if match := re.search(rf"(?<!\w){re.escape(pronoun)}(?!\w)", text, flags):
+            return match.start()
     return None
 
 
+_DPR = "dpr_{}.c.txt | {}.c.txt | dpr_{}.jsonl"
 SCHEMA_SETS: dict[str, SchemaSet] = {
     "wsc273": SchemaSet("WSC273", Files(("winograd", "wsc273"), {"test": "wsc273.jsonl"})),
     # The blocks first: their pronoun is the first such word, as the spec has it (7.2.4).
     "dpr": SchemaSet(
-        "DPR",
-        Files(
-            ("winograd", "dpr"),
-            {s: f"dpr_{s}.c.txt | {s}.c.txt | dpr_{s}.jsonl" for s in ("train", "test")},
-        ),
+        "DPR", Files(("winograd", "dpr"), {s: _DPR.replace("{}", s) for s in ("train", "test")})
     ),
 }
