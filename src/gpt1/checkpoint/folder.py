@@ -142,10 +142,7 @@ def _open(path: Path | str) -> Folder:
     """Open a model folder; the error for a pickle says how to convert it."""
     path = Path(path)
     if path.suffix in PICKLES and not path.is_dir():
-        raise CheckpointError(
-            f"{path} is a pickle, and opening one can run any program, so gpt1 never loads it. "
-            f"Convert it once, safely: gpt1 convert {path} --out {path.with_suffix('')}-gpt1"
-        )
+        raise CheckpointError(f"{path} is {_pickle(path, path.with_suffix(''))}")
     if path.is_file():
         raise CheckpointError(f"{path} is a file; give the folder that holds the model.")
     return Folder(path)
@@ -236,14 +233,18 @@ def _extra(folder: Folder) -> dict[str, Any]:
     return {name: value for name, value in own.items() if name not in _KEPT}
 
 
+def _pickle(path: Path, model: Path) -> str:
+    return (
+        f"a pickle, and opening one can run any program, so gpt1 never loads it. Convert it once, "
+        f"safely: gpt1 convert {path} --out {model}-gpt1"
+    )
+
+
 def _what_is_missing(folder: Folder) -> str:
     names = [name for name in folder.names() if name != MANIFEST]
     if pickles := [name for name in names if name.endswith(PICKLES)]:
-        return (
-            f"{folder.path} holds its weights as a pickle, {pickles[0]}, and opening one can run "
-            f"any program, so gpt1 never loads it. Convert it once, safely: "
-            f"gpt1 convert {folder.path / pickles[0]} --out {folder.path}-gpt1"
-        )
+        weights = folder.path / pickles[0]
+        return f"{folder.path} holds its weights as {_pickle(weights, folder.path)}"
     return (
         f"{folder.path} is not a model folder: it holds {', '.join(names[:8]) or 'nothing'}. gpt1 "
         f"reads {CONFIG} with {WEIGHTS}, or OpenAI's params_0.npy ... with {openai.SHAPES}."
@@ -252,24 +253,25 @@ def _what_is_missing(folder: Folder) -> str:
 
 def _card(model: Model, tokenizer: Tokenizer | None) -> str:
     config = model.config
+    sizes = (
+        f"width {config.n_embd}, {config.n_ctx} positions, {config.vocab_size:,} tokens, "
+        f"{model.num_parameters():,} parameters. Made with gpt1 {__version__}."
+    )
     if config.n_hidden is not None:
         return f"""---
 library_name: gpt1
 ---
 # The LSTM baseline of the GPT-1 paper
 
-One layer of {config.n_hidden:,} units, width {config.n_embd}, windows of {config.n_ctx} tokens, \
-{config.vocab_size:,} tokens, {model.num_parameters():,} parameters. Made with gpt1 {__version__}.
+One layer of {config.n_hidden:,} units, {sizes}
 
     gpt1 evaluate THIS_FOLDER TEXT.txt
 
 transformers does not know this model.
 """
-    simpler = (
-        " Its tokenizer cuts words in a simpler way than this model was made for."
-        if tokenizer is not None and tokenizer.words != "fast"
-        else ""
-    )
+    note = ""
+    if tokenizer is not None and tokenizer.words != "fast":
+        note = " Its tokenizer splits words in a simpler way than this model was made for."
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -277,10 +279,9 @@ tags: [gpt1, openai-gpt]
 ---
 # A GPT-1
 
-{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, {config.n_ctx} positions, \
-{config.vocab_size:,} tokens, {model.num_parameters():,} parameters. Made with gpt1 {__version__}.
+{config.n_layer} layers, {config.n_head} heads, {sizes}
 
     gpt1 generate "Once upon a time" --model THIS_FOLDER
 
-transformers loads it too, as `OpenAIGPTLMHeadModel`.{simpler}
+transformers loads it too, as `OpenAIGPTLMHeadModel`.{note}
 """

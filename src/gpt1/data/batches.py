@@ -242,9 +242,8 @@ class ArticleBatches(Batches):
 
     def steps(self, epochs: float) -> int:
         """Return the number of updates that are full after `epochs`."""
-        whole = int(epochs)
-        start, end = self._ready_after(whole), self._ready_after(whole + 1)
-        return (start + int((epochs - whole) * (end - start))) // self.batch_size
+        start, end = self._ready_after(int(epochs)), self._ready_after(int(epochs) + 1)
+        return (start + int(epochs % 1 * (end - start))) // self.batch_size
 
     def _take(self, first: int, last: int) -> list[list[int]]:
         while len(self._packs) < last:

@@ -277,9 +277,9 @@ def _name_fields(
     if options.header and (headless := options.header(str(path), header)):
         header, wider = list(headless.names), headless.wider
         rows = chain(blanks, [first], rows)
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise DataError(f"{path} has two columns named {twice[0]!r}. Rename one of them.")
+    repeated = [name for name, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path} has two columns named {repeated[0]!r}. Rename one of them.")
     wanted = [(name, header.index(name)) for name in choose(str(path), header) or header]
     for line, row in rows:
         if not row:

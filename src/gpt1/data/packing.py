@@ -88,15 +88,15 @@ def pack_documents(lengths: Iterable[int], n_ctx: int) -> list[list[Piece]]:
     rooms: list[int] = []  # its keys, sorted
     for piece in pieces:
         need = piece.stop - piece.start - 1
-        at = bisect_left(rooms, need)
-        if at == len(rooms):
+        index = bisect_left(rooms, need)
+        if index == len(rooms):
             room, pack = n_ctx, list[Piece]()
             packs.append(pack)
         else:
-            room = rooms[at]
+            room = rooms[index]
             pack = with_room[room].pop()
             if not with_room[room]:
-                del with_room[room], rooms[at]
+                del with_room[room], rooms[index]
         pack.append(piece)
         if left := room - need:
             if left not in with_room:

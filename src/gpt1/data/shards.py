@@ -149,11 +149,11 @@ class Shards:
         if not folder.verified or _DATA not in folder:
             raise DataError(f"{path} holds no prepared text. Make it with gpt1 prepare.")
         data = folder.json(_DATA)
-        number = data.get("format") if isinstance(data, dict) else None
-        if number != 1:
+        version = data.get("format") if isinstance(data, dict) else None
+        if version != 1:
             raise DataError(
-                f"{path} is of format {number!r}; this version reads 1. Run gpt1 prepare again, or "
-                f"install a newer gpt1."
+                f"{path} is of format {version!r}; this version reads 1. Run gpt1 prepare again, "
+                f"or install a newer gpt1."
             )
         try:
             self.summary = Summary(**data)

@@ -20,8 +20,8 @@ def keep_mask(like: Tensor, p: float) -> Tensor:
     random = np.random.Generator(np.random.SFC64(seed))
     count = like.numel()
     words = random.integers(0, 1 << 64, -(-count // 4), dtype=np.uint64)
-    kept = words.view(np.uint16)[:count] >= round(p * _LEVELS)
-    return torch.from_numpy(kept.view(np.int8)).view(like.shape).to(like.dtype)
+    keep = words.view(np.uint16)[:count] >= round(p * _LEVELS)
+    return torch.from_numpy(keep.view(np.int8)).view(like.shape).to(like.dtype)
 
 
 class Dropout(torch.nn.Module):

@@ -43,14 +43,14 @@ def linear_cross_entropy(
     """
     hidden, labels = hidden.flatten(0, -2), labels.flatten()  # (N, C), (N,)
     weights = None if weights is None else weights.flatten()
-    kept = (labels != IGNORED).nonzero().squeeze(1)
-    if len(kept) < len(labels):
-        hidden, labels = hidden[kept], labels[kept]
-        weights = None if weights is None else weights[kept]
+    targets = (labels != IGNORED).nonzero().squeeze(1)
+    if len(targets) < len(labels):
+        hidden, labels = hidden[targets], labels[targets]
+        weights = None if weights is None else weights[targets]
     total: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden, weight, labels, weights
     )
-    return total, len(kept)
+    return total, len(targets)
 
 
 def next_token_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:

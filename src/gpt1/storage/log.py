@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,27 @@ class Log:
     def append(self, *records: Mapping[str, Any]) -> None:
         """Write records at the end, a line each."""
         data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
-        with wrap_os_errors("write", self.path):
-            fd = system.disk.open_append(self.path)
+        with self._open() as fd:
+            size = os.fstat(fd).st_size
             try:
-                size = os.fstat(fd).st_size
-                try:
-                    system.write_all(fd, data)
-                    if not size:  # a new file: its name must last too
-                        system.disk.flush_folder(self.path.parent)
-                except OSError:
-                    system.disk.truncate(self.path, size)  # half a line would spoil the next one
-                    raise
-            finally:
-                os.close(fd)
+                system.write_all(fd, data)
+                if not size:  # a new file: its name must last too
+                    system.disk.flush_folder(self.path.parent)
+            except OSError:
+                system.disk.truncate(self.path, size)  # half a line would spoil the next one
+                raise
 
     def flush(self) -> None:
         """Make sure that all lines survive a power loss."""
+        with self._open() as fd:
+            system.disk.flush(fd)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
         with wrap_os_errors("write", self.path):
             fd = system.disk.open_append(self.path)
             try:
-                system.disk.flush(fd)
+                yield fd
             finally:
                 os.close(fd)
 

@@ -96,9 +96,9 @@ class TrainingProgress:
     def _show_validation(self, record: Mapping[str, Any]) -> None:
         step, loss = record["step"], record["valid_loss"]
         self._best = min(self._best or (loss, step), (loss, step))
-        best, at = self._best
+        best, best_step = self._best
         figures = f"{loss:.4f}{self._perplexity(loss)}"
-        ending = "the best" if at == step else f"the best {best:.4f} at {at}"
+        ending = "the best" if best_step == step else f"the best {best:.4f} at {best_step}"
         self._validation = f"{figures} at update {step}, {ending}"
         for name, value in record.items():
             if name not in ("step", "valid_loss"):

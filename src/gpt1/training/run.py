@@ -217,10 +217,10 @@ class Run:
 
         Raises TrainingError if a tensor of the optimizer is not finite.
         """
-        bad = sorted(name for name, t in optimizer_state.items() if not t.isfinite().all())
-        if bad:
+        broken = sorted(name for name, t in optimizer_state.items() if not t.isfinite().all())
+        if broken:
             raise TrainingError(
-                f"the optimizer's {bad[0]} is no longer finite after update {state.step}, so "
+                f"the optimizer's {broken[0]} is no longer finite after update {state.step}, so "
                 f"nothing is saved. The checkpoints before it are untouched; lower optimizer.lr."
             )
         self.log.flush()

@@ -69,12 +69,12 @@ class Updater:
         ranks, objective = self.ranks, self.objective
         self.module.train()
         counted = [objective.counts(batch) for batch in batches]
-        own = [sum(counts[name] for counts in counted) for name in objective.weights]
-        *counts, tokens = ranks.sum([*own, sum(batch.targets for batch in batches)])
+        rank_counts = [sum(counts[name] for counts in counted) for name in objective.weights]
+        *counts, tokens = ranks.sum([*rank_counts, sum(batch.targets for batch in batches)])
         totals = dict(zip(objective.weights, counts, strict=True))
-        own = self._accumulate(batches, number, totals)
-        asked = [bool(stop_signals), signal.SIGINT in stop_signals]
-        *losses, stops, interrupts = ranks.sum([*own, *asked])
+        rank_losses = self._accumulate(batches, number, totals)
+        signals = [bool(stop_signals), signal.SIGINT in stop_signals]
+        *losses, stops, interrupts = ranks.sum([*rank_losses, *signals])
         terms = zip(objective.weights.values(), losses, counts, strict=True)
         loss = sum(weight * total / count for weight, total, count in terms)
         norm = optimizers.clip(self.module.parameters(), self.config.optimizer.max_grad_norm)
