@@ -4,7 +4,7 @@
     gpt = gpt1.load("folder")
     print(gpt.generate("Once upon a time").text)
 
-The names below are loaded when first used: `import gpt1` itself imports neither torch nor spaCy.
+The public names are imported on first use: `import gpt1` imports neither torch nor spaCy.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gpt1.pipeline import GPT1 as GPT1, load as load, pretrain as pretrain
     from gpt1.text.tokenizer import Tokenizer as Tokenizer
 
-_NAMES = {  # the module of each public name; the imports above tell type checkers the same
+_NAMES = {  # the public names of each module; the imports above tell type checkers the same
     "gpt1.pipeline": "GPT1 load pretrain",
     "gpt1.config": "ModelConfig",
     "gpt1.data.tables": "read_texts",

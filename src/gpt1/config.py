@@ -1,8 +1,8 @@
 """Every setting, its default and its bounds: frozen pydantic models, presets, overrides.
 
 The resolved configuration is: defaults < size preset < recipe preset < `--config FILE` < `--set
-section.field=value`. It is saved with every run. This file is the one table of bounds: commands,
-Python and error messages all read it here.
+section.field=value`. It is saved with every run. Commands, Python and error messages all take their
+bounds from this file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ModelConfig(Settings):
     n_layer: int = Field(12, ge=1, le=256)
     n_head: int = Field(12, ge=1, le=256)
     n_hidden: int | None = Field(None, ge=1, le=2**15)
-    """Units of the LSTM baseline (paper, section 5); None is the Transformer."""
+    """Units of the LSTM baseline (paper, section 5); None means the Transformer."""
     afn: Literal["gelu", "relu", "swish"] = "gelu"
     embd_pdrop: Probability = 0.1
     attn_pdrop: Probability = 0.1
@@ -54,11 +54,11 @@ class ModelConfig(Settings):
 
 
 class SamplingConfig(Settings):
-    """How the next token is picked; the defaults are greedy."""
+    """How the next token is chosen; the defaults are greedy."""
 
     max_new_tokens: int = Field(64, ge=0, le=2**20)
     max_length: int | None = Field(None, ge=1, le=2**20)
-    """Prompt and new tokens together, the article's way; instead of max_new_tokens."""
+    """Limits prompt and new tokens together, as in the article; replaces max_new_tokens."""
     temperature: float = Field(0.0, ge=0, le=1e4)
     """0 is greedy."""
     top_k: int | None = Field(None, ge=1)
@@ -68,135 +68,135 @@ class SamplingConfig(Settings):
     seed: int | None = Field(None, ge=0, lt=2**63)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     overflow: Literal["stop", "slide"] = "stop"
-    """At n_ctx positions: stop, or read the last half window again and go on."""
+    """At n_ctx positions: stop, or keep the last half window and continue."""
 
 
 class OptimizerConfig(Settings):
-    """Adam, in the release's form or torch's, or Muon."""
+    """Adam, as released or as in torch, or Muon."""
 
     name: Literal["adam", "adamw", "muon"] = "adam"
-    """adam: as released, epsilon before bias correction, decay times the corrected rate (opt.py's
-    `adam`); adamw: torch.optim.AdamW; muon: torch.optim.Muon for the matrices of the blocks, AdamW
-    for embeddings, gains and biases."""
+    """adam: the release's (opt.py), which adds epsilon before the bias correction and scales the
+    decay by the corrected rate; adamw: torch.optim.AdamW; muon: torch.optim.Muon for the blocks'
+    matrices, AdamW for embeddings, gains and biases."""
     lr: float = Field(2.5e-4, gt=0, le=10)
     b1: Probability = 0.9
     b2: Probability = 0.999
     eps: float = Field(1e-8, gt=0, le=1)
     weight_decay: float = Field(0.01, ge=0, le=10)
-    """On tensors of more than one dimension only."""
+    """Applies only to tensors of more than one dimension."""
     max_grad_norm: float | None = Field(1.0, gt=0)
     momentum: Probability = 0.95
-    """Muon's."""
+    """Used by Muon only."""
 
 
 class ScheduleConfig(Settings):
-    """The factor on the learning rate over a run."""
+    """The factor by which the learning rate is multiplied over a run."""
 
     name: Literal[
         "warmup_cosine", "warmup_linear", "warmup_constant", "linear", "warmup_stable_decay"
     ] = "warmup_cosine"
-    """The first three as released (spec 3.6, 3.12); linear: up over the warm-up, then down to 0;
-    warmup_stable_decay: up, level, then down to 0 over the last `decay_share` of the run."""
+    """The first three are the release's (spec 3.6, 3.12). linear rises over the warm-up, then falls
+    to 0; warmup_stable_decay rises, stays level, and falls to 0 over the last `decay_share`."""
     warmup_steps: int | None = Field(None, ge=0)
     warmup_share: float = Field(0.1, ge=0, le=1)
-    """Warm-up as a share of the run; with warmup_steps, its upper limit."""
+    """The warm-up as a share of the run; an upper limit if warmup_steps is set."""
     total_steps: int | None = Field(None, ge=-1)
-    """None: the run's own length. -1 is what the article passes (spec 9.8.3)."""
+    """None means the run's own length; -1 is what the article passes (spec 9.8.3)."""
     decay_share: float = Field(0.2, ge=0, le=1)
-    """Of warmup_stable_decay. With --resume it and train.steps may be changed, as long as the rates
-    of the updates already made stay the same: so a run of any length can be ended."""
+    """For warmup_stable_decay. --resume may change it and train.steps as long as the rates of the
+    updates already made stay the same, so a run can be ended at any length."""
     count_from: Literal[0, 1] = 0
-    """0: the first update has factor 0, as released (spec 3.11)."""
+    """With 0 the first update has factor 0, as released (spec 3.11)."""
 
 
 class DataConfig(Settings):
-    """How text becomes windows."""
+    """How text becomes training sequences."""
 
     pack: Literal["windows", "documents", "article"] = "windows"
-    """windows: n_ctx + 1 ids over contiguous text; documents: whole documents, not seeing each
-    other; article: the article's packing rule, as it is (spec 9.8.4)."""
+    """windows: n_ctx + 1 ids of contiguous text; documents: whole documents that do not attend to
+    each other; article: the article's packing rule, unchanged (spec 9.8.4)."""
     words: Literal["original", "slow", "fast"] | None = None
-    """How text is cut to words; None: as the tokenizer does."""
+    """How text is split into words; None means as the tokenizer records."""
     prefix: str = ""
     end: Literal["token", "text", "nothing"] = "nothing"
-    """After every document: a real added token, the article's literal text, or nothing."""
+    """What follows every document: an added token, the article's literal text, or nothing."""
     shuffle: bool = True
     valid_share: float = Field(0.0, ge=0, le=0.5)
     max_pack: int | None = Field(None, ge=2)
-    """The article's 500, for its packs alone; None is n_ctx."""
+    """The length of the article's packs, 500 there; None means n_ctx."""
 
 
 class TrainConfig(Settings):
-    """The run: how long, how big a batch, what is written when."""
+    """How long a run is, how large its batches are, and what it writes when."""
 
     steps: int | None = Field(None, ge=1)
-    """Updates; None: `epochs` decides."""
+    """The number of updates; None means `epochs` decides."""
     epochs: float = Field(1, gt=0, le=1e6)
     batch_size: int = Field(64, ge=1, le=2**20)
-    """Sequences an update, over all micro-batches and ranks."""
+    """Sequences per update, over all micro-batches and ranks."""
     micro_batch_size: int | None = Field(None, ge=1, le=2**20)
-    """Sequences in one forward pass; None: chosen to fit."""
+    """Sequences per forward pass; None means chosen to fit."""
     loss: Literal["token_mean", "pack_sum"] = "token_mean"
-    """pack_sum: the article's sum of each pack's mean (spec 9.10, defect 8)."""
+    """pack_sum is the article's: the sum of the packs' means (spec 9.10, defect 8)."""
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     save_every: Count = 500
     keep_checkpoints: int = Field(2, ge=1, le=1000)
     eval_every: int | None = Field(None, ge=1)
-    """None: about ten times a run."""
+    """In updates; None means about ten evaluations per run."""
     eval_windows: int = Field(64, ge=1)
-    """Validation windows looked at along the way; the last evaluation reads all of it."""
+    """Validation windows per evaluation; the last evaluation uses all of them."""
     log_every: Count = 10
     patience: int | None = Field(None, ge=1)
-    """Evaluations without a better validation loss before the run stops."""
+    """Stop after this many evaluations without a better validation loss."""
     keep_best: bool = True
-    """End with the checkpoint of the best validation loss, not the last."""
+    """End with the checkpoint that has the best validation loss, not with the last."""
     snapshots: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
-    """Shares of the run after which its weights are kept for good, e.g. [0.01, 0.1, 1.0]."""
+    """Shares of the run after which the weights are kept, e.g. [0.01, 0.1, 1.0]."""
     sample_prompt: str = "It was a"
-    """What the model continues at every evaluation, to be looked at; "" is nothing."""
+    """The prompt of the sample written at every evaluation; "" writes none."""
     max_skipped: int = Field(3, ge=0)
-    """Updates in a row that are left out because their loss is not finite, before the run stops."""
+    """Stop after skipping this many updates in a row because their loss is not finite."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile of each block; auto: on CUDA."""
+    """Whether to torch.compile each block; auto means on CUDA."""
     tensorboard: bool = False
-    """Write RUN/tensorboard too (extra gpt1[track])."""
+    """Also write RUN/tensorboard (extra gpt1[track])."""
 
 
 class TaskConfig(Settings):
-    """Supervised fine-tuning (paper, section 3.2 and 4.1); "lm" is plain language modelling."""
+    """Supervised fine-tuning (paper, sections 3.2 and 4.1); "lm" is plain language modelling."""
 
     kind: Literal[
         "lm", "classification", "entailment", "similarity", "regression", "choice", "multi-label",
         "sequence-labelling",
     ] = "lm"  # fmt: skip
-    """Set by the run itself; `tasks.kinds` has a class for each but lm."""
+    """Set by the run; `tasks.kinds` has a class for each except lm."""
     lm_coef: float = Field(0.5, ge=0, le=1e3)
-    """Weight of the auxiliary LM loss; 0 leaves it out."""
+    """The weight of the auxiliary LM loss; 0 turns it off."""
     clf_pdrop: Probability = 0.1
-    """Dropout on the states that the head reads."""
+    """Dropout on the input of the head."""
     n_transfer: int | None = Field(None, ge=-1, le=256)
-    """Pre-trained blocks that are kept, the rest is drawn anew; None: all; -1: embeddings too are
-    random."""
+    """How many pre-trained blocks to keep; the others are initialized at random. None keeps all;
+    -1 keeps not even the embeddings."""
     class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = None
-    """What an example of each class counts; balanced: all classes the same in sum."""
+    """The weight of an example of each class; balanced gives all classes the same total."""
     embeddings: Literal["two", "one"] = "two"
-    """one: as released, tokens and positions are one matrix: dropout on it before the look-up,
-    and LM logits over the position rows too (spec 1.7.1, 4.4)."""
+    """one is the release's: tokens and positions are rows of one matrix, with dropout on it before
+    the look-up and LM logits over the position rows too (spec 1.7.1, 4.4)."""
     choice_mask: Literal["own", "shared"] = "own"
-    """shared: as released, all answers of an example have one dropout mask at the head."""
+    """shared is the release's: one dropout mask at the head for all answers of an example."""
 
 
 class DistributedConfig(Settings):
-    """Several processes, started by torchrun."""
+    """How processes started by torchrun share the work."""
 
     strategy: Literal["ddp", "fsdp"] = "ddp"
-    """ddp: a whole model each; fsdp: weights, gradients and optimizer shared out (FSDP2)."""
+    """ddp: a whole model each; fsdp: weights, gradients and optimizer state sharded (FSDP2)."""
 
 
 class RunConfig(Settings):
-    """A whole run, resolved: what `run.json` holds."""
+    """The resolved settings of a run, as in `run.json`."""
 
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -211,7 +211,7 @@ class RunConfig(Settings):
         if self.optimizer.name == "muon" and self.distributed.strategy == "fsdp":
             raise ValueError(
                 "optimizer.name is 'muon' and distributed.strategy is 'fsdp'; Muon needs whole "
-                "matrices, and FSDP shares them out. Use distributed.strategy=ddp."
+                "matrices, which FSDP shards. Use distributed.strategy=ddp."
             )
         return self
 
@@ -220,7 +220,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def check(kind: type[S], values: Mapping[str, Any], *, where: str = "") -> S:
-    """Build settings of `kind` from `values`, or raise ConfigError in the user's words.
+    """Build settings of `kind` from `values`, or raise ConfigError.
 
     >>> check(SamplingConfig, {"top_p": 0.9}).top_p
     0.9
@@ -232,7 +232,7 @@ def check(kind: type[S], values: Mapping[str, Any], *, where: str = "") -> S:
 
 
 def load_size(name: str) -> ModelConfig:
-    """Return the model preset `name` (gpt1, mini, tiny), or of a TOML file of one's own."""
+    """Return the model preset `name` (gpt1, mini, tiny, ...), or that of a .toml file."""
     return check(RunConfig, read_preset(name, "size")).model
 
 
@@ -246,8 +246,8 @@ def load_run(
 ) -> RunConfig:
     """Resolve a run: defaults < size < recipe < file < settings < overrides.
 
-    `overrides` are `section.field=value` with a TOML value or a bare word; `settings` are whole
-    sections, e.g. `train={"steps": 10}`; None in them means not given.
+    `overrides` are `section.field=value`, with a TOML value or a bare word. `settings` are sections
+    such as `train={"steps": 10}`, in which None means not given.
 
     >>> load_run(size="tiny", overrides=["train.steps=5"]).train.steps
     5
@@ -263,7 +263,7 @@ def load_run(
 
 
 def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfig:
-    """Resolve how text is sampled: defaults < fields (None: not given) < overrides.
+    """Resolve sampling settings: defaults < fields (None means not given) < overrides.
 
     `overrides` are `sampling.field=value`.
 
@@ -274,7 +274,7 @@ def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfi
     unknown = sorted(set(values) - {"sampling"})
     if unknown:
         raise ConfigError(
-            f"--set names the section {unknown[0]!r}; this command has only sampling, e.g. "
+            f"--set names the section {unknown[0]!r}; this command only has sampling, e.g. "
             f"--set sampling.min_p=0.1"
         )
     return check(SamplingConfig, values["sampling"], where="sampling")

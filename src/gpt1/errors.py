@@ -1,20 +1,20 @@
-"""Every error gpt1 raises on purpose.
+"""The errors that gpt1 raises on purpose.
 
     GPT1Error                     exit code 1: the work failed
-    ├── UsageError (ValueError)   exit code 2: what was asked for cannot be
-    │   ├── ConfigError           a setting is unknown, of the wrong type or out of bounds
-    │   ├── InputError            text, ids or rows that the model cannot take
-    │   │   └── ContextError      more positions than the model has
-    │   └── DataError             a user's file is missing, empty, malformed or lacks a column
-    ├── TokenizerError            vocabulary files that do not fit each other, or the model
-    ├── CheckpointError           a model folder that lacks something or holds something else
-    │   └── CorruptError          bytes on disk differ from what was written
-    ├── StorageError              the disk refused (full, no permission, I/O error)
-    ├── HubError                  a name could not be fetched
-    └── TrainingError             training cannot go on (non-finite loss, run in use, wrong resume)
-        └── Interrupted           asked to stop, and saved: exit code 130 (Ctrl-C) or 0 (SIGTERM)
+    ├── UsageError (ValueError)   exit code 2: the request itself is wrong
+    │   ├── ConfigError
+    │   ├── InputError
+    │   │   └── ContextError
+    │   └── DataError
+    ├── TokenizerError
+    ├── CheckpointError
+    │   └── CorruptError
+    ├── StorageError
+    ├── HubError
+    └── TrainingError
+        └── Interrupted           exit code 130 (Ctrl-C) or 0 (SIGTERM)
 
-A message says what it is, the limit, and what to do, in the user's words.
+A message says what is wrong, the limit, and what to do, in the user's words.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from collections.abc import Iterable
 
 
 class GPT1Error(Exception):
-    """Base of every error raised on purpose; `exit_code` is what the command line returns."""
+    """Base of the errors raised on purpose; `exit_code` is the command's."""
 
     exit_code = 1
 
 
 class UsageError(GPT1Error, ValueError):
-    """The request itself cannot be met."""
+    """The request itself is wrong."""
 
     exit_code = 2
 
@@ -40,11 +40,11 @@ class ConfigError(UsageError):
 
 
 class InputError(UsageError):
-    """Text, ids or rows that the model cannot take."""
+    """The model cannot take this text, these ids or these rows."""
 
 
 class ContextError(InputError):
-    """More positions than the model has."""
+    """The input has more positions than the model."""
 
 
 class DataError(UsageError):
@@ -52,31 +52,31 @@ class DataError(UsageError):
 
 
 class TokenizerError(GPT1Error):
-    """Vocabulary files that fit neither each other nor the model."""
+    """Vocabulary files do not fit each other, or the model."""
 
 
 class CheckpointError(GPT1Error):
-    """A model folder that lacks something, or holds something else."""
+    """A model folder lacks something, or holds something else."""
 
 
 class CorruptError(CheckpointError):
-    """Bytes on disk differ from what was written."""
+    """Bytes on disk differ from those that were written."""
 
 
 class StorageError(GPT1Error):
-    """The disk refused: full, no permission, I/O error."""
+    """The disk is full, refused permission or failed."""
 
 
 class HubError(GPT1Error):
-    """A name could not be fetched from the hub."""
+    """A model or data set could not be fetched from the hub."""
 
 
 class TrainingError(GPT1Error):
-    """Training cannot start or go on."""
+    """Training cannot start or continue: non-finite loss, run in use, wrong resume."""
 
 
 class Interrupted(TrainingError):
-    """The run was asked to stop; it has saved itself and can be resumed."""
+    """The run was asked to stop; it is saved and can be resumed."""
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class Interrupted(TrainingError):
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the nearest of `names`, or "" if none is near.
+    """Return " Did you mean 'x'?" for the closest of `names`, or "" if none is close.
 
     >>> did_you_mean("Tset", ["train", "test"])
     " Did you mean 'test'?"
@@ -95,5 +95,5 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name; without the full stop."""
+    """Return the first line of an error's message, or its name, without the full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""A model and its tokenizer together: what `gpt1.load` returns and what most people use."""
+"""A model with its tokenizer: what `gpt1.load` returns and what most people use."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from gpt1.text.tokenizer import Tokenizer
 class GPT1:
     """A GPT-1 that reads and writes text.
 
-    `config`, `tokenizer` and `model` are its parts; `dtype` is the format of generation's weights:
-    "auto" (16 bits where that is fast) or "float32". Everything else computes in float32.
+    Its parts are `config`, `tokenizer` and `model`. `dtype` is the format of the weights for
+    generation: "auto" (16 bits where that is fast) or "float32". All else is computed in float32.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class GPT1:
     ) -> None:
         if len(tokenizer) != model.config.vocab_size:
             raise TokenizerError(
-                f"the tokenizer has {len(tokenizer):,} pieces and the model "
-                f"{model.config.vocab_size:,} rows; they do not belong together."
+                f"the tokenizer has {len(tokenizer):,} tokens and the model's vocabulary "
+                f"{model.config.vocab_size:,}; they do not belong together."
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
@@ -57,11 +57,11 @@ class GPT1:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device that holds the model."""
         return self.model.tokens.weight.device
 
     def num_parameters(self) -> int:
-        """Return the number of weights, the tied head counted once."""
+        """Return the number of weights, counting the tied head once."""
         return self.model.num_parameters()
 
     def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ class GPT1:
     @overload
     def generate(self, prompt: list[str], **sampling: Any) -> list[Generation]: ...
     def generate(self, prompt: str | list[str], **sampling: Any) -> Generation | list[Generation]:
-        """Continue a prompt, or several at once, each as it would be alone.
+        """Continue a prompt, or several at once with the same results as one by one.
 
         `sampling`: the fields of SamplingConfig (max_new_tokens 64, temperature 0 = greedy, top_k,
         top_p, min_p, repetition_penalty, seed, stop, overflow, max_length). Raises ConfigError for
@@ -90,16 +90,16 @@ class GPT1:
         return generations[0] if isinstance(prompt, str) else generations
 
     def stream(self, prompt: str, **sampling: Any) -> Iterator[str]:
-        """Continue a prompt piece by piece; the joined pieces are `generate`'s completion."""
+        """Continue a prompt piece by piece; joined, the pieces are `generate`'s completion."""
         settings = check(SamplingConfig, sampling)
         return engine.stream(self.backend(), self.tokenizer, prompt, settings)
 
     def next_tokens(self, text: str, k: int = 10) -> list[NextToken]:
-        """Return the k likeliest next tokens: id, text, probability, logit."""
+        """Return the k most likely next tokens: id, text, probability, logit."""
         return explaining.next_tokens(self.transformer(), self.tokenizer, text, k)
 
     def score(self, text: str) -> Score:
-        """Return the text's mean loss, perplexity, and the log-probability of every token."""
+        """Return the text's mean loss, perplexity and the log-probability of each token."""
         return explaining.score(self.transformer(), self.tokenizer, text)
 
     def explain(self, text: str) -> Explanation:
@@ -121,7 +121,7 @@ class GPT1:
         config: Path | str | None = None,
         overrides: Sequence[str] = (),
     ) -> GPT1:
-        """Train a copy of this model on short texts and return it; the run is kept in `out`.
+        """Train a copy of this model on short texts and return it; `out` keeps the run.
 
         `overrides` are "section.field=value", as after --set. Raises TrainingError, DataError.
         """
@@ -137,7 +137,7 @@ class GPT1:
         return GPT1(model, tokenizer, dtype=self._dtype)
 
     def backend(self) -> TorchBackend:
-        """Return what writes text with the model's present weights, in the format of `dtype`."""
+        """Return the backend that generates with the model's present weights, as `dtype` says."""
         if self._backend is None or not self._backend.is_current():
             self._backend = torch_backend.make_backend(self.transformer(), self._dtype)
         return self._backend
@@ -146,8 +146,8 @@ class GPT1:
         """Return the model. Raises InputError if it is the LSTM baseline."""
         if not isinstance(self.model, Transformer):
             raise InputError(
-                "this model is the paper's LSTM baseline; it is for comparison and neither writes "
-                "nor explains. Load a Transformer, e.g. mini."
+                "this model is the paper's LSTM baseline, which can neither generate nor explain. "
+                "Load a Transformer, e.g. mini."
             )
         return self.model
 
@@ -165,10 +165,10 @@ def load(
     dtype: str = "auto",
     words: str | None = None,
 ) -> GPT1:
-    """Load a model: a packaged name, a folder, a Hugging Face repository, or OpenAI's params_*.npy.
+    """Load a packaged model, a folder, a Hugging Face repository, or OpenAI's params_*.npy.
 
-    `words` chooses how text is cut ("original", "slow", "fast"); None is what the model was trained
-    with, and the release's way where that is not recorded. Raises CheckpointError, HubError.
+    `words` is how text is split into words: "original", "slow" or "fast"; None means as the model
+    was trained, or as released where that is not recorded. Raises CheckpointError, HubError.
     """
     torch_backend.check_dtype(dtype)
     path = hub.resolve(name)
@@ -197,9 +197,9 @@ def pretrain(  # noqa: PLR0913
 ) -> GPT1:
     """Train a model on shards (`gpt1 prepare`) from a random start and return it.
 
-    `recipe` None is the paper's, "pretrain", or "small-pretrain" for the sizes mini and tiny. The
-    run is kept in `out`; `resume` goes on with one that was cut off. `overrides` are
-    "section.field=value", as after --set. Raises TrainingError, DataError, ConfigError.
+    `recipe` None means "small-pretrain" for the sizes mini and tiny, else "pretrain", the paper's.
+    `out` keeps the run; `resume` continues it. `overrides` are "section.field=value", as after
+    --set. Raises TrainingError, DataError, ConfigError.
     """
     from gpt1.training.pretrain import default_recipe, pretrain as train
     from gpt1.training.run import RunOptions

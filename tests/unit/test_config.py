@@ -332,7 +332,7 @@ def test_sampling_resolves_and_knows_its_section_alone() -> None:
     found = load_sampling(["sampling.top_k=5", "sampling.min_p=none"], top_k=40, min_p=0.1)
     assert (found.top_k, found.min_p) == (5, None)
     assert load_sampling(temperature=None) == SamplingConfig()
-    with pytest.raises(ConfigError, match="names the section 'train'; this command has only samp"):
+    with pytest.raises(ConfigError, match="names the section 'train'; this command only has samp"):
         load_sampling(["train.steps=5"])
     with pytest.raises(ConfigError, match=r"unknown setting 'sampling.topk'. Did you mean 'top_k'"):
         load_sampling(["sampling.topk=5"])

@@ -1,4 +1,4 @@
-"""Where settings come from: presets, files of one's own and overrides, as plain dictionaries."""
+"""Where settings come from: presets, .toml files and overrides, as plain dictionaries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return all settings in one dictionary; of several values the last counts."""
+    """Merge settings into one dictionary; later values win."""
     merged: dict[str, Any] = {}
     for source in sources:
         for key, value in source.items():
@@ -29,9 +29,9 @@ def merge(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def read_preset(name: str, kind: Literal["size", "recipe"]) -> dict[str, Any]:
-    """Read the preset NAME.toml, or a file of one's own.
+    """Read a preset by name, or any .toml file.
 
-    A size says how large the vocabulary is, a recipe does not. Raises ConfigError.
+    A preset that sets model.vocab_size is a size, any other a recipe. Raises ConfigError.
     """
     if name.endswith(".toml"):
         return read_toml(Path(name))
@@ -51,7 +51,7 @@ def read_preset(name: str, kind: Literal["size", "recipe"]) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a file of settings, each under its section. Raises ConfigError."""
+    """Read a .toml file of settings, each in its section. Raises ConfigError."""
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -61,14 +61,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     for name, value in values.items():
         if not isinstance(value, dict):
             raise ConfigError(
-                f"the settings file {path} sets {name} outside a section; put each setting under "
-                f"its section, e.g. steps under [train]."
+                f"the settings file {path} sets {name} outside a section; put each setting in its "
+                f"section, e.g. steps in [train]."
             )
     return values
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """Read "section.field=value", the value as TOML or as a bare word. Raises ConfigError."""
+    """Parse "section.field=value", with a TOML value or a bare word. Raises ConfigError."""
     name, equals, value = text.partition("=")
     section, dot, field = name.strip().partition(".")
     if not equals or not dot or not field:

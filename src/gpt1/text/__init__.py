@@ -1,1 +1,1 @@
-"""Text to ids and back: nothing here imports torch."""
+"""Text to ids and back, without torch."""

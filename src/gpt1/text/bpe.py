@@ -1,6 +1,6 @@
-"""Merge the characters of one word into the vocabulary's tokens (spec 2.3).
+"""Merge the characters of a word into the vocabulary's tokens (spec 2.3).
 
-The `tokenizers` library merges; what a word comes to is cached here.
+The `tokenizers` library merges; the ids of each word are cached here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from gpt1.text.pre_tokenizers import UNKNOWN
 END = "</w>"
 """Marks the last token of a word."""
 NEWLINE = "\n" + END
-"""What a newline comes to, by a rule of its own (spec 2.3.5)."""
+"""The token of a newline (spec 2.3.5)."""
 
 
 class BPE:
-    """The merges of a vocabulary; characters that it lacks become one `<unk>` each.
+    """Apply a vocabulary's merges; each character that it lacks becomes an `<unk>`.
 
     >>> vocab = {"<unk>": 0, "l": 1, "o": 2, "w</w>": 3, "lo": 4, "low</w>": 5}
     >>> bpe = BPE(vocab, [("l", "o"), ("lo", "w</w>")])

@@ -1,7 +1,7 @@
-"""The cache that makes exact words fast: what each white-space chunk comes to.
+"""The cache that makes exact words fast: the ids of each white-space chunk.
 
-Text repeats its chunks, so almost all work is `str.split` and dict look-ups. Chunks whose words
-depend on their line are never in the cache; nor are very long ones, so its memory is bounded.
+Text repeats its chunks, so almost all the work is `str.split` and dict look-ups. Chunks whose words
+depend on their line are never cached, nor are very long ones, so the memory is bounded.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from gpt1.text.pre_tokenizers import PreTokenizer
 T = TypeVar("T")
 
 LONGEST_CACHED = 64
-"""Characters: longer chunks and words are worked out each time."""
+"""In characters; longer chunks and words are not cached."""
 
 
 class ChunkCache(dict[str, tuple[T, ...]]):
-    """Turn text into items (ids, or words themselves), chunk by chunk: chunk -> its items.
+    """Map each chunk to its items: ids, or the words themselves.
 
-    `of_word` gives the items of a lower-case word, `marks` those of the two marks of
+    `of_word` returns the items of a lower-case word, `marks` holds those of the two marks of
     `pre_tokenizers`. The cache is emptied when it holds `limit` chunks (2^19 take some 100 MB).
     """
 
@@ -36,7 +36,7 @@ class ChunkCache(dict[str, tuple[T, ...]]):
         self.limit = 1 << 19
 
     def __call__(self, text: str) -> list[T]:
-        """Return the items of `text`, in order. Raises InputError as `PreTokenizer.lines`."""
+        """Return the items of `text`, in order. Raises InputError, see `PreTokenizer`."""
         items: list[T] = []
         get = self.__getitem__
         for line in self._pre_tokenizer.lines(text):
@@ -66,4 +66,4 @@ class ChunkCache(dict[str, tuple[T, ...]]):
 
 
 class _DependsOnLineError(Exception):
-    """A chunk has no words of its own."""
+    """The words of a chunk depend on the rest of its line."""

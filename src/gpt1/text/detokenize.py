@@ -1,11 +1,11 @@
 """Ids back to text.
 
-Raw text, by the way of cutting words:
-original, fast   each token's `</w>` becomes a space, but the last token's nothing (spec 2.5.5; the
-                 release has no decoder, and this way a newline survives)
-slow             all tokens joined, every `</w>` a space, stripped at both ends (spec 2.4.4)
+The raw text depends on how words are split:
+original, fast   each token's `</w>` becomes a space, except the last one's (spec 2.5.5; the release
+                 has no decoder, and this way a newline survives)
+slow             every `</w>` becomes a space, and both ends are stripped (spec 2.4.4)
 
-Clean-up then does the ten replacements that transformers did by default in 2024 (spec 2.6.1).
+Clean-up then makes the ten replacements that transformers made by default in 2024 (spec 2.6.1).
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""spaCy's English word rules, run in time linear in the length of a chunk.
+"""spaCy's English word rules, in time linear in the length of a chunk.
 
 The rules (exceptions, prefixes, suffixes, infixes, URLs) are spaCy's own, read from
 `spacy.blank("en")`. The algorithm is that of spaCy's Tokenizer, in two stages:
 
 1. Each white-space chunk by itself: exceptions, then prefixes and suffixes off its ends, then URLs
    and infixes.
-2. Over all words of a line: a run of words that spells an exception is cut as the exception says.
-   spaCy looks for such runs by their words alone, so a run across a space, which changes nothing
-   ("8 )" is no emoticon), still keeps an overlapping shorter one from being changed.
+2. Over all words of a line: a run of words that spells an exception is split as the exception says.
+   spaCy matches such runs by their words alone. A run across a space changes nothing ("8 )" is no
+   emoticon), but it still keeps an overlapping shorter one from being changed.
 
 So a chunk has the same words in every context unless stage 2 changes it: `chunk` returns None for
-these few, and `line` takes all chunks of a line. No run spans a newline. Why not call spaCy: it
-copies the chunk for every mark it cuts off (quadratic), and keeps every word it sees for ever.
+these few, and `line` takes all chunks of a line. No run spans a newline. spaCy itself is not called
+because it copies the chunk for every affix (quadratic time) and never forgets a word.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import Any
 
 Words = tuple[str, ...]
 
-# All rules see a few characters but for one, a run of dots: at the ends of a long chunk they are
-# given a window, which grows when a match comes near its far end.
+# All rules but one (a run of dots) look at a few characters, so they are given a window at the ends
+# of a long chunk; it grows when a match comes near its far end.
 _WINDOW = 64
 _NEAR = 8
 _USER = r"(?:\S+(?::\S*)?@)?"
@@ -37,9 +37,9 @@ _USER = r"(?:\S+(?::\S*)?@)?"
 
 @contextmanager
 def without_torch() -> Iterator[None]:
-    """Let spaCy be imported without torch, which it would import (2 s) but does not need here.
+    """Import spaCy without torch, which takes 2 s and is not needed here.
 
-    Only for processes that are gpt1's own: spaCy's neural models find no torch afterwards.
+    Only for gpt1's own processes: spaCy's neural models find no torch afterwards.
     """
     if "torch" in sys.modules:
         yield
@@ -52,7 +52,7 @@ def without_torch() -> Iterator[None]:
 
 
 class EnglishRules:
-    """Cut white-space chunks into words as spaCy's blank English tokenizer does (spec 2.2.3)."""
+    """Split white-space chunks into words as spaCy's blank English tokenizer does (spec 2.2.3)."""
 
     def __init__(self) -> None:
         import spacy
@@ -63,7 +63,7 @@ class EnglishRules:
         self._suffix: Callable[[str], Match[str] | None] = tokenizer.suffix_search
         self._infixes = tokenizer.infix_finditer
         self._url: Callable[[str], Match[str] | None] = tokenizer.url_match
-        # What may stand before an "@" is tried in quadratic time; without one it cannot match
+        # The part before an "@" takes quadratic time; in text without one it cannot match
         pattern = tokenizer.url_match.__self__
         self._url_without_user = re.compile(pattern.pattern.replace(_USER, ""), pattern.flags).match
 
@@ -136,7 +136,7 @@ class EnglishRules:
         return 0
 
     def _middle(self, text: str, rules: Mapping[str, Words]) -> Words:
-        """Cut what is left between prefixes and suffixes."""
+        """Split what is left between prefixes and suffixes."""
         if text in rules:
             return rules[text]
         if "." in text and (self._url if "@" in text else self._url_without_user)(text):
@@ -158,7 +158,7 @@ class EnglishRules:
     def _find_runs(self) -> dict[Words, list[Words]]:
         """Return the runs of words that spell an exception, by their first word or two.
 
-        spaCy looks only for exceptions that some affix rule touches.
+        spaCy only looks for exceptions that match some affix rule.
         """
         runs: dict[Words, list[Words]] = defaultdict(list)
         for chunk in self._rules:

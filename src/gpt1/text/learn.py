@@ -1,10 +1,10 @@
-"""Learn the merges of a vocabulary of one's own (spec 2.8; Sennrich et al. 2016).
+"""Learn the merges of a new vocabulary (spec 2.8; Sennrich et al. 2016).
 
-The most frequent pair of neighbours is merged everywhere, again and again. Of several pairs equally
-frequent the lexicographically largest is taken, as Sennrich's own tool did. A pair that would
-spell a token made before ("ab" + "c" after "a" + "bc") is passed over, so that every merge adds one
-token. Pairs are counted once; a merge visits only the places where it occurs, and each shortens a
-word by one symbol, so the cost is n log n in the characters of the distinct words.
+The most frequent pair of neighbours is merged everywhere, again and again. Ties go to the
+lexicographically largest pair, as in Sennrich's own tool. A pair that would spell an existing token
+("ab" + "c" after "a" + "bc") is skipped, so that every merge adds a token. Pairs are counted once;
+a merge visits only the positions where it occurs, and each visit shortens a word by one symbol, so
+the cost is n log n in the characters of the distinct words.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gpt1.text.pre_tokenizers import (
 from gpt1.text.vocabulary import Merge, Vocabulary
 
 Pair = tuple[int, int]
-_GAP, _DEAD = -1, -2  # between words; where a symbol was that has become part of the one before
+_GAP, _DEAD = -1, -2  # between words; a position merged into the symbol before it
 
 
 def learn(
@@ -39,18 +39,18 @@ def learn(
     min_count: int = 2,
     progress: ProgressCallback | None = None,
 ) -> Vocabulary:
-    r"""Return a vocabulary of `vocab_size` tokens in all, learnt from words and their counts.
+    r"""Learn a vocabulary of `vocab_size` tokens from words and their counts.
 
-    The ids have the structure of the release's file (spec 2.1.3): `<unk>`, the characters by first
-    appearance in the words from the most frequent on (equals in lexicographic order), the same with
-    `</w>`, the merges, newline. It stops early when no pair occurs `min_count` times. Raises
+    The ids are ordered as in the release's file (spec 2.1.3): `<unk>`, the characters by first
+    appearance in the words (the most frequent words first, ties in lexicographic order), the same
+    with `</w>`, the merges, newline. Stops early when no pair occurs `min_count` times. Raises
     InputError if there are no words, or more characters than `vocab_size` has room for.
 
     >>> learn({"low": 5, "lower": 2}, 14).tokens[11:]
     ('lo', 'low</w>', '\n</w>')
     """
     if not counts:
-        raise InputError("there are no words in these texts; a vocabulary needs some.")
+        raise InputError("there are no words in these texts; give texts that have some.")
     words = sorted(counts, key=lambda word: (-counts[word], word))
     characters = list(dict.fromkeys("".join(words)))
     base = [UNKNOWN, *characters, *(character + END for character in characters)]
@@ -58,7 +58,7 @@ def learn(
     if wanted < 0:
         raise InputError(
             f"vocab_size is {vocab_size}; these texts have {len(characters)} characters, which "
-            f"take {len(base) + 1} tokens. Choose a larger vocab_size, or drop rare characters."
+            f"take {len(base) + 1} tokens. Choose a larger vocab_size, or remove rare characters."
         )
     corpus = _Corpus(words, counts)
     merges = _merges(corpus, wanted, min_count, progress or (lambda done, total: None))
@@ -79,9 +79,8 @@ def count_words(texts: Iterable[str], words: WordsMode) -> Counter[str]:
 class _Corpus:
     """The distinct words as one row of symbols, with the count of every pair of neighbours.
 
-    A position keeps the symbol that starts there, and the positions of its neighbours; a merge
-    joins two of them in place, so all merges together visit a position at most once more than it
-    has characters. Symbols are numbers into `texts`; _GAP stands between words.
+    A position holds the symbol that starts there and the positions of its neighbours; a merge joins
+    two symbols in place. Symbols are indices into `texts`; _GAP separates words.
     """
 
     def __init__(self, words: list[str], counts: Mapping[str, int]) -> None:
@@ -97,7 +96,7 @@ class _Corpus:
         self.before = list(range(-1, len(self.symbols) - 1))
         self.pairs: Counter[Pair] = Counter()
         self.where: defaultdict[Pair, list[int]] = defaultdict(list)
-        """Where a pair occurs or has occurred."""
+        """The positions where a pair occurs or has occurred."""
         for position, pair in enumerate(pairwise(self.symbols)):
             if _GAP not in pair:
                 self.pairs[pair] += self.weights[position]
@@ -126,7 +125,7 @@ class _Corpus:
         for position in sorted(where.pop(pair)):
             second = after[position]
             if symbols[position] != left or symbols[second] != right:
-                continue  # merged since
+                continue  # has been merged
             weight, previous, following = self.weights[position], before[position], after[second]
             symbols[position], symbols[second] = new, _DEAD
             after[position], before[following] = following, position
@@ -143,7 +142,7 @@ class _Corpus:
 def _merges(
     corpus: _Corpus, wanted: int, min_count: int, progress: ProgressCallback
 ) -> list[Merge]:
-    keys: dict[int, tuple[int, ...]] = {}  # in which the largest text sorts first
+    keys: dict[int, tuple[int, ...]] = {}  # sort the largest text first
 
     def entry(pair: Pair) -> tuple[int, tuple[int, ...], tuple[int, ...], Pair]:
         for symbol in pair:

@@ -1,4 +1,4 @@
-"""Where in the text each token comes from."""
+"""Find where in the text each token comes from."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Span = tuple[int, int]
 class Encoding:
     """A text's ids, with the vocabulary's tokens and their (start, end) positions in `text`.
 
-    `text` is what was cut into words: the cleaned text in original mode (not yet lower-cased) and
-    in slow mode, the input itself in fast mode. A slice text[start:end], lower-cased, is its token
-    without `</w>`; but where one character becomes two in lower case (U+0130) the tokens share it,
-    and in fast mode the slice still has the accents and characters that the normaliser drops.
+    `text` is what was split into words: the cleaned text in original mode (before lower-casing) and
+    in slow mode, the input itself in fast mode. text[start:end], lower-cased, is the token without
+    `</w>`. But tokens share a character that lower-casing turns into two (U+0130), and in fast mode
+    the slice still has the accents and characters that the normalizer drops.
     """
 
     ids: list[int]

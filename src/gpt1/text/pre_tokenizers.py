@@ -1,12 +1,12 @@
 """Text to words, in the three ways that GPT-1's users know.
 
-original   the release: ftfy, standardise, spaCy's rules, lower case (spec 2.2)
+original   the release: ftfy, standardize, spaCy's rules, lower case (spec 2.2)
 slow       transformers up to 4: the same, but lower case first, backslashes padded, and the literal
            text `<unk>` (in any case) is the special token (spec 2.4)
-fast       transformers' AutoTokenizer: BERT's normaliser and pre-tokeniser, `<unk>` as in slow but
+fast       transformers' AutoTokenizer: BERT's normalizer and pre-tokenizer, `<unk>` as in slow but
            in lower case only (spec 2.5)
 
-Each is a pre-tokenizer: it gives a text as lines of white-space chunks, and the words of a chunk,
+Each is a pre-tokenizer: it splits a text into lines of white-space chunks, and a chunk into words,
 which `chunks` caches.
 """
 
@@ -32,15 +32,15 @@ NEWLINE_CHUNK = "\n"
 UNKNOWN_CHUNK = "\n" + UNKNOWN
 """Stands for a literal `<unk>`."""
 
-# The normaliser of fast mode drops these, which str.split takes for white space
+# str.split takes these for white space; the normalizer of fast mode drops them
 _DROPPED_SPACES = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x1f\x85"))
 
 
 class PreTokenizer(Protocol):
-    """One way of cutting text into lower-case words."""
+    """A way to split text into lower-case words."""
 
     def lines(self, text: str) -> Iterator[list[str]]:
-        """Yield the lines of `text` as lists of chunks, the two marks above in lists of their own.
+        """Yield the lines of `text` as lists of chunks; each mark is a list of its own.
 
         Raises InputError if the text holds half of a surrogate pair and the mode cannot repair it.
         """
@@ -53,7 +53,7 @@ class PreTokenizer(Protocol):
 
 
 class OriginalPreTokenizer:
-    """Words as the release cuts them."""
+    """Split words as the release does."""
 
     pads_backslash = False
 
@@ -72,7 +72,7 @@ class OriginalPreTokenizer:
             yield chunks
 
     def chunk(self, chunk: str) -> Sequence[str] | None:
-        """Return the words of a chunk, None if they depend on the rest of the line."""
+        """Return the words of a chunk, or None if they depend on the rest of its line."""
         words: list[str] = []
         for part in parts(chunk, backslash=self.pads_backslash):
             cased = self._english.chunk(part)
@@ -86,7 +86,7 @@ class OriginalPreTokenizer:
         return list(map(str.lower, self.cased_line(chunks)))
 
     def cased_line(self, chunks: Sequence[str]) -> Sequence[str]:
-        """Return the words of a line before they are lower-cased."""
+        """Return the words of a line before lower-casing."""
         return self._english.line(
             [part for chunk in chunks for part in parts(chunk, backslash=self.pads_backslash)]
         )
@@ -97,7 +97,7 @@ class OriginalPreTokenizer:
 
 
 class SlowPreTokenizer(OriginalPreTokenizer):
-    """Words as transformers' slow tokenizer cut them."""
+    """Split words as transformers' slow tokenizer did."""
 
     pads_backslash = True
 
@@ -117,7 +117,7 @@ class SlowPreTokenizer(OriginalPreTokenizer):
 
 
 class FastPreTokenizer:
-    """Words as BERT's normaliser and pre-tokeniser cut them."""
+    """Split words as BERT's normalizer and pre-tokenizer do."""
 
     def __init__(self) -> None:
         from tokenizers.normalizers import BertNormalizer
@@ -141,7 +141,7 @@ class FastPreTokenizer:
             near = ascii(chunk[max(0, error.start - 20) : error.start + 20])
             raise InputError(
                 f"the text holds {chunk[error.start]!a}, half of a surrogate pair, near {near}; "
-                f"fast words take whole characters only. Drop it: "
+                f"fast words need whole characters. Drop it: "
                 f'text.encode("utf-8", "ignore").decode()'
             ) from None
 
@@ -155,7 +155,7 @@ def check_text(text: object) -> str:
     if not isinstance(text, str):
         raise InputError(
             f"the text is {text!r:.80}, of type {type(text).__name__}; it must be a str. "
-            f"Decode bytes first; for several texts there is encode_batch."
+            f"Decode bytes first; encode several texts with encode_batch."
         )
     return text
 
@@ -163,19 +163,19 @@ def check_text(text: object) -> str:
 def check_texts(texts: Iterable[str]) -> Iterator[str]:
     """Iterate over `texts`, checked; raise InputError at once if it is a single str."""
     if isinstance(texts, str):
-        raise InputError("texts is one str; it must be several. Put it into a list.")
+        raise InputError("texts is a single str; put it into a list.")
     return map(check_text, texts)
 
 
 def make_pre_tokenizer(mode: WordsMode) -> PreTokenizer:
-    """Return the pre-tokenizer of a way of cutting words."""
+    """Return the pre-tokenizer of a mode."""
     if mode == "fast":
         return FastPreTokenizer()
     return SlowPreTokenizer() if mode == "slow" else OriginalPreTokenizer()
 
 
 def check_words(words: object) -> WordsMode:
-    """Return a way of cutting words by name, or raise InputError."""
+    """Return `words` if it names a mode, or raise InputError."""
     for mode in WORDS_MODES:
         if words == mode:
             return mode
@@ -184,9 +184,9 @@ def check_words(words: object) -> WordsMode:
 
 
 def _lower(text: str) -> str:
-    """Lower each character by itself, as the slow tokenizer did.
+    """Lower-case each character by itself, as the slow tokenizer did.
 
-    str.lower looks around one letter only: a sigma at the end of a word.
+    It differs from str.lower for a sigma at the end of a word.
 
     >>> _lower("ΣΑΣ"), "ΣΑΣ".lower()
     ('σασ', 'σας')

@@ -1,4 +1,4 @@
-"""Clean text the way the release does before it cuts words: ftfy, then its own standardisation.
+"""Clean text as the release does before it splits words: ftfy, then its own standardization.
 
 `repair` is ftfy with its default settings (spec 2.2.1); `standardize` is `text_standardize` of the
 release's text_utils.py (spec 2.2.2).
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-# ASCII without "&" (an entity) and without the control characters that ftfy drops or makes
-# newlines of: ftfy returns such text as it is.
+# ftfy leaves such text unchanged: ASCII without "&" (an entity) and without the control characters
+# that it drops or turns into newlines.
 _PLAIN = b"\t\n\f" + bytes(range(0x20, 0x7F)).replace(b"&", b"")
 
 _REPLACED = str.maketrans({"—": "-", "–": "-", "―": "-", "…": "...", "´": "'"})
@@ -20,7 +20,7 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def repair(text: str) -> str:
-    """Return ftfy.fix_text(text), calling ftfy for those lines only that it could change.
+    """Return ftfy.fix_text(text), calling ftfy only for lines that it could change.
 
     >>> repair("plain text")
     'plain text'
@@ -40,10 +40,10 @@ def _is_plain(text: str) -> bool:
 
 
 def parts(chunk: str, *, backslash: bool = False) -> list[str]:
-    """Return the white-space chunks that one without white space is cut into (spec 2.2.2 a, b).
+    """Return the parts between which standardization puts spaces (spec 2.2.2 a, b).
 
-    The release's pattern was written without a raw-string mark, so it does not pad the backslash;
-    transformers' slow tokenizer does (`backslash`).
+    The release's pattern is not a raw string, so it does not pad the backslash; transformers' slow
+    tokenizer does (`backslash`).
 
     >>> parts("well--wait…")
     ['well', '--', 'wait...']

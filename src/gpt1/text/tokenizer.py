@@ -1,4 +1,4 @@
-"""The tokenizer: text to ids and back, exactly as one of the three GPT-1s does it."""
+"""The tokenizer: text to ids and back, exactly as each of the three GPT-1s does it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ IdArray = npt.NDArray[np.integer[Any]]
 """Ids of any integer type, (N,)."""
 
 DESCRIPTION = "gpt1.json"
-"""Beside the vocabulary: its section `tokenizer` has the way of cutting words and added tokens."""
+"""The file whose section `tokenizer` holds how words are split, and the added tokens."""
 
 
 class Tokenizer:
@@ -49,9 +49,9 @@ class Tokenizer:
     tok = Tokenizer.load("folder")
     tok.decode(tok.encode("Hello, my dog is cute"))  # 'hello, my dog is cute'
 
-    `words` is "original" (as GPT-1 was trained), "slow" or "fast" (as transformers cut them, see
-    `gpt1.text.pre_tokenizers`). Added tokens have ids after the vocabulary's and never come out of
-    text.
+    `words` is how text is split into words: "original" (as GPT-1 was trained), "slow" or "fast" (as
+    in transformers, see `gpt1.text.pre_tokenizers`). Added tokens have ids after the vocabulary's;
+    `encode` never produces them.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Tokenizer:
     def load(cls, folder: str | Path | Folder, words: str | None = None) -> Self:
         """Load the vocabulary of a folder: vocab.json and merges.txt, or the release's two files.
 
-        `words` is by default what the folder's gpt1.json records, else "original". Raises
+        `words` defaults to what the folder's gpt1.json records, else to "original". Raises
         TokenizerError, CheckpointError (no folder), CorruptError, InputError (unknown `words`).
         """
         check_words("original" if words is None else words)
@@ -92,7 +92,7 @@ class Tokenizer:
             tokenizer = cls(vocabulary, section["words"], section["added"])
         except (KeyError, TypeError, InputError) as error:
             raise TokenizerError(
-                f"the section tokenizer of {folder.path / DESCRIPTION} is not one that gpt1 writes "
+                f"the section tokenizer of {folder.path / DESCRIPTION} was not written by gpt1 "
                 f"({error}). Restore the folder from a copy."
             ) from None
         if section.get("sha256") != tokenizer.fingerprint:
@@ -112,10 +112,10 @@ class Tokenizer:
         *,
         progress: ProgressCallback | None = None,
     ) -> Self:
-        """Learn a vocabulary of `vocab_size` tokens in all from `texts` (spec 2.8).
+        """Learn a vocabulary of `vocab_size` tokens from `texts` (spec 2.8).
 
-        Warns if it stopped with fewer, since no pair of tokens occurs `min_count` times any more.
-        Raises InputError if there are no words or the texts have too many characters for it.
+        Warns if it has fewer because no further pair of tokens occurs `min_count` times. Raises
+        InputError if there are no words, or more characters than `vocab_size` has room for.
         """
         from gpt1.text.learn import count_words, learn
 
@@ -131,21 +131,21 @@ class Tokenizer:
         return cls(vocabulary, mode)
 
     def with_words(self, words: str) -> Self:
-        """Return this tokenizer with another way of cutting words."""
+        """Return this tokenizer with another way to split words."""
         other = object.__new__(type(self))
         other._set_up(self.vocabulary, words, self._bpe)
         other.add_tokens(self.added)
         return other
 
     def state(self) -> dict[str, Any]:
-        """Return all that makes this tokenizer, as JSON values."""
+        """Return everything that defines this tokenizer, as JSON values."""
         merges = [list(merge) for merge in self.vocabulary.merges]
         vocab = {token: self.vocabulary.ids[token] for token in self.vocabulary.tokens}
         return {"vocab": vocab, "merges": merges, "words": self.words, "added": list(self.added)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """Return the tokenizer whose `state` this is. Raises TokenizerError, InputError."""
+        """Rebuild a tokenizer from its `state`. Raises TokenizerError, InputError."""
         merges = [(left, right) for left, right in state["merges"]]
         return cls(Vocabulary.of(state["vocab"], merges), state["words"], state["added"])
 
@@ -157,10 +157,8 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`.
 
-        Raises InputError if it is not a str, or in fast mode if it holds half a surrogate pair
-        (ftfy replaces it in the other two).
-
-        Text never gives added tokens: "<|endoftext|>" is eight ordinary ones.
+        They are never added tokens: "<|endoftext|>" becomes eight ordinary ones. Raises InputError
+        if `text` is not a str or, in fast mode, holds half of a surrogate pair.
         """
         return self._ids_of(check_text(text))
 
@@ -170,11 +168,11 @@ class Tokenizer:
         return np.fromiter(ids, self.dtype, len(ids))
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
-        """Return the ids of each of `texts`; `gpt1.data.parallel` does it on all processors."""
+        """Return the ids of each of `texts`; `gpt1.data.parallel` uses all processors."""
         return [self._ids_of(text) for text in check_texts(texts)]
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Return ids, tokens, their offsets, and the text that the offsets are in."""
+        """Return the ids, the tokens, their offsets, and the text that the offsets refer to."""
         ids = self.encode(text)
         if isinstance(self._pre_tokenizer, OriginalPreTokenizer):
             marks = {"newline": self._newline_id, "unknown": self.unknown_id}
@@ -191,8 +189,7 @@ class Tokenizer:
     ) -> str:
         """Return the text of `ids`: raw, or with the ten clean-ups of spec 2.6.1.
 
-        `skip_special` leaves out `<unk>` and added tokens. Raises InputError for an id that is out
-        of range.
+        `skip_special` omits `<unk>` and added tokens. Raises InputError for an id out of range.
         """
         tokens = self.tokens(ids, skip_special=skip_special)
         return join(tokens, slow=self.words == "slow", clean_up=clean_up)
@@ -217,22 +214,20 @@ class Tokenizer:
         return len(self._tokens)
 
     def add_tokens(self, tokens: Iterable[str]) -> list[int]:
-        """Add tokens behind the vocabulary, in order, and return their ids.
+        """Add tokens after the vocabulary, in order, and return their ids.
 
-        One added before keeps its id. Raises InputError for one of the vocabulary's own.
+        A token added before keeps its id. Raises InputError for a token of the vocabulary.
         """
         if isinstance(tokens, str):
-            raise InputError(
-                f"tokens is the str {tokens!r}; it must be several. Put it into a list."
-            )
+            raise InputError(f"tokens is the single str {tokens!r}; put it into a list.")
         tokens = list(tokens)
         for token in tokens:
             if not isinstance(token, str) or not token or END in token:
                 raise InputError(f"an added token is {token!r}; it must be a str without {END}.")
             if token in self.vocabulary.ids:
                 raise InputError(
-                    f"{token!r} is a token of the vocabulary; text may give it. "
-                    f"Choose another name for a special token."
+                    f"{token!r} is a token of the vocabulary, so text may contain it. "
+                    f"Choose another name for the special token."
                 )
         for token in tokens:
             if token not in self.added:
@@ -251,29 +246,29 @@ class Tokenizer:
 
     @property
     def dtype(self) -> type[np.uint16] | type[np.uint32]:
-        """The smallest of uint16 and uint32 that holds all ids."""
+        """The smaller of uint16 and uint32 that holds all ids."""
         return np.uint16 if len(self) <= 1 << 16 else np.uint32
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all that makes the ids: vocabulary, merges, words, added tokens."""
+        """The SHA-256 of all that determines ids: vocabulary, merges, words, added tokens."""
         return hashlib.sha256(json.dumps(self.state(), ensure_ascii=True).encode()).hexdigest()
 
     # --- files
 
     def description(self) -> dict[str, Any]:
-        """Return the section `tokenizer` of a folder's gpt1.json."""
+        """Return the section `tokenizer` of gpt1.json."""
         return {"words": self.words, "added": list(self.added), "sha256": self.fingerprint}
 
     def files(self) -> dict[str, bytes]:
-        """Return the files of the vocabulary: ours, which are the release's, and transformers'.
+        """Return the files of the vocabulary, and those of transformers.
 
-        The latter are words="fast", whatever `words` is here, since transformers has no other.
+        The latter are words="fast" whatever `words` is, since transformers has no other.
         """
         return self.vocabulary.files() | hugging_face_files(self.vocabulary, self.added)
 
     def save(self, folder: str | Path) -> None:
-        """Write a folder that `load` and transformers (as "fast") can read. Raises StorageError."""
+        """Write a folder for `load` and for transformers (as "fast"). Raises StorageError."""
         described = {DESCRIPTION: json_bytes({"tokenizer": self.description()})}
         write_folder(folder, self.files() | described, replace=True)
 

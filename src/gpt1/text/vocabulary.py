@@ -1,8 +1,8 @@
-"""The two files of a vocabulary: read, checked, written.
+"""Read, check and write the two files of a vocabulary.
 
 vocab.json (in the release encoder_bpe_40000.json) maps tokens to ids; merges.txt (vocab_40000.bpe)
-lists the merges by falling rank (spec 2.1). A folder that holds tokenizer.json alone, as
-transformers 5 saves it, is read too.
+lists the merges, the highest rank first (spec 2.1). A folder with only tokenizer.json, as saved by
+transformers 5, is read too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Merge = tuple[str, str]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Tokens with their ids, and the merges; both fit each other.
+    """Tokens with their ids, and the merges that fit them.
 
     >>> vocabulary = Vocabulary.of({"<unk>": 0, "a": 1, "b</w>": 2, "ab</w>": 3}, [("a", "b</w>")])
     >>> vocabulary.tokens[3]
@@ -40,7 +40,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, ids: Mapping[str, int], merges: Iterable[Merge]) -> Self:
-        """Check that ids and merges fit each other. Raises TokenizerError."""
+        """Check that ids and merges fit each other, or raise TokenizerError."""
         merges = tuple(merges)
         _check_ids(ids)
         _check_merges(ids, merges)
@@ -71,8 +71,8 @@ class Vocabulary:
             return cls.of(model["vocab"], merges)
         except (KeyError, TypeError, ValueError):
             raise TokenizerError(
-                f"{HUGGING_FACE} is not of a GPT-1 (a BPE with the end mark </w>). "
-                f"Take the folder of a GPT-1, or one that gpt1 has saved."
+                f"{HUGGING_FACE} is not a GPT-1's (a BPE with the end mark </w>). Take the folder "
+                f"of a GPT-1, or one that gpt1 has saved."
             ) from None
 
     def files(self) -> dict[str, bytes]:
@@ -87,8 +87,8 @@ class Vocabulary:
 def hugging_face_files(vocabulary: Vocabulary, added: Mapping[str, int]) -> dict[str, bytes]:
     """Return tokenizer.json and tokenizer_config.json, so that transformers can load the folder.
 
-    They hold words="fast" (spec 2.5), the only way of cutting words that transformers 5 has: an
-    approximation of the text that GPT-1 was trained on, and labelled so.
+    They hold words="fast" (spec 2.5), the only mode of transformers 5, and are labelled as
+    approximate.
     """
     marks = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     normalizer = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
@@ -139,14 +139,14 @@ def hugging_face_added(folder: Folder, vocabulary: Vocabulary) -> list[str]:
     except (KeyError, TypeError, AttributeError):
         raise TokenizerError(
             f"the added tokens of {folder.path} cannot be read: {HUGGING_FACE} or "
-            f"{HUGGING_FACE_ADDED} is damaged. Save the folder anew."
+            f"{HUGGING_FACE_ADDED} is damaged. Save the folder again."
         ) from None
     base = len(vocabulary.tokens)
     behind = {id: token for id, token in listed.items() if id >= base}
     if sorted(behind) != list(range(base, base + len(behind))):
         raise TokenizerError(
-            f"the added tokens of {folder.path} have the ids {sorted(behind)}; they must go on "
-            f"from the vocabulary's {base} tokens. Save the folder anew."
+            f"the added tokens of {folder.path} have the ids {sorted(behind)}; they must follow "
+            f"the vocabulary's {base} tokens. Save the folder again."
         )
     return [behind[id] for id in sorted(behind)]
 
@@ -163,8 +163,8 @@ def _parse_merges(data: bytes, name: str) -> list[Merge]:
         left, _, right = line.partition(" ")
         if not left or not right or " " in right:
             raise TokenizerError(
-                f"merge {n} of {name} is {line!r}; a line is two tokens with one space between. "
-                f"Fetch the file anew."
+                f"merge {n} of {name} is {line!r}; a line must be two tokens with one space "
+                f"between. Fetch the file again."
             )
         merges.append((left, right))
     return merges
@@ -174,20 +174,20 @@ def _check_ids(ids: Mapping[str, int]) -> None:
     if not isinstance(ids, dict) or not all(type(id) is int for id in ids.values()):
         raise TokenizerError("the vocabulary is not a JSON object of tokens and whole-number ids.")
     if UNKNOWN not in ids:
-        raise TokenizerError(f"the vocabulary has no {UNKNOWN}, which unknown characters become.")
+        raise TokenizerError(f"the vocabulary has no {UNKNOWN}, the token of unknown characters.")
     seen: dict[int, str] = {}
     for token, id in ids.items():
         if other := seen.get(id):
             raise TokenizerError(
-                f"id {id} is of {other!r} and of {token!r}; every id stands for one token. Fetch "
-                f"the file anew."
+                f"{other!r} and {token!r} have the same id {id}; every id must be unique. Fetch "
+                f"the file again."
             )
         seen[id] = token
     for id in range(len(ids)):
         if id not in seen:
             raise TokenizerError(
                 f"the vocabulary has {len(ids)} tokens but no id {id}; ids run from 0 to "
-                f"{len(ids) - 1}. Fetch the file anew."
+                f"{len(ids) - 1}. Fetch the file again."
             )
 
 
@@ -202,5 +202,5 @@ def _check_merges(ids: Mapping[str, int], merges: Sequence[Merge]) -> None:
             if token not in ids:
                 raise TokenizerError(
                     f"merge {n} ({left} {right}) needs the token {token!r}, which the vocabulary "
-                    f"lacks; the two files are not of one vocabulary. Take both from one source."
+                    f"lacks; the two files do not belong together. Take both from one source."
                 )
