@@ -1,4 +1,4 @@
-"""What the five estimators share: fit, save and load, and parameters as settings of a run."""
+"""What the estimators share: fit, save and load, and parameters as settings of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gpt1.tasks.collate import encode
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.leakage import hold_out
 from gpt1.tasks.predictor import Predictor
-from gpt1.tasks.spec import SPECIAL, Example
+from gpt1.tasks.spec import SPECIAL, Example, label_name
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
 from gpt1.training.run import RunOptions
@@ -54,12 +54,12 @@ _SETTINGS = {
     "random_state": "train.seed",
     "device": "train.device",
 }
-"""What parameters set in a run's configuration."""
+"""Parameters and the settings of a run that they stand for."""
 _NEVER = 10**9
-_FITTED = {"seed_", "n_cut_", "conflicts_", "history_"}
-"""Attributes that are kept with a saved estimator."""
+_FITTED = ("seed_", "n_cut_", "conflicts_", "history_")
+"""Attributes that are saved with an estimator."""
 Learned = tuple[Task, list[Any], NDArray[Any] | None]
-"""The task, each row's label in its terms, and the labels as the user has them, if classes."""
+"""The task, the label of each row as the task has it, and `classes_`, if the task has classes."""
 
 
 @dataclass(eq=False, repr=False)
@@ -70,6 +70,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     """
 
     _kind: ClassVar[str]
+    _label_type: ClassVar[type] = str  # of `classes_` where the task alone is known
 
     model: str | Path | GPT1 | None = "mini"
     _: KW_ONLY
@@ -91,47 +92,42 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Fine-tune a copy of the model on rows X (n,) and their labels y (n,); return self.
 
         Paper, section 3.2. With `early_stopping` a part of the rows is held out, equal texts
-        together; about ten times a run the model is tried on it, and the best one is kept. The
+        together; about ten times a run the model is evaluated on it, and the best one is kept. The
         global random generators are left as they were. Raises InputError for rows or labels that
         cannot be used, ConfigError for a parameter out of its bounds, TrainingError.
         """
         rows = self._read(X)
-        task, gold, classes = self._learn_labels(rows, y)
-        examples = [Example(row, label) for row, label in zip(rows, gold, strict=True)]
-        conflicts = count_conflicts(examples, self._kind)
+        task, labels, classes = self._learn_labels(rows, y)
+        examples = [Example(row, label) for row, label in zip(rows, labels, strict=True)]
+        conflicts = count_conflicts(examples, task)
         if conflicts and self.verbose:
-            count = f"{conflicts:,} text{'s occur' if conflicts > 1 else ' occurs'}"
-            print(f"{count} with different labels; all are kept", file=sys.stderr)
+            occur = "text occurs" if conflicts == 1 else "texts occur"
+            print(f"{conflicts:,} {occur} with different labels; all are kept", file=sys.stderr)
         with contextlib.ExitStack() as stack:
             stack.enter_context(_names_of_parameters())
             stack.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
+            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpt1-"))
+            out = Path(temporary, "run") if self.run is None else Path(self.run)
             model, tokenizer = self._start()
             config = self._resolve(model)
-            seed = config.train.seed
             words = tokenizer.with_words(config.data.words or tokenizer.words)
             words.add_tokens(SPECIAL)
-            cut = encode(examples, task, words, model.config.n_ctx).truncated
+            truncated = encode(examples, task, words, model.config.n_ctx).truncated
             share = self.validation_fraction if self.early_stopping else 0.0
-            training, held_out = hold_out(examples, share, seed, self._kind)
-            kept = self.run is not None
-            if self.run is None:
-                temporary = tempfile.TemporaryDirectory(prefix="gpt1-")
-                out = Path(stack.enter_context(temporary)) / "run"
-            else:
-                out = Path(self.run)
-            options = RunOptions(out, quiet=not self.verbose, report=kept)
+            training, held_out = hold_out(examples, share, config.train.seed, self._kind)
+            options = RunOptions(out, quiet=not self.verbose, report=self.run is not None)
             try:
                 model, tokenizer = supervised.finetune(
                     model, tokenizer, task, training, held_out, config, options
                 )
             except Interrupted as error:
                 if error.exit_code == 128 + signal.SIGINT:  # so that a grid search stops too
-                    raise KeyboardInterrupt(str(error) if kept else "fit was stopped") from None
+                    raise KeyboardInterrupt("fit was stopped") from None
                 raise
             history = History.read(out).evaluations
-        self._keep(Predictor(model, tokenizer, task), classes)
-        self.seed_ = seed
-        self.n_cut_ = cut
+        self._set_fitted(Predictor(model, tokenizer, task), classes)
+        self.seed_ = config.train.seed
+        self.n_cut_ = truncated
         self.conflicts_ = conflicts
         self.history_ = [
             {name.removeprefix("valid_"): value for name, value in line.items()} for line in history
@@ -145,15 +141,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         GPT1 and generators given as random_state are not kept. Raises StorageError.
         """
         check_is_fitted(self, "predictor_")
-        predictor = self.predictor_
-        about: dict[str, Any] = {
-            "params": {name: self._plain(name, v) for name, v in self.get_params(False).items()},
-            "fitted": {name: getattr(self, name) for name in sorted(_FITTED & vars(self).keys())},
+        saved: dict[str, Any] = {
+            "params": self._json_params(),
+            "fitted": {name: getattr(self, name) for name in _FITTED if hasattr(self, name)},
         }
-        classes: NDArray[Any] | None = getattr(self, "classes_", None)
-        if classes is not None:
-            about |= {"classes": classes.tolist(), "dtype": classes.dtype.str}
-        extra = {"task": predictor.task.to_json(), "estimator": about}
+        if hasattr(self, "classes_"):
+            saved |= {"classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}
+        predictor = self.predictor_
+        extra = {"task": predictor.task.to_json(), "estimator": saved}
         folder.save(path, predictor.model, predictor.tokenizer, extra)
 
     @classmethod
@@ -170,26 +165,26 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 f"{path} holds a model for {kind}; {cls.__name__} is for {cls._kind}. Load it with "
                 f"gpt1.{CLASS_OF[kind]}.load."
             )
-        about = Folder(hub.resolve(path)).json(folder.OWN).get("estimator")
-        if about is None:
-            made = cls()
-            made._keep(predictor, made._read_classes(predictor.task, None))
-            return made
+        saved = Folder(hub.resolve(path)).json(folder.OWN).get("estimator")
+        if saved is None:
+            names = predictor.task.label_names
+            estimator = cls()
+            estimator._set_fitted(predictor, np.array(names, cls._label_type) if names else None)
+            return estimator
         try:
-            params = dict(about["params"])
-            params["settings"] = tuple(params["settings"])
+            params = {**saved["params"], "settings": tuple(saved["params"]["settings"])}
             if isinstance(params.get("class_weight"), list):
                 params["class_weight"] = dict(map(tuple, params["class_weight"]))
-            made = cls(**params)
-            made._keep(predictor, made._read_classes(predictor.task, about))
-            for name in _FITTED & about["fitted"].keys():
-                setattr(made, name, about["fitted"][name])
+            estimator = cls(**params)
+            estimator._set_fitted(predictor, _saved_classes(predictor.task, saved))
+            for name in saved["fitted"].keys() & _FITTED:
+                setattr(estimator, name, saved["fitted"][name])
         except (KeyError, TypeError, ValueError, AttributeError):
             raise CheckpointError(
                 f"the section estimator of {path}/{folder.OWN} is not one that this gpt1 writes. "
                 f"Update gpt1 if the folder is newer, or restore it from a copy."
             ) from None
-        return made
+        return estimator
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -209,34 +204,26 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         raise NotImplementedError
 
-    def _keep(self, predictor: Predictor, classes: NDArray[Any] | None) -> None:
+    def _set_fitted(self, predictor: Predictor, classes: NDArray[Any] | None) -> None:
         self.predictor_ = predictor
         self.model_ = predictor.model
         if classes is not None:
             self.classes_ = classes
 
-    def _read_classes(self, task: Task, about: Mapping[str, Any] | None) -> NDArray[Any] | None:
-        """Return `classes_` from what `save` wrote, or from the task alone.
-
-        Raises KeyError, TypeError or ValueError if they are not the task's.
-        """
-        return None
-
-    def _plain(self, name: str, value: Any) -> Any:
-        """Return a parameter as a JSON value."""
-        if isinstance(value, np.generic):
-            return value.item()
-        if isinstance(value, Path):
-            return str(value)
-        if name == "settings":
-            return list(value)
-        if isinstance(value, Mapping):  # class_weight: the labels are no strings, maybe
-            return [[item(label), item(weight)] for label, weight in value.items()]
-        if name == "model" and not isinstance(value, str):
-            return None
-        if name == "random_state" and value is not None and not isinstance(value, int):
-            return self.seed_
-        return value
+    def _json_params(self) -> dict[str, Any]:
+        """Return the parameters as JSON values."""
+        params = {
+            name: str(value) if isinstance(value, Path) else item(value)
+            for name, value in self.get_params(deep=False).items()
+        }
+        params["settings"] = list(self.settings)
+        if isinstance(self.model, GPT1):
+            params["model"] = None
+        if not isinstance(params["random_state"], int | None):
+            params["random_state"] = self.seed_
+        if isinstance(weights := params.get("class_weight"), Mapping):  # labels may be numbers
+            params["class_weight"] = [[item(name), item(w)] for name, w in weights.items()]
+        return params
 
     # Training
 
@@ -246,9 +233,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             return copy.deepcopy(self.model.model), self.model.tokenizer
         if not isinstance(self.model, str | Path):
             raise ConfigError(
-                f"model is {short(self.model)}; it must be a name such as mini, a folder, or what "
-                f"gpt1.load returns, which is not saved with an estimator. Set one: "
-                f"set_params(model=...)."
+                f"model is {short(self.model)}; it must be a name such as mini, a folder, or a "
+                f"loaded GPT1, which is not saved with an estimator: set_params(model=...)."
             )
         gpt = load(self.model, device="cpu", dtype="float32")
         return gpt.model, gpt.tokenizer
@@ -261,8 +247,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the configuration of the run. Raises ConfigError."""
         if isinstance(self.settings, str) or not all(isinstance(s, str) for s in self.settings):
             raise ConfigError(
-                f"settings is {short(self.settings)}; it must be several strings, e.g. "
-                f'settings=("task.clf_pdrop=0.2",).'
+                f"settings is {short(self.settings)}; it must be several strings, such as "
+                f'("task.clf_pdrop=0.2",).'
             )
         if any(s.strip().startswith("data.valid_share") for s in self.settings):
             raise ConfigError(
@@ -276,7 +262,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             )
         if self.run is not None and (Path(self.run) / "run.json").exists():
             raise TrainingError(
-                f"run is {self.run}, and there is a run already. Give another folder, or None to "
+                f"run is {self.run}; there is a run already. Choose another folder, or None to "
                 f"keep none."
             )
         train = {
@@ -315,9 +301,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return self._read(X)
 
 
+def _saved_classes(task: Task, saved: Mapping[str, Any]) -> NDArray[Any] | None:
+    """Return `classes_` as `save` wrote it. Raises KeyError, TypeError or ValueError."""
+    if not task.label_names:
+        return None
+    classes = np.array(saved["classes"], np.dtype(saved["dtype"]))
+    if tuple(map(label_name, classes.tolist())) != task.label_names:
+        raise ValueError("the classes are not the task's")
+    return classes
+
+
 @contextlib.contextmanager
 def _names_of_parameters() -> Iterator[None]:
-    """Let the message of a ConfigError name parameters, not the settings they stand for."""
+    """Name parameters in the message of a ConfigError, not the settings they stand for."""
     try:
         yield
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""The five estimators: what a row and a label of each are, and what it predicts."""
+"""The estimators: what a row and a label of each are, and what it predicts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.estimators.base import Estimator, Learned
 from gpt1.estimators.rows import (
     Row,
-    column,
     item,
     read_choice,
+    read_column,
     read_index,
     read_label_sets,
     read_labels,
@@ -28,14 +28,14 @@ from gpt1.estimators.rows import (
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
 from gpt1.tasks.entities import entity_counts
-from gpt1.tasks.kinds import KINDS, Choice, MultiLabel, Regression, SequenceLabelling, Task
+from gpt1.tasks.kinds import KINDS, Choice, MultiLabel, Regression, SequenceLabelling
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
 from gpt1.tasks.metrics import f1_of_sums
 from gpt1.tasks.spec import label_name
 
 
 class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
-    """The likeliest of several."""
+    """An estimator that predicts the likeliest of several labels."""
 
     classes_: NDArray[Any]
     """(n_classes,): the labels, sorted, in the dtype that y had."""
@@ -45,9 +45,8 @@ class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        decided = self.predict_proba(X).argmax(1)
-        chosen: NDArray[Any] = self.classes_[decided]
-        return chosen
+        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
@@ -56,7 +55,7 @@ class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
 
 @dataclass(eq=False, repr=False)
 class _Classifier(_Chooser):
-    """Labels of any sort as the task's classes."""
+    """An estimator whose labels are the classes of its task, with a weight each."""
 
     _: KW_ONLY
     class_weight: Literal["balanced"] | Mapping[Any, float] | None = None
@@ -67,7 +66,7 @@ class _Classifier(_Chooser):
         if len(classes) < 2:
             raise InputError(
                 f"y has one class, {classes[0]!s}, in all {len(rows):,} rows; a classifier needs "
-                f"at least two. Give rows of another one too."
+                f"at least two. Add rows of another one."
             )
         if fault := classes_fault(len(classes), len(rows)):
             raise InputError(
@@ -84,24 +83,14 @@ class _Classifier(_Chooser):
             weights = {label_name(item(label)): item(weight) for label, weight in weights.items()}
             for name, weight in weights.items():
                 if not isinstance(weight, int | float) or not 0 < weight < math.inf:
-                    where = f"class_weight of {name!r} is {weight!r}"
-                    raise ConfigError(f"{where}; it must be a number above 0.")
+                    what = f"class_weight of {name!r} is {weight!r}"
+                    raise ConfigError(f"{what}; it must be a number above 0.")
         elif weights not in (None, "balanced"):
             raise ConfigError(
                 f'class_weight is {short(weights)}; it must be None, "balanced" or a dict from '
                 f"label to weight."
             )
         return super()._task_settings() | {"class_weight": weights}
-
-    def _read_classes(self, task: Task, about: Mapping[str, Any] | None) -> NDArray[Any] | None:
-        if about is None:
-            return np.array(task.score_names)
-        dtype = np.dtype(about["dtype"])
-        classes = np.array(about["classes"], dtype)
-        names = tuple(map(label_name, classes.tolist()))
-        if dtype.kind not in "OUbiuf" or names != task.score_names:
-            raise ValueError("classes")
-        return classes
 
 
 class TextClassifier(_Classifier):
@@ -112,16 +101,16 @@ class TextClassifier(_Classifier):
     recipe: "supervised" (the paper), "small", "release" or a .toml; None: by the model's width.
     epochs, learning_rate, batch_size, lm_coef (weight of the auxiliary LM loss).
     class_weight: None, "balanced", or a dict from label to weight.
-    early_stopping, validation_fraction, n_iter_no_change: hold out so much of the rows, stop after
-    so many tries without a better figure, keep the best model. Without it, or where the part is
+    early_stopping: hold out validation_fraction of the rows, stop after n_iter_no_change
+    evaluations without a better figure, and keep the best model. Without it, or where the part is
     less than 20 different texts, all rows are trained on and the last model is kept.
     random_state: None, an int, a RandomState or a Generator. device: "auto", "cpu", "cuda".
     verbose: progress on stderr. run: a new folder that keeps the run, with its report.
     settings: more of the configuration, e.g. ("task.clf_pdrop=0.2",).
 
     Attributes: classes_; predictor_ and model_; seed_; n_cut_, how many rows are longer than the
-    window (cut as `tasks.transforms` says); conflicts_, how many texts have different labels;
-    history_, what was found on the rows held out: [{"step": ..., "loss": ..., "accuracy": ...}].
+    window (truncated as `tasks.transforms` says); conflicts_, how many texts have different labels;
+    history_, the evaluations on the rows held out: [{"step": ..., "loss": ..., "accuracy": ...}].
 
     >>> TextClassifier("mini", epochs=2).set_params(random_state=0)
     TextClassifier(epochs=2, random_state=0)
@@ -169,8 +158,7 @@ class MultiLabelClassifier(_Classifier):
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        probabilities = self.predict_proba(X)
-        return self.predictor_.decide(probabilities).astype(np.int64)
+        return self.predictor_.decide(self.predict_proba(X)).astype(np.int64)
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         classes, gold = read_label_sets(y, len(rows))
@@ -195,8 +183,7 @@ class SequenceLabeler(_Classifier):
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        probabilities = self.predict_proba(X)
-        return [self.classes_[each.argmax(1)].tolist() for each in probabilities]
+        return [self.classes_[p.argmax(1)].tolist() for p in self.predict_proba(X)]
 
     def predict_proba(self, X: Any) -> list[NDArray[np.float64]]:  # type: ignore[override]
         """Return the probability of each tag, n arrays (words, n_classes)."""
@@ -207,8 +194,8 @@ class SequenceLabeler(_Classifier):
     def score(self, X: Any, y: Any, sample_weight: None = None) -> float:
         """Return the F1 of the entities in y, a list of tags for each sentence of X."""
         gold = read_tags(y, self._read(X))
-        found = entity_counts([list(tags) for tags in gold], self.predict(X)).sum(0)
-        return float(f1_of_sums(found[None])[0])
+        counts = entity_counts(gold, self.predict(X)).sum(0)
+        return float(f1_of_sums(counts[None])[0])
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         gold = read_tags(y, rows)
@@ -228,6 +215,7 @@ class MultipleChoiceClassifier(_Chooser):
     """
 
     _kind = "choice"
+    _label_type = int
     _row = staticmethod(read_choice)
 
     def _read(self, X: Any) -> list[Row]:
@@ -251,12 +239,9 @@ class MultipleChoiceClassifier(_Chooser):
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         answers = len(rows[0]) - 1
-        labels = column(y, len(rows))
+        labels = read_column(y, len(rows))
         gold = [read_index(label, f"y[{i}]", answers) for i, label in enumerate(labels)]
         return Choice(answers), gold, np.arange(answers)
-
-    def _read_classes(self, task: Task, about: Mapping[str, Any] | None) -> NDArray[Any] | None:
-        return np.arange(task.num_scores)
 
 
 @dataclass(eq=False, repr=False)
@@ -281,16 +266,14 @@ class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        probabilities = self._probabilities(X)
-        return self.predictor_.decide(probabilities)
+        return self.predictor_.decide(self._probabilities(X))
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
-        scores = [read_score(value, f"y[{i}]") for i, value in enumerate(column(y, len(rows)))]
+        scores = [read_score(value, f"y[{i}]") for i, value in enumerate(read_column(y, len(rows)))]
         if min(scores) == max(scores):
             count = "one sample" if len(scores) == 1 else f"{len(scores):,} equal scores"
             raise InputError(
-                f"y has {count}, {scores[0]:g}; a regression needs scores that differ. Give others "
-                f"too."
+                f"y has {count}, {scores[0]:g}; a regression needs scores that differ. Add others."
             )
         low = min(scores) if self.low is None else read_score(self.low, "low")
         high = max(scores) if self.high is None else read_score(self.high, "high")

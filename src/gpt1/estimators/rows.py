@@ -1,7 +1,8 @@
-"""The rows and labels that a user gives -> texts and numbers; a fault names its place."""
+"""A user's X and y -> texts and labels; an error names the row that is wrong."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from gpt1.data.tables import text_fault
 from gpt1.errors import InputError
 from gpt1.estimators.scikit import column_or_1d
-from gpt1.tasks.kinds import KINDS
+from gpt1.tasks.kinds import Task
 from gpt1.tasks.kinds.classes import classes_fault
 from gpt1.tasks.kinds.regression import MOST_SCORE
-from gpt1.tasks.spec import Example, Label
+from gpt1.tasks.spec import Example
 
 Row = tuple[str, ...]
 """The texts of an example, as `tasks.spec.Example` has them."""
@@ -112,20 +113,20 @@ def _parts(value: Any, place: str, wanted: str) -> tuple[Any, Any]:
 # y
 
 
-def column(y: Any, n: int) -> list[Any]:
+def read_column(y: Any, n: int) -> list[Any]:
     """Return the labels, one for each of n rows. Raises InputError."""
     if len(getattr(y, "shape", ())) == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    labels = _as_many(y, n)
+    labels = _read_y(y, n)
     if isinstance(labels[0], _LISTS):
         raise _wrong("y[0]", labels[0], "one label for each row, not several")
     return labels
 
 
-def _as_many(y: Any, n: int) -> list[Any]:
-    """Return what y says of each of n rows. Raises InputError."""
+def _read_y(y: Any, n: int) -> list[Any]:
+    """Return the items of y, one for each of n rows. Raises InputError."""
     if y is None:
-        raise InputError("fit requires y to be passed, but the target y is None. Give the labels.")
+        raise InputError("fit requires y to be passed, but the target y is None. Pass the labels.")
     labels = listed(y, "y")
     if len(labels) != n:
         raise InputError(f"X has {n:,} rows and y {len(labels):,}; give one label for each row.")
@@ -134,21 +135,21 @@ def _as_many(y: Any, n: int) -> list[Any]:
 
 def read_labels(y: Any, n: int) -> NDArray[Any]:
     """Return class labels as an array of their own dtype. Raises InputError for what is none."""
-    values = column(y, n)
-    sorts = [_sort(item(value), f"y[{i}]") for i, value in enumerate(values)]
-    for i, sort in enumerate(sorts):
-        if sort is not sorts[0]:
+    labels = [item(label) for label in read_column(y, n)]
+    types = [_label_type(label, f"y[{i}]") for i, label in enumerate(labels)]
+    for i, label in enumerate(labels):
+        if types[i] is not types[0]:
             raise InputError(
-                f"y[{i}] is {short(values[i])}, y[0] is {short(values[0])}; all labels must be "
-                f"of one type. Make them all str, for instance."
+                f"y[{i}] is {short(label)}, y[0] is {short(labels[0])}; all labels must be of one "
+                f"type. Make them all str, for instance."
             )
     dtype = np.asarray(y).dtype if hasattr(y, "__array__") else None
     if dtype is not None and dtype.kind in "OT":  # objects, and strings of any length
-        dtype = np.dtype(object) if sorts[0] is str else None
-    return np.array([item(value) for value in values], dtype)
+        dtype = np.dtype(object) if types[0] is str else None
+    return np.array(labels, dtype)
 
 
-def _sort(value: Any, place: str) -> type:
+def _label_type(value: Any, place: str) -> type:
     """Return which of str, bool, float a label is, whole numbers as float. Raises InputError."""
     if isinstance(value, str) and value.strip():
         return str
@@ -157,23 +158,23 @@ def _sort(value: Any, place: str) -> type:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return float
     if value is None or repr(value) in ("''", "nan", "<NA>", "NaT"):
-        raise InputError(f"{place} is {value!r}; every row needs a label. Leave it out.")
+        raise InputError(f"{place} is {value!r}; every row needs a label. Leave the row out.")
     what = f"{short(value)}, a continuous value" if isinstance(value, float) else short(value)
     raise InputError(
-        f"{place} is {what}; a label is a text, a whole number or a bool. For scores, "
-        f"take SimilarityRegressor."
+        f"{place} is {what}; a label is a text, a whole number or a bool. For scores, use "
+        f"SimilarityRegressor."
     )
 
 
 def read_tags(y: Any, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Return the tags of each sentence, as many as it has words. Raises InputError."""
-    found = _as_many(y, len(rows))
-    for i, (tags, words) in enumerate(zip(found, rows, strict=True)):
+    sentences = _read_y(y, len(rows))
+    for i, (tags, words) in enumerate(zip(sentences, rows, strict=True)):
         fits = isinstance(tags, _LISTS) and len(tags) == len(words)
         if not fits or not all(isinstance(tag, str) and tag.strip() for tag in tags):
             wanted = f"a list of {len(words)} tags (str), one for each word of X[{i}]"
             raise _wrong(f"y[{i}]", tags, wanted)
-    return [tuple(map(str, tags)) for tags in found]
+    return [tuple(map(str, tags)) for tags in sentences]
 
 
 def read_label_sets(y: Any, n: int) -> tuple[NDArray[Any], list[tuple[int, ...]]]:
@@ -183,35 +184,36 @@ def read_label_sets(y: Any, n: int) -> tuple[NDArray[Any], list[tuple[int, ...]]
     """
     if hasattr(y, "toarray"):  # a sparse matrix
         y = y.toarray()
-    rows = _as_many(y, n)
+    rows = _read_y(y, n)
     for i, row in enumerate(rows):
         if not isinstance(row, (*_LISTS, set, frozenset)):
             raise InputError(
                 f"y[{i}] is {short(row)}; it must be a list of labels, or a row of an indicator "
-                f"matrix. For one label a text take TextClassifier."
+                f"matrix. For one label a text, use TextClassifier."
             )
     if len(getattr(y, "shape", ())) == 2:
         matrix = np.asarray(y)
         if not np.isin(matrix, (0, 1)).all():
-            raise InputError("y is a matrix with other values than 0 and 1; give an indicator.")
+            raise InputError("y is a matrix with other values than 0 and 1; make it an indicator.")
         classes = np.arange(matrix.shape[1])
         gold = [tuple(np.flatnonzero(row).tolist()) for row in matrix]
     else:
         flat = [label for row in rows for label in row]
         if not flat:
-            raise InputError("y has no label in any row; give some.")
+            raise InputError("y has no label in any row; label some rows.")
         classes, codes = np.unique(read_labels(flat, len(flat)), return_inverse=True)
         ends = np.cumsum([len(row) for row in rows])
         gold = [tuple(np.unique(part).tolist()) for part in np.split(codes, ends[:-1])]
     if fault := classes_fault(len(classes), sum(map(len, gold))):
-        raise InputError(f"y is not classes: {fault}. Give classes, each in some rows.")
+        raise InputError(f"y does not hold classes: {fault}. Give classes, each in some rows.")
     return classes, gold
 
 
 def read_score(value: Any, place: str) -> float:
     """Return a score as a float. Raises InputError if it is no finite number."""
     number = item(value)
-    if not _is_number(number) or not abs(number) <= MOST_SCORE:  # nan and inf neither
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if not is_number or not abs(number) <= MOST_SCORE:  # nan and inf neither
         limits = f"{-MOST_SCORE:g} and {MOST_SCORE:g}"
         raise _wrong(place, value, f"a finite number between {limits}")
     return float(number)
@@ -220,19 +222,14 @@ def read_score(value: Any, place: str) -> float:
 def read_index(value: Any, place: str, answers: int) -> int:
     """Return the index of one of so many answers. Raises InputError if it is none."""
     index = item(value)
-    if not _is_number(index) or index not in range(answers):
+    if isinstance(index, bool) or index not in range(answers):
         raise _wrong(place, value, f"the index of the right answer, 0 to {answers - 1}")
     return int(index)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def count_conflicts(examples: Sequence[Example], kind: str) -> int:
+def count_conflicts(examples: Sequence[Example], task: Task) -> int:
     """Count texts that occur with different labels."""
-    found: dict[tuple[str, ...], set[Label]] = {}
+    labels = defaultdict(set)
     for example in examples:
-        assert example.label is not None
-        found.setdefault(KINDS[kind].identity(example), set()).add(example.label)
-    return sum(len(labels) > 1 for labels in found.values())
+        labels[task.identity(example)].add(example.label)
+    return sum(len(different) > 1 for different in labels.values())

@@ -1,4 +1,4 @@
-"""Examples -> ids -> the batches of a run: sequences packed into rows, no padding to speak of.
+"""Examples -> ids -> the batches of a run: sequences packed into rows with little padding.
 
 The examples of a batch are a sample like any other. Their sequences are packed, longest first,
 into rows of the length that has the least padding, where they do not see one another.
@@ -22,7 +22,7 @@ from gpt1.tasks.spec import Example
 from gpt1.tasks.transforms import Special
 from gpt1.text.tokenizer import Tokenizer
 
-_ROWS = (0, 48, 64, 96, 128, 192, 256)  # lengths of rows that are tried, 0 being the longest's
+_ROWS = (0, 48, 64, 96, 128, 192, 256)  # lengths of rows that are tried; 0: the longest sequence
 _TOKENS = 4096  # in one forward pass of a prediction
 
 
@@ -40,7 +40,7 @@ class TaskBatch(Batch):
     task_targets: NDArray[np.float64]
     """(u, num_scores): the right distribution over the scores."""
     weights: NDArray[np.float64]
-    """What each loss counts, in the shape of `task.losses`: (u,), or (u, num_scores)."""
+    """The weight of each loss, in the shape of `task.losses`: (u,), or (u, num_scores)."""
     lm_weights: NDArray[np.float64]
     """(B, T): 1 / (targets of the sequence), for every target."""
     units: NDArray[np.int64]
@@ -109,10 +109,10 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
     for number, example in enumerate(examples):
         ids = [ids_of[text] for text in example.texts]
         task.check(example, ids, number)
-        made, truncated = task.sequences(ids, special, n_ctx, question=ids_of[example.question])
-        rows += made
+        new, truncated = task.sequences(ids, special, n_ctx, question=ids_of[example.question])
+        rows += new
         num_truncated += truncated
-        positions.append(task.positions(ids, made))
+        positions.append(task.positions(ids, new))
         targets.append(task.targets(example))
     lengths = np.array([len(row) + 1 for row in rows], np.int64)
     return Encoded(
@@ -120,7 +120,7 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
         np.fromiter((id for row in rows for id in (*row, 0)), np.uint32, int(lengths.sum())),
         _offsets(lengths),
         np.concatenate([np.empty((0, task.num_sequences), np.int64), *positions]),
-        _offsets(np.array([len(each) for each in positions], np.int64)),
+        _offsets(np.array([len(units) for units in positions], np.int64)),
         np.concatenate([np.empty((0, task.num_scores)), *targets]),
         num_truncated,
         n_ctx,
@@ -132,7 +132,7 @@ def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class TaskBatches(SampleBatches):
-    """The batches of a supervised run; `weights` is what each loss counts, None: 1."""
+    """The batches of a supervised run; `weights` are those of the losses, None for 1."""
 
     def __init__(
         self,
@@ -150,8 +150,7 @@ class TaskBatches(SampleBatches):
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the examples, which a resumed run must share."""
-        numbers = (self.encoded.targets, self._weights)
-        bits = [array.ravel().view(np.int64) for array in numbers]
+        bits = [a.ravel().view(np.int64) for a in (self.encoded.targets, self._weights)]
         return fingerprint([self.encoded.ids, self.encoded.offsets, *bits])
 
     def _batch(self, samples: Sequence[int]) -> TaskBatch:
@@ -203,15 +202,14 @@ def collate(
 
 
 def _pack(sizes: NDArray[np.int64], n_ctx: int) -> tuple[list[list[Piece]], int]:
-    """Return packs of sequences of these sizes, and the longest's, with the fewest empty places."""
+    """Return the packs of sequences with the fewest empty places, and the length of the longest."""
     lengths, least = (sizes + 1).tolist(), int(sizes.max())
-    found = []
-    for most in sorted({min(max(row, least), n_ctx) for row in _ROWS}):
-        packs = pack_documents(lengths, most)
+    candidates = []
+    for limit in sorted({min(max(row, least), n_ctx) for row in _ROWS}):
+        packs = pack_documents(lengths, limit)
         longest = max(sum(int(sizes[piece.doc]) for piece in pack) for pack in packs)
-        found.append((len(packs) * longest, longest, packs))
-    _, longest, packs = min(found, key=lambda each: each[:2])
-    return packs, longest
+        candidates.append((packs, longest))
+    return min(candidates, key=lambda packing: (len(packing[0]) * packing[1], packing[1]))
 
 
 def by_length(encoded: Encoded, size: int | None = None) -> Iterator[tuple[list[int], TaskBatch]]:

@@ -1,4 +1,4 @@
-"""How much of a test set a training set already holds, and a held-out part that holds none."""
+"""How many test rows a training set holds already, and held-out rows that it does not hold."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from gpt1.tasks.kinds import KINDS
 from gpt1.tasks.spec import Example
 
 GRAM = 13
-"""Words in a run that counts as overlap, as is usual for language models."""
+"""How many words in a row count as overlap, as is usual for language models."""
 LEAST_HELD_OUT = 20
-"""Texts: with fewer, nothing is held out."""
+"""The fewest texts to hold out; fewer cannot tell which model is better."""
 LISTED = 10
+"""How many rows a message names at most."""
 _BLOCK = 4_096  # examples hashed at a time: bounds the memory
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """Test rows found in training: `exact` as a whole, `overlapping` with a run of 13 words.
+    """Test rows that occur in training as a whole (`exact`), or share 13 words in a row with it.
 
     rows: how many test rows there are; listing: the indices of the first ten that are either.
     """
@@ -64,8 +65,8 @@ def leakage(
     overlapping = np.zeros(len(test), bool)
     for held, _ in _grams(train, numbers):
         held.sort()  # sorted look-ups in a sorted list: ten times faster than np.unique and isin
-        found = np.minimum(np.searchsorted(held, hashes), len(held) - 1)
-        overlapping[rows[held[found] == hashes]] = True
+        nearest = np.minimum(np.searchsorted(held, hashes), len(held) - 1)
+        overlapping[rows[held[nearest] == hashes]] = True
     listing = np.flatnonzero(exact | overlapping)[:LISTED].tolist()
     return Leakage(int(exact.sum()), int(overlapping.sum()), len(test), tuple(listing))
 
@@ -120,12 +121,11 @@ def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def hold_out(
     examples: Sequence[Example], share: float, seed: int, kind: str = "classification"
 ) -> tuple[list[Example], list[Example]]:
-    """Split examples into (training, validation); equal texts never come to stand in both.
+    """Split examples into (training, validation); equal texts are never in both.
 
     `share` is that of the different texts. Case, white space and, for similarity and regression,
-    the order of the two texts do not count; every class stays among the training rows. Where it
-    comes to less than 20 texts nothing is held out: so few cannot tell which model is better, and
-    all rows are worth more as training.
+    the order of the two texts do not count; every class stays among the training rows. Nothing is
+    held out where that would be fewer than 20 texts.
 
     >>> examples = [Example((f"{text} {n}",), 0) for n in range(100) for text in ("a", "A ", "b")]
     >>> training, validation = hold_out(examples, 0.3, seed=0)
@@ -141,7 +141,7 @@ def hold_out(
     if round(len(members) * share) < LEAST_HELD_OUT:
         return list(examples), []
     chosen, held = split_validation(len(members), share, seed)
-    # a class that nothing teaches cannot be validated
+    # a class that no training row has cannot be validated
     classes = [set(KINDS[kind].classes_of(example)) for example in examples]
     taught = {name for group in chosen for i in members[group] for name in classes[i]}
     held = [g for g in held if all(classes[i] <= taught for i in members[g])]

@@ -28,22 +28,22 @@ def add_special_rows(
 
 
 def transfer(model: Model, n: int | None, *, generator: torch.Generator | None = None) -> None:
-    """Keep the embeddings and the first n blocks; draw the rest anew (spec 4.5.9, 7.1).
+    """Keep the embeddings and the first n blocks; initialise the rest anew (spec 4.5.9, 7.1).
 
     None keeps all, -1 nothing. Raises ConfigError for more blocks than there are.
     """
     if n is None:
         return
-    most = len(model.blocks) if isinstance(model, Transformer) else 0
-    if n > most:
+    blocks = len(model.blocks) if isinstance(model, Transformer) else 0
+    if n > blocks:
         raise ConfigError(
-            f"task.n_transfer is {n}; this model has {most} blocks to transfer. Use none for all."
+            f"task.n_transfer is {n}; this model has {blocks} blocks to transfer. Use none for all."
         )
     fresh = build_model(model.config, generator=generator).state_dict()
-    kept = ("tokens.", "positions.", *(f"blocks.{i}." for i in range(n))) if n >= 0 else ()
+    transferred = ("tokens.", "positions.", *(f"blocks.{i}." for i in range(n))) if n >= 0 else ()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if not name.startswith(kept) and name in fresh:
+            if not name.startswith(transferred) and name in fresh:
                 parameter.copy_(fresh[name])
 
 
@@ -64,12 +64,11 @@ def add_head(
 def hidden(model: Model, batch: Batch, embeddings: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Return the states (B, T, C) of a batch; texts packed into one row do not see one another."""
     device = model.tokens.weight.device
-    ids = torch.from_numpy(batch.ids).to(device)
-    positions = segments = None
-    if batch.positions is not None:
-        positions = torch.from_numpy(batch.positions).to(device)
-    if batch.segments is not None:
-        segments = torch.from_numpy(batch.segments).to(device)
+    arrays = (batch.ids, batch.positions, batch.segments)
+    ids, positions, segments = (
+        None if array is None else torch.from_numpy(array).to(device) for array in arrays
+    )
+    assert ids is not None
     if embeddings is None:
         return model.hidden(ids, position_ids=positions, segments=segments)
     assert isinstance(model, Transformer)
@@ -85,7 +84,6 @@ def scores(
     """
     assert model.head is not None
     extract = torch.from_numpy(batch.extract).to(states.device)
-    found = states.flatten(0, 1)[extract]  # (n, S, C)
+    states = states.flatten(0, 1)[extract]  # (n, S, C)
     with torch.autocast(states.device.type, enabled=False):  # bf16 would make ties of near scores
-        found = found.to(model.head.weight.dtype)
-        return task.logits(model.head, found, shared=shared)
+        return task.logits(model.head, states.to(model.head.weight.dtype), shared=shared)

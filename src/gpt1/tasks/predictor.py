@@ -24,8 +24,8 @@ from gpt1.text.tokenizer import Tokenizer
 class Predictor:
     """A model that was fine-tuned on a task: examples in, scores out.
 
-    `task` says what the scores mean. float32, without dropout, longest first; an example's scores
-    do not depend on the others beyond rounding.
+    `task` says what the scores mean. The model runs in float32 without dropout, longest examples
+    first; an example's scores do not depend on the others beyond rounding.
     """
 
     def __init__(self, model: Model, tokenizer: Tokenizer, task: Task) -> None:
@@ -35,7 +35,7 @@ class Predictor:
 
     @classmethod
     def load(cls, name: str | Path, *, device: str = "auto") -> Predictor:
-        """Load a folder that `gpt1 finetune --task` made, or the run around it.
+        """Load a folder that `gpt1 finetune --task` wrote, or the run around it.
 
         Raises CheckpointError if the model there was not fine-tuned on a task.
         """
@@ -68,8 +68,8 @@ class Predictor:
     ) -> NDArray[np.float64]:
         """Return each example's distribution over classes, answers or anchors, (n, num_scores).
 
-        `batch_size` examples in a forward pass, None: as many as are fast. `progress(done,
-        total)` counts examples. Raises InputError.
+        batch_size: examples in a forward pass; None: as many as are fast. `progress(done, total)`
+        counts examples. Raises InputError.
         """
         return self.score(self.encode(examples), batch_size=batch_size, progress=progress)
 
@@ -91,13 +91,13 @@ class Predictor:
             for chosen, batch in by_length(encoded, batch_size):
                 states = network.hidden(self.model, batch)
                 logits = network.scores(self.model, states, batch, self.task)
-                found = self.task.probabilities(logits.cpu(), batch.readable)
-                probabilities[encoded.units_of(chosen)] = found
+                rows = encoded.units_of(chosen)
+                probabilities[rows] = self.task.probabilities(logits.cpu(), batch.readable)
                 done += len(chosen)
                 if progress is not None:
                     progress(done, len(encoded))
         return probabilities
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what probabilities come to: the likeliest class or answer, the expected score."""
+        """Return the prediction of each row: the likeliest class or answer, the expected score."""
         return self.task.decide(probabilities)

@@ -1,8 +1,9 @@
-"""A person's own table -> the task and its examples, with an account of every row.
+"""A user's own table -> the task and its examples, with an account of every row.
 
-Each kind says its columns (`gpt1.tasks.kinds`). A row without a text or a label is rejected and
-counted. A label that cannot be right (no number for a regression, no index of an answer, none of a
-given task's classes) stops with file and line: it is more often the wrong column than a wrong row.
+Each kind of task has its columns (`gpt1.tasks.kinds`). A row without a text or a label is rejected
+and counted. A label that cannot be right (no number for a regression, no index of an answer, none
+of a given task's classes) is an error with file and line: it is more often the wrong column than a
+wrong row.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gpt1.tasks.kinds import KINDS, Task
 from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.spec import Example
 
-_LISTED = 10  # conflicts
+_LISTED = 10  # conflicts in a message
 
 
 @dataclass(frozen=True)
@@ -91,52 +92,52 @@ def read_examples(
     """Return the examples of `sources` (csv, tsv, jsonl, parquet, or `hub:owner/name`).
 
     columns: the standard name -> the file's, where they differ. task: one whose classes, scale or
-    number of answers the labels must fit; without it they are found from the labels. labelled:
-    False for rows to predict, which need no labels but a task. limit: a random sample of so many,
-    the same ones each time. Raises ConfigError, DataError, HubError.
+    number of answers the labels must fit; without it, it is learned from the labels. labelled:
+    False for rows to predict, which need no labels but a task. limit: use a random sample of so
+    many, the same ones each time. Raises ConfigError, DataError, HubError.
     """
     _check(kind, task, labelled, limit)
     cls = KINDS[kind]
-    chooser = _Columns(cls, columns or {}, labelled)
-    table = RowReader(sources, chooser.choose, options=cls.read_options)
+    finder = _Columns(cls, columns or {}, labelled)
+    table = RowReader(sources, finder.choose, options=cls.read_options)
     num_texts = task.num_texts if task else None
     locations: list[str] = []
     examples: list[Example | None] = []
     raw: list[Any] = []
-    faults: list[str] = []
+    faults: Counter[str] = Counter()
     for row in table:
-        fields = Fields(row, chooser.columns, table.location)
-        made = cls.read(fields, num_texts, labelled=labelled)
+        fields = Fields(row, finder.columns, table.location)
+        example = cls.read(fields, num_texts, labelled=labelled)
         label = cls.read_label(fields) if labelled else ""
-        if isinstance(made, Example):
-            num_texts = num_texts or len(made.texts)
-        if isinstance(made, str) or label is None:
-            faults.append(made if isinstance(made, str) else "no label")
-            if labelled:
-                continue
-        examples.append(made if isinstance(made, Example) else None)
-        locations.append(table.location)
-        raw.append(label)
+        usable = isinstance(example, Example) and label is not None
+        if isinstance(example, Example):
+            num_texts = num_texts or len(example.texts)
+        if not usable:
+            faults[example if isinstance(example, str) else "no label"] += 1
+        if usable or not labelled:
+            examples.append(example if isinstance(example, Example) else None)
+            locations.append(table.location)
+            raw.append(label)
     counts = table.counts
-    for reason in faults:
-        counts.reject(reason)
+    for reason, count in faults.items():
+        counts.reject(reason, count)
     conflicts = Conflicts()
     if labelled:
-        usable = [example for example in examples if example is not None]
-        if not usable:
+        if not examples:
             raise DataError(f"{table.files[0]}: nothing to use; {counts}.")
-        task = task or cls.learn(usable, raw, locations)
-        labels = [task.parse_label(*each) for each in zip(raw, locations, strict=True)]
-        usable = [replace(e, label=label) for e, label in zip(usable, labels, strict=True)]
-        conflicts = _conflicts(usable, raw, locations, cls)
-        examples = list(usable)
+        rows = [example for example in examples if example is not None]
+        task = task or cls.learn(rows, raw, locations)
+        labels = map(task.parse_label, raw, locations)
+        rows = [replace(e, label=label) for e, label in zip(rows, labels, strict=True)]
+        conflicts = _conflicts(rows, raw, locations, cls)
+        examples = list(rows)
     assert task is not None
-    taken = sample(len(examples), limit)
-    if left := set(range(len(examples))) - set(taken):
-        used = sum(examples[i] is not None for i in left)
+    chosen = sample(len(examples), limit)
+    if rest := set(range(len(examples))) - set(chosen):
+        used = sum(examples[i] is not None for i in rest)
         counts.reject(f"outside the sample of {limit}", used)
-    examples = [examples[i] for i in taken]
-    return Table(task, examples, counts, [locations[i] for i in taken], conflicts)
+    examples, locations = [examples[i] for i in chosen], [locations[i] for i in chosen]
+    return Table(task, examples, counts, locations, conflicts)
 
 
 def _check(kind: str, task: Task | None, labelled: bool, limit: int | None) -> None:
@@ -145,9 +146,9 @@ def _check(kind: str, task: Task | None, labelled: bool, limit: int | None) -> N
     if task and task.kind != kind:
         raise ConfigError(f"the rows are to be read for {kind}, the task is {task.kind}.")
     if not task and not labelled:
-        raise ConfigError("rows without labels need a task; give the one the model was taught.")
+        raise ConfigError("rows without labels need a task; pass the one of the model.")
     if limit is not None and limit < 1:
-        raise ConfigError(f"limit is {limit}; it is at least 1, or left out for all rows.")
+        raise ConfigError(f"limit is {limit}; it must be at least 1. Leave it out for all rows.")
 
 
 class _Columns:
@@ -161,9 +162,8 @@ class _Columns:
         for name in columns:
             if not self._is_known(name):
                 nearest = did_you_mean(name, self.known.split(", "))
-                raise ConfigError(
-                    f"columns names {name!r}; {kind.kind} takes {self.known}.{nearest}"
-                )
+                what = f"columns names {name!r}; {kind.kind} takes {self.known}"
+                raise ConfigError(f"{what}.{nearest}")
         twice = [name for name, count in Counter(columns.values()).items() if count > 1]
         if twice:
             raise ConfigError(f"columns gives the column {twice[0]!r} two meanings.")
@@ -191,8 +191,8 @@ class _Columns:
                 f"{location} has one column, {present[0][:60]!r}: its fields have {mark!r} between "
                 f"them. Save it with commas (.csv) or tabs (.tsv)."
             )
-        taken = {self.columns.get(name, name) for name in self.needed}
-        free = [name for name in present if name not in taken and not self._is_known(name)]
+        used = {self.columns.get(name, name) for name in self.needed}
+        free = [name for name in present if name not in used and not self._is_known(name)]
         pairs = dict(self.columns)
         for name in missing:
             folded = {other.casefold(): other for other in free}

@@ -127,7 +127,8 @@ class Task(ABC):
 
     def describe(self) -> str:
         """Return what the task is, for messages."""
-        return f"a {self.kind}"
+        names = ", ".join(self.label_names[:8]) + (", ..." if len(self.label_names) > 8 else "")
+        return f"{self.kind} with the labels {names}" if names else self.kind
 
     # Sameness of examples
 
@@ -146,9 +147,9 @@ class Task(ABC):
     # Sequences
 
     @property
-    @abstractmethod
     def num_texts(self) -> int | None:
         """How many texts an example has; None if any number."""
+        return len(self.text_columns)
 
     @property
     def num_sequences(self) -> int:

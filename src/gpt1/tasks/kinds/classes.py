@@ -47,11 +47,6 @@ class ClassTask(Task):
         """The classes."""
         return self.classes
 
-    def describe(self) -> str:
-        """Return what the task is, for messages."""
-        names = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
-        return f"{self.kind} with the classes {names}"
-
     def class_weights(self, setting: str | Mapping[str, float] | None, targets: Array) -> Array:
         """Return the weight of each example, or word, (n,). Raises ConfigError."""
         weights = np.ones(len(self.classes))
@@ -87,7 +82,6 @@ class SingleClassTask(ClassTask):
     """A task with one class for each example; the label is an index into `classes`."""
 
     metric_names = ("accuracy", "f1", "matthews")
-    num_texts: ClassVar[int] = 2
 
     @classmethod
     def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:
@@ -129,7 +123,6 @@ class Classification(SingleClassTask):
 
     kind = "classification"
     text_columns = ("text",)
-    num_texts = 1
     sequences = staticmethod(single)
 
 
@@ -147,11 +140,10 @@ class Entailment(SingleClassTask):
 
 
 class UnorderedPair:
-    """Two texts in no order: both orders are read, and their states added (spec 5)."""
+    """Two texts in no order: both orders are read, and their states are added (spec 5)."""
 
     text_columns: ClassVar[tuple[str, ...]] = ("text_a", "text_b")
     ordered: ClassVar[bool] = False
-    num_texts = 2
     num_sequences = 2
     sequences = staticmethod(both_orders)
 
@@ -214,9 +206,7 @@ class ClassEvaluation(TaskEvaluation):
 
     def metric_label(self, name: str) -> str:
         """Return what a metric is called, for people."""
-        return super().metric_label(name) + (
-            f" of {self.task.score_names[1]}" if name == "f1" else ""
-        )
+        return super().metric_label(name) + f" of {self.task.score_names[1]}" * (name == "f1")
 
     def figures(self) -> list[tuple[str, str, str]]:
         """Return (name, value, interval) for people."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,6 @@ class MultiLabel(ClassTask):
     label_column = "labels"
     metric_names = ("micro_f1", "macro_f1", "subset_accuracy")
     answer_fields = ("labels", "probabilities")
-    num_texts: ClassVar[int] = 1
     sequences = staticmethod(single)
 
     @classmethod
