@@ -70,7 +70,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     """
 
     _kind: ClassVar[str]
-    _label_type: ClassVar[type] = str  # of `classes_` where the task alone is known
+    _dtype: ClassVar[type] = str  # of `classes_`, for a model of the command line
 
     model: str | Path | GPT1 | None = "mini"
     _: KW_ONLY
@@ -122,7 +122,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 )
             except Interrupted as error:
                 if error.exit_code == 128 + signal.SIGINT:  # so that a grid search stops too
-                    raise KeyboardInterrupt("fit was stopped") from None
+                    raise KeyboardInterrupt(str(error) if self.run else "fit was stopped") from None
                 raise
             history = History.read(out).evaluations
         self._set_fitted(Predictor(model, tokenizer, task), classes)
@@ -165,12 +165,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 f"{path} holds a model for {kind}; {cls.__name__} is for {cls._kind}. Load it with "
                 f"gpt1.{CLASS_OF[kind]}.load."
             )
-        saved = Folder(hub.resolve(path)).json(folder.OWN).get("estimator")
-        if saved is None:
-            names = predictor.task.label_names
-            estimator = cls()
-            estimator._set_fitted(predictor, np.array(names, cls._label_type) if names else None)
-            return estimator
+        names = predictor.task.label_names
+        default = {"params": {"settings": ()}, "fitted": {}, "classes": names, "dtype": cls._dtype}
+        saved = Folder(hub.resolve(path)).json(folder.OWN).get("estimator", default)
         try:
             params = {**saved["params"], "settings": tuple(saved["params"]["settings"])}
             if isinstance(params.get("class_weight"), list):

@@ -27,10 +27,9 @@ from gpt1.estimators.rows import (
     short,
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
-from gpt1.tasks.entities import entity_counts
+from gpt1.tasks.entities import entity_f1
 from gpt1.tasks.kinds import KINDS, Choice, MultiLabel, Regression, SequenceLabelling
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
-from gpt1.tasks.metrics import f1_of_sums
 from gpt1.tasks.spec import label_name
 
 
@@ -194,8 +193,7 @@ class SequenceLabeler(_Classifier):
     def score(self, X: Any, y: Any, sample_weight: None = None) -> float:
         """Return the F1 of the entities in y, a list of tags for each sentence of X."""
         gold = read_tags(y, self._read(X))
-        counts = entity_counts(gold, self.predict(X)).sum(0)
-        return float(f1_of_sums(counts[None])[0])
+        return entity_f1(gold, self.predict(X))
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         gold = read_tags(y, rows)
@@ -215,7 +213,7 @@ class MultipleChoiceClassifier(_Chooser):
     """
 
     _kind = "choice"
-    _label_type = int
+    _dtype = int
     _row = staticmethod(read_choice)
 
     def _read(self, X: Any) -> list[Row]:

@@ -1,13 +1,14 @@
 """How sure a metric is: bootstrap intervals over rows, and of paired differences (Efron 1979).
 
-Rows are drawn with replacement SAMPLES times. The same seed draws the same rows, so the same
+Rows are drawn with replacement SAMPLES times. The same seed draws the same rows and gives the same
 interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +18,7 @@ from gpt1.tasks.metrics import (
     METRICS,
     Array,
     Metric,
+    SumMetric,
     accuracy,
     binary_table,
     check_pair,
@@ -32,8 +34,8 @@ from gpt1.tasks.metrics import (
 LEVEL = 0.95
 """The share of resampled values that an interval holds."""
 SAMPLES = 1000
-"""Sets of rows that the bootstrap draws."""
-_CELLS = 1 << 22  # numbers of drawn rows that exist together
+"""How many sets of rows the bootstrap draws."""
+_CELLS = 1 << 22  # counts of drawn rows that are in memory together
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Interval:
 
 
 def bootstrap(
-    metric: Metric | str, gold: ArrayLike, predicted: ArrayLike, *, seed: int = 0
+    metric: Metric | SumMetric | str, gold: Any, predicted: Any, *, seed: int = 0
 ) -> Interval:
     """Return a metric with its interval over rows.
 
@@ -61,8 +63,10 @@ def bootstrap(
     empty or unequal.
     """
     metric = _named(metric) if isinstance(metric, str) else metric
-    g, p = _pair(metric, gold, predicted)
     random = np.random.default_rng(seed)
+    if isinstance(metric, SumMetric):
+        return Interval.of(metric(gold, predicted), _resample_sums(metric, gold, predicted, random))
+    g, p = _pair(metric, gold, predicted)
     if metric is accuracy:
         return Interval.of(metric(g, p), random.binomial(len(g), np.mean(g == p), SAMPLES) / len(g))
     if metric is not f1 and metric is not matthews:
@@ -80,25 +84,18 @@ def bootstrap(
     return Interval.of(of_table(table), resampled)
 
 
-def bootstrap_sums(
-    metric: Callable[[Array], Array], counts: ArrayLike, *, seed: int = 0
-) -> Interval:
-    """Return a metric of summed counts with its interval over rows.
-
-    counts: (n, k), what each row adds. metric: from sums (S, k) to S values. Raises InputError for
-    no rows.
-    """
-    rows = np.asarray(counts, np.float64)
-    if not len(rows):
-        raise InputError("there are no rows to measure; give at least one.")
-    random = np.random.default_rng(seed)
-    step = max(1, _CELLS // len(rows))
-    shares = np.full(len(rows), 1 / len(rows))
-    resampled = [
-        metric(random.multinomial(len(rows), shares, min(step, SAMPLES - start)) @ rows)
+def _resample_sums(
+    metric: SumMetric, gold: Any, predicted: Any, random: np.random.Generator
+) -> Array:
+    """Return SAMPLES values of a metric of sums, drawn in blocks that bound the memory."""
+    counts = metric.counts(gold, predicted)
+    step = max(1, _CELLS // len(counts))
+    shares = np.full(len(counts), 1 / len(counts))
+    blocks = [
+        metric.of_sums(random.multinomial(len(counts), shares, min(step, SAMPLES - start)) @ counts)
         for start in range(0, SAMPLES, step)
     ]
-    return Interval.of(float(metric(rows.sum(0)[None])[0]), np.concatenate(resampled))
+    return np.concatenate(blocks)
 
 
 def resample(
@@ -123,15 +120,15 @@ def mean_metric(metric: str, gold: ArrayLike, predictions: Sequence[ArrayLike]) 
 def difference(
     metric: str,
     gold: ArrayLike,
-    ours: Sequence[ArrayLike],
-    others: Sequence[ArrayLike],
+    first: Sequence[ArrayLike],
+    second: Sequence[ArrayLike],
     *,
     seed: int = 0,
 ) -> Interval:
-    """Return how much higher the mean metric of `ours` is, with its paired interval."""
-    value = mean_metric(metric, gold, ours) - mean_metric(metric, gold, others)
-    first, second = (resample(metric, gold, side, seed=seed) for side in (ours, others))
-    return Interval.of(value, first - second)
+    """Return how much higher the mean metric of `first` is, with its paired interval."""
+    value = mean_metric(metric, gold, first) - mean_metric(metric, gold, second)
+    resampled = [resample(metric, gold, columns, seed=seed) for columns in (first, second)]
+    return Interval.of(value, resampled[0] - resampled[1])
 
 
 def _resample_rows(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.tasks.metrics import SumMetric, f1_of_sums
+
 Entity = tuple[str, int, int]
 """(type, first word, word after the last)."""
 
@@ -46,7 +48,7 @@ def entities(tags: Sequence[str]) -> list[Entity]:
     return spans
 
 
-def entity_counts(
+def _count_entities(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> NDArray[np.float64]:
     """Return (sentences, 3): entities rightly predicted, those in gold, those in predicted."""
@@ -57,12 +59,8 @@ def entity_counts(
     return np.array(rows, np.float64)
 
 
-def word_counts(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
-) -> NDArray[np.float64]:
-    """Return (sentences, 2): words with the right tag, and words."""
-    pairs = zip(gold, predicted, strict=True)
-    return np.array([(sum(map(str.__eq__, g, p)), len(g)) for g, p in pairs], np.float64)
+entity_f1 = SumMetric(_count_entities, f1_of_sums)
+"""The F1 of whole entities, from the tags of sentences."""
 
 
 def has_entities(tags: Sequence[str]) -> bool:

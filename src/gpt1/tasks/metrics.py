@@ -13,6 +13,7 @@ then shows "no better than nothing", as scikit-learn's matthews and f1 do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -111,6 +112,20 @@ def matthews_of_table(table: Table) -> float:
     covariance = right * total - (gold * predicted).sum()
     spread = (total**2 - (gold**2).sum()) * (total**2 - (predicted**2).sum())
     return float(covariance / np.sqrt(spread)) if spread else 0.0
+
+
+@dataclass(frozen=True)
+class SumMetric:
+    """A metric of sums over rows, whose interval is cheap to find."""
+
+    counts: Callable[[Any, Any], Array]
+    """From n rows of gold and of predicted to (n, k): what each row adds to the sums."""
+    of_sums: Callable[[Array], Array]
+    """From S sums, (S, k), to the values of the metric, (S,)."""
+
+    def __call__(self, gold: Any, predicted: Any) -> float:
+        """Return the metric of all rows."""
+        return float(self.of_sums(self.counts(gold, predicted).sum(0)[None])[0])
 
 
 def f1_of_sums(sums: Array) -> Array:

@@ -71,7 +71,7 @@ class Table:
     @property
     def labels(self) -> dict[str, int]:
         """How many rows each class (or right answer) has."""
-        return self.task.count_labels([example.label for example in self.usable])
+        return self.task.count_labels([e.label for e in self.usable if e.label is not None])
 
     def __str__(self) -> str:
         lines = [str(self.counts)]
@@ -118,7 +118,7 @@ def read_examples(
             examples.append(example if isinstance(example, Example) else None)
             locations.append(table.location)
             raw.append(label)
-    counts = table.counts
+    counts = table.counts  # rejected now: the reader refuses files of which no row is used
     for reason, count in faults.items():
         counts.reject(reason, count)
     conflicts = Conflicts()

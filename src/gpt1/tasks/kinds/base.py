@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from gpt1.data.formats import ReadOptions
 from gpt1.data.tables import text_fault
 from gpt1.errors import ConfigError, DataError, InputError
-from gpt1.tasks import metrics
 from gpt1.tasks.kinds.fields import Fields, make_example
+from gpt1.tasks.metrics import METRICS, Metric, SumMetric
 from gpt1.tasks.spec import Example, Label, label_name
 from gpt1.tasks.transforms import Ids, Sequences, Special
 
@@ -53,6 +53,8 @@ class Task(ABC):
     """Optional columns, as messages list them."""
     metric_names: ClassVar[tuple[str, ...]] = ("accuracy",)
     """The metrics that a model may be chosen by."""
+    metric_functions: ClassVar[Mapping[str, Metric | SumMetric]] = METRICS
+    """The metrics by name, on what `decide` returns."""
     answer_fields: ClassVar[tuple[str, ...]] = ("label", "probabilities")
     """The fields of a prediction."""
     read_options: ClassVar[ReadOptions] = ReadOptions()
@@ -193,16 +195,6 @@ class Task(ABC):
     # The head and the loss on its numbers
 
     @property
-    @abstractmethod
-    def num_outputs(self) -> int:
-        """How many numbers the head gives for a state."""
-
-    @property
-    def num_scores(self) -> int:
-        """How many scores an example has."""
-        return self.num_outputs
-
-    @property
     def score_names(self) -> tuple[str, ...]:
         """What the scores are called; () where they have no names."""
         return ()
@@ -211,6 +203,16 @@ class Task(ABC):
     def label_names(self) -> tuple[str, ...]:
         """How the labels are written in a table; () where they are numbers."""
         return self.score_names
+
+    @property
+    def num_scores(self) -> int:
+        """How many scores an example has."""
+        return len(self.score_names)
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers the head gives for a state."""
+        return self.num_scores
 
     def logits(self, head: Head, states: Tensor, *, shared: bool = False) -> Tensor:
         """Return logits (n, num_scores) of states (n, num_sequences, C).
@@ -260,7 +262,7 @@ class Task(ABC):
 
         `units` (n,) is how many units each example has.
         """
-        metric = metrics.METRICS[self.metric]
+        metric = self.metric_functions[self.metric]
         return metric(self.decide(targets), self.decide(probabilities))
 
     def evaluate(

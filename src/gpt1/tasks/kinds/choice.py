@@ -101,11 +101,6 @@ class Choice(Task):
         return 1
 
     @property
-    def num_scores(self) -> int:
-        """A score for each answer."""
-        return self.answers
-
-    @property
     def score_names(self) -> tuple[str, ...]:
         """answer_0, answer_1, ..."""
         return tuple(f"answer_{i}" for i in range(self.answers))

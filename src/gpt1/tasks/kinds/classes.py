@@ -38,11 +38,6 @@ class ClassTask(Task):
     classes: tuple[str, ...]
 
     @property
-    def num_outputs(self) -> int:
-        """A number for each class."""
-        return len(self.classes)
-
-    @property
     def score_names(self) -> tuple[str, ...]:
         """The classes."""
         return self.classes

@@ -13,33 +13,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.data.formats import ReadOptions
+from gpt1.data.tables import text_fault
 from gpt1.errors import DataError, InputError
-from gpt1.tasks.bootstrap import bootstrap_sums
+from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.entities import (
     OUTSIDE,
     entities,
-    entity_counts,
+    entity_f1,
     has_entities,
     split_words,
     tags_of_spans,
-    word_counts,
 )
 from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
 from gpt1.tasks.kinds.fields import Fields
-from gpt1.tasks.metrics import f1_of_sums, share_of_sums
+from gpt1.tasks.metrics import SumMetric, share_of_sums
 from gpt1.tasks.spec import Example, Label, label_name
 from gpt1.tasks.transforms import Ids, sentence
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_METRICS = {
-    "entity_f1": (f1_of_sums, entity_counts),
-    "token_accuracy": (share_of_sums, word_counts),
-}
-"""For each metric: a function of sums, and what each sentence adds to them."""
+
+def _count_words(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Array:
+    """Return (sentences, 2): words with the right tag, and words."""
+    pairs = zip(gold, predicted, strict=True)
+    return np.array([(sum(map(str.__eq__, g, p)), len(g)) for g, p in pairs], np.float64)
+
+
+_METRICS = {"entity_f1": entity_f1, "token_accuracy": SumMetric(_count_words, share_of_sums)}
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class SequenceLabelling(ClassTask):
     text_columns = ("tokens",)
     label_column = "tags"
     more_columns = "or text, spans"
-    metric_names = ("entity_f1", "token_accuracy")
+    metric_names = tuple(_METRICS)
+    metric_functions = _METRICS
     output_endings = (".conll", ".txt", ".tsv", ".jsonl")
     refuses_repeats = False  # every corpus has some sentences twice, such as bylines
     num_texts: ClassVar[None] = None
@@ -91,14 +95,7 @@ class SequenceLabelling(ClassTask):
             if not isinstance(source, str):
                 return "not text"
             words = [source[start:end] for start, end in split_words(source)]
-        text = source or "".join(words)
-        if not words:
-            return "empty"
-        if "\0" in text:
-            return "NUL character"
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            return "lone surrogate"
-        return Example(tuple(words), source=source)
+        return text_fault(source or "".join(words)) or Example(tuple(words), source=source)
 
     @classmethod
     def read_label(cls, fields: Fields) -> tuple[str, ...] | None:
@@ -209,8 +206,7 @@ class SequenceLabelling(ClassTask):
     ) -> float:
         """Return the task's metric of probabilities against targets, both (words, tags)."""
         gold, predicted = (list(self.tags(p, units)) for p in (targets, probabilities))
-        metric, counts = _METRICS[self.metric]
-        return float(metric(counts(gold, predicted).sum(0)[None])[0])
+        return _METRICS[self.metric](gold, predicted)
 
     def measure(
         self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
@@ -234,14 +230,10 @@ class SequenceLabelling(ClassTask):
         )
         types = sorted(rows | predictions)
         counts = ([counter[name] for name in types] for counter in (hits, rows, predictions))
-        intervals = {}
-        for name in metrics:
-            metric, count = _METRICS[name]
-            intervals[name] = bootstrap_sums(metric, count(gold, predicted))
         return LabellingEvaluation(
             task=self,
             rows=len(examples),
-            metrics=intervals,
+            metrics={name: bootstrap(_METRICS[name], gold, predicted) for name in metrics},
             baseline=Counter(chain(*gold)).most_common(1)[0][1] / len(right),
             classes=evaluation.class_figures(types, *counts),
             bins=evaluation.calibration_bins(confidence, right),

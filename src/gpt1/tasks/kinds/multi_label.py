@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from gpt1.data.tables import text_fault
 from gpt1.errors import DataError
-from gpt1.tasks.bootstrap import bootstrap_sums
+from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault, sorted_names
 from gpt1.tasks.kinds.fields import Fields
-from gpt1.tasks.metrics import f1_of_sums, share_of_sums
+from gpt1.tasks.metrics import SumMetric, f1_of_sums, share_of_sums
 from gpt1.tasks.spec import Example, Label, label_name
 from gpt1.tasks.transforms import single
 
@@ -26,6 +26,26 @@ if TYPE_CHECKING:
 
 SEPARATOR = "|"
 THRESHOLD = 0.5
+
+
+def _count_classes(gold: Array, predicted: Array) -> Array:
+    return np.concatenate([gold * predicted, gold, predicted], axis=1)
+
+
+def _count_all(gold: Array, predicted: Array) -> Array:
+    return np.stack([(gold * predicted).sum(1), gold.sum(1), predicted.sum(1)], axis=1)
+
+
+def _count_exact(gold: Array, predicted: Array) -> Array:
+    exact = (gold == predicted).all(1)
+    return np.stack([exact, np.ones_like(exact)], axis=1).astype(np.float64)
+
+
+_METRICS = {
+    "micro_f1": SumMetric(_count_all, f1_of_sums),
+    "macro_f1": SumMetric(_count_classes, f1_of_sums),
+    "subset_accuracy": SumMetric(_count_exact, share_of_sums),
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,8 @@ class MultiLabel(ClassTask):
     kind = "multi-label"
     text_columns = ("text",)
     label_column = "labels"
-    metric_names = ("micro_f1", "macro_f1", "subset_accuracy")
+    metric_names = tuple(_METRICS)
+    metric_functions = _METRICS
     answer_fields = ("labels", "probabilities")
     sequences = staticmethod(single)
 
@@ -117,13 +138,6 @@ class MultiLabel(ClassTask):
         """Return (n, classes): 1 where the probability is at least 0.5."""
         return (probabilities >= THRESHOLD).astype(np.float64)
 
-    def compute_metric(
-        self, targets: Array, probabilities: Array, units: NDArray[np.int64]
-    ) -> float:
-        """Return the task's metric of probabilities against targets, both (n, classes)."""
-        metric, counts = _METRICS[self.metric]
-        return float(metric(counts(targets, self.decide(probabilities)).sum(0)[None])[0])
-
     def measure(
         self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
     ) -> MultiLabelEvaluation:
@@ -136,14 +150,10 @@ class MultiLabel(ClassTask):
         rows = rows[np.argsort(-distance.max(1)[rows], kind="stable")]
         confidence = np.maximum(probabilities, 1 - probabilities)
         _, frequency = np.unique(gold, axis=0, return_counts=True)
-        intervals = {}
-        for name in metrics:
-            metric, counts = _METRICS[name]
-            intervals[name] = bootstrap_sums(metric, counts(gold, predicted))
         return MultiLabelEvaluation(
             task=self,
             rows=len(examples),
-            metrics=intervals,
+            metrics={name: bootstrap(_METRICS[name], gold, predicted) for name in metrics},
             baseline=float(frequency.max() / len(examples)),
             classes=evaluation.class_figures(
                 self.classes, (gold * predicted).sum(0), gold.sum(0), predicted.sum(0)
@@ -176,24 +186,3 @@ class MultiLabelEvaluation(evaluation.TaskEvaluation):
 
     baseline_label = "subset accuracy, always saying the most frequent set"
     errors_note = "rows with a label too many or missing, the surest first."
-
-
-def _count_classes(gold: Array, predicted: Array) -> Array:
-    return np.concatenate([gold * predicted, gold, predicted], axis=1)
-
-
-def _count_all(gold: Array, predicted: Array) -> Array:
-    return np.stack([(gold * predicted).sum(1), gold.sum(1), predicted.sum(1)], axis=1)
-
-
-def _count_exact(gold: Array, predicted: Array) -> Array:
-    exact = (gold == predicted).all(1)
-    return np.stack([exact, np.ones_like(exact)], axis=1).astype(np.float64)
-
-
-_METRICS = {
-    "micro_f1": (f1_of_sums, _count_all),
-    "macro_f1": (f1_of_sums, _count_classes),
-    "subset_accuracy": (share_of_sums, _count_exact),
-}
-"""For each metric: a function of sums, and what each row adds to them."""

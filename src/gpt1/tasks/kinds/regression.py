@@ -81,8 +81,8 @@ class Regression(UnorderedPair, Task):
         return ()
 
     @property
-    def num_outputs(self) -> int:
-        """A number for each anchor."""
+    def num_scores(self) -> int:
+        """A score for each anchor."""
         return ANCHORS
 
     def targets(self, example: Example) -> Array:
