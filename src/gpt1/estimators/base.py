@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gpt1.checkpoint import folder, hub
 from gpt1.config import RunConfig, load_run
 from gpt1.errors import CheckpointError, ConfigError, Interrupted, TrainingError
-from gpt1.estimators.rows import Row, count_conflicts, item, listed, read_pair, short
+from gpt1.estimators.rows import Row, count_conflicts, item, read_pair, short, to_list
 from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, check_random_state
 from gpt1.model.build import Model
 from gpt1.pipeline import GPT1, load
@@ -59,7 +59,7 @@ _NEVER = 10**9
 _FITTED = ("seed_", "n_cut_", "conflicts_", "history_")
 """Attributes that are saved with an estimator."""
 Learned = tuple[Task, list[Any], NDArray[Any] | None]
-"""The task, the label of each row as the task has it, and `classes_`, if the task has classes."""
+"""The task, the label of each row in its terms, and `classes_`, if the task has classes."""
 
 
 @dataclass(eq=False, repr=False)
@@ -196,7 +196,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _read(self, X: Any) -> list[Row]:
         """Return the texts of the rows of X. Raises InputError naming the first that is wrong."""
-        return [self._row(value, f"X[{i}]") for i, value in enumerate(listed(X, "X"))]
+        return [self._row(value, f"X[{i}]") for i, value in enumerate(to_list(X, "X"))]
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         raise NotImplementedError
@@ -321,7 +321,7 @@ def _names_of_parameters() -> Iterator[None]:
 
 
 def _draw_seed(random_state: Any) -> int:
-    """Return the seed of a run: the int itself, or one drawn. Raises ConfigError."""
+    """Return the seed of a run: an int as it is, or one that is drawn. Raises ConfigError."""
     if random_state is None:  # from the system, so that no generator of the user's moves
         random_state = np.random.default_rng()
     if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):

@@ -44,7 +44,8 @@ class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        probabilities = self.predict_proba(X)
+        labels: NDArray[Any] = self.classes_[probabilities.argmax(1)]
         return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -157,7 +158,8 @@ class MultiLabelClassifier(_Classifier):
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        return self.predictor_.decide(self.predict_proba(X)).astype(np.int64)
+        probabilities = self.predict_proba(X)
+        return self.predictor_.decide(probabilities).astype(np.int64)
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         classes, gold = read_label_sets(y, len(rows))
@@ -264,7 +266,8 @@ class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
         Raises InputError for a row that cannot be used, NotFittedError before fit.
         """
-        return self.predictor_.decide(self._probabilities(X))
+        probabilities = self._probabilities(X)
+        return self.predictor_.decide(probabilities)
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         scores = [read_score(value, f"y[{i}]") for i, value in enumerate(read_column(y, len(rows)))]

@@ -33,16 +33,16 @@ def short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _wrong(place: str, value: Any, wanted: str) -> InputError:
+def _wrong(name: str, value: Any, wanted: str) -> InputError:
     return InputError(
-        f"{place} is {short(value)}; it must be {wanted}. Correct it or leave the row out."
+        f"{name} is {short(value)}; it must be {wanted}. Correct it or leave the row out."
     )
 
 
 # X
 
 
-def listed(data: Any, name: str) -> list[Any]:
+def to_list(data: Any, name: str) -> list[Any]:
     """Return the rows of a list, tuple, array or pandas column. Raises InputError."""
     if hasattr(data, "to_numpy"):
         data = data.to_numpy()
@@ -58,54 +58,54 @@ def listed(data: Any, name: str) -> list[Any]:
     return list(data)
 
 
-def read_text(value: Any, place: str) -> Row:
+def read_text(value: Any, name: str) -> Row:
     """Return the one text of a row. Raises InputError."""
-    return (_text(value, place),)
+    return (_text(value, name),)
 
 
-def read_pair(value: Any, place: str) -> Row:
+def read_pair(value: Any, name: str) -> Row:
     """Return the two texts of a row. Raises InputError."""
-    first, second = _parts(value, place, "a pair (text, text)")
-    return _text(first, f"{place}[0]"), _text(second, f"{place}[1]")
+    first, second = _parts(value, name, "a pair (text, text)")
+    return _text(first, f"{name}[0]"), _text(second, f"{name}[1]")
 
 
-def read_choice(value: Any, place: str) -> Row:
+def read_choice(value: Any, name: str) -> Row:
     """Return the texts of a row (context, [answer, ...]). Raises InputError."""
-    context, answers = _parts(value, place, "a pair (context, [answer, ...])")
+    context, answers = _parts(value, name, "a pair (context, [answer, ...])")
     if not isinstance(answers, _LISTS):
-        raise _wrong(f"{place}[1]", answers, "the list of the answers")
+        raise _wrong(f"{name}[1]", answers, "the list of the answers")
     if len(answers) < 2:
         count = f"{len(answers)} answer{'s' * (len(answers) != 1)}"
-        raise InputError(f"{place} has {count}; a choice has at least two.")
-    texts = [_text(answer, f"{place}[1][{i}]") for i, answer in enumerate(answers)]
-    return (_text(context, f"{place}[0]"), *texts)
+        raise InputError(f"{name} has {count}; a choice has at least two.")
+    texts = [_text(answer, f"{name}[1][{i}]") for i, answer in enumerate(answers)]
+    return (_text(context, f"{name}[0]"), *texts)
 
 
-def read_words(value: Any, place: str) -> Row:
+def read_words(value: Any, name: str) -> Row:
     """Return the words of a sentence. Raises InputError."""
     if not isinstance(value, _LISTS) or not len(value):
-        raise _wrong(place, value, "a list of words")
+        raise _wrong(name, value, "a list of words")
     for i, word in enumerate(value):
         if not isinstance(word, str) or text_fault(word) not in (None, "empty"):
-            raise _wrong(f"{place}[{i}]", word, "a word (str)")
+            raise _wrong(f"{name}[{i}]", word, "a word (str)")
     return tuple(map(str, value))
 
 
-def _text(value: Any, place: str) -> str:
+def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise _wrong(place, value, "a text (str)")
+        raise _wrong(name, value, "a text (str)")
     if fault := text_fault(value):
         what = "without a word" if fault == "empty" else f"with a {fault}"
-        raise InputError(f"{place} is {short(value)}, {what}. Correct the row or leave it out.")
+        raise InputError(f"{name} is {short(value)}, {what}. Correct the row or leave it out.")
     return str(value)
 
 
-def _parts(value: Any, place: str, wanted: str) -> tuple[Any, Any]:
+def _parts(value: Any, name: str, wanted: str) -> tuple[Any, Any]:
     if not isinstance(value, _LISTS):
-        raise _wrong(place, value, wanted)
+        raise _wrong(name, value, wanted)
     if len(value) != 2:
         count = f"{len(value)} part{'s' * (len(value) != 1)}"
-        raise InputError(f"{place} has {count}; it must be {wanted}.")
+        raise InputError(f"{name} has {count}; it must be {wanted}.")
     first, second = value
     return first, second
 
@@ -127,7 +127,7 @@ def _read_y(y: Any, n: int) -> list[Any]:
     """Return the items of y, one for each of n rows. Raises InputError."""
     if y is None:
         raise InputError("fit requires y to be passed, but the target y is None. Pass the labels.")
-    labels = listed(y, "y")
+    labels = to_list(y, "y")
     if len(labels) != n:
         raise InputError(f"X has {n:,} rows and y {len(labels):,}; give one label for each row.")
     return labels
@@ -149,7 +149,7 @@ def read_labels(y: Any, n: int) -> NDArray[Any]:
     return np.array(labels, dtype)
 
 
-def _label_type(value: Any, place: str) -> type:
+def _label_type(value: Any, name: str) -> type:
     """Return which of str, bool, float a label is, whole numbers as float. Raises InputError."""
     if isinstance(value, str) and value.strip():
         return str
@@ -158,10 +158,10 @@ def _label_type(value: Any, place: str) -> type:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return float
     if value is None or repr(value) in ("''", "nan", "<NA>", "NaT"):
-        raise InputError(f"{place} is {value!r}; every row needs a label. Leave the row out.")
+        raise InputError(f"{name} is {value!r}; every row needs a label. Leave the row out.")
     what = f"{short(value)}, a continuous value" if isinstance(value, float) else short(value)
     raise InputError(
-        f"{place} is {what}; a label is a text, a whole number or a bool. For scores, use "
+        f"{name} is {what}; a label is a text, a whole number or a bool. For scores, use "
         f"SimilarityRegressor."
     )
 
@@ -209,21 +209,21 @@ def read_label_sets(y: Any, n: int) -> tuple[NDArray[Any], list[tuple[int, ...]]
     return classes, gold
 
 
-def read_score(value: Any, place: str) -> float:
+def read_score(value: Any, name: str) -> float:
     """Return a score as a float. Raises InputError if it is no finite number."""
     number = item(value)
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
     if not is_number or not abs(number) <= MOST_SCORE:  # nan and inf neither
         limits = f"{-MOST_SCORE:g} and {MOST_SCORE:g}"
-        raise _wrong(place, value, f"a finite number between {limits}")
+        raise _wrong(name, value, f"a finite number between {limits}")
     return float(number)
 
 
-def read_index(value: Any, place: str, answers: int) -> int:
+def read_index(value: Any, name: str, answers: int) -> int:
     """Return the index of one of so many answers. Raises InputError if it is none."""
     index = item(value)
     if isinstance(index, bool) or index not in range(answers):
-        raise _wrong(place, value, f"the index of the right answer, 0 to {answers - 1}")
+        raise _wrong(name, value, f"the index of the right answer, 0 to {answers - 1}")
     return int(index)
 
 

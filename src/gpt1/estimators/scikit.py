@@ -1,4 +1,4 @@
-"""What is used of scikit-learn, or the error that says how to get it (extra gpt1[sklearn])."""
+"""The names used from scikit-learn, or an error that says how to install it (gpt1[sklearn])."""
 
 from __future__ import annotations
 

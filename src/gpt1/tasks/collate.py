@@ -30,7 +30,7 @@ _TOKENS = 4096  # in one forward pass of a prediction
 class TaskBatch(Batch):
     """A batch of n examples with S sequences each, packed into rows (B, T), and u units.
 
-    A unit is what has a row of scores: an example, or each word of one that is labelled by words.
+    A unit is what has a row of scores: an example, or each word of one whose words have labels.
     """
 
     extract: NDArray[np.int64]
@@ -76,7 +76,7 @@ class Encoded:
     truncated: int
     """How many examples are longer than the window."""
     n_ctx: int
-    """The window: what a row may hold."""
+    """The window: how many ids a row may hold."""
 
     def __len__(self) -> int:
         return len(self.units) - 1
@@ -215,7 +215,7 @@ def _pack(sizes: NDArray[np.int64], n_ctx: int) -> tuple[list[list[Piece]], int]
 def by_length(encoded: Encoded, size: int | None = None) -> Iterator[tuple[list[int], TaskBatch]]:
     """Yield (numbers, batch) of all examples, longest first, for prediction.
 
-    `size` examples in one batch; None: as many as 4,096 tokens hold.
+    size: how many examples a batch has; None: as many as have 4,096 tokens.
     """
     longest = encoded.lengths.max(1) if len(encoded) else np.empty(0)
     order = np.argsort(-longest, kind="stable").tolist()

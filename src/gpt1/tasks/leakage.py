@@ -53,20 +53,19 @@ def leakage(
     ...     "similarity"))
     of 1 test row 1 occur in training and 0 share a run of 13 words with it (first rows: 0)
     """
-    same = KINDS[kind].identity
-    known = {same(example) for example in train}
-    exact = np.array([same(example) in known for example in test], bool)
+    identity = KINDS[kind].identity
+    known = {identity(example) for example in train}
+    exact = np.array([identity(example) in known for example in test], bool)
     numbers: dict[str, int] = {}
-    tested = list(_grams(test, numbers))
-    hashes = np.concatenate([h for h, _ in tested] or [np.zeros(0, np.uint64)])
-    rows = np.concatenate([r for _, r in tested] or [np.zeros(0, np.int64)])
+    grams = [(np.zeros(0, np.uint64), np.zeros(0, np.int64)), *_grams(test, numbers)]
+    hashes, rows = map(np.concatenate, zip(*grams, strict=True))
     order = np.argsort(hashes)
     hashes, rows = hashes[order], rows[order]
     overlapping = np.zeros(len(test), bool)
-    for held, _ in _grams(train, numbers):
-        held.sort()  # sorted look-ups in a sorted list: ten times faster than np.unique and isin
-        nearest = np.minimum(np.searchsorted(held, hashes), len(held) - 1)
-        overlapping[rows[held[nearest] == hashes]] = True
+    for known_hashes, _ in _grams(train, numbers):
+        known_hashes.sort()  # look-ups in a sorted list: ten times faster than np.unique and isin
+        nearest = np.minimum(np.searchsorted(known_hashes, hashes), len(known_hashes) - 1)
+        overlapping[rows[known_hashes[nearest] == hashes]] = True
     listing = np.flatnonzero(exact | overlapping)[:LISTED].tolist()
     return Leakage(int(exact.sum()), int(overlapping.sum()), len(test), tuple(listing))
 

@@ -131,11 +131,11 @@ class SumMetric:
 def f1_of_sums(sums: Array) -> Array:
     """Return the mean F1 of classes, (S,), of sums (S, 3 * classes).
 
-    The first third is what is right, then what there is, then what is predicted. A class of which
-    nothing is there nor predicted has an F1 of 0.
+    The first third counts right predictions, the second what is in gold, the third predictions. A
+    class that neither is in gold nor predicted has an F1 of 0.
     """
-    right, there, predicted = np.split(sums, 3, axis=1)
-    mean: Array = _divide(2.0 * right, there + predicted).mean(1)
+    right, gold, predicted = np.split(sums, 3, axis=1)
+    mean: Array = _divide(2.0 * right, gold + predicted).mean(1)
     return mean
 
 
@@ -162,7 +162,7 @@ def check_pair(
         )
     for name, column in (("gold", g), ("predicted", p)):
         if column.dtype.kind == "f" and not np.isfinite(column).all():
-            raise InputError(f"{name} holds nan or infinity; leave such rows out, or mend them.")
+            raise InputError(f"{name} holds nan or infinity; leave such rows out.")
     return g, p
 
 

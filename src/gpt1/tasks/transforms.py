@@ -1,6 +1,7 @@
 """The paper's input transformations: texts as ids -> the sequences the model reads (spec 5).
 
-All have one signature, so that a kind of task names the one it uses; `question` is a choice's.
+All have one signature, so that a kind of task can name the one it uses; only a choice has a
+`question`.
 
     classification  start text extract
     entailment      start premise delimiter hypothesis extract

@@ -1,4 +1,4 @@
-"""The kinds of task, a class each; the fields of an instance are what its head's numbers mean.
+"""The kinds of task, one class for each; an instance's fields say what its head's numbers mean.
 
 | kind | texts of an example | label |
 | --- | --- | --- |

@@ -95,10 +95,10 @@ class Task(ABC):
         if isinstance(value, str | int | float):
             text = label_name(value).strip()
             if text and (fault := text_fault(text)):
-                raise DataError(f"{fields.place}: the label is {text!r}: {fault}. Correct the row.")
+                raise DataError(f"{fields.where}: the label is {text!r}: {fault}. Correct the row.")
             return text or None
         what = type(value).__name__
-        raise DataError(f"{fields.place}: the label is a {what}; it must be a string or a number.")
+        raise DataError(f"{fields.where}: the label is a {what}; it must be a string or a number.")
 
     @classmethod
     @abstractmethod
@@ -106,7 +106,7 @@ class Task(ABC):
         """Return the task that labels as they are written belong to. Raises DataError."""
 
     @abstractmethod
-    def parse_label(self, raw: Any, place: str) -> Label:
+    def parse_label(self, raw: Any, where: str) -> Label:
         """Return a label from how it is written. Raises DataError if the task has no such label."""
 
     def count_labels(self, labels: Sequence[Label]) -> dict[str, int]:

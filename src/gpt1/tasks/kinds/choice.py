@@ -45,16 +45,16 @@ class Choice(Task):
     @classmethod
     def read(cls, fields: Fields, num_texts: int | None, *, labelled: bool) -> Example | str:
         """Return the example of a row; all must have the same number of answers."""
-        context, answers, place = fields["context"], _answers(fields), fields.place
+        context, answers, where = fields["context"], _answers(fields), fields.where
         count = sum(answer not in ("", None) for answer in answers)
         expected = len(answers) if num_texts is None else num_texts - 1
         if expected < 2:
-            raise DataError(f"{place}: the row has {count} answer(s); a choice takes at least two.")
+            raise DataError(f"{where}: the row has {count} answer(s); a choice takes at least two.")
         if not count == len(answers) == expected:
             if not labelled:
                 return "wrong number of answers"
             raise DataError(
-                f"{place}: the row has {count} answers; it must have {expected}, as all rows of a "
+                f"{where}: the row has {count} answers; it must have {expected}, as all rows of a "
                 f"task do. Correct the row, or put it in a file of its own."
             )
         question = fields.get("question") or ""
@@ -67,12 +67,12 @@ class Choice(Task):
         """Return the task with as many answers as the examples have."""
         return cls(len(examples[0].texts) - 1)
 
-    def parse_label(self, raw: Any, place: str) -> Label:
+    def parse_label(self, raw: Any, where: str) -> Label:
         """Return the index of the right answer. Raises DataError."""
         if raw in self.label_names:
             return self.label_names.index(raw)
         raise DataError(
-            f"{place}: the label is {raw[:40]!r}; it must be the index of the right answer, 0 to "
+            f"{where}: the label is {raw[:40]!r}; it must be the index of the right answer, 0 to "
             f"{self.answers - 1}."
         )
 
@@ -143,7 +143,7 @@ def _answers(fields: Fields) -> list[Any]:
     if "answers" in fields:
         answers = fields["answers"]
         if not isinstance(answers, list):
-            raise DataError(f'{fields.place}: "answers" must be a list of texts.')
+            raise DataError(f'{fields.where}: "answers" must be a list of texts.')
         return answers
     answers = []
     while (name := f"answer_{len(answers)}") in fields:

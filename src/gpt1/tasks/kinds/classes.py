@@ -62,12 +62,12 @@ class ClassTask(Task):
             )
         return np.array([weights.get(name, 1.0) for name in self.classes])
 
-    def class_index(self, name: str, place: str) -> int:
+    def class_index(self, name: str, where: str) -> int:
         """Return the index of a class. Raises DataError if there is none of that name."""
         if name in self.classes:
             return self.classes.index(name)
         raise DataError(
-            f"{place}: the label is {name[:40]!r}; the task's classes are "
+            f"{where}: the label is {name[:40]!r}; the task's classes are "
             f"{', '.join(self.classes[:20])}. Correct the row."
         )
 
@@ -94,9 +94,9 @@ class SingleClassTask(ClassTask):
             )
         return cls(sorted_names(classes))
 
-    def parse_label(self, raw: Any, place: str) -> Label:
+    def parse_label(self, raw: Any, where: str) -> Label:
         """Return the index of a class. Raises DataError."""
-        return self.class_index(raw, place)
+        return self.class_index(raw, where)
 
     def translate(self, other: Task) -> Mapping[int, int] | None:
         """Return where the classes of `other` are among this task's, None if they differ."""
@@ -200,11 +200,11 @@ class ClassEvaluation(TaskEvaluation):
         )
 
     def metric_label(self, name: str) -> str:
-        """Return what a metric is called, for people."""
+        """Return the name of a metric as a page shows it."""
         return super().metric_label(name) + f" of {self.task.score_names[1]}" * (name == "f1")
 
     def figures(self) -> list[tuple[str, str, str]]:
-        """Return (name, value, interval) for people."""
+        """Return (name, value, interval) of each figure, as text."""
         return [*super().figures(), ("calibration error", f"{self.calibration_error:.4f}", "")]
 
     def details(self) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class TaskEvaluation:
     bins: Sequence[Bin] = ()
 
     baseline_label = ""
-    """What `baseline` is, for people."""
+    """What a page calls `baseline`."""
     unit = "rows"
     """What is counted for each class."""
     classes_title = "Per class"
@@ -104,11 +104,11 @@ class TaskEvaluation:
     """Which rows count as wrong, and how they are ordered."""
 
     def metric_label(self, name: str) -> str:
-        """Return what a metric is called, for people."""
+        """Return the name of a metric as a page shows it."""
         return _LABELS.get(name) or name.replace("_", " ").replace("f1", "F1")
 
     def figures(self) -> list[tuple[str, str, str]]:
-        """Return (name, value, interval) for people."""
+        """Return (name, value, interval) of each figure, as text."""
         rows = [
             (self.metric_label(name), f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}")
             for name, m in self.metrics.items()
@@ -128,7 +128,7 @@ class TaskEvaluation:
         }
 
     def details(self) -> dict[str, Any]:
-        """Return what an evaluation of this kind of task has besides, as JSON values."""
+        """Return the figures that only this kind of task has, as JSON values."""
         return {
             "classes": [asdict(figures) for figures in self.classes],
             "calibration": [asdict(bin) for bin in self.bins],

@@ -23,7 +23,7 @@ class Fields:
 
     row: Row
     columns: Mapping[str, str]
-    place: str
+    where: str
 
     def __contains__(self, name: str) -> bool:
         return self.columns.get(name, name) in self.row
@@ -34,7 +34,7 @@ class Fields:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self:  # in jsonl each row has columns of its own
-            raise no_column(self.place, self.columns.get(name, name), list(self.row))
+            raise no_column(self.where, self.columns.get(name, name), list(self.row))
         return self.get(name)
 
     def items(self, name: str, separator: str | None = None) -> list[Any]:
@@ -49,7 +49,7 @@ class Fields:
             value = self._parse_list(name, value.strip(), separator)
         if isinstance(value, list) and all(isinstance(i, str | int | float | None) for i in value):
             return value
-        raise DataError(f"{self.place}: {name} is {str(value)[:40]!r}; it must be a list of texts.")
+        raise DataError(f"{self.where}: {name} is {str(value)[:40]!r}; it must be a list of texts.")
 
     def _parse_list(self, name: str, text: str, separator: str | None) -> Any:
         if not (text.startswith("[") and text.endswith("]")):
@@ -58,7 +58,7 @@ class Fields:
             with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
                 return parse(text)
         raise DataError(
-            f"{self.place}: {name} is {text[:40]!r}, which is no JSON list. Correct the row."
+            f"{self.where}: {name} is {text[:40]!r}, which is no JSON list. Correct the row."
         )
 
 

@@ -107,12 +107,12 @@ class SequenceLabelling(ClassTask):
         words, tags = fields.items("tokens"), fields.items("tags")
         if len(words) != len(tags):
             raise DataError(
-                f"{fields.place}: the sentence has {len(words)} words and {len(tags)} tags; each "
+                f"{fields.where}: the sentence has {len(words)} words and {len(tags)} tags; each "
                 f"word must have one. Correct the row."
             )
         if None in tags:
             raise DataError(
-                f"{fields.place}: {words[tags.index(None)]!r} stands alone; a line must be a word "
+                f"{fields.where}: {words[tags.index(None)]!r} stands alone; a line must be a word "
                 f"and its tag, with a tab or blanks between them. Correct the sentence."
             )
         return tuple(label_name(tag).strip() or OUTSIDE for tag in tags)
@@ -135,7 +135,7 @@ class SequenceLabelling(ClassTask):
         metric = "entity_f1" if has_entities(tags) else "token_accuracy"
         return cls((OUTSIDE, *tags), metric=metric)
 
-    def parse_label(self, raw: Any, place: str) -> Label:
+    def parse_label(self, raw: Any, where: str) -> Label:
         """Return the tags; those that the task does not have can only be missed."""
         return raw
 
@@ -314,7 +314,7 @@ def _entity_text(example: Example, tags: Sequence[str]) -> str:
 
 def _span_tags(fields: Fields) -> tuple[str, ...] | None:
     """Return the tags of the words of a text with spans. Raises DataError."""
-    text, spans, place = fields["text"], fields["spans"], fields.place
+    text, spans, where = fields["text"], fields["spans"], fields.where
     if spans is None or not isinstance(text, str):
         return None
     limits = []
@@ -326,7 +326,7 @@ def _span_tags(fields: Fields) -> tuple[str, ...] | None:
                 limits.append((start, end, label))
             case _:
                 raise DataError(
-                    f"{place}: a span is {str(span)[:60]}; it must be "
+                    f"{where}: a span is {str(span)[:60]}; it must be "
                     f'{{"start": 0, "end": 4, "label": "PER"}} within the {len(text)} characters '
                     f"of the text."
                 )
@@ -334,5 +334,5 @@ def _span_tags(fields: Fields) -> tuple[str, ...] | None:
         return tuple(tags_of_spans(split_words(text), limits))
     except ValueError as error:
         raise DataError(
-            f"{place}: {error}: a word has one tag. Correct the row, or leave one of them out."
+            f"{where}: {error}: a word has one tag. Correct the row, or leave one of them out."
         ) from None

@@ -79,7 +79,7 @@ class MultiLabel(ClassTask):
         names = [label_name(item).strip() for item in items if item is not None]
         for name in names:
             if name and (fault := text_fault(name)):
-                raise DataError(f"{fields.place}: a label is {name!r}: {fault}. Correct the row.")
+                raise DataError(f"{fields.where}: a label is {name!r}: {fault}. Correct the row.")
         return tuple(dict.fromkeys(filter(None, names)))
 
     @classmethod
@@ -95,9 +95,9 @@ class MultiLabel(ClassTask):
             )
         return cls(sorted_names(classes))
 
-    def parse_label(self, raw: Any, place: str) -> Label:
+    def parse_label(self, raw: Any, where: str) -> Label:
         """Return the indices of classes. Raises DataError for a class that is not the task's."""
-        return tuple(sorted(self.class_index(name, place) for name in raw))
+        return tuple(sorted(self.class_index(name, where) for name in raw))
 
     def count_labels(self, labels: Sequence[Label]) -> dict[str, int]:
         """Return how many examples have each class, and how many none."""

@@ -48,19 +48,19 @@ class Regression(UnorderedPair, Task):
     @classmethod
     def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:
         """Return the task with a scale from the lowest to the highest score. Raises DataError."""
-        scores = [_score(text, place) for text, place in zip(raw, places, strict=True)]
+        scores = [_score(text, where) for text, where in zip(raw, places, strict=True)]
         low, high = min(scores), max(scores)
         if low == high:
             what = "the only score is" if len(scores) == 1 else f"all {len(scores):,} scores are"
             raise DataError(f"{places[0]}: {what} {low:g}; a regression needs scores that differ.")
         return cls(scale=(low, high))
 
-    def parse_label(self, raw: Any, place: str) -> Label:
+    def parse_label(self, raw: Any, where: str) -> Label:
         """Return a score on the scale. Raises DataError."""
-        score, (low, high) = _score(raw, place), self.scale
+        score, (low, high) = _score(raw, where), self.scale
         if not low <= score <= high:
             raise DataError(
-                f"{place}: the score is {score:g}; the task's scale goes from {low:g} to "
+                f"{where}: the score is {score:g}; the task's scale goes from {low:g} to "
                 f"{high:g}. Correct the row."
             )
         return score
@@ -159,14 +159,14 @@ def mean_absolute_error(gold: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.abs(np.asarray(gold) - np.asarray(predicted)).mean())
 
 
-def _score(text: str, place: str) -> float:
+def _score(text: str, where: str) -> float:
     try:
         score = finite(text)
     except ValueError:
-        raise DataError(f"{place}: the label is {text[:40]!r}; it must be a number.") from None
+        raise DataError(f"{where}: the label is {text[:40]!r}; it must be a number.") from None
     if abs(score) > MOST_SCORE:
         raise DataError(
-            f"{place}: the score is {score:g}; it must be between {-MOST_SCORE:g} and "
+            f"{where}: the score is {score:g}; it must be between {-MOST_SCORE:g} and "
             f"{MOST_SCORE:g}. Correct the row."
         )
     return score
