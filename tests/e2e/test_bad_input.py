@@ -112,7 +112,7 @@ def _models(work: Path, tokenizer: Tokenizer) -> None:
     shutil.copytree(work / "tiny", work / "badmanifest")
     (work / "badmanifest" / storage.MANIFEST).write_text("{")
 
-    weights = huggingface.from_state(model.state_dict(), torch.float32)
+    weights = huggingface.from_state(model.state_dict())
     _foreign(work / "tiny", work / "cutmodel")
     whole = (work / "cutmodel" / "model.safetensors").read_bytes()
     (work / "cutmodel" / "model.safetensors").write_bytes(whole[:-100])

@@ -145,7 +145,7 @@ def test_the_published_values_fit_each_other(model_vectors: dict[str, Any]) -> N
 
 
 def test_convert_makes_a_folder_of_a_bin(tmp_path: Path) -> None:
-    weights = huggingface.from_state(tiny.model().state_dict(), torch.float32)
+    weights = huggingface.from_state(tiny.model().state_dict())
     tiny.write_vocabulary(tmp_path / "in")
     torch.save(OrderedDict(weights), tmp_path / "in" / "pytorch_model.bin")
     values = huggingface.write_config(tiny.config(), None)

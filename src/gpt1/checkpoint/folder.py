@@ -91,10 +91,7 @@ def blank(config: ModelConfig, head: Head | None) -> Model:
 
 
 def files(
-    model: Model,
-    tokenizer: Tokenizer | None,
-    extra: Mapping[str, Any] | None = None,
-    dtype: torch.dtype = torch.float32,
+    model: Model, tokenizer: Tokenizer | None, extra: Mapping[str, Any] | None = None
 ) -> dict[str, bytes]:
     """Return the files of a model folder, name -> bytes, which transformers loads as well.
 
@@ -105,7 +102,7 @@ def files(
     huggingface.check_finite(state, "the model")
     _compare(tokenizer, model.config, "the model")
     end = None if tokenizer is None else tokenizer.eos_id
-    weights = huggingface.from_state(state, dtype)
+    weights = huggingface.from_state(state)
     contents = {
         CONFIG: json_bytes(huggingface.write_config(model.config, end)),
         "generation_config.json": json_bytes({} if end is None else {"eos_token_id": end}),

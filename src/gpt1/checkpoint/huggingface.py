@@ -112,18 +112,15 @@ def to_state(config: ModelConfig, stored: Mapping[str, Tensor], where: str) -> d
     return state
 
 
-def from_state(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the weights in Hugging Face's names and orientation, the tied head left out."""
+def from_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights in Hugging Face's names and orientation, float32, without any head."""
+    state = {name: tensor.detach().cpu().float() for name, tensor in state.items()}
     if "positions.weight" not in state:  # the LSTM baseline
-        return {
-            name: tensor.detach().to("cpu", dtype).contiguous()
-            for name, tensor in state.items()
-            if not name.startswith("head.")
-        }
+        return {n: tensor.contiguous() for n, tensor in state.items() if not n.startswith("head.")}
     n_layer = sum(name.endswith(".ln_1.weight") for name in state)
     stored = {}
     for name, stored_name in names(n_layer).items():
-        tensor = state[name].detach().to("cpu", dtype)
+        tensor = state[name]
         transposed = tensor.dim() == 2 and stored_name.startswith("h.")
         stored[_PREFIX + stored_name] = (tensor.t() if transposed else tensor).contiguous()
     return stored
