@@ -35,9 +35,9 @@ def models_of_run(run: Path | str) -> dict[int, Path]:
     CheckpointError if there is none.
     """
     run = Path(run)
-    models = _numbered(run / "snapshots")
+    models = _step_folders(run / "snapshots")
     if not models:
-        models = _numbered(run / "checkpoints")
+        models = _step_folders(run / "checkpoints")
         if (run / "model").is_dir():
             files = Folder(run / "model")
             training = files.json(OWN).get("training", {}) if OWN in files else {}
@@ -50,8 +50,7 @@ def models_of_run(run: Path | str) -> dict[int, Path]:
     return dict(sorted(models.items()))
 
 
-def _numbered(path: Path) -> dict[int, Path]:
-    """Return the folders path/step-NUMBER by their numbers."""
+def _step_folders(path: Path) -> dict[int, Path]:
     steps = [(step.name.removeprefix("step-"), step) for step in path.glob("step-*")]
     return {int(number): step for number, step in steps if number.isdecimal()}
 

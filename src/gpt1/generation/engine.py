@@ -314,7 +314,6 @@ def _by_length(requests: Sequence[Request], padding: int) -> list[list[Request]]
 
 
 def _likeliest(logits: Tensor, count: int) -> tuple[tuple[int, float], ...]:
-    """Return the `count` likeliest ids of logits (V,) and their log-probabilities."""
     if not count:
         return ()
     best = logits.topk(count)

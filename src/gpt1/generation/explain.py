@@ -189,7 +189,6 @@ def _greedy(
 
 
 def _best(logits: Tensor, k: int, tokenizer: Tokenizer) -> list[NextToken]:
-    """Return the `k` likeliest of logits (V,)."""
     p = logits.softmax(-1)
     return [_token(i, logits, p, tokenizer) for i in logits.topk(k).indices.tolist()]
 

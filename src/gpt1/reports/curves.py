@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from gpt1.model import losses
-from gpt1.reports.history import History
+from gpt1.reports.history import History, Record
 from gpt1.reports.sections import Curve, Level, LineChart
 
 _POINTS = 400
@@ -64,13 +64,12 @@ def _quality_chart(runs: Runs) -> LineChart:
 
 
 def _curves(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
-    """Return a figure of each run's updates, smoothed; of a run alone, each update faintly too."""
+    """Return a figure of each run's updates, smoothed; of a single run, each update faintly too."""
     alone = len(runs) == 1
     curves = []
     for color, (name, run) in enumerate(runs.items()):
-        positions = _positions(run, axis)
         updates = [line for line in run.updates if math.isfinite(line.get(key, math.nan))]
-        x, y = [positions[line["step"]] for line in updates], [line[key] for line in updates]
+        x, y = _points(run, updates, key, axis)
         if alone and key != "lr":
             curves.append(Curve("", *thin(x, y), color, "faint"))
         label = name
@@ -81,17 +80,28 @@ def _curves(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
 
 
 def _evaluations(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
-    """Return a figure of each run's evaluations."""
     alone = len(runs) == 1
     curves = []
     for color, (name, run) in enumerate(runs.items()):
-        positions = _positions(run, axis)
-        lines = [line for line in run.evaluations if line["step"] in positions and key in line]
+        x, y = _points(run, [line for line in run.evaluations if key in line], key, axis)
         label = "validation" if alone else f"{name}, validation"
-        x, y = [positions[line["step"]] for line in lines], [line[key] for line in lines]
-        if lines:
+        if x:
             curves.append(Curve(label, x, y, 1 if alone else color, "dashed", marker=True))
     return curves
+
+
+def _points(
+    run: History, lines: Sequence[Record], key: str, axis: Axis
+) -> tuple[list[float], list[float]]:
+    """Return x and y of the lines whose update has a position on the axis."""
+    if axis == "update":
+        positions = {line["step"]: line["step"] for line in lines}
+    elif axis == "tokens read":
+        positions = {0: 0.0} | {line["step"]: line["tokens"] for line in run.updates}
+    else:
+        positions = {0: 0.0} | {line["step"]: line["seconds"] / 3600 for line in run.updates}
+    lines = [line for line in lines if line["step"] in positions]
+    return [positions[line["step"]] for line in lines], [line[key] for line in lines]
 
 
 def _clipping(runs: Runs) -> list[Level]:
@@ -100,15 +110,6 @@ def _clipping(runs: Runs) -> list[Level]:
     norms = {optimizer.get("max_grad_norm") for optimizer in optimizers}
     norm = norms.pop() if len(norms) == 1 else None
     return [Level(norm, "clipped above")] if isinstance(norm, int | float) else []
-
-
-def _positions(run: History, axis: Axis) -> dict[int, float]:
-    """Return the position of each update on the horizontal axis."""
-    if axis == "update":
-        return {line["step"]: line["step"] for line in run.updates + run.evaluations}
-    if axis == "tokens read":
-        return {0: 0} | {line["step"]: line["tokens"] for line in run.updates}
-    return {0: 0} | {line["step"]: line["seconds"] / 3600 for line in run.updates}
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

@@ -26,7 +26,7 @@ def print_table(title: str, table: Table, note: str = "", console: Console | Non
         caption_justify="left",
         show_header=bool(table.columns),
     )
-    for name, right in zip(table.columns or table.rows[0], _right(table), strict=True):
+    for name, right in zip(table.columns or table.rows[0], _align_right(table), strict=True):
         shown.add_column(escape(name), justify="right" if right else "left", overflow="fold")
     for row in table.rows:
         shown.add_row(*map(escape, _one_line(row)))
@@ -46,7 +46,7 @@ def format_table(table: Table) -> str:
     lines = []
     for row in rows:
         cells = []
-        for cell, width, right in zip(row, widths, _right(table), strict=True):
+        for cell, width, right in zip(row, widths, _align_right(table), strict=True):
             space = " " * (width - cell_len(cell))
             cells.append(space + cell if right else cell + space)
         lines.append("   ".join(cells).rstrip())
@@ -70,8 +70,7 @@ def _one_line(row: Sequence[str]) -> list[str]:
     return [cell.replace("\n", "\\n") for cell in row]
 
 
-def _right(table: Table) -> list[bool]:
-    """Return which columns are aligned to the right."""
+def _align_right(table: Table) -> list[bool]:
     count = len(table.columns or table.rows[0])
     if table.layout == "settings":
         return [False] * count

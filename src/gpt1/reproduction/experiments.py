@@ -150,7 +150,7 @@ def _reproduce(
 def _finished(
     sweep: Sweep, experiments: Sequence[Experiment]
 ) -> tuple[list[ExperimentResult], list[str]]:
-    """Return the finished results of the sweep's models, and what is missing, in words."""
+    """Return the finished results of the sweep's models, and notes on those that are missing."""
     finished = [result for result in read_results(sweep.out) if result.experiment in experiments]
     weights = {e.variant: fingerprint(sweep.model(e.variant)) for e in experiments}
     results = [r for r in finished if r.settings.get("weights") == weights[r.experiment.variant]]

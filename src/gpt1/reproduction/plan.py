@@ -60,7 +60,7 @@ class Plan:
 
 
 def make_plan(sweep: Sweep, experiments: Iterable[Experiment], display: Display) -> Plan:
-    """Find out what is finished, what is missing, and how long the rest takes on this machine.
+    """Plan a sweep: what is finished, what is missing, and how long the rest takes here.
 
     Raises ConfigError for settings that no model can be trained with, and for results of other
     settings; DataError if the data folder does not exist.

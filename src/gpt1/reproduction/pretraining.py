@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from zlib import crc32
 
@@ -43,6 +42,7 @@ def pretrain_tiny(
     A run that was cut off goes on. Eight novels are about 1.2 M words. Raises DataError.
     """
     files = _find_novels(data)
+    novels = Texts(files, limit=texts)
     sizes = [(Path(file).name, Path(file).stat().st_size) for file in files]
     folder = out / "runs" / f"novels-{crc32(repr((texts, sizes)).encode()):08x}"
     shards, run = folder / "text", folder / "tiny"
@@ -50,16 +50,13 @@ def pretrain_tiny(
         display.status(f"learning a vocabulary of {_VOCABULARY:,} tokens", "")
         with without_torch(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a small text gives a small vocabulary
-            read = islice(Texts(files, None, texts), texts)
-            tokenizer = Tokenizer.train(read, _VOCABULARY)
+            tokenizer = Tokenizer.train(novels, _VOCABULARY)
         display.status(f"preparing {texts:,} novels", "")
-        write_shards(shards, Texts(files, None, texts), tokenizer, workers=1)
+        write_shards(shards, novels, tokenizer, workers=1)
     display.status("pre-training a tiny model", "updates")
     config = load_run(size="tiny", recipe="pretrain", overrides=[*TINY, *overrides])
     resume = (run / "run.json").is_file()
-    # quiet: the caller's display is the only one
-    options = RunOptions(run, resume, quiet=True, progress=display.progress)
-    pretrain(shards, None, config, options)
+    pretrain(shards, None, config, RunOptions(run, resume, quiet=True, progress=display.progress))
     return run
 
 

@@ -234,7 +234,6 @@ class _Unusable(Exception):
 
 
 def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
-    """Read the files of a split. Raises DataError."""
     finder = _LayoutFinder(data, split)
     reader = RowReader(files, finder.choose, options=ReadOptions(data.endings, finder.header))
     names = data.labels or [(name,) for name in data.task.label_names]
@@ -283,7 +282,7 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
 
 
 def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row]:
-    """Return the row, or the several that its lists make. Raises _Unusable."""
+    """Return the row, or the several that its lists make."""
     lists = [name for name in layout.lists if labelled or name != layout.label]
     if not lists:
         return [row]
@@ -317,7 +316,6 @@ def _label(
 
 
 def _example(row: Row, layout: Layout, task: Task, label: int | float | None) -> Example:
-    """Return the example of a row. Raises _Unusable."""
     texts: list[Any] = []
     for column in layout.texts:
         if isinstance(column, tuple):
