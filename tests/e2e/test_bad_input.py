@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import gzip
-import hashlib
 import json
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,6 +20,7 @@ from gpt1.checkpoint import folder, huggingface
 from gpt1.data.shards import write_shards
 from gpt1.data.tables import Texts
 from gpt1.text.tokenizer import Tokenizer
+from harmless import Refusing, flip, snapshot
 
 SIZE = "[model]\nvocab_size = 99\nn_ctx = 16\nn_embd = 8\nn_layer = 1\nn_head = 2\n"
 TEXT = "the dog and the cat is the dog.\n" * 20
@@ -65,24 +63,13 @@ def _texts(work: Path) -> None:
     files: dict[str, str | bytes] = {
         "text.txt": TEXT,
         "empty.txt": "",
-        "blank.txt": " \n\n \n",
         "short.txt": "the dog",
         "broken.txt": b"the dog\nthe c\xe9t\n",
-        "notes.doc": "the dog",
         "jokes.csv": jokes,
         "one.csv": "ID,Joke\n1,the dog and the cat\n",
         "words.csv": "Joke\ndog\ncat\n",
-        "ragged.csv": "ID,Joke\n1,the dog\n2\n",
-        "quote.csv": 'ID,Joke\n1,"the dog\n',
-        "twice.csv": "Joke,Joke\nthe dog,the cat\n",
-        "broken.jsonl": '{"text": "the dog"}\n{"text": "the\n',
-        "cut.txt.gz": gzip.compress(os.urandom(2000).hex().encode())[:1000],
-        "plain.txt.gz": "the dog",
-        "broken.parquet": "the dog",
         "size.toml": SIZE,
         "broken.toml": "[train\nsteps = 1\n",
-        "unknown.toml": "[train]\nstep = 1\n",
-        "uneven.toml": SIZE.replace("n_head = 2", "n_head = 3"),
         "expected.json": "{}",
         "odd.json": json.dumps(dict.fromkeys(
             ["parameters", "prompt", "ids", "logits", "next", "loss", "continuations",
@@ -104,22 +91,14 @@ def _models(work: Path, tokenizer: Tokenizer) -> None:
     (work / "things.bin").mkdir()
 
     shutil.copytree(work / "tiny", work / "flipped")
-    flipped = bytearray((work / "flipped" / "model.safetensors").read_bytes())
-    flipped[len(flipped) // 2] ^= 4
-    (work / "flipped" / "model.safetensors").write_bytes(flipped)
+    flip(work / "flipped" / "model.safetensors")
     shutil.copytree(work / "tiny", work / "gone")
     (work / "gone" / "model.safetensors").unlink()
-    shutil.copytree(work / "tiny", work / "badmanifest")
-    (work / "badmanifest" / storage.MANIFEST).write_text("{")
-
-    weights = huggingface.from_state(model.state_dict())
-    _foreign(work / "tiny", work / "cutmodel")
-    whole = (work / "cutmodel" / "model.safetensors").read_bytes()
-    (work / "cutmodel" / "model.safetensors").write_bytes(whole[:-100])
     _foreign(work / "tiny", work / "misfit")
     (work / "misfit" / "merges.txt").write_text("#version: 0.2\nt h\nth z</w>\n")
     _foreign(work / "tiny", work / "pickled")
     (work / "pickled" / "model.safetensors").unlink()
+    weights = huggingface.from_state(model.state_dict())
     torch.save(weights, work / "pickled" / "pytorch_model.bin")
 
 
@@ -130,21 +109,9 @@ def _foreign(source: Path, target: Path) -> None:
     (target / "gpt1.json").unlink()
 
 
-def _snapshot(work: Path) -> dict[str, str]:
-    """Return what is in a folder, name -> hash."""
-    return {
-        str(item.relative_to(work)): hashlib.sha256(item.read_bytes()).hexdigest()
-        if item.is_file()
-        else "folder"
-        for item in sorted(work.rglob("*"))
-    }
-
-
 @pytest.fixture(autouse=True)
-def working_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def working_folder(place: Path, offline: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 def refused(done: Completed, code: int, words: list[str]) -> None:
@@ -161,17 +128,10 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("generate", 2, ["Missing argument", "prompt"]),
     ("generate 'the dog' --temperature warm", 2, ["'--temperature'", "valid number"]),
     ("pretrain shards --size tiny", 2, ["Missing option", "--out"]),
-    (f"prepare text.txt {PREPARED} --limit 0", 2, ["'--limit'", "equal to 1"]),
-    (f"prepare text.txt {PREPARED} --workers 0", 2, ["'--workers'", "equal to 1"]),
     (f"finetune jokes.csv {TUNE} --limit -1", 2, ["'--limit'", "equal to 1"]),
     ("explain 'the dog' --model tiny --steps -1", 2, ["'--steps'", "equal to 0"]),
     ("finetune jokes.csv --task jokes --out new", 2, ["'jokes' is not", "lm"]),
     # sampling
-    (f"{GENERATE} --temperature nan", 2, ["temperature is nan", "finite"]),
-    (f"{GENERATE} --top-p 1.5", 2, ["top_p is 1.5", "less than or equal to 1"]),
-    (f"{GENERATE} --top-k 0", 2, ["top_k is 0", "equal to 1"]),
-    (f"{GENERATE} --set sampling.min_p=2", 2, ["min_p is 2", "equal to 1"]),
-    (f"{GENERATE} --seed -1", 2, ["seed is -1", "equal to 0"]),
     (f"{GENERATE} --max-new-tokens -1", 2, ["max_new_tokens is -1"]),
     (f"{GENERATE} --stop ''", 2, ["stop.0 is ''", "at least 1 character"]),
     (f"{GENERATE} --set sampling.max_length=1", 2,
@@ -184,7 +144,6 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("generate '' --model tiny", 2, ["the prompt is empty", "Give it some text"]),
     (f"generate '{'the ' * 513}' --model long", 2,
      ["the prompt is 513 ids long", "512 positions", "Shorten"]),
-    (f"explain '{'the ' * 33}' --model tiny", 2, ["33 ids long", "32 positions", "Shorten"]),
     ("explain '' --model tiny", 2, ["the text", "Give"]),
     ("generate 'dog \udce9' --model tiny", 2, ["'\\udce9'", "half of a surrogate pair", "Drop it"]),
     ("tokenize 'the dog' --model tiny --words orginal", 2,
@@ -200,8 +159,6 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("verify tiny --expected expected.json", 2, ["expected.json lacks", "published.json"]),
     (f"{LOAD} flipped", 1, ["model.safetensors is not what was written", "Restore"]),
     (f"{LOAD} gone", 1, ["model.safetensors is gone", "Restore"]),
-    (f"{LOAD} badmanifest", 1, ["manifest.json is damaged", "Restore"]),
-    (f"{LOAD} cutmodel", 1, ["not a complete safetensors file", "again"]),
     (f"{LOAD} misfit", 1, ["merge 1 (th z</w>)", "vocabulary lacks"]),
     (f"{LOAD} pickled", 1, ["pickle", "never loads it", "gpt1 convert"]),
     (f"{LOAD} hostile.bin", 1, ["is a pickle", "gpt1 convert"]),
@@ -209,31 +166,16 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("convert hostile.bin --out new", 1, ["no config.json beside", "Add it"]),
     ("convert missing/model.bin --out new", 1, ["there is no folder missing"]),
     ("convert pickled/missing.bin --out new", 1, ["has no file missing.bin"]),
-    ("convert tiny --out text.txt", 1, ["text.txt is already there", "Choose another"]),
     ("pull nowhere", 1, ["the model is 'nowhere'", "owner/name"]),
     ("pull some/model", 1, ["some/model could not be fetched", "HF_HUB_OFFLINE is set", "Unset"]),
     ("pull a/b/c --out new", 1, ["the model is 'a/b/c'", "owner/name"]),
     # text files
     (f"prepare missing.txt {PREPARED}", 2, ["no file missing.txt", "Check"]),
     (f"prepare {'a' * 300}.txt {PREPARED}", 2, ["aaa.txt", "Check"]),
-    (f"prepare empty.txt {PREPARED}", 2, ["empty.txt is empty", "Give"]),
-    (f"prepare blank.txt {PREPARED}", 2, ["nothing to use", "empty 1"]),
     (f"prepare broken.txt {PREPARED}", 2,
      ["broken.txt:2: byte 13 is not UTF-8", "Convert the file"]),
     (f"prepare things {PREPARED}", 2, ["things is a folder", "things/*.txt"]),
-    (f"prepare notes.doc {PREPARED}", 2, ["no known kind", ".txt, .jsonl"]),
-    (f"prepare broken.jsonl {PREPARED}", 2, ["broken.jsonl:2", "not JSON"]),
-    (f"prepare ragged.csv --column Joke {PREPARED}", 2,
-     ["ragged.csv:3: the row has 1 fields; the header has 2", "Correct the row"]),
-    (f"prepare quote.csv --column Joke {PREPARED}", 2,
-     ["quote.csv:2: not a csv row", "double quotes"]),
-    (f"prepare twice.csv --column Joke {PREPARED}", 2, ["two columns named 'Joke'", "Rename"]),
-    (f"prepare jokes.csv --column jok {PREPARED}", 2,
-     ["no column 'jok'", "ID, Joke", "Did you mean 'Joke'?"]),
     (f"prepare jokes.csv {PREPARED}", 2, ["ID, Joke", "--column Joke"]),
-    (f"prepare cut.txt.gz {PREPARED}", 2, ["cut off or damaged", "again"]),
-    (f"prepare plain.txt.gz {PREPARED}", 2, ["damaged", "again"]),
-    (f"prepare broken.parquet {PREPARED}", 2, ["no parquet file"]),
     (f"prepare hub:some/jokes {PREPARED}", 1, ["could not fetch", "OFFLINE"]),
     (f"prepare hub:jokes {PREPARED}", 1, ["hub:owner/name"]),
     ("prepare text.txt --out new --tokenizer things", 1, ["things has no vocabulary", "learn-bpe"]),
@@ -244,8 +186,6 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("learn-bpe empty.txt --out new", 2, ["empty.txt is empty", "Give"]),
     ("learn-bpe text.txt --out new --words fast --vocab-size 12", 2,
      ["vocab_size is 12", "characters", "larger vocab_size"]),
-    ("learn-bpe text.txt --out new --words fast --vocab-size 1", 2,
-     ["'--vocab-size'", "equal to 2"]),
     ("learn-bpe text.txt --out tiny --words fast", 1, ["tiny is already there", "another"]),
     # training
     ("pretrain text.txt --out new --size tiny", 2, ["text.txt", "gpt1 prepare"]),
@@ -254,19 +194,12 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"pretrain cutshards {TRAIN}", 1, ["shard-00000.bin is not what was written", "Restore"]),
     (f"pretrain shards --valid othershards {TRAIN}", 1, ["another tokenizer", "Prepare the text"]),
     (f"pretrain fewshards {TRAIN}", 2, ["the text has 2 tokens", "n_ctx + 1 = 17", "more text"]),
-    (f"pretrain shards {TRAIN} --size mimi", 2, ["Did you mean 'mini'?"]),
     (f"pretrain shards {TRAIN} --recipe pretraining", 2, ["recipe is", "Did you mean 'pretrain'?"]),
     (f"pretrain shards {TRAIN} --size missing.toml", 2, ["missing.toml cannot be read"]),
-    (f"pretrain shards {TRAIN} --size uneven.toml", 2, ["n_embd is 8 and n_head is 3", "Try"]),
     (f"pretrain shards {TRAIN} --config broken.toml", 2, ["broken.toml is not TOML", "line 1"]),
     (f"pretrain shards {TRAIN} --config things", 2, ["things cannot be read"]),
-    (f"pretrain shards {TRAIN} --config unknown.toml", 2,
-     ["unknown setting 'train.step'", "Did you mean 'steps'?"]),
-    (f"pretrain shards {TRAIN} --set trian.steps=2", 2, ["Did you mean 'train'?"]),
     (f"pretrain shards {TRAIN} --set steps=2", 2, ["--set is 'steps=2'", "section.field=value"]),
-    (f"pretrain shards {TRAIN} --set train.epochs=few", 2, ["train.epochs is 'few'", "number"]),
     (f"pretrain shards {TRAIN} --set model.n_ctx=60000", 2, ["n_ctx + 1 = 60,001", "smaller"]),
-    (f"pretrain shards {TRAIN} --set train.device=gpu", 2, ["device is 'gpu'", "Try auto or cpu"]),
     (f"pretrain shards {TRAIN} --set train.device=cuda:99", 2, ["device is 'cuda:99'", "Try auto"]),
     (f"pretrain shards {TRAIN} --set data.pack=documents", 2, ["data.pack", "gpt1 finetune"]),
     (f"pretrain shards {TRAIN} --resume", 1, ["no run to resume", "Leave out --resume"]),
@@ -276,11 +209,9 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"pretrain shards {TRAIN} --out run --resume --set optimizer.lr=0.5", 1,
      ["optimizer.lr was 0.00025 and is 0.5", "another folder"]),
     (f"pretrain shards {TRAIN} --out brokenrun --resume", 1, ["run.json", "damaged"]),
-    ("finetune missing.csv --out new --model tiny", 2, ["no file missing.csv"]),
     (f"finetune jokes.csv {TUNE} --column Jokes", 2, ["Did you mean 'Joke'?"]),
     (f"finetune one.csv {TUNE}", 2, ["there is 1 text", "data.valid_share=0"]),
     (f"finetune words.csv {TUNE} --prefix '' --set data.end=nothing", 2, ["at least two words"]),
-    (f"finetune jokes.csv {TUNE} --recipe joke", 2, ["recipe is 'joke'", "Did you mean 'jokes'?"]),
     (f"finetune jokes.csv {TUNE} --out run", 1, ["a run is already in run"]),
     (f"finetune jokes.csv {TUNE} --recipe article", 2, ["max_pack is 500", "max_pack=32"]),
     (f"finetune jokes.csv {TUNE} --recipe article --set data.max_pack=2", 2,
@@ -293,24 +224,9 @@ CASES: list[tuple[str, int, list[str]]] = [
 def test_what_cannot_be_is_said_and_harms_nothing(
     place: Path, line: str, code: int, words: list[str]
 ) -> None:
-    before = _snapshot(place)
+    before = snapshot(place)
     refused(run_gpt1(line), code, words)
-    assert _snapshot(place) == before
-
-
-class Refusing(storage.Disk):
-    """A disk that refuses one kind of call, from the n-th on."""
-
-    def __init__(self, kind: str, number: int, n: int = 1) -> None:
-        call, self._left = getattr(self, kind), n
-
-        def refusing(*given: Any) -> Any:
-            self._left -= 1
-            if self._left <= 0:
-                raise OSError(number, os.strerror(number))
-            return call(*given)
-
-        setattr(self, kind, refusing)
+    assert snapshot(place) == before
 
 
 WRITING = [
@@ -336,12 +252,12 @@ def test_a_disk_that_refuses_is_said_and_leaves_nothing(
     place: Path, monkeypatch: pytest.MonkeyPatch,
     line: str, kind: str, number: int, n: int, reason: str,
 ) -> None:  # fmt: skip
-    before = _snapshot(place)
-    monkeypatch.setattr(storage.system, "disk", Refusing(kind, number, n))
+    before = snapshot(place)
+    monkeypatch.setattr(storage.system, "disk", Refusing((kind,), number, n))
     verb = "create" if kind == "make_folder" else "write"
     done = run_gpt1(line)
     refused(done, 1, [f"gpt1: could not {verb}", reason, "free some space"])
-    assert _snapshot(place) == before
+    assert snapshot(place) == before
 
 
 TRAINING = [
@@ -351,20 +267,20 @@ TRAINING = [
 
 
 @pytest.mark.parametrize("command", TRAINING)
-@pytest.mark.parametrize("n", [1, 2, 5, 12])
+@pytest.mark.parametrize("n", [2, 12])
 def test_a_disk_that_fills_during_training_harms_nothing_and_the_run_can_be_done_again(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, n: int
 ) -> None:
-    before = _snapshot(place)
+    before = snapshot(place)
     line = f"{command}{tmp_path / 'run'}"
-    monkeypatch.setattr(storage.system, "disk", Refusing("write", errno.ENOSPC, n))
+    monkeypatch.setattr(storage.system, "disk", Refusing(("write",), errno.ENOSPC, n))
     refused(run_gpt1(line), 1, ["No space left on device"])
     monkeypatch.setattr(storage.system, "disk", storage.Disk())
     begun = (tmp_path / "run" / "run.json").exists()
     run_gpt1(line + " --resume" * begun).check()
     assert folder.load(tmp_path / "run" / "model").config.n_layer in (1, 2)
     assert not list((tmp_path / "run").rglob(".*"))
-    assert _snapshot(place) == before
+    assert snapshot(place) == before
 
 
 @pytest.mark.parametrize(
@@ -372,25 +288,19 @@ def test_a_disk_that_fills_during_training_harms_nothing_and_the_run_can_be_done
     [
         (["generate", "-", "--model", "tiny"], b"the dog \xe9\n", 2,
          ["stdin: byte 8 is not UTF-8", "Convert"]),
-        (["tokenize", "-", "--model", "vocabulary"], b"\xff", 2, ["stdin: byte 0 is not UTF-8"]),
         (["tokenize", b"dog \xe9", "--model", "vocabulary"], b"", 2, ["half of a surrogate pair"]),
-        (["generate", "dog", "--top-p", "0"], b"", 2, ["gpt1: sampling.top_p is 0"]),
-        (["generate", "dog", "--model", "flipped"], b"", 1, ["is not what was written"]),
         (["prepare", "broken.txt", "--out", "new", "--tokenizer", "vocabulary"], b"", 2,
          ["gpt1: broken.txt:2: byte 13 is not UTF-8"]),
-        (["prepare", "text.txt", "--out", "/dev/null/new", "--tokenizer", "vocabulary"], b"", 1,
-         ["gpt1: could not create"]),
-        (["pretrain", "text.txt", "--out", "new"], b"", 2, ["gpt1 prepare text.txt"]),
         (["pull", "some/model"], b"", 1, ["HF_HUB_OFFLINE is set"]),
     ],
 )  # fmt: skip
 def test_the_program_itself_ends_with_a_message(
     place: Path, arguments: list[str | bytes], stdin: bytes, code: int, words: list[str]
 ) -> None:
-    before = _snapshot(place)
+    before = snapshot(place)
     env = {**ENV, "PYTHONWARNINGS": "error"}
     refused(run_gpt1_process(*arguments, stdin=stdin, env=env), code, words)
-    assert _snapshot(place) == before
+    assert snapshot(place) == before
 
 
 def _as_anyone() -> None:
@@ -406,8 +316,6 @@ def _as_anyone() -> None:
     [
         ("mine.txt", ["prepare", "mine.txt", "--out", "new", "--tokenizer", "words"], 2,
          ["mine.txt cannot be read: Permission denied"]),
-        ("shut", ["prepare", "shut/a.txt", "--out", "new", "--tokenizer", "words"], 2,
-         ["shut/a.txt cannot be read: Permission denied", "Check"]),
         ("shut", ["prepare", "open.txt", "--out", "shut/new", "--tokenizer", "words"], 1,
          ["could not create", "Permission denied", "another place"]),
         ("words", ["tokenize", "the dog", "--model", "words"], 1,

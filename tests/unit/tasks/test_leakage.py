@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpt1.tasks.datasets import data_set
-from gpt1.tasks.leakage import GRAM, Leakage, leakage
+from gpt1.tasks.leakage import GRAM, Leakage, hold_out, leakage
 from gpt1.tasks.spec import Example
 
 
@@ -93,3 +93,30 @@ def test_real_splits_do_not_overlap_as_their_makers_say(data_folder: Path) -> No
         data = data_set(name)
         rows = [data.load(data_folder, split).examples for split in (train, test)]
         assert leakage(rows[0], rows[1], data.task.kind).exact == 0
+
+
+@pytest.mark.parametrize("kind", ["classification", "similarity"])
+def test_equal_texts_are_held_out_together_and_every_class_is_learned(kind: str) -> None:
+    draw = random.Random(0)
+    texts = [f"text {draw.randrange(150)}" for _ in range(299)]
+    rows = [
+        Example((text.upper() if draw.random() < 0.5 else f" {text}",), i % 2)
+        for i, text in enumerate(texts)
+    ]
+    if kind == "similarity":
+        rows = [Example(tuple(draw.sample([*"abcdefghijklmnop"], 2)), i % 2) for i in range(299)]
+    rows.append(Example(tuple("a single row"[:6] for _ in rows[0].texts), 2))
+
+    def keys(part: list[Example]) -> set[frozenset[str]]:
+        return {frozenset(text.strip().lower() for text in e.texts) for e in part}
+
+    for seed in range(20):
+        training, validation = hold_out(rows, 0.4, seed, kind)
+        assert len(training) + len(validation) == 300
+        assert len(validation) >= 20
+        assert not keys(training) & keys(validation)
+        assert {example.label for example in training} == {0, 1, 2}
+    assert hold_out(rows, 0.4, 0, kind) == hold_out(rows, 0.4, 0, kind)
+    assert hold_out(rows, 0.4, 0, kind)[1] != hold_out(rows, 0.4, 1, kind)[1]
+    assert hold_out(rows, 0.0, 0, kind) == (rows, [])
+    assert hold_out(rows[:30], 0.5, 0, kind) == (rows[:30], [])
