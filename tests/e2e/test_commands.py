@@ -1,4 +1,4 @@
-"""The commands in the order in which one uses them, each in a process of its own."""
+"""The commands in the order in which one uses them."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def gpt1(place: Path, line: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
+def here(line: str) -> tuple[str, str]:
+    """Run a command in this process, which has torch already; return stdout and stderr."""
+    done = run_gpt1(line).check()
+    return done.stdout, done.stderr
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with stories, jokes and a size of model."""
@@ -47,12 +53,13 @@ def place(tmp_path: Path) -> Path:
 
 
 def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, err = gpt1(place, "learn-bpe stories.jsonl --vocab-size 96 --out words")
+    monkeypatch.chdir(place)
+    out, err = here("learn-bpe stories.jsonl --vocab-size 96 --out words")
     assert "60 rows from 1 file: 60 used, 0 rejected" in out
-    assert re.search(r"\d+ tokens learnt in .* s -> words", out)
+    assert re.search(r"\d+ tokens learned in .* s -> words", out)
     assert "no further pair occurs 2 times" in err  # so few words have no 96 pieces
 
-    out, err = gpt1(place, "prepare stories.jsonl --tokenizer words --out shards --json")
+    out, err = here("prepare stories.jsonl --tokenizer words --out shards --json")
     summary = json.loads(out)
     assert err == ""
     assert (summary["documents"], summary["rows"], summary["rejected"]) == (60, 60, {})
@@ -78,8 +85,7 @@ def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert lines[-1]["loss"] < lines[0]["loss"] - 0.3
     assert "data:image/svg" in (place / "base" / "report.html").read_text("utf-8")
 
-    out, err = gpt1(
-        place,
+    out, err = here(
         "finetune jokes.csv --model base --column Joke --steps 8 --limit 30 --out jokes --set "
         "train.batch_size=4 --set train.eval_every=4 --set train.dtype=float32",
     )
@@ -96,25 +102,24 @@ def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert written["finish_reason"] in ("length", "eos")
     assert len(written["logprobs"]) <= 8
 
-    out, err = gpt1(place, "explain 'the cat sat' --model jokes --steps 2 --json")
+    out, err = here("explain 'the cat sat' --model jokes --steps 2 --json")
     walk = json.loads(out)
     assert err == ""
     assert (walk["logits_shape"][1], len(walk["steps"])) == (len(walk["ids"]), 2)
     assert written["ids"][:2] == walk["ids"][:2]
 
-    out, err = gpt1(place, "tokenize 'the cat sat' --model jokes --json")
+    out, err = here("tokenize 'the cat sat' --model jokes --json")
     found = json.loads(out)
     assert err == ""
     assert (found["ids"], found["tokens"]) == (walk["ids"], walk["tokens"])
     assert [found["text"][a:b] for a, b in found["offsets"]][:1] == ["the"]
 
-    monkeypatch.chdir(place)  # the last two in this process, which has torch already
-    done = run_gpt1("evaluate jokes stories.jsonl --json").check()
-    assert done.stderr == "60 rows from 1 file: 60 used, 0 rejected\n"
-    assert json.loads(done.stdout)["perplexity"] > 1
-    done = run_gpt1("doctor --model jokes --json").check()
-    assert done.stderr == ""
-    assert json.loads(done.stdout)["parameters"]["total"] == walk["parameters"]
+    out, err = here("evaluate jokes stories.jsonl --json")
+    assert err == "60 rows from 1 file: 60 used, 0 rejected\n"
+    assert json.loads(out)["perplexity"] > 1
+    out, err = here("doctor --model jokes --json")
+    assert err == ""
+    assert json.loads(out)["parameters"]["total"] == walk["parameters"]
 
 
 def interrupt(place: Path, line: str) -> str:

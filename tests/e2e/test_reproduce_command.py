@@ -16,12 +16,18 @@ from gpt1.cli import progress
 from gpt1.errors import Interrupted
 from gpt1.model.build import build_model
 from gpt1.reproduction import pretraining
+from gpt1.tasks import bootstrap
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
 from papersets import write_rows, write_sets
 
 QUICK = ("--set", "train.steps=1", "--set", "train.batch_size=4", "--limit-train", "8")
 PNG = b"\x89PNG"
+
+
+@pytest.fixture(autouse=True)
+def _quick(quick_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "SAMPLES", 200)
 
 
 @pytest.fixture(scope="module")

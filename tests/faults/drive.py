@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import Hooked
+from disks import Hooked
 
 
 @dataclass

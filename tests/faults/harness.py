@@ -27,6 +27,7 @@ from unittest import mock
 
 import pytest
 import torch
+from disks import Dying, using
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -50,7 +51,6 @@ SETTINGS = (
     "train.dtype=float32", 'train.sample_prompt=""', "train.eval_windows=1",
 )  # fmt: skip
 TIMING = ("seconds", "tokens_per_second", "loader_share")
-CALLS = tuple(name for name in vars(storage.Disk) if not name.startswith("_"))
 _QUICK = {"write_report": None, "write_curves": None, "_forecast": ""}  # slower than all updates
 
 
@@ -74,61 +74,6 @@ def make_corpus(place: Path, texts: int = 40) -> Path:
         file.write_text("".join(json.dumps({"text": text}) + "\n" for text in part))
         write_shards(place / name, Texts(file), tokenizer, workers=1)
     return place
-
-
-# Disks
-
-
-class Hooked(storage.Disk):
-    """A disk with a hook around each of its calls."""
-
-    def around(self, name: str, real: Callable[..., Any], *arguments: Any) -> Any:
-        """Make the call that `real` is, or something else."""
-        return real(*arguments)
-
-
-def _hook(name: str) -> Callable[..., Any]:
-    def call(self: Hooked, *arguments: Any) -> Any:
-        return self.around(name, getattr(super(Hooked, self), name), *arguments)
-
-    return call
-
-
-for _name in CALLS:
-    setattr(Hooked, _name, _hook(_name))
-
-
-def half(name: str, real: Callable[..., Any], *arguments: Any) -> None:
-    """Do a call's work in part: half of the bytes, the first files of a folder; others whole."""
-    if name == "write":
-        real(arguments[0], memoryview(arguments[1])[: len(arguments[1]) // 2])
-    elif name == "remove" and arguments[0].is_dir():
-        for file in sorted(arguments[0].iterdir())[::2]:
-            file.unlink()
-    else:
-        real(*arguments)
-
-
-class Dying(Hooked):
-    """A disk whose call number `at` is the process's last: not begun, or half done if `torn`."""
-
-    def __init__(self, at: int, torn: bool) -> None:
-        self.at, self.torn, self.made = at, torn, 0
-
-    def around(self, name: str, real: Callable[..., Any], *arguments: Any) -> Any:
-        self.made += 1
-        if self.made == self.at:
-            if self.torn:
-                half(name, real, *arguments)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments)
-
-
-@contextlib.contextmanager
-def using(disk: storage.Disk) -> Iterator[None]:
-    """Let storage use another disk within the block."""
-    with mock.patch.object(storage.system, "disk", disk):
-        yield
 
 
 # The run
@@ -345,26 +290,3 @@ def cut_before(update: int, what: type[BaseException] | BaseException = Cut) -> 
         yield
     finally:
         hook.remove()
-
-
-# A saver that is broken on purpose
-
-
-@contextlib.contextmanager
-def in_place() -> Iterator[None]:
-    """Let folders be written where they will stand, file by file, the manifest last."""
-
-    def enter(self: storage.FolderWriter) -> storage.FolderWriter:
-        if self.path.exists():
-            storage.system.disk.remove(self.path)
-        storage.make_folder(self.path)
-        self._folder = self.path
-        return self
-
-    def publish(self: storage.FolderWriter) -> None:
-        self.add(storage.MANIFEST, storage.json_bytes({"files": self._files}))
-        storage.system.disk.flush_folder(self.path)
-
-    writer = storage.FolderWriter
-    with mock.patch.multiple(writer, __enter__=enter, _publish=publish):
-        yield

@@ -16,7 +16,8 @@ from unittest import mock
 
 import harness
 import pytest
-from harness import EVERY, SEED, STEPS, Cut, Trainer, Whole, cut_before, using
+from disks import Hooked, using
+from harness import EVERY, SEED, STEPS, Cut, Trainer, Whole, cut_before
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from gpt1.errors import Interrupted, TrainingError
@@ -57,7 +58,7 @@ def failing(where: str, at: int, error: Exception) -> Iterator[None]:
             hook.remove()
         return
 
-    class Failing(harness.Hooked):
+    class Failing(Hooked):
         def around(self, name: str, real: Callable[..., Any], *arguments: Any) -> Any:
             count()
             return real(*arguments)
@@ -94,7 +95,7 @@ def signalled(trainer: Trainer, whole: Whole, out: Path, numbers: random.Random)
     number = numbers.choice((signal.SIGINT, signal.SIGTERM))
     at = numbers.randint(1, whole.calls) if numbers.random() < 0.5 else 0
 
-    class Signalling(harness.Hooked):
+    class Signalling(Hooked):
         made = 0
 
         def around(self, name: str, real: Callable[..., Any], *arguments: Any) -> Any:

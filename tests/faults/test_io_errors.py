@@ -17,7 +17,8 @@ from unittest import mock
 
 import harness
 import pytest
-from harness import EVERY, STEPS, Hooked, Known, Trainer, Whole, using
+from disks import Hooked, half, using
+from harness import EVERY, STEPS, Known, Trainer, Whole
 
 from gpt1 import storage
 from gpt1.errors import CorruptError, StorageError
@@ -40,7 +41,7 @@ class Refusing(Hooked):
         if self.error == SHORT:
             return real(arguments[0], arguments[1][:1]) if name == "write" else real(*arguments)
         if name in ("write", "remove"):
-            harness.half(name, real, *arguments)
+            half(name, real, *arguments)
         number = getattr(errno, self.error)
         raise OSError(number, os.strerror(number))
 

@@ -19,8 +19,9 @@ from unittest import mock
 
 import harness
 import pytest
+from disks import in_place, using
 from drive import DATA, NAMES, Drive, Recorder
-from harness import SEED, Cut, Trainer, Whole, using
+from harness import SEED, Cut, Trainer, Whole
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gpt1 import storage
@@ -214,7 +215,7 @@ BROKEN: dict[str, tuple[tuple[str, ...], Callable[[], AbstractContextManager[Any
     "files are not flushed": (("flush",), ExitStack, "lost"),
     "files are neither flushed nor checked": (("flush",), _unchecked, "wrong"),
     "folders are not flushed": (("flush_folder",), ExitStack, "lost"),
-    "written in place": ((), harness.in_place, "lost"),
+    "written in place": ((), in_place, "lost"),
 }
 
 

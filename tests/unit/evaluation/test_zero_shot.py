@@ -211,18 +211,6 @@ def test_sentiment_of_words_in_pieces(model: Transformer, letters: Tokenizer) ->
     assert sentiment(model, letters, given) == pytest.approx(np.array(wanted), abs=1e-5)
 
 
-def test_sentiment_of_whole_words_is_the_models_logits(words: Tokenizer) -> None:
-    shape = tiny.config(vocab_size=len(words), n_ctx=8)
-    model = Transformer(shape, generator=torch.Generator().manual_seed(0)).eval()
-    given = ["the film was good", "bad", "the cat sat on the mat because it was a very good film"]
-    two = [words.encode(word)[0] for word in ("negative", "positive")]
-    found = sentiment(model, words, given)
-    for text, row in zip(given, found, strict=True):
-        ids = words.encode(f"{text} very")[-8:]
-        wanted = model(torch.tensor([ids])).logits[0, -1, two]
-        assert row == pytest.approx(wanted.detach().numpy(), abs=1e-5)
-
-
 def test_contexts_of_one_id_and_answers_that_fill_the_model(model: Transformer) -> None:
     contexts = [[5], [5, 6, 7], [5] * 24, [9], [5] * 24]
     answers = [[[6], [7, 8]], [[1] * 24, [2]], [[3], [4]], [[3] * 24, [4]], [[2] * 12, [3]]]

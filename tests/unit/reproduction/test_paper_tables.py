@@ -21,12 +21,18 @@ from gpt1.reproduction.results import (
     Measurements,
     read_results,
 )
+from gpt1.tasks import bootstrap
 from gpt1.tasks.bootstrap import difference
 from gpt1.tasks.datasets import data_set
 from gpt1.tasks.metrics import METRICS
 
 OURS = "ours (mini, 14.0 M)"
 ROWS = 60
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "SAMPLES", 200)
 
 
 def result(

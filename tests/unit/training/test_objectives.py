@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import tolerances
 from gpt1.config import ModelConfig, OptimizerConfig, RunConfig
-from gpt1.data.batches import ArticleBatches, PackBatches, WindowBatches
+from gpt1.data.batches import ArticleBatches, PackBatches
 from gpt1.data.packing import Batch
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
@@ -103,10 +103,3 @@ def test_article_loss_is_the_sum_of_each_packs_mean() -> None:
     found = objectives.pack_sum.sums(subject, batch)["lm"]
     assert found.item() == pytest.approx(by_hand, rel=1e-12)
     assert not objectives.pack_sum.averaged
-
-
-def test_a_window_predicts_each_of_its_ids_but_the_first() -> None:
-    ids = np.arange(33) % 40
-    batch = WindowBatches(ids, 16, batch_size=2, shuffle=False).update(0)[0]
-    assert batch.targets == 32
-    assert (batch.labels == ids[1:].reshape(2, 16)).all()

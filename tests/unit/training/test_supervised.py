@@ -244,13 +244,7 @@ def test_balanced_classes_weigh_the_same(tmp_path: Path) -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], type[GPT1Error], str]] = [
-    ("choice", {"overrides": ["task.class_weight=balanced"]}, ConfigError, "has no classes"),
-    ("regression", {"overrides": ["task.class_weight=balanced"]}, ConfigError, "has no classes"),
-    ("entailment", {"overrides": ['task.class_weight={"maybe" = 2.0}']}, ConfigError, "'maybe'"),
-    ("entailment", {"overrides": ["task.n_transfer=3"]}, ConfigError, "2 blocks"),
-    ("entailment", {"overrides": ["model.n_layer=3"]}, ConfigError, "keeps the model's shape"),
     ("entailment", {"overrides": ["data.prefix=x"]}, ConfigError, "data.prefix"),
-    ("entailment", {"overrides": ["task.lm_coef=-1"]}, ConfigError, "task.lm_coef"),
     ("classification", {"count": 0}, DataError, "no example to train on"),
     ("classification", {"recipe": "nothing"}, ConfigError, "recipe is 'nothing'"),
 ]
