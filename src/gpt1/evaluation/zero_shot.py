@@ -121,7 +121,7 @@ def choices_of_ids(
     answers: Sequence[Sequence[Ids]],
     progress: Progress = None,
 ) -> Scores:
-    """Do as `choices`, for ids."""
+    """Like `choices`, for ids."""
     counts = sorted({len(options) for options in answers})
     if len(contexts) != len(answers) or len(counts) > 1:
         raise InputError(

@@ -127,8 +127,8 @@ class Request:
         piece = self._streamer.finish()
         if self._streamer.stopped:
             self.finish_reason = "stop"
-            kept = self._streamer.count_needed(self.ids[self.prompt_length :])
-            del self.ids[self.prompt_length + kept :], self.logprobs[kept:]
+            count = self._streamer.count_needed(self.ids[self.prompt_length :])
+            del self.ids[self.prompt_length + count :], self.logprobs[count:]
         return piece
 
     def result(self) -> Generation:

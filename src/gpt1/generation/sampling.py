@@ -2,9 +2,9 @@
 
     repetition penalty -> temperature -> top-k -> top-p -> min-p -> draw
 
-Temperature 0 takes the likeliest id (the lowest among equals). A filter never separates equals:
-what ties with the last one kept is kept too, so the outcome does not depend on a sort's order. The
-draw goes along the vocabulary, not along the ranking, so two nearly equal logits that change places
+Temperature 0 takes the likeliest id (the lowest among equals). A filter never separates equals: ids
+that tie with the last one kept are kept too, so no result depends on the order of a sort. The draw
+goes along the vocabulary, not along the ranking, so two nearly equal logits that change places
 by rounding do not change the text. Shapes: B rows, V vocabulary.
 """
 
@@ -18,13 +18,13 @@ from torch import Tensor
 from gpt1.config import SamplingConfig
 
 GREEDY_BELOW = 1e-5
-"""Temperatures under this are greedy: float32 logits of a GPT-1 are no finer."""
+"""Temperatures below this are greedy: float32 logits of a GPT-1 are no finer."""
 
 FAILED = -1
 """The id of a row whose logits are not finite."""
 
 _HEAD = 1024
-"""Top-p looks at so many of the likeliest ids before it sorts a whole vocabulary."""
+"""How many of the likeliest ids top-p sorts before it sorts the whole vocabulary."""
 
 
 def uniforms(generators: Sequence[torch.Generator]) -> Tensor:
@@ -74,12 +74,12 @@ def probabilities(logits: Tensor, sampling: SamplingConfig, seen: Tensor | None 
     return p / p.sum(-1, keepdim=True)
 
 
-def _nucleus_floor(p: Tensor, top_p: float, kept: int) -> Tensor:
-    """Return the least probability (B, 1) in the smallest likeliest set with a sum >= top_p.
+def _nucleus_floor(p: Tensor, top_p: float, top_k: int) -> Tensor:
+    """Return the least probability (B, 1) in the smallest set of likeliest ids with sum >= top_p.
 
-    At most `kept` ids (and what ties with the last of them) have a probability.
+    At most `top_k` ids (and those that tie with the last) have a probability.
     """
-    most = min(kept, p.shape[-1])
+    most = min(top_k, p.shape[-1])
     for width in (min(_HEAD, most), most):
         ranked = p.topk(width).values
         sums = ranked.cumsum(-1, dtype=torch.float64)

@@ -64,8 +64,8 @@ def _draw_figure(
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has fonts
         figure = matplotlib.figure.Figure(figsize=size, layout="constrained", dpi=150)
-        every = figure.subplots(1, len(charts), squeeze=False)[0]
-        for axes, chart in zip(every, charts, strict=True):
+        panels = figure.subplots(1, len(charts), squeeze=False)[0]
+        for axes, chart in zip(panels, charts, strict=True):
             _draw(axes, chart)
             if not svg:
                 axes.set_title(chart.title)

@@ -1,7 +1,7 @@
-"""What the paper printed: its tables 2 to 5, and the sizes of what it trained on.
+"""The paper's published numbers: its tables 2 to 5, and the sizes of its training sets.
 
-All figures are as printed there, in percent; None is a dash. They are of the test sets, of a model
-of 116.5 M parameters, or an LSTM of one layer of 2,048 units, trained on all training rows.
+Figures are in percent, as printed; None is a dash. They are test results of a model of 116.5 M
+parameters, or of an LSTM with one layer of 2,048 units, fine-tuned on all training rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FULL, NO_AUX, NO_PRETRAINING, LSTM = "full", "no auxiliary LM", "no pre-training
 VARIANTS = (FULL, NO_PRETRAINING, NO_AUX, LSTM)
 
 SIZES: Mapping[str, str] = dict.fromkeys(VARIANTS, "116.5 M") | {LSTM: "2,048 units"}
-"""How large the paper's models are; it gives no count of the LSTM's weights."""
+"""The sizes of the paper's models; it does not count the LSTM's weights."""
 
 TITLES: Mapping[str, str] = {
     "cola": "CoLA", "sst2": "SST2", "mrpc": "MRPC", "stsb": "STSB", "qqp": "QQP", "mnli": "MNLI",
@@ -23,7 +23,7 @@ TITLES: Mapping[str, str] = {
     "storycloze": "Story Cloze", "mnli_matched": "MNLI-m", "mnli_mismatched": "MNLI-mm",
     "race_middle": "RACE-m", "race_high": "RACE-h",
 }  # fmt: skip
-"""A data set's name, or that of a part of it -> the one in the paper's tables."""
+"""The name of a data set, or of a part of one -> its name in the paper's tables."""
 
 METRICS: Mapping[str, str] = {"accuracy": "acc", "f1": "F1", "matthews": "mc", "pearson": "pc"}
 """A metric -> the paper's abbreviation."""
@@ -33,7 +33,7 @@ TRAIN_ROWS: Mapping[str, int] = {
     "qnli": 108_436, "rte": 2_490, "snli": 549_367, "scitail": 23_596, "race": 87_866,
     "storycloze": 1_497,
 }  # fmt: skip
-"""Rows of the official training sets, those with a gold label."""
+"""How many rows of the official training sets have a gold label."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Published:
     rows: Mapping[str, tuple[float | None, ...]]
 
     def figure(self, method: str, column: str) -> float | None:
-        """Return a printed figure; None where there is a dash, or no such column.
+        """Return a printed figure; None for a dash, or if there is no such column.
 
         >>> TABLE2.figure("GPT-1", "scitail")
         88.3
@@ -58,7 +58,7 @@ class Published:
 
 
 OURS = "GPT-1"
-"""The method that the paper calls its own, in tables 2 to 4."""
+"""The paper's own method in tables 2 to 4."""
 
 TABLE2 = Published(
     2,
@@ -117,11 +117,11 @@ TABLE5 = Published(
 SETS: tuple[str, ...] = TABLE5.columns[1:]
 """The data sets of table 5."""
 FURTHER: tuple[str, ...] = ("snli", "scitail", "race", "storycloze")
-"""Those of the paper that its table 5 does not have."""
+"""The paper's data sets that are not in its table 5."""
 
 
 def figure(data: str, variant: str = FULL) -> float | None:
-    """Return what the paper reports for a data set or a part of one, wherever it does.
+    """Return the paper's figure for a data set or a part of one, from any of its tables.
 
     >>> figure("mnli", "LSTM"), figure("race_high"), figure("race", "LSTM")
     (73.7, 57.4, None)
@@ -135,15 +135,14 @@ def figure(data: str, variant: str = FULL) -> float | None:
 
 
 def average(variant: str, sets: Sequence[str]) -> float | None:
-    """Return the mean of a variant's figures over data sets; as printed where they are all eight.
+    """Return the mean of a variant's figures over data sets; for all eight the printed one.
 
-    The printed one for the LSTM is 69.1, where its figures give 69.16.
+    The paper prints 69.1 for the LSTM, though its figures give 69.16.
 
     >>> average("LSTM", SETS), average("full", ["cola", "rte"]), average("full", ["race", "snli"])
     (69.1, 50.7, 74.45)
     """
     if set(sets) == set(SETS):
         return TABLE5.figure(variant, "avg")
-    values = [figure(data, variant) for data in sets]
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 4) if known and len(known) == len(values) else None
+    values = [value for data in sets if (value := figure(data, variant)) is not None]
+    return round(sum(values) / len(values), 4) if values and len(values) == len(sets) else None

@@ -151,7 +151,7 @@ class Sweep:
             predictor.decide(predictor.probabilities(part)) for part in (test, learnt)
         )
         metrics = data_set(data).metrics
-        held = leakage(train, test, split.task.kind)
+        overlap = leakage(train, test, split.task.kind)
         result = ExperimentResult(
             experiment=experiment,
             model=label(self.model(variant)),
@@ -164,7 +164,7 @@ class Sweep:
             settings=self.settings(experiment),
             train_metrics={name: METRICS[name](_labels(learnt), fitted) for name in metrics},
             parts=self.parts(data, split.test.split),
-            leakage={"exact": held.exact, "overlapping": held.overlapping, "rows": held.rows},
+            leakage={n: getattr(overlap, n) for n in ("exact", "overlapping", "rows")},
         )
         result.write(self.out / RESULTS / experiment.name)
         self.tidy(experiment)
@@ -175,7 +175,7 @@ class Sweep:
         shutil.rmtree(self._run_folder(experiment), ignore_errors=True)
 
     def model(self, variant: str) -> str:
-        """Return what a variant starts from. Raises ConfigError if there is no LSTM."""
+        """Return the model a variant is fine-tuned from. Raises ConfigError if there is no LSTM."""
         if variant != LSTM:
             return self.start
         if self.lstm is None:
