@@ -130,7 +130,7 @@ class Task(ABC):
     def describe(self) -> str:
         """Return what the task is, for messages."""
         names = ", ".join(self.label_names[:8]) + (", ..." if len(self.label_names) > 8 else "")
-        return f"{self.kind} with the labels {names}" if names else self.kind
+        return f"{self.kind} with the classes {names}" if names else f"a {self.kind}"
 
     # Sameness of examples
 

@@ -80,6 +80,10 @@ class Choice(Task):
         """Return {}, since the indices are the same; None for another number of answers."""
         return {} if isinstance(other, Choice) and other.answers == self.answers else None
 
+    def describe(self) -> str:
+        """Return what the task is, for messages."""
+        return f"a choice between {self.answers} answers"
+
     @classmethod
     def classes_of(cls, example: Example) -> Collection[Any]:
         """Return (): an index has no meaning to learn."""
