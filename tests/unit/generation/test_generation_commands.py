@@ -69,7 +69,7 @@ def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
         ("--temperature", "nan", "temperature"),
         ("--top-p", "2", "top_p"),
         ("--set", "sampling.topk=3", "Did you mean 'top_k'"),
-        ("--set", "train.steps=3", "only sampling"),
+        ("--set", "train.steps=3", "only has sampling"),
     ],
 )
 def test_generate_refuses_settings_before_it_loads_a_model(
