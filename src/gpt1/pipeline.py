@@ -66,9 +66,11 @@ class GPT1:
 
     def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return ids and attention_mask, int64 (B, T), padded on the right with id 0."""
-        rows = [self._ids(text) for text in texts]
-        if not rows:
+        if not texts:
             raise InputError("there are no texts; give at least one.")
+        rows = self.tokenizer.encode_batch(texts)
+        if [] in rows:
+            raise InputError(f"the text {texts[rows.index([])]!r} has no tokens; give some words.")
         ids, lengths = pad_right(rows, device=self.device)
         mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
         return ids, mask.long()
@@ -150,12 +152,6 @@ class GPT1:
                 "Load a Transformer, e.g. mini."
             )
         return self.model
-
-    def _ids(self, text: str) -> list[int]:
-        ids = self.tokenizer.encode(text)
-        if not ids:
-            raise InputError(f"the text {text!r} has no tokens; give some words.")
-        return ids
 
 
 def load(

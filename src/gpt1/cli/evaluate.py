@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpt1.cli import options, print_json
-from gpt1.cli.task_files import (
-    LM,
-    columns_given,
-    fit_labels,
-    read_table,
-    task_named,
-    truncation_note,
-)
+from gpt1.cli import options, print_json, task_files
+from gpt1.cli.task_files import LM
 from gpt1.errors import ConfigError, DataError, GPT1Error, StorageError
 
 if TYPE_CHECKING:
@@ -66,7 +59,7 @@ def evaluate(
     """
     from gpt1.tasks.predictor import Predictor
 
-    kind, data = (None, None) if task is None else task_named(task)
+    kind, data = (None, None) if task is None else task_files.task_named(task)
     if page is not None and page.suffix.lower() != ".html":
         raise ConfigError(f"--page is {page}; the page's name must end in .html.")
     if split is not None and data is None:
@@ -154,7 +147,7 @@ def _data_set(
             f"{data.title} {split} has no labels, so nothing can be measured on it. Take "
             f"--split dev, or label it with gpt1 predict."
         )
-    examples = fit_labels(rows.examples, data, predictor.task)
+    examples = task_files.fit_labels(rows.examples, data, predictor.task)
     evaluation = _measure(predictor, examples, metrics=data.metrics)
     try:
         train = data.load(source, "train").examples
@@ -169,8 +162,8 @@ def _files(
     predictor: Predictor, files: list[str], columns: str | None, limit: int | None
 ) -> Evaluated:
     """Evaluate on the labelled rows of files."""
-    task, names = predictor.task, columns_given(columns)
-    table = read_table(
+    task, names = predictor.task, task_files.columns_given(columns)
+    table = task_files.read_table(
         task.kind, files, predictor.tokenizer, columns=names, task=task.for_new_rows, limit=limit
     )
     print(table, file=sys.stderr)
@@ -192,7 +185,7 @@ def _measure(predictor: Predictor, examples: list[Example], **options: Any) -> T
     with Progress("evaluating", "rows") as shown:
         evaluation = tasks.evaluate(predictor, examples, progress=shown.progress, **options)
     if evaluation.truncated:
-        print(truncation_note(evaluation.truncated), file=sys.stderr)
+        print(task_files.truncation_note(evaluation.truncated), file=sys.stderr)
     return evaluation
 
 

@@ -182,12 +182,16 @@ class EnglishRules:
             return tuple(words)
         chunk_of = [n for n, chunk in enumerate(chunks) for _ in chunk]
         changes: dict[int, int] = {}
-        taken: set[int] = set()
+        covered: set[int] = set()
         # The longest first, then the leftmost; one that is not chosen blocks shorter ones too
         for start, end in sorted(matches, key=lambda match: (match[0] - match[1], match[0])):
-            if start not in taken and end - 1 not in taken and chunk_of[start] == chunk_of[end - 1]:
+            if (
+                start not in covered
+                and end - 1 not in covered
+                and chunk_of[start] == chunk_of[end - 1]
+            ):
                 changes[start] = end
-            taken.update(range(start, end))
+            covered.update(range(start, end))
         result: list[str] = []
         position = 0
         while position < len(words):

@@ -155,7 +155,7 @@ def _merges(
     heap = [entry(pair) for pair in corpus.pairs]
     heapq.heapify(heap)
     merges: list[Merge] = []
-    made: set[str] = set()
+    merged: set[str] = set()
     while heap and len(merges) < wanted:
         negative, _, _, pair = heapq.heappop(heap)
         count = corpus.pairs.get(pair, 0)
@@ -166,10 +166,10 @@ def _merges(
         if count < min_count:
             break
         left, right = corpus.texts[pair[0]], corpus.texts[pair[1]]
-        if left + right in made:
+        if left + right in merged:
             continue
         merges.append((left, right))
-        made.add(left + right)
+        merged.add(left + right)
         progress(len(merges), wanted)
         for gained in corpus.merge(pair):
             heapq.heappush(heap, entry(gained))

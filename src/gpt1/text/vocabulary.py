@@ -175,20 +175,11 @@ def _check_ids(ids: Mapping[str, int]) -> None:
         raise TokenizerError("the vocabulary is not a JSON object of tokens and whole-number ids.")
     if UNKNOWN not in ids:
         raise TokenizerError(f"the vocabulary has no {UNKNOWN}, the token of unknown characters.")
-    seen: dict[int, str] = {}
-    for token, id in ids.items():
-        if other := seen.get(id):
-            raise TokenizerError(
-                f"{other!r} and {token!r} have the same id {id}; every id must be unique. Fetch "
-                f"the file again."
-            )
-        seen[id] = token
-    for id in range(len(ids)):
-        if id not in seen:
-            raise TokenizerError(
-                f"the vocabulary has {len(ids)} tokens but no id {id}; ids run from 0 to "
-                f"{len(ids) - 1}. Fetch the file again."
-            )
+    if missing := set(range(len(ids))) - set(ids.values()):
+        raise TokenizerError(
+            f"the vocabulary has {len(ids)} tokens but no id {min(missing)}; ids run from 0 to "
+            f"{len(ids) - 1}, one for each token. Fetch the file again."
+        )
 
 
 def _check_merges(ids: Mapping[str, int], merges: Sequence[Merge]) -> None:

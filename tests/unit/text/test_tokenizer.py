@@ -121,7 +121,7 @@ def test_folders_that_others_saved_are_read(small: Tokenizer, tmp_path: Path) ->
         (VOCAB, "a b</w>\nc b</w>\n", "needs the token 'c'"),
         (VOCAB, "a b</w>\na b</w>\n", "listed twice"),
         (VOCAB, "a  b</w>\n", "two tokens with one space"),
-        ({"<unk>": 0, "a": 1, "b": 1}, "", "'a' and 'b' have the same id 1"),
+        ({"<unk>": 0, "a": 1, "b": 1}, "", "3 tokens but no id 2"),
         ({"<unk>": 0, "a": 2}, "", "no id 1"),
         ({"a": 0}, "", "no <unk>"),
         ({"<unk>": "0"}, "", "whole-number ids"),
