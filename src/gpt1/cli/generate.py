@@ -32,8 +32,7 @@ def generate(
         ),
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(help="The random seed; the same seed gives the same text."),
+        int | None, typer.Option(help="The random seed; the same seed gives the same text.")
     ] = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="Stop before this text; may be repeated.")

@@ -21,18 +21,14 @@ Columns = Annotated[
     typer.Option(help="Tasks: your names for the columns, e.g. text=Review,label=Stars."),
 ]
 WORDS = "How text is split into words: original, slow or fast."
-Words = Annotated[
-    str | None,
-    typer.Option(help=WORDS, show_default="as the tokenizer records"),
-]
+Words = Annotated[str | None, typer.Option(help=WORDS, show_default="as the tokenizer records")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]
 DataFolder = Annotated[str, typer.Option(help="The folder that holds the data sets.")]
 NewFolder = Annotated[Path, typer.Option(help="The folder to create.")]
 
 NewRun = Annotated[Path, typer.Option(help="The folder to create for the run.")]
 Steps = Annotated[
-    int | None,
-    typer.Option(help="How many updates to make.", show_default="as the recipe says"),
+    int | None, typer.Option(help="How many updates to make.", show_default="as the recipe says")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]
 Config = Annotated[Path | None, typer.Option(help="A .toml file with settings.")]

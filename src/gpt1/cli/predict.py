@@ -22,8 +22,7 @@ def predict(
         str, typer.Argument(help="csv, tsv, jsonl, parquet (all also as .gz), or hub:owner/name.")
     ],
     columns: Annotated[
-        str | None,
-        typer.Option(help="Your names for the columns, e.g. text=Review."),
+        str | None, typer.Option(help="Your names for the columns, e.g. text=Review.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the labels to this file.", show_default="stdout")

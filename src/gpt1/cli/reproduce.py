@@ -48,12 +48,10 @@ def reproduce(
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="How many models to train per variant.")] = 1,
     limit_train: Annotated[
-        int,
-        typer.Option(min=0, help="Training rows per data set (RACE: a quarter); 0: all."),
+        int, typer.Option(min=0, help="Training rows per data set (RACE: a quarter); 0: all.")
     ] = 2000,
     limit_test: Annotated[
-        int,
-        typer.Option(min=0, help="Measured rows per data set (RACE: a quarter); 0: all."),
+        int, typer.Option(min=0, help="Measured rows per data set (RACE: a quarter); 0: all.")
     ] = 1000,
     checkpoints: Annotated[
         list[Path] | None,
