@@ -1,8 +1,8 @@
-"""Does our bf16 step learn as the plain float32 step of transformers does?
+"""Compare the learning curve of our bf16 step with that of the float32 step of transformers.
 
-Both begin with the same weights and read the same windows in the same order, with the release's
-Adam and all dropouts at 0.1; what differs is the step. Ours runs a second time with other dropout
-masks: how far apart those two are is the noise.
+Both start from the same weights and read the same windows in the same order, with the release's
+Adam and dropout 0.1. Ours also runs with other dropout masks; the distance between these two runs
+is the noise.
 
     python benchmarks/curve.py SHARDS --size mini --batch 2 --steps 200 --plot docs/curve.png
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.figure
@@ -29,48 +28,56 @@ from gpt1.model.transformer import Transformer
 from gpt1.training import optimizers, schedules
 
 SMOOTHED = 20
-"""Updates in the running mean that is compared."""
+"""Number of updates in the running mean."""
 NAMES = ("ours, bf16", "ours, bf16, other masks", "transformers, float32")
 
 
-def train(
-    model: torch.nn.Module,
-    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    batches: WindowBatches,
-    steps: int,
-    seed: int,
-) -> list[float]:
-    """Train for `steps` updates; return the loss of each."""
+def loss_of(model: torch.nn.Module, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss of ids (B, T): our step in bf16, that of transformers in float32."""
+    if not isinstance(model, Transformer):
+        logits = model(ids).logits
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    with torch.autocast("cpu", torch.bfloat16):
+        total, count = linear_cross_entropy(model.hidden(ids), model.tokens.weight, labels)
+    return total / count
+
+
+def train(model: torch.nn.Module, batches: WindowBatches, steps: int, seed: int) -> list[float]:
+    """Train for `steps` updates and return their losses."""
     config = OptimizerConfig(lr=1e-3)
     optimizer = optimizers.build(model, config)
     torch.manual_seed(seed)
     model.train()
-    found = []
+    losses = []
     for step in range(steps):
         (batch,) = batches.update(step)
-        loss = loss_of(torch.from_numpy(batch.ids), torch.from_numpy(batch.labels))
+        loss = loss_of(model, torch.from_numpy(batch.ids), torch.from_numpy(batch.labels))
         optimizer.zero_grad()
         loss.backward()
         optimizers.clip(model.parameters(), config.max_grad_norm)
         for group in optimizer.param_groups:
             group["lr"] = config.lr * schedules.factor(ScheduleConfig(), step, steps)
         optimizer.step()
-        found.append(loss.item())
+        losses.append(loss.item())
         if (step + 1) % 20 == 0:
-            print(f"  update {step + 1}: {np.mean(found[-20:]):.4f}", flush=True)
-    return found
+            print(f"  update {step + 1}: {np.mean(losses[-20:]):.4f}", flush=True)
+    return losses
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shards", nargs="?", help="made by gpt1 prepare; skipped without")
+    parser.add_argument(
+        "shards",
+        nargs="?",
+        help="Folder written by gpt1 prepare; without it the benchmark is skipped.",
+    )
     parser.add_argument("--size", default="mini")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     if options.shards is None:
-        print("curve.py: skipped, since no shards are given")
+        print("curve.py: skipped; give a folder of shards")
         return
     from transformers import OpenAIGPTLMHeadModel
 
@@ -81,31 +88,12 @@ def main() -> None:
     curves: dict[str, list[float]] = {}
     for name in NAMES:
         print(name, flush=True)
-        start = Transformer(config, generator=torch.Generator().manual_seed(0))
-        if name.startswith("ours"):
-
-            def ours(
-                ids: torch.Tensor, labels: torch.Tensor, model: Transformer = start
-            ) -> torch.Tensor:
-                with torch.autocast("cpu", torch.bfloat16):
-                    total, count = linear_cross_entropy(
-                        model.hidden(ids), model.tokens.weight, labels
-                    )
-                return total / count
-
-            curves[name] = train(start, ours, batches, options.steps, seed="other" in name)
-        else:
+        model: torch.nn.Module = Transformer(config, generator=torch.Generator().manual_seed(0))
+        if name.startswith("transformers"):
             with tempfile.TemporaryDirectory() as place:
-                folder.save(Path(place) / "start", start, None)
-                theirs = OpenAIGPTLMHeadModel.from_pretrained(Path(place) / "start")
-
-            def plain(
-                ids: torch.Tensor, labels: torch.Tensor, model: torch.nn.Module = theirs
-            ) -> torch.Tensor:
-                logits = model(ids).logits
-                return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
-
-            curves[name] = train(theirs, plain, batches, options.steps, seed=0)
+                folder.save(Path(place) / "start", model, None)
+                model = OpenAIGPTLMHeadModel.from_pretrained(Path(place) / "start")
+        curves[name] = train(model, batches, options.steps, seed="other" in name)
     kernel = np.ones(SMOOTHED) / SMOOTHED
     smooth = {name: np.convolve(curve, kernel, "valid") for name, curve in curves.items()}
     noise = np.abs(smooth[NAMES[0]] - smooth[NAMES[1]]).max()
@@ -114,8 +102,8 @@ def main() -> None:
     print(f"\n{'update':>8}" + "".join(f"{name:>26}" for name in NAMES))
     for step in range(options.steps // 4, options.steps + 1, options.steps // 4):
         print(f"{step:8}" + "".join(f"{smooth[n][step - SMOOTHED]:26.4f}" for n in NAMES))
-    print(f"\nsmoothed over {SMOOTHED}: masks apart {noise:.4f}, steps apart {apart:.4f} nats")
-    print(f"single updates: at most {relative:.2%} apart")
+    print(f"\nlargest distance of the means over {SMOOTHED} updates, in nats a token:")
+    print(f"other masks {noise:.4f}, transformers {apart:.4f}; of single updates {relative:.2%}")
     if options.plot:
         figure = matplotlib.figure.Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.subplots()

@@ -1,9 +1,9 @@
-"""How fast is a training step, beside transformers' on the same machine, model and batch?
+"""Compare the speed of a training step with that of transformers: same machine, model and batch.
 
-Each contender lives in a process of its own, so that peak memory is its own; steps alternate, and
-the median counts. A step: forward, backward, clipping to norm 1, Adam; dropouts 0.1; random ids.
-transformers runs under bf16 autocast and in its default float32, with torch's fused AdamW. The
-share of the matrix peak counts 6 FLOP a parameter and token.
+Each contender runs in its own process, so that peak memory can be measured. Steps alternate and
+the median is reported. A step is forward, backward, clipping to norm 1 and Adam, with dropout 0.1
+and random ids. transformers runs under bf16 autocast and in float32, with torch's fused AdamW.
+The share of the matrix peak counts 6 FLOP per parameter and token.
 
     python benchmarks/train.py --size gpt1 --batch 4
 """
@@ -25,7 +25,7 @@ CONTENDERS = ("ours", "transformers bf16", "transformers float32")
 
 
 def contender(name: str, size: str, batch: int) -> None:
-    """Make a step for every line on stdin; answer with its seconds, and at the end with peak MB."""
+    """Run one step per line on stdin and print its seconds; print the peak memory in MB last."""
     import torch
 
     from gpt1.config import OptimizerConfig, load_size
@@ -72,7 +72,7 @@ def contender(name: str, size: str, batch: int) -> None:
 
 
 def matrix_peak(width: int) -> float:
-    """Return the bf16 FLOP/s of a (1024, C) x (C, 4C) product, the best of several."""
+    """Return the best bf16 FLOP/s of a (1024, C) x (C, 4C) product over 50 runs."""
     import torch
 
     a = torch.randn(1024, width).bfloat16()
@@ -86,7 +86,7 @@ def matrix_peak(width: int) -> float:
 
 
 def loading(config: ModelConfig, batch: int) -> float:
-    """Return the seconds that the data of a step takes: the median of 50, from a file on disk."""
+    """Return the median seconds to load one step's data from a file on disk."""
     import numpy as np
 
     from gpt1.data.batches import WindowBatches
@@ -96,12 +96,12 @@ def loading(config: ModelConfig, batch: int) -> float:
         file.write(ids.tobytes())
         file.flush()
         batches = WindowBatches(np.memmap(file.name, np.uint16, "r"), config.n_ctx, batch)
-        taken = []
+        seconds = []
         for step in range(50):
             began = time.perf_counter()
             batches.update(step)
-            taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 def main() -> None:
@@ -137,9 +137,11 @@ def main() -> None:
     flops = 6 * count_parameters(config) * tokens
     ours = statistics.median(seconds["ours"])
     result = {"size": options.size, "batch": options.batch, "peak_gflops": peak / 1e9}
-    print(f"{options.size}, batch {options.batch} x {config.n_ctx}, median of {options.rounds}; ")
-    print(f"bf16 matrix peak {peak / 1e9:,.0f} GFLOP/s\n")
-    print(f"{'':22}{'tokens/s':>10}{'range':>18}{'of peak':>9}{'peak MB':>9}{'ours is':>9}")
+    print(
+        f"{options.size}, batch {options.batch} x {config.n_ctx}, median of {options.rounds} steps"
+    )
+    print(f"bf16 matrix peak: {peak / 1e9:,.0f} GFLOP/s\n")
+    print(f"{'':22}{'tokens/s':>10}{'range':>18}{'of peak':>9}{'peak MB':>9}{'speed-up':>9}")
     for name, worker in workers.items():
         worker.stdin.close()
         memory = float(worker.stdout.readline())
@@ -158,7 +160,7 @@ def main() -> None:
             "ratio": median / ours,
         }
     result["loader_share"] = loading(config, options.batch) / ours
-    print(f"\nthe data of a step takes {result['loader_share']:.3%} of ours")
+    print(f"\nloading the data takes {result['loader_share']:.3%} of our step")
     print(json.dumps(result))
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+import torch
+
+import tiny
 from gpt1 import storage
+from gpt1.checkpoint import folder
 
 State = dict[str, tuple[int, int, int]]
 
@@ -33,6 +40,29 @@ def flip(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-9] ^= 4
     file.write_bytes(data)
+
+
+def damage_head(sound: Path, target: Path, damage: str) -> None:
+    """Copy a fine-tuned model, and damage its head or what is said of it."""
+    shutil.copytree(sound, target)
+    head = target / folder.HEAD
+    if damage == "bytes":
+        flip(head)
+        return
+    if damage == "gone":
+        head.unlink()
+        return
+    (target / storage.MANIFEST).unlink()  # as another tool would have left it
+    width = tiny.config().n_embd
+    if damage == "lost":
+        head.unlink()
+    elif damage == "other":
+        own = json.loads((target / folder.OWN).read_text())
+        (target / folder.OWN).write_text(json.dumps(own | {"task": {"kind": "poetry"}}))
+    else:
+        shapes = {"shape": (3, width + 1), "wide": (9, width)}[damage]
+        parts = {"weight": torch.zeros(shapes), "bias": torch.zeros(shapes[0])}
+        head.write_bytes(safetensors.torch.save(parts))
 
 
 class Refusing(storage.Disk):

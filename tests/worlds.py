@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import tiny
+from gpt1.checkpoint import folder
 from gpt1.config import ModelConfig
 from gpt1.model.build import Model, build_model
 from gpt1.tasks import network
@@ -74,6 +75,13 @@ def examples(kind: str, count: int, seed: int = 0) -> list[Example]:
             label = round(draw.uniform(0, 5), 2)
         found.append(Example(texts, label, text(2) if kind == "choice" else ""))
     return found
+
+
+def write_model(place: Path) -> str:
+    """Write the folder of a tiny model that learns quickly; return it."""
+    words = tokenizer(place / "words", words="fast")
+    folder.save(place / "model", tiny.model(initializer_range=0.1), words)
+    return str(place / "model")
 
 
 def model(task: Task, words: Tokenizer, *, seed: int = 0, **changes: object) -> Model:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shlex
@@ -17,8 +16,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import safetensors.torch
-import torch
 
 import tiny
 import worlds
@@ -27,7 +24,7 @@ from gpt1 import storage
 from gpt1.checkpoint import folder
 from gpt1.tasks.predictor import Predictor
 from gpt1.text.tokenizer import Tokenizer
-from harmless import Refusing, State, flip, snapshot
+from harmless import Refusing, State, damage_head, flip, snapshot
 from worlds import PAPER_KINDS
 
 ALL = PAPER_KINDS
@@ -110,7 +107,6 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
     (ALL, G, f"{MEASURE} --columns label=Label", 2, ["no column 'Label'", "Did you mean 'label'"]),
     (ALL, G, f"{TUNE} --columns <first>", 2, ["--columns is '<first>'", "text=Review,label=St"]),
     (ALL, G, f"{TUNE} --columns label=", 2, ["--columns is 'label='", "pairs with commas"]),
-    (ALL, G, f"{LABEL} --columns ''", 2, ["--columns is ''", "pairs with commas"]),
     (ALL, G, f"{TUNE} --columns label=label,label=<first>", 2, ["names 'label' twice"]),
     (ALL, G, f"{TUNE} --columns label=label,<first>=label", 2, ["column 'label' two meanings"]),
     (ALL, G, f"{TUNE} --columns lable=label", 2,
@@ -120,7 +116,6 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
     (ALL, {"f.jsonl": '<jrows>{"label": "<a>"}\n'}, "finetune f.jsonl <tune>", 2,
      ["f.jsonl:7 has no column '<first>'; it has label"]),
     # Labels
-    (ALL, "<head>\nthe dog<m>,\nthe cat<m>, \n", TUNE, 2, ["nothing to use", "no label 2"]),
     (ALL, "<head>\n<rows>the dog<m>,\na<m>,  \n", TUNE, 0,
      ["8 rows from 1 file: 6 used, 2 rejected .no label 2"]),
     (ALL, "<head>\nthe dog<m>,<a>\na<m>,\nand<m>,<b>\n", MEASURE, 0,
@@ -158,7 +153,6 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
     (ALL, "<head>\n<m>,<a>\n  <m>,<b>\n", TUNE, 2, ["nothing to use", "empty 2"]),
     (ALL, "<head>\n<rows><m>,<a>\n \t<m>,<b>\n", LABEL, 0,
      ["6 used, 2 rejected .empty 2", "2 rows could not be used and got no label"]),
-    (ALL, "<head>\n<m>,<a>\n", LABEL, 0, ["0 used, 1 rejected .empty 1", "1 row could not"]),
     (ALL, "<head>\n<rows>\x01<m>,<a>\n", TUNE, 0, ["7 rows .*6 used, 1 rejected .no words 1"]),
     (ALL, "<head>\n\x01<m>,<a>\n\x02<m>,<b>\n", TUNE, 2, ["f.csv:2: nothing to use", "no words 2"]),
     (ALL, "<head>\n\x01<m>,<a>\nthe dog<m>,<a>\n", LABEL, 0, ["1 used, 1 rejected .no words 1"]),
@@ -209,14 +203,10 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
      ["v.csv against f.csv: of 2 test rows 1 occur in training", "2 to validate"]),
     (EITHER, {"f.csv": G, "v.csv": "<head>\nthe cat is a dog,the dog,<b>\na,b,<a>\n"},
      f"{TUNE} --valid v.csv", 2, ["1 of 2 rows of v.csv are in f.csv too .v.csv:2"]),
-    (ALL, G, f"{TUNE} --valid v.csv", 2, ["there is no file v.csv"]),
-    (ALL, {"f.csv": G, "v.csv": "<head>\n"}, f"{TUNE} --valid v.csv", 2, ["v.csv: nothing to use"]),
     (CLASSES, {"f.csv": G, "v.csv": "<head>\nand<m>,<a>\nis<m>,odd\n"}, f"{TUNE} --valid v.csv", 2,
      ["v.csv:3: the label is 'odd'; the task's classes are <a>, <b>|<b>, <a>"]),
     (SCORES, {"f.csv": G, "v.csv": "<head>\nand<m>,9\nis<m>,-9\n"}, f"{TUNE} --valid v.csv", 0,
      ["to validate: 2 rows from 1 file: 2 used"]),
-    (SCORES, {"f.csv": G, "v.csv": "<head>\nand<m>,9\nis<m>,odd\n"}, f"{TUNE} --valid v.csv", 2,
-     ["v.csv:3: the label is 'odd'; it must be a number"]),
     (CHOICE, {"f.csv": G, "v.csv": "context,answer_0,answer_1,label\nand,a,b,0\n"},
      f"{TUNE} --valid v.csv", 2, ["v.csv:2: the row has 2 answers; it must have 3"]),
     (ALL, {"f.csv": G, "v.csv": "<head>\nand<m>,<a>\nis<m>,<b>\n"},
@@ -310,34 +300,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, quick_runs: None) -> Path:
         sound = work / f"model-{kind}"
         Predictor(worlds.model(task, added).float(), added, task).save(sound)
         for damage in ("bytes", "gone", "lost", "shape", "wide", "other"):
-            _damage(sound, work / f"{damage}-{kind}", damage)
+            damage_head(sound, work / f"{damage}-{kind}", damage)
         (work / "f.csv").write_text(_fill(G, kind))
         with contextlib.chdir(work):
             run_gpt1(_fill(f"{TUNE} --out run-{kind}", kind)).check()
     (work / "f.csv").unlink()
     return work
-
-
-def _damage(sound: Path, target: Path, damage: str) -> None:
-    shutil.copytree(sound, target)
-    head = target / folder.HEAD
-    if damage == "bytes":
-        flip(head)
-        return
-    if damage == "gone":
-        head.unlink()
-        return
-    (target / storage.MANIFEST).unlink()  # as another tool would have left it
-    width = tiny.config().n_embd
-    if damage == "lost":
-        head.unlink()
-    elif damage == "other":
-        own = json.loads((target / folder.OWN).read_text())
-        (target / folder.OWN).write_text(json.dumps(own | {"task": {"kind": "poetry"}}))
-    else:
-        shapes = {"shape": (3, width + 1), "wide": (9, width)}[damage]
-        parts = {"weight": torch.zeros(shapes), "bias": torch.zeros(shapes[0])}
-        head.write_bytes(safetensors.torch.save(parts))
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-import tiny
 import worlds
 from fits import make, rows
-from gpt1.checkpoint import folder
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -21,10 +19,7 @@ def quick(quick_runs: None) -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a tiny model with random weights."""
-    place = tmp_path_factory.mktemp("estimators")
-    words = worlds.tokenizer(place / "words", words="fast")
-    folder.save(place / "model", tiny.model(initializer_range=0.1), words)
-    return str(place / "model")
+    return worlds.write_model(tmp_path_factory.mktemp("estimators"))
 
 
 @pytest.fixture(scope="module")

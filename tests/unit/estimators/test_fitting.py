@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import random
 import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 import pytest
 import torch
 
@@ -23,13 +20,10 @@ from gpt1.checkpoint import folder
 from gpt1.errors import (
     CheckpointError,
     ConfigError,
-    GPT1Error,
     InputError,
     Interrupted,
     TrainingError,
 )
-from gpt1.estimators.base import CLASS_OF
-from gpt1.tasks.kinds import KINDS
 from gpt1.tasks.predictor import Predictor
 from gpt1.training import optimizers
 
@@ -353,44 +347,3 @@ def test_a_failed_fit_leaves_the_fitted_model(learned: Callable[[str], Any]) -> 
     with pytest.raises(InputError):
         estimator.fit([("the dog", ["a", "cat"])], [2])
     assert vars(estimator) == before
-
-
-def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("gpt1.estimators")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "sklearn.base", None)
-    with pytest.raises(GPT1Error, match=r'pip install "gpt1\[sklearn\]"') as caught:
-        importlib.import_module("gpt1.estimators")
-    assert isinstance(caught.value, ImportError)
-    assert "\n" not in str(caught.value)
-
-
-# Inputs of every sort
-
-
-@pytest.mark.parametrize("kind", CLASSES)
-def test_lists_tuples_arrays_and_columns(kind: str, learned: Callable[[str], Any]) -> None:
-    estimator = learned(kind)
-    X, y = rows(kind, 6, seed=5)
-    array = np.empty(len(X), object)
-    array[:] = X
-    forms = [tuple(X), array, pandas.Series(X, index=range(9, 15))]
-    if kind == "classification":
-        forms += [np.array(X), pandas.Series(X, dtype="string"), [np.str_(text) for text in X]]
-    else:
-        forms += [[list(row) for row in X]]
-    if kind in ("entailment", "similarity", "regression"):
-        forms += [np.array(X), np.array(X, object), pandas.DataFrame(X, columns=["a", "b"])]
-    if kind == "choice":
-        forms += [[(context, tuple(answers)) for context, answers in X]]
-        forms += [[(context, np.array(answers)) for context, answers in X]]
-    for form in forms:
-        assert np.array_equal(estimator.predict(form), estimator.predict(X)), type(form)
-    expected = estimator._learn_labels(estimator._read(X), y)[:2]
-    for labels in (tuple(y), np.array(y), np.array(y, object), pandas.Series(y, index=range(6))):
-        assert estimator._learn_labels(estimator._read(X), labels)[:2] == expected
-
-
-def test_names_of_the_classes() -> None:
-    assert {getattr(gpt1, name)._kind: name for name in CLASS_OF.values()} == CLASS_OF
-    assert CLASS_OF.keys() == KINDS.keys()

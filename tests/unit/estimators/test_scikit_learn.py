@@ -7,15 +7,19 @@ numbers down as words. Those that cannot hold for text are listed with the reaso
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import pickle
+import sys
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+import pandas
 import pytest
 from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier, is_regressor
@@ -27,11 +31,14 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted
 
+import fits
 import gpt1
 import tiny
 import worlds
 from gpt1.checkpoint import folder
-from gpt1.errors import InputError
+from gpt1.errors import GPT1Error, InputError
+from gpt1.estimators.base import CLASS_OF
+from gpt1.tasks.kinds import KINDS
 
 PAIRS = [("the dog", "a cat"), ("a cat", "is a dog"), ("dog", "dog and"), ("cat", "the cat")] * 3
 ROWS: dict[Any, tuple[list[Any], list[Any]]] = {
@@ -251,16 +258,6 @@ def test_a_grid_over_everything_that_it_may_be_over(params: dict[str, Any]) -> N
     assert len(search.cv_results_["params"]) == 8
 
 
-def test_a_model_in_memory_is_searched_over_unchanged(params: dict[str, Any]) -> None:
-    gpt = gpt1.load(params["model"], dtype="float32")
-    before = {name: value.clone() for name, value in gpt.model.state_dict().items()}
-    X, y = ROWS[gpt1.TextClassifier]
-    estimator = gpt1.TextClassifier(**{**params, "model": gpt})
-    assert np.isfinite(cross_val_score(estimator, X, y, cv=2, error_score="raise")).all()
-    assert estimator.model is gpt
-    assert all((value == before[name]).all() for name, value in gpt.model.state_dict().items())
-
-
 def test_a_pipeline(params: dict[str, Any]) -> None:
     def shout(texts: list[str]) -> list[str]:
         return [f"{text} and a dog" for text in texts]
@@ -293,3 +290,44 @@ def test_fits_in_threads(params: dict[str, Any]) -> None:
     with joblib.parallel_config("threading"):
         scores = cross_val_score(estimator, X, y, cv=2, n_jobs=2, error_score="raise")
     assert np.isfinite(scores).all()
+
+
+# Rows of every form, and without scikit-learn
+
+
+def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("gpt1.estimators")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    with pytest.raises(GPT1Error, match=r'pip install "gpt1\[sklearn\]"') as caught:
+        importlib.import_module("gpt1.estimators")
+    assert isinstance(caught.value, ImportError)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", fits.CLASSES)
+def test_lists_tuples_arrays_and_columns(kind: str, learned: Callable[[str], Any]) -> None:
+    estimator = learned(kind)
+    X, y = fits.rows(kind, 6, seed=5)
+    array = np.empty(len(X), object)
+    array[:] = X
+    forms = [tuple(X), array, pandas.Series(X, index=range(9, 15))]
+    if kind == "classification":
+        forms += [np.array(X), pandas.Series(X, dtype="string"), [np.str_(text) for text in X]]
+    else:
+        forms += [[list(row) for row in X]]
+    if kind in ("entailment", "similarity", "regression"):
+        forms += [np.array(X), np.array(X, object), pandas.DataFrame(X, columns=["a", "b"])]
+    if kind == "choice":
+        forms += [[(context, tuple(answers)) for context, answers in X]]
+        forms += [[(context, np.array(answers)) for context, answers in X]]
+    for form in forms:
+        assert np.array_equal(estimator.predict(form), estimator.predict(X)), type(form)
+    expected = estimator._learn_labels(estimator._read(X), y)[:2]
+    for labels in (tuple(y), np.array(y), np.array(y, object), pandas.Series(y, index=range(6))):
+        assert estimator._learn_labels(estimator._read(X), labels)[:2] == expected
+
+
+def test_names_of_the_classes() -> None:
+    assert {getattr(gpt1, name)._kind: name for name in CLASS_OF.values()} == CLASS_OF
+    assert CLASS_OF.keys() == KINDS.keys()

@@ -145,8 +145,9 @@ def test_the_estimator_learns_scores_and_survives_a_folder(tmp_path: Path) -> No
     binarizer = MultiLabelBinarizer()
     matrix = binarizer.fit_transform(sets)
     model = gpt1.MultiLabelClassifier(
-        "mini", epochs=8, batch_size=4, early_stopping=False, random_state=0, verbose=False
-    )
+        worlds.write_model(tmp_path), epochs=12, batch_size=4, learning_rate=1e-2, lm_coef=0,
+        early_stopping=False, random_state=0, verbose=False, settings=("task.clf_pdrop=0",),
+    )  # fmt: skip
     fitted = clone(model).fit(texts, sets)
     assert fitted.classes_.tolist() == ["cat", "dog"]
     assert fitted.predict(texts[:4]).tolist() == matrix[:4].tolist()

@@ -187,11 +187,12 @@ def test_weights_of_tags() -> None:
 
 
 def test_the_estimator_learns_scores_and_survives_a_folder(tmp_path: Path) -> None:
-    X = [["the", "dog", "is"], ["a", "cat"], ["dog", "and", "cat"], ["it", "was"]] * 6
+    X = [["the", "dog", "is"], ["a", "cat"], ["dog", "and", "cat"], ["it", "a"]] * 6
     y = [["B-X" if word in ("dog", "cat") else "O" for word in words] for words in X]
     model = gpt1.SequenceLabeler(
-        "mini", epochs=6, batch_size=4, early_stopping=False, random_state=0, verbose=False
-    )
+        worlds.write_model(tmp_path), epochs=12, batch_size=4, learning_rate=1e-2, lm_coef=0,
+        early_stopping=False, random_state=0, verbose=False, settings=("task.clf_pdrop=0",),
+    )  # fmt: skip
     fitted = clone(model).fit(X, y)
     assert fitted.classes_.tolist() == ["O", "B-X"]
     assert fitted.predict(X[:4]) == y[:4]
