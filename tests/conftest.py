@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+import worlds
+from gpt1.text.tokenizer import Tokenizer
+
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GPT1_DATA", ROOT.parent / "shared" / "data"))
 NO_DATA = "without GPT1_DATA"
@@ -62,6 +65,12 @@ def tokenizer_vectors() -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def model_vectors() -> dict[str, Any]:
     return json.loads((ROOT / "tests/vectors/model-vectors.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """The tokenizer of the tiny vocabulary; nobody may add tokens to it."""
+    return worlds.tokenizer(tmp_path_factory.mktemp("vocabulary"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import tiny
 import worlds
 from commands import run_gpt1, run_gpt1_process
 from gpt1 import cli
-from gpt1.checkpoint import folder, huggingface
+from gpt1.checkpoint import folder
 from gpt1.model.heads import Head
 from gpt1.storage import json_bytes
 from hub import LoopbackHub
@@ -142,19 +141,6 @@ def test_the_published_values_fit_each_other(model_vectors: dict[str, Any]) -> N
     assert all(len(c["ids"]) == c["max_length"] == 20 for c in values["continuations"])
     assert [len(row) for row in values["logits"]["rows"].values()] == [6] * 6
     assert values["text_loop"]["text"].count("\n") == 17
-
-
-def test_convert_makes_a_folder_of_a_bin(tmp_path: Path) -> None:
-    weights = huggingface.from_state(tiny.model().state_dict())
-    tiny.write_vocabulary(tmp_path / "in")
-    torch.save(OrderedDict(weights), tmp_path / "in" / "pytorch_model.bin")
-    values = huggingface.write_config(tiny.config(), None)
-    (tmp_path / "in" / "config.json").write_bytes(json_bytes(values))
-    done = run_gpt1("convert", tmp_path / "in" / "pytorch_model.bin", "--out", tmp_path / "out")
-    assert (done.code, done.stdout.strip(), done.stderr) == (0, str(tmp_path / "out"), "")
-    loaded = folder.load(tmp_path / "out")
-    for name, tensor in tiny.model().state_dict().items():
-        assert_close(loaded.state[name], tensor, **EXACT)
 
 
 def test_convert_says_when_a_vocabulary_is_missing(tmp_path: Path) -> None:

@@ -31,24 +31,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    place = tmp_path_factory.mktemp("vocabulary")
-    tiny.write_vocabulary(place)
-    return Tokenizer.load(place)
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> tuple[Path, Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> tuple[Path, Path]:
     """A Transformer's run with snapshots, and an LSTM's with checkpoints and a model."""
     place = tmp_path_factory.mktemp("runs")
     one, two = place / "transformer", place / "lstm"
     for step in (100, 3, 20):
-        folder.save(one / "snapshots" / f"step-{step:08d}", tiny.model(step), tokenizer)
+        folder.save(one / "snapshots" / f"step-{step:08d}", tiny.model(step), tiny_tokenizer)
     (one / "checkpoints" / "step-00000099").mkdir(parents=True)  # not read: there are snapshots
     shape = tiny.config(n_layer=1, n_hidden=16)
     lstm = build_model(shape).eval()
-    folder.save(two / "checkpoints" / "step-00000010", lstm, tokenizer)
-    folder.save(two / "model", lstm, tokenizer, {"training": {"steps": 40}})
+    folder.save(two / "checkpoints" / "step-00000010", lstm, tiny_tokenizer)
+    folder.save(two / "model", lstm, tiny_tokenizer, {"training": {"steps": 40}})
     return one, two
 
 
@@ -185,7 +178,7 @@ def test_a_picture_of_a_model_before_its_first_update(data: Path, runs: tuple[Pa
 
 
 def test_what_is_refused(
-    data: Path, runs: tuple[Path, Path], tmp_path: Path, tokenizer: Tokenizer
+    data: Path, runs: tuple[Path, Path], tmp_path: Path, tiny_tokenizer: Tokenizer
 ) -> None:
     _, two = runs
     picture = tmp_path / "f.png"

@@ -23,16 +23,9 @@ from gpt1.text.tokenizer import Tokenizer
 from tolerances import EXACT
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    place = tmp_path_factory.mktemp("vocabulary")
-    tiny.write_vocabulary(place)
-    return Tokenizer.load(place)
-
-
 @pytest.fixture
-def saved(tmp_path: Path, tokenizer: Tokenizer) -> Path:
-    folder.save(tmp_path / "model", tiny.model(), tokenizer)
+def saved(tmp_path: Path, tiny_tokenizer: Tokenizer) -> Path:
+    folder.save(tmp_path / "model", tiny.model(), tiny_tokenizer)
     return tmp_path / "model"
 
 
@@ -53,13 +46,13 @@ def same_weights(loaded: folder.Loaded, expected: dict[str, Tensor]) -> None:
         assert_close(loaded.state[name], tensor, **EXACT)
 
 
-def test_what_is_saved_comes_back(saved: Path, tokenizer: Tokenizer) -> None:
+def test_what_is_saved_comes_back(saved: Path, tiny_tokenizer: Tokenizer) -> None:
     loaded = folder.load(saved)
     assert loaded.config == tiny.config()
     same_weights(loaded, tiny.model().state_dict())
     assert loaded.tokenizer is not None
     text = "the dog and the cat: 42!"
-    assert loaded.tokenizer.encode(text) == tokenizer.encode(text)
+    assert loaded.tokenizer.encode(text) == tiny_tokenizer.encode(text)
     model = folder.build(loaded)
     ids = torch.tensor([[5, 4, 3]])
     assert_close(model(ids).logits, tiny.model()(ids).logits, **EXACT)
@@ -103,8 +96,8 @@ def test_the_configuration_has_the_keys_of_the_public_checkpoint() -> None:
     assert huggingface.read_config(values, "x") == ModelConfig()
 
 
-def test_extra_is_kept_in_gpt1_json(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    folder.save(tmp_path / "m", tiny.model(), tokenizer, {"step": 7, "recipe": "jokes"})
+def test_extra_is_kept_in_gpt1_json(tmp_path: Path, tiny_tokenizer: Tokenizer) -> None:
+    folder.save(tmp_path / "m", tiny.model(), tiny_tokenizer, {"step": 7, "recipe": "jokes"})
     extra = folder.load(tmp_path / "m").extra
     assert (extra["step"], extra["recipe"]) == (7, "jokes")
     own = json.loads((tmp_path / "m" / "gpt1.json").read_text())
@@ -207,9 +200,11 @@ def test_huge_weights_are_no_infinity(tmp_path: Path) -> None:
     same_weights(folder.load(tmp_path / "m"), model.state_dict())
 
 
-def test_a_vocabulary_of_another_model_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_a_vocabulary_of_another_model_is_refused(
+    tmp_path: Path, tiny_tokenizer: Tokenizer
+) -> None:
     with pytest.raises(TokenizerError, match=r"tokenizer has 99 tokens and the model has 100"):
-        folder.save(tmp_path / "m", tiny.model(vocab_size=100), tokenizer)
+        folder.save(tmp_path / "m", tiny.model(vocab_size=100), tiny_tokenizer)
     tiny.write_vocabulary(foreign(tmp_path / "n"))
     folder.load(tmp_path / "n")
     values = json.loads((tmp_path / "n" / "vocab.json").read_text())
@@ -335,14 +330,14 @@ def test_a_path_that_is_no_model_says_what_one_is(tmp_path: Path) -> None:
 
 
 def test_a_model_replaces_an_earlier_one_but_nothing_else(
-    tmp_path: Path, saved: Path, tokenizer: Tokenizer
+    tmp_path: Path, saved: Path, tiny_tokenizer: Tokenizer
 ) -> None:
-    folder.save(saved, tiny.model(seed=1), tokenizer)
+    folder.save(saved, tiny.model(seed=1), tiny_tokenizer)
     same_weights(folder.load(saved), tiny.model(seed=1).state_dict())
     with pytest.raises(StorageError, match="already there"):
-        folder.save(saved, tiny.model(), tokenizer, replace=False)
+        folder.save(saved, tiny.model(), tiny_tokenizer, replace=False)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(StorageError, match="already there"):
-        folder.save(tmp_path / "mine", tiny.model(), tokenizer)
+        folder.save(tmp_path / "mine", tiny.model(), tiny_tokenizer)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "x"

@@ -64,9 +64,6 @@ def test_prepare_prints_its_counts_for_machines(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("--out out", 2, "has the columns id, story"),
-        ("--out out --column stroy", 2, "Did you mean 'story'?"),
-        ("--out vocabulary --column story", 1, "already there"),
         ("--out out --column story --engine rey", 2, "'rey' is not one of 'local'"),
         ("--out out --column story --engine ray", 2,
          'Run pip install "gpt1[ray]", or take the engine local.'),

@@ -165,13 +165,6 @@ def test_threshold_between_neighbours() -> None:
 
 
 @pytest.fixture(scope="module")
-def letters(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("vocabulary")
-    tiny.write_vocabulary(folder)
-    return Tokenizer.load(folder)
-
-
-@pytest.fixture(scope="module")
 def model() -> Transformer:
     return tiny.model(n_ctx=24)
 
@@ -192,23 +185,25 @@ def plain(model: Transformer, ids: list[int], start: int) -> float:
     return sum(found) / len(found)
 
 
-def test_acceptability_one_by_one(model: Transformer, letters: Tokenizer) -> None:
+def test_acceptability_one_by_one(model: Transformer, tiny_tokenizer: Tokenizer) -> None:
     given = texts(10, 40)
-    ids = [letters.encode(text)[:25] for text in given]
+    ids = [tiny_tokenizer.encode(text)[:25] for text in given]
     assert max(map(len, ids)) == 25  # n_ctx + 1: the rest is left out
     wanted = [plain(model, row, 1) for row in ids]
-    assert acceptability(model, letters, given) == pytest.approx(wanted, abs=1e-5)
+    assert acceptability(model, tiny_tokenizer, given) == pytest.approx(wanted, abs=1e-5)
 
 
-def test_sentiment_of_words_in_pieces(model: Transformer, letters: Tokenizer) -> None:
-    words = [letters.encode(word) for word in ("negative", "positive")]
+def test_sentiment_of_words_in_pieces(model: Transformer, tiny_tokenizer: Tokenizer) -> None:
+    words = [tiny_tokenizer.encode(word) for word in ("negative", "positive")]
     assert min(map(len, words)) > 1
     given = texts(6, 30)
     wanted = []
     for text in given:
-        ids = (letters.encode(text) + letters.encode("very"))[-(25 - max(map(len, words))) :]
+        ids = (tiny_tokenizer.encode(text) + tiny_tokenizer.encode("very"))[
+            -(25 - max(map(len, words))) :
+        ]
         wanted.append([plain(model, ids + word, len(ids)) for word in words])
-    assert sentiment(model, letters, given) == pytest.approx(np.array(wanted), abs=1e-5)
+    assert sentiment(model, tiny_tokenizer, given) == pytest.approx(np.array(wanted), abs=1e-5)
 
 
 def test_contexts_of_one_id_and_answers_that_fill_the_model(model: Transformer) -> None:

@@ -48,28 +48,3 @@ def test_without_a_terminal_a_line_is_printed_now_and_then(
     assert lines[0] == "reading: 1 documents"
     assert lines[15] == "reading: 16 documents"
     assert lines[16].startswith("learning: 1 of ")
-
-
-def test_an_early_end_of_learning_is_said(corpus: Path, tmp_path: Path) -> None:
-    done = run_gpt1("learn-bpe", corpus, "--out", tmp_path / "v").check()
-    assert "tokens, not 8192: no further pair occurs 2 times" in " ".join(done.stderr.split())
-    assert "16 rows" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        ("tokenize a --model . --words fsat", 2, "Did you mean 'fast'?"),
-        ("tokenize a --model .", 1, "has no vocabulary"),
-        ("learn-bpe corpus.jsonl --out v --vocab-size 5", 2, "vocab_size is 5"),
-    ],
-)
-@pytest.mark.usefixtures("corpus")
-def test_misuse_is_told_by_the_exit_code(
-    arguments: str, code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = run_gpt1(arguments)
-    assert done.code == code
-    assert message in done.stderr
-    assert not Path("v").exists()
