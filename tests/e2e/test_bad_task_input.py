@@ -246,7 +246,7 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
      ["the task is <other>; the model was fine-tuned on <kind>", "Leave --task out"]),
     (ALL, G, f"{MEASURE} --task <kind>x", 2, ["the task '<kind>x' is not one of", "Did you mean"]),
     (ALL, G, f"{MEASURE} --column <first>", 2, ["--column is for texts", "--columns"]),
-    (ALL, G, f"{MEASURE} --split test", 2, ["--split is test; it is of a data set", "Leave it"]),
+    (ALL, G, f"{MEASURE} --split test", 2, ["--split is test; it is for a data set", "Leave it"]),
     (ALL, G, f"{MEASURE} --page page.txt", 2, ["--page is page.txt; .*must end in .html"]),
     # Where the result goes
     (ALL, G, f"{TUNE} --out run-<kind>", 1, ["a run is already in run-<kind>", "--resume"]),

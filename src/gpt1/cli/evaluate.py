@@ -64,7 +64,7 @@ def evaluate(
         raise ConfigError(f"--page is {page}; the page's name must end in .html.")
     if split is not None and data is None:
         raise ConfigError(
-            f"--split is {split}; it is of a data set, which --task names, e.g. --task sst2. Leave "
+            f"--split is {split}; it is for a data set that --task names, e.g. --task sst2. Leave "
             f"it out."
         )
     if kind == LM or not _has_task(model):

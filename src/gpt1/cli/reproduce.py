@@ -43,7 +43,8 @@ def reproduce(
     variants: Annotated[
         str,
         typer.Option(
-            help="For table5: some of full,no-pretraining,no-aux,lstm.", show_default="all"
+            help="For table5: some of full,no-pretraining,no-aux,lstm.",
+            show_default="all; lstm only with --lstm",
         ),
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="How many models to train per variant.")] = 1,

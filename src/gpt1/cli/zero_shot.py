@@ -36,7 +36,7 @@ def zero_shot(
     ] = None,
     sets: Annotated[str, typer.Option(help="The data sets, separated by commas.")] = _ALL,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Use this many random rows of each data set.")
+        int | None, typer.Option(min=1, help="Use at most this many random rows of each set.")
     ] = None,
     split: Annotated[
         str | None,
