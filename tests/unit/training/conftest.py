@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from runs import Corpus, make_corpus
+
+import gpt1
 from gpt1.config import ModelConfig
 from gpt1.text.tokenizer import Tokenizer
 
@@ -24,3 +28,20 @@ def tokenizer(stories: list[str]) -> Tokenizer:
 @pytest.fixture
 def shape(tokenizer: Tokenizer) -> ModelConfig:
     return ModelConfig(vocab_size=len(tokenizer), n_ctx=64, n_embd=16, n_layer=2, n_head=2)
+
+
+@pytest.fixture(scope="module")
+def corpus(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
+    stories: list[str], tokenizer: Tokenizer,
+) -> Corpus:  # fmt: skip
+    """Shards, and runs over them of the module's SHAPE and SETTINGS."""
+    place, module = tmp_path_factory.mktemp("corpus"), request.module
+    return make_corpus(place, stories, tokenizer, module.SHAPE, *module.SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[gpt1.GPT1, Path]:
+    """A run never interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return corpus.train(out), out

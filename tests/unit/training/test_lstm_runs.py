@@ -17,7 +17,6 @@ from gpt1.errors import InputError
 from gpt1.evaluation.perplexity import measure
 from gpt1.model.build import count_parameters
 from gpt1.model.lstm import LSTM
-from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.estimate import estimate
 
 SHAPE = {"n_ctx": 16, "n_embd": 16, "n_layer": 1, "n_head": 1, "n_hidden": 24}
@@ -25,20 +24,6 @@ SETTINGS = (
     "train.batch_size=4", "train.micro_batch_size=2", "train.dtype=float32", "train.save_every=3",
     "train.eval_every=4", "optimizer.lr=3e-2", "train.steps=10",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def corpus(
-    tmp_path_factory: pytest.TempPathFactory, stories: list[str], tokenizer: Tokenizer
-) -> Corpus:
-    return runs.make_corpus(tmp_path_factory.mktemp("corpus"), stories, tokenizer, SHAPE, *SETTINGS)
-
-
-@pytest.fixture(scope="module")
-def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[gpt1.GPT1, Path]:
-    """A run never interrupted."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    return corpus.train(out), out
 
 
 def test_a_run_learns_and_its_model_is_an_lstm(whole: tuple[gpt1.GPT1, Path]) -> None:

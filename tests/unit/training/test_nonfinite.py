@@ -14,7 +14,6 @@ import torch
 from runs import Corpus, history, same
 
 from gpt1.errors import GPT1Error, TrainingError
-from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import objectives
 from gpt1.training.step import Updater
 
@@ -29,13 +28,6 @@ AT = 5
 WEIGHTS = ("tokens.weight", "positions.weight", "blocks.0.attention.qkv.weight",
            "blocks.1.mlp.fc.bias", "blocks.1.ln_2.weight")  # fmt: skip
 BAD = (math.nan, math.inf, -math.inf)
-
-
-@pytest.fixture(scope="module")
-def corpus(
-    tmp_path_factory: pytest.TempPathFactory, stories: list[str], tokenizer: Tokenizer
-) -> Corpus:
-    return runs.make_corpus(tmp_path_factory.mktemp("corpus"), stories, tokenizer, SHAPE, *SETTINGS)
 
 
 def all_finite(run: Path) -> bool:

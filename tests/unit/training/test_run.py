@@ -28,20 +28,6 @@ SETTINGS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def corpus(
-    tmp_path_factory: pytest.TempPathFactory, stories: list[str], tokenizer: Tokenizer
-) -> Corpus:
-    return runs.make_corpus(tmp_path_factory.mktemp("corpus"), stories, tokenizer, SHAPE, *SETTINGS)
-
-
-@pytest.fixture(scope="session")
-def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[gpt1.GPT1, Path]:
-    """A run never interrupted."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    return corpus.train(out), out
-
-
 @pytest.fixture
 def finished(corpus: Corpus, tmp_path: Path) -> Path:
     """A run of one update."""
