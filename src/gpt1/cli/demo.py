@@ -89,9 +89,10 @@ def demo(
 
 def _new_folder(out: Path) -> Path:
     """Return `out`, or the first of out-2, out-3, ... that does not exist."""
+    folder = out = out if out.name else out.resolve()  # "." has no name
     if not out.name:
         raise ConfigError(f"--out is {out}; name a folder that can be created.")
-    folder, number = out, 1
+    number = 1
     while folder.exists():
         number += 1
         folder = out.with_name(f"{out.name}-{number}")
