@@ -173,7 +173,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"prepare missing.txt {PREPARED}", 2, ["no file missing.txt", "Check"]),
     (f"prepare {'a' * 300}.txt {PREPARED}", 2, ["aaa.txt", "Check"]),
     (f"prepare broken.txt {PREPARED}", 2,
-     ["broken.txt:2: byte 13 is not UTF-8", "Convert the file"]),
+     ["broken.txt:2: byte 13 is not UTF-8", "--encoding cp1252"]),
     (f"prepare things {PREPARED}", 2, ["things is a folder", "things/*.txt"]),
     (f"prepare jokes.csv {PREPARED}", 2, ["ID, Joke", "--column Joke"]),
     (f"prepare hub:some/jokes {PREPARED}", 1, ["could not fetch", "OFFLINE"]),

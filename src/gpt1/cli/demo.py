@@ -116,4 +116,4 @@ def _read_jokes(jokes: Path | None, column: str) -> tuple[list[str], str]:
             f"there are {len(set(texts))} different jokes; the demo needs at least two, one to "
             f"train on and one to hold out. Give more."
         )
-    return texts, str(rows.counts)
+    return texts, rows.counts.report()

@@ -14,11 +14,12 @@ from gpt1.cli.task_files import LM
 from gpt1.errors import ConfigError, DataError, GPT1Error, StorageError
 
 if TYPE_CHECKING:
-    from gpt1.data.tables import RowCounts
+    from gpt1.data.tables import RowCounts, Texts
     from gpt1.tasks.datasets import DataSet
     from gpt1.tasks.kinds.evaluation import TaskEvaluation
     from gpt1.tasks.predictor import Predictor
     from gpt1.tasks.spec import Example
+    from gpt1.tasks.tables import Table
 
     Evaluated = tuple[str, TaskEvaluation, RowCounts]
     """The name of the rows, what was measured on them, and how many could be used."""
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: options.ModelArgument,
-    files: options.TextFiles,
-    column: options.Column = None,
+    files: options.Files,
+    column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
     columns: options.Columns = None,
     task: Annotated[
         str | None,
@@ -42,6 +44,10 @@ def evaluate(
         str | None, typer.Option(help="The split of a data set.", show_default="dev")
     ] = None,
     limit: options.Limit = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    header: options.Header = None,
+    lines: options.Lines = None,
     page: Annotated[
         Path | None,
         typer.Option(
@@ -57,6 +63,7 @@ def evaluate(
     intervals, and a page with the confusion matrix, the calibration and the most confident errors.
     For any other model it gives perplexity and bits per byte over the texts, in float32.
     """
+    from gpt1.data.tables import Texts
     from gpt1.tasks.predictor import Predictor
 
     kind, data = (None, None) if task is None else task_files.task_named(task)
@@ -69,26 +76,28 @@ def evaluate(
         )
     if kind == LM or not _has_task(model):
         reason = "is measured as lm" if kind == LM else "was not fine-tuned on a task"
-        for_tasks = {"--columns": columns, "--page": page, "--task": None if kind == LM else task}
+        for_tasks = {
+            "--columns": columns,
+            "--label-column": label_column,
+            "--page": page,
+            "--task": None if kind == LM else task,
+        }
         for flag, value in for_tasks.items():
             if value:
                 raise ConfigError(
                     f"{flag} is given; {model} {reason}, so only its perplexity can be measured. "
                     f"Leave it out, or run gpt1 finetune --task first."
                 )
-        _perplexity(model, files, column, limit, json)
+        read_options = options.reading(delimiter, encoding, header, lines, "document")
+        texts = Texts(files, task_files.one_column(column), limit, read_options)
+        _perplexity(model, texts, json)
         return
-    if column is not None:
-        raise ConfigError(
-            f"--column is for texts; {model} was fine-tuned on a task. Name its columns with "
-            f"--columns, e.g. --columns label=Stars, or add --task lm for perplexity."
-        )
     predictor = Predictor.load(model)
     if data is not None:
-        if columns is not None or len(files) > 1:
+        if columns or column or label_column or len(files) > 1:
             raise ConfigError(
-                f"--task {data.name} takes one folder and knows its columns; leave --columns and "
-                f"other files out."
+                f"--task {data.name} takes one folder and knows its columns; leave --columns, "
+                f"--text-column, --label-column and other files out."
             )
         evaluated = _data_set(predictor, data, files[0], split or "dev", limit)
     elif kind is not None and kind != predictor.task.kind:
@@ -97,7 +106,14 @@ def evaluate(
             f"--task out."
         )
     else:
-        evaluated = _files(predictor, files, columns, limit)
+        task_kind = predictor.task.kind
+        table = task_files.read_table(
+            task_kind, files, predictor.tokenizer,
+            columns=task_files.columns_given(task_kind, columns, column, label_column),
+            task=predictor.task.for_new_rows, limit=limit,
+            options=options.reading(delimiter, encoding, header, lines),
+        )  # fmt: skip
+        evaluated = _files(predictor, files, table)
     _report(model, evaluated, page, json)
 
 
@@ -113,19 +129,15 @@ def _has_task(model: str) -> bool:
     return isinstance(own, dict) and "task" in own
 
 
-def _perplexity(
-    model: str, files: list[str], column: str | None, limit: int | None, json: bool
-) -> None:
+def _perplexity(model: str, texts: Texts, json: bool) -> None:
     import gpt1
     from gpt1.cli.progress import Progress
-    from gpt1.data.tables import Texts
     from gpt1.evaluation.perplexity import measure
 
-    texts = Texts(files, column, limit)
     gpt = gpt1.load(model)
     with Progress("evaluating", "tokens") as shown:
         result = measure(gpt.model, gpt.tokenizer, texts, progress=shown.progress)
-    print(texts.counts, file=sys.stderr)
+    print(texts.counts.report(), file=sys.stderr)
     if json:
         print_json(asdict(result))
         return
@@ -158,17 +170,11 @@ def _data_set(
     return f"{data.title} {split}", evaluation, rows.counts
 
 
-def _files(
-    predictor: Predictor, files: list[str], columns: str | None, limit: int | None
-) -> Evaluated:
+def _files(predictor: Predictor, files: list[str], table: Table) -> Evaluated:
     """Evaluate on the labelled rows of files."""
-    task, names = predictor.task, task_files.columns_given(columns)
-    table = task_files.read_table(
-        task.kind, files, predictor.tokenizer, columns=names, task=task.for_new_rows, limit=limit
-    )
     print(table, file=sys.stderr)
     evaluation = _measure(
-        predictor, table.usable, metrics=(task.metric,), locations=table.locations
+        predictor, table.usable, metrics=(predictor.task.metric,), locations=table.locations
     )
     print(
         "whether training held some of these rows is not known; gpt1 finetune --valid checks that",

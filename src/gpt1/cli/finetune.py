@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gpt1.cli import options
-from gpt1.cli.task_files import LM, columns_given, read_table, task_named
+from gpt1.cli.task_files import LM, columns_given, one_column, read_table, task_named
 from gpt1.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -24,24 +25,27 @@ if TYPE_CHECKING:
 
 
 def finetune(
-    file: Annotated[
-        str,
-        typer.Argument(help="csv, tsv, jsonl, txt, parquet (all also as .gz), or hub:owner/name."),
-    ],
+    files: options.Files,
     out: options.NewRun,
     model: options.Model = "mini",
     task: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="TASK",
             help="lm: learn to write such texts. Or classification, entailment, similarity, "
             "regression, choice, multi-label, sequence-labelling; or a data set of the paper, such "
-            "as sst2: FILE is then its folder, or hub.",
+            "as sst2: FILES is then its folder, or hub.",
+            show_default=LM,
         ),
-    ] = LM,
-    column: Annotated[str | None, typer.Option(help="lm: the column that holds the texts.")] = None,
+    ] = None,
+    text_column: options.TextColumn = None,
+    label_column: options.LabelColumn = None,
     prefix: Annotated[str | None, typer.Option(help="lm: a prefix for every text.")] = None,
     columns: options.Columns = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    header: options.Header = None,
+    lines: options.Lines = None,
     valid: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +53,7 @@ def finetune(
         ),
     ] = None,
     allow_leakage: Annotated[
-        bool, typer.Option("--allow-leakage", help="Tasks: let VALID hold rows of FILE.")
+        bool, typer.Option("--allow-leakage", help="Tasks: let VALID hold rows of FILES.")
     ] = False,
     recipe: Annotated[
         str | None,
@@ -83,17 +87,19 @@ def finetune(
     from gpt1.training.distributed import is_first
     from gpt1.training.run import RunOptions
 
-    kind, data = task_named(task)
+    kind, data = task_named(task or LM)
+    for_tasks = {"--columns": columns, "--label-column": label_column, "--valid": valid}
     _check_flags(
-        task,
-        {"--column": column, "--prefix": prefix},
-        {"--columns": columns, "--valid": valid, "--allow-leakage": allow_leakage or None},
+        task or LM, {"--prefix": prefix}, {**for_tasks, "--allow-leakage": allow_leakage or None}
     )
+    read_options = options.reading(delimiter, encoding, header, lines)
     overrides = options.overrides(set_, steps)
     if kind == LM:
-        texts = Texts(file, column, limit)
+        texts = Texts(files, one_column(text_column), limit, read_options)
         examples = list(texts)
-        _note(texts.counts)
+        if task is None and not text_column:
+            _check_no_task(texts.present)
+        _note(texts.counts.report())
         gpt1.load(model).finetune(
             examples, prefix=prefix, config=config, recipe=recipe or "jokes", out=out,
             resume=resume, overrides=overrides,
@@ -109,11 +115,15 @@ def finetune(
                 f"validates. Leave one of them out."
             )
         if data is not None:
-            rows = _data_set(data, file, limit, {"--valid": valid, "--columns": columns})
+            if len(files) > 1:
+                raise ConfigError(f"--task {data.name} takes one folder; leave other files out.")
+            rows = _data_set(data, files[0], limit, {**for_tasks, "--text-column": text_column})
         else:
-            names = columns_given(columns)
-            read = partial(read_table, kind, tokenizer=gpt.tokenizer, columns=names)
-            train = read(file, limit=limit)
+            names = columns_given(kind, columns, text_column, label_column)
+            read = partial(
+                read_table, kind, tokenizer=gpt.tokenizer, columns=names, options=read_options
+            )
+            train = read(files, limit=limit)
             _note(train)
             if valid is None:
                 share, seed = settings.data.valid_share, settings.train.seed
@@ -121,7 +131,7 @@ def finetune(
             else:
                 other = read(valid, task=train.task.for_new_rows)
                 _note(f"to validate: {other}")
-                _check_leakage(kind, file, train, valid, other, allow_leakage)
+                _check_leakage(kind, ", ".join(files), train, valid, other, allow_leakage)
                 rows = train.task.covering(other.usable), train.usable, other.usable
         run_options = RunOptions(out, resume)
         supervised.finetune(gpt.model, gpt.tokenizer, *rows, settings, run_options)
@@ -139,8 +149,18 @@ def finetune(
         )
 
 
+def _check_no_task(columns: Sequence[str]) -> None:
+    """Raise ConfigError if a table has the columns of a task, and no option says what is meant."""
+    for label in {"label", "labels"} & {name.casefold() for name in columns}:
+        kind = "multi-label" if label == "labels" else "classification"
+        raise ConfigError(
+            f"the file has the columns {', '.join(columns)}. To learn its labels add --task {kind} "
+            f"(or another task); to learn to write such texts, --task lm."
+        )
+
+
 def _check_flags(
-    task: str, for_texts: dict[str, str | None], for_tasks: dict[str, str | bool | None]
+    task: str, for_texts: dict[str, str | None], for_tasks: Mapping[str, str | bool | None]
 ) -> None:
     """Raise ConfigError for a flag that the task does not use."""
     for flag, value in (for_tasks if task == LM else for_texts).items():
@@ -156,7 +176,7 @@ def _check_flags(
             )
 
 
-def _data_set(data: DataSet, source: str, limit: int | None, flags: dict[str, str | None]) -> Rows:
+def _data_set(data: DataSet, source: str, limit: int | None, flags: Mapping[str, object]) -> Rows:
     """Read the train and dev splits of a published data set; `flags` must not be given."""
     from gpt1.tasks.leakage import leakage
 
@@ -173,7 +193,7 @@ def _data_set(data: DataSet, source: str, limit: int | None, flags: dict[str, st
 
 
 def _check_leakage(
-    kind: str, file: str, train: Table, valid: str, other: Table, allow: bool
+    kind: str, name: str, train: Table, valid: str, other: Table, allow: bool
 ) -> None:
     """Raise DataError, or say so if that is allowed, if rows to validate are in the train file."""
     from gpt1.tasks.kinds import KINDS
@@ -187,12 +207,12 @@ def _check_leakage(
         repeats = [location for location, example in rows if identity(example) in known]
         listed = ", ".join(repeats[:LISTED]) + (", ..." if len(repeats) > LISTED else "")
         raise DataError(
-            f"{shared.exact:,} of {shared.rows:,} rows of {valid} are in {file} too ({listed}); "
-            f"figures on them would flatter the model. Remove them from one of the files, or add "
+            f"{shared.exact:,} of {shared.rows:,} rows of {valid} are in {name} too ({listed}), "
+            f"so figures on them would flatter the model. Remove them from one of them, or add "
             f"--allow-leakage."
         )
     if shared.exact or shared.overlapping:
-        _note(f"{valid} against {file}: {shared}")
+        _note(f"{valid} against {name}: {shared}")
 
 
 def _note(text: object) -> None:

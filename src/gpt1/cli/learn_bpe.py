@@ -13,12 +13,16 @@ from gpt1.cli import options, print_json
 
 
 def learn_bpe(
-    files: options.TextFiles,
+    files: options.Files,
     out: options.NewFolder,
     vocab_size: Annotated[int, typer.Option(min=2, help="How many tokens to have in all.")] = 8192,
     column: options.Column = None,
     words: Annotated[str, typer.Option(help=options.WORDS)] = "original",
     limit: options.Limit = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    header: options.Header = None,
+    lines: options.Lines = False,
     json: options.Json = False,
 ) -> None:
     """Learn a vocabulary from text files.
@@ -32,7 +36,8 @@ def learn_bpe(
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
 
-    texts = Texts(files, column, limit)
+    read_options = options.reading(delimiter, encoding, header, lines)
+    texts = Texts(files, column, limit, read_options)
     check_free(out)
     start = perf_counter()
     shown = Progress("reading", "documents")
@@ -60,5 +65,5 @@ def learn_bpe(
             "seconds": round(seconds, 3),
         })  # fmt: skip
         return
-    print(texts.counts)
+    print(texts.counts.report())
     print(f"{len(tokenizer):,} tokens learned in {seconds:.1f} s -> {out}")

@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from gpt1.data.dialect import ReadOptions, Unit
 
 _MODEL = "A packaged model, a model folder, a run, or owner/name on the hub."
 Model = Annotated[str, typer.Option(help=_MODEL)]
 ModelArgument = Annotated[str, typer.Argument(help=_MODEL)]
 
-TextFiles = Annotated[
-    list[str],
-    typer.Argument(help="txt, jsonl, csv, tsv (all also as .gz), parquet, or hub:owner/name."),
-]
+FILES = "csv, tsv, xlsx, json, jsonl, txt (also gzipped), parquet, or hub:owner/name."
+Files = Annotated[list[str], typer.Argument(help=FILES)]
 Column = Annotated[str | None, typer.Option(help="The column that holds the text.")]
+TextColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text-column", "--column",
+        help="The column that holds the text; for a task with two texts, once for each.",
+    ),
+]  # fmt: skip
+LabelColumn = Annotated[str | None, typer.Option(help="Tasks: the column of the labels.")]
 Columns = Annotated[
     str | None,
-    typer.Option(help="Tasks: your names for the columns, e.g. text=Review,label=Stars."),
+    typer.Option(help="Tasks: your names for the columns, e.g. context=Story,answer_0=A."),
+]
+_TOLD = "as the file's content shows"
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        help="What is between a table's fields: comma, semicolon, tab, bar or another character.",
+        show_default=_TOLD,
+    ),
+]
+Encoding = Annotated[
+    str | None, typer.Option(help="The encoding of the text, e.g. cp1252.", show_default=_TOLD)
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="Whether a table begins with names.", show_default=_TOLD
+    ),
+]
+Lines = Annotated[
+    bool | None,
+    typer.Option("--lines/--document", help="Whether a .txt has a text a line, or is one text."),
 ]
 WORDS = "How text is split into words: original, slow or fast."
 Words = Annotated[str | None, typer.Option(help=WORDS, show_default="as the tokenizer records")]
@@ -42,6 +72,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 def overrides(given: list[str] | None, steps: int | None) -> list[str]:
     """Return the settings of --set and --steps."""
     return [*(given or []), *([] if steps is None else [f"train.steps={steps}"])]
+
+
+def reading(
+    delimiter: str | None,
+    encoding: str | None,
+    header: bool | None,
+    lines: bool | None = None,
+    unit: Unit | None = None,
+) -> ReadOptions:
+    """Return how to read files; `unit` is that of a .txt without --lines or --document."""
+    from gpt1.data.dialect import ReadOptions
+
+    if lines is not None:
+        unit = "line" if lines else "document"
+    return ReadOptions(delimiter, encoding, header, unit)
 
 
 def split_commas(text: str) -> list[str]:

@@ -18,12 +18,12 @@ _FIRST_BYTES = (b"label,p_", b"labels,p_", b"score\n")
 
 def predict(
     model: Annotated[str, typer.Argument(help="A run of gpt1 finetune --task, or its model.")],
-    file: Annotated[
-        str, typer.Argument(help="csv, tsv, jsonl, parquet (all also as .gz), or hub:owner/name.")
-    ],
-    columns: Annotated[
-        str | None, typer.Option(help="Your names for the columns, e.g. text=Review.")
-    ] = None,
+    files: options.Files,
+    text_column: options.TextColumn = None,
+    columns: options.Columns = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    header: options.Header = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the labels to this file.", show_default="stdout")
     ] = None,
@@ -39,14 +39,13 @@ def predict(
     from gpt1.cli.progress import Progress
     from gpt1.tasks.predictor import Predictor
 
-    names = columns_given(columns)
     predictor = Predictor.load(model)
     task = predictor.task
     if out is not None:
         if out.suffix.lower() not in task.output_endings:
             endings = " or ".join(task.output_endings)
             raise ConfigError(f"--out is {out}; the file's name must end in {endings}.")
-        if out.resolve() == Path(file).resolve():
+        if out.resolve() in [Path(file).resolve() for file in files]:
             raise ConfigError(f"--out is {out}, which is the file to read. Choose another name.")
         if out.is_file() and not out.read_bytes().startswith(_FIRST_BYTES):
             raise ConfigError(
@@ -54,9 +53,11 @@ def predict(
                 f"name, or remove the file."
             )
     table = read_table(
-        task.kind, file, predictor.tokenizer, columns=names, task=task, labelled=False
-    )
-    print(table.counts, file=sys.stderr)
+        task.kind, files, predictor.tokenizer,
+        columns=columns_given(task.kind, columns, text_column),
+        task=task, labelled=False, options=options.reading(delimiter, encoding, header),
+    )  # fmt: skip
+    print(table.counts.report(), file=sys.stderr)
     encoded = predictor.encode(table.usable)
     with Progress("predicting", "rows") as shown:
         probabilities = predictor.score(encoded, progress=shown.progress)
@@ -67,7 +68,7 @@ def predict(
     if missing := table.examples.count(None):
         rows = "row" if missing == 1 else "rows"
         print(f"{missing:,} {rows} could not be used and got no label", file=sys.stderr)
-    ending = task.output_ending(file) if out is None else out.suffix.lower()
+    ending = task.output_ending(files[0]) if out is None else out.suffix.lower()
     text = task.format(records, ending)
     if out is not None:
         storage.write_file(out, text.encode(errors="replace"))

@@ -13,7 +13,7 @@ from gpt1.cli import options, print_json
 
 
 def prepare(
-    files: options.TextFiles,
+    files: options.Files,
     out: options.NewFolder,
     tokenizer: Annotated[Path, typer.Option(help="A folder with a vocabulary, or a model.")],
     column: options.Column = None,
@@ -27,6 +27,10 @@ def prepare(
         typer.Option(min=1, help="How many processes to use.", show_default="one a core"),
     ] = None,
     limit: options.Limit = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    header: options.Header = None,
+    lines: options.Lines = False,
     json: options.Json = False,
 ) -> None:
     """Turn text files into shards for pre-training.
@@ -45,7 +49,8 @@ def prepare(
     else:
         from gpt1.data.parallel import encode_texts
 
-    texts = Texts(files, column, limit)
+    read_options = options.reading(delimiter, encoding, header, lines)
+    texts = Texts(files, column, limit, read_options)
     start = perf_counter()
     with Progress("preparing", "documents") as shown, without_torch():
         loaded = Tokenizer.load(hub.of_run(tokenizer), words=words)
@@ -56,7 +61,7 @@ def prepare(
     if json:
         print_json({**asdict(summary), "seconds": round(seconds, 3)})
         return
-    print(texts.counts)
+    print(texts.counts.report())
     print(
         f"{summary.tokens:,} tokens in {summary.documents:,} documents; "
         f"{summary.bytes / summary.tokens:.2f} bytes a token"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gpt1.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
+    from gpt1.data.dialect import ReadOptions
     from gpt1.tasks.datasets import DataSet
     from gpt1.tasks.kinds import Task
     from gpt1.tasks.spec import Example
@@ -38,12 +39,31 @@ def task_named(name: str) -> tuple[str, DataSet | None]:
     return data.task.kind, data
 
 
-def columns_given(text: str | None) -> dict[str, str]:
-    """Return what --columns says: standard name -> the file's name. Raises ConfigError.
+def one_column(names: Sequence[str] | None) -> str | None:
+    """Return the column of plain texts that --text-column names. Raises ConfigError."""
+    if names and len(names) > 1:
+        raise ConfigError("--text-column is given twice; plain texts are in one column.")
+    return names[0] if names else None
 
-    >>> columns_given("text=Review, label=Stars")
+
+def columns_given(
+    kind: str,
+    text: str | None,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+) -> dict[str, str]:
+    """Return what --columns, --text-column and --label-column say: standard name -> the file's.
+
+    Raises ConfigError.
+
+    >>> columns_given("classification", "text=Review, label=Stars")
     {'text': 'Review', 'label': 'Stars'}
+    >>> columns_given("entailment", None, ["Premise, or a", "b"], "label = class")
+    {'text_a': 'Premise, or a', 'text_b': 'b', 'label': 'label = class'}
     """
+    from gpt1.tasks.kinds import KINDS
+
+    cls = KINDS[kind]
     columns: dict[str, str] = {}
     for part in [] if text is None else text.split(","):
         name, equals, column = (piece.strip() for piece in part.partition("="))
@@ -55,7 +75,19 @@ def columns_given(text: str | None) -> dict[str, str]:
         if name in columns:
             raise ConfigError(f"--columns names {name!r} twice; name each column once.")
         columns[name] = column
-    return columns
+    if len(text_columns or ()) > len(cls.text_columns):
+        raise ConfigError(
+            f"--text-column is given {len(text_columns or ())} times; {kind} has the columns "
+            f"{', '.join(cls.text_columns)}. Name others with --columns."
+        )
+    named = dict(zip(cls.text_columns, text_columns or (), strict=False))
+    if label_column is not None:
+        named[cls.label_column] = label_column
+    if twice := sorted(named.keys() & columns):
+        raise ConfigError(
+            f"--columns names {twice[0]!r}, and so does another option. Leave one out."
+        )
+    return columns | named
 
 
 def read_table(
@@ -67,6 +99,7 @@ def read_table(
     task: Task | None = None,
     labelled: bool = True,
     limit: int | None = None,
+    options: ReadOptions | None = None,
 ) -> Table:
     """Return the rows of files, rejecting also those that have no token at all.
 
@@ -74,7 +107,9 @@ def read_table(
     """
     from gpt1.tasks.tables import read_examples
 
-    table = read_examples(kind, sources, columns=columns, task=task, labelled=labelled, limit=limit)
+    table = read_examples(
+        kind, sources, columns=columns, task=task, labelled=labelled, limit=limit, options=options
+    )
     wordless = _wordless(table.usable, tokenizer)
     rejected = {
         i

@@ -1,217 +1,251 @@
-"""A streaming reader for each kind of file: it yields (line, row).
+"""One reader for each format, all streaming: (line, row) after (line, row).
 
-A malformed file is an error with file and line, since the rest of it cannot be trusted. A row has
-at most 8 MiB, so that no file fills the memory.
+What is wrong with a file stops with its name and line, since the rest of it cannot be trusted. A
+row is at most 8 MiB, so that no file fills the memory.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import re
-import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from io import BufferedReader
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from gpt1.data.dialect import ESCAPED_QUOTE, Dialect, ReadOptions, sniff
+from gpt1.data.excel import read_cells
+from gpt1.data.lines import MAX_ROW, Lines, too_long
 from gpt1.errors import DataError, did_you_mean, first_line
 
-MAX_ROW = 8 << 20
-"""Bytes in a row, at most."""
 _TAG = re.compile(r"O|[BIESLUM]-\S+")
 _PARQUET_ROWS = 32  # at a time: rows may be whole books
+_MAX_JSON = 1 << 30  # bytes of a list, which is read whole
 
 Row = dict[str, Any]
 ChooseColumns = Callable[[str, Sequence[str]], Sequence[str] | None]
-"""(file or file:line, its columns) -> those to read, None being all; raises DataError."""
-RowIterator = Iterator[tuple[int, Row | None]]
-"""(line, row) of a file; None is a blank line."""
-FileReader = Callable[[ChooseColumns], RowIterator]
-BAD_ROW: Row = {}
-"""A row with another number of fields than the header; see `ReadOptions.header`."""
+"""(file or file:line, the columns there) -> those to read, None being all; raises DataError."""
+RowIterator = Iterator[tuple[int, Row | str]]
+"""(line, row) of a file; a str is why there is no row, e.g. a blank line."""
+BLANK, WRONG_WIDTH, HEADER_AGAIN = "blank line", "wrong number of fields", "repeated header"
 
 
-@dataclass(frozen=True)
-class Headless:
-    """The column names of a table without a header; wider: rows may have more fields."""
+class TableFile:
+    """A file of rows, and how it is read; `read(choose)` reads it from the start."""
 
-    names: tuple[str, ...]
-    wider: bool = False
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        """Find out how to read the file. Raises DataError; also for a missing file."""
+        try:
+            if path.is_dir():
+                raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
+            if not path.exists():
+                raise DataError(f"there is no file {path}. Check the path.")
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
+        self.path = path
+        self.options = options
+        self.dialect = sniff(path, options)
+
+    @property
+    def note(self) -> str:
+        """What had to be guessed about the file, in one line; "" if nothing had."""
+        guesses = list(self.dialect.guesses)
+        if self.dialect.format == "txt" and self.dialect.unit == "document":
+            guesses.append("as one document (--lines)")
+        return f"{self.path.name} is read {', '.join(guesses)}" if guesses else ""
+
+    @property
+    def location(self) -> str:
+        """The file, with what had to be guessed about it, for errors about its columns."""
+        guesses = ", ".join(self.dialect.guesses)
+        return f"{self.path}, read {guesses}," if guesses else str(self.path)
+
+    def read(self, choose: ChooseColumns) -> RowIterator:
+        """Yield the rows, with the columns that `choose` takes. Raises DataError."""
+        lines = Lines(self.path, self.dialect)
+        match self.dialect.format:
+            case "txt":
+                return _read_txt(lines, choose, self.dialect.unit)
+            case "json":
+                return _read_json(lines, choose)
+            case "json-row":
+                return _read_json_row(lines, choose)
+            case "conll":
+                return _read_conll(lines, choose)
+            case "parquet":
+                return _read_parquet(self.path, choose)
+            case "xlsx":
+                rows = read_cells(self.path)
+            case _:
+                rows = (_quoted_rows if self.dialect.quoted else _plain_rows)(lines, self.dialect)
+        return self._name_fields(rows, choose)
+
+    def _name_fields(
+        self, rows: Iterator[tuple[int, list[Any]]], choose: ChooseColumns
+    ) -> RowIterator:
+        """Name the fields of each row, by the header or by the options; [] is a blank line."""
+        blanks = []
+        first: tuple[int, list[Any]] = (0, [])
+        for first in rows:
+            if first[1]:
+                break
+            blanks.append(first)
+        header = ["" if name is None else str(name).strip() for name in first[1]]
+        wider, has_header = False, self.dialect.header
+        if self.options.headless and (headless := self.options.headless(str(self.path), header)):
+            header, wider, has_header = list(headless.names), headless.wider, False
+        elif not has_header:
+            header = [str(number) for number in range(1, len(header) + 1)]
+        if not has_header:
+            rows = chain(blanks, [first], rows)
+        if self.dialect.row_names:
+            header = ["", *header]
+        wanted = [(name, header.index(name)) for name in self._choose(choose, header)]
+        for line, row in rows:
+            if not row:
+                yield line, BLANK
+            elif len(row) == len(header) or (wider and len(row) > len(header)):
+                if has_header and row == first[1]:
+                    yield line, HEADER_AGAIN
+                else:
+                    yield line, {name: row[i] for name, i in wanted}
+            elif self.options.headless:
+                yield line, WRONG_WIDTH
+            elif not any(map(bool, row)):
+                yield line, BLANK
+            else:
+                raise DataError(
+                    f"{self.path}:{line}: the row has {len(row)} fields; the header has "
+                    f"{len(header)} ({', '.join(header)[:200]}). Correct the row."
+                )
+
+    def _choose(self, choose: ChooseColumns, header: list[str]) -> list[str]:
+        """Return the columns to read; those without a name, or with one of two, only if named."""
+        present = [name for name in header if name]
+        names = choose(self.location, present)
+        if names is None:
+            return [name for name in present if present.count(name) == 1]
+        for name in names:
+            check_single(self.location, name, present)
+        return list(names)
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How to read files that are not what their names say, such as those of published data sets."""
-
-    endings: Mapping[str, str] = field(default_factory=dict)
-    """A file's ending -> the one to read it as, also ".json": the whole file is one row."""
-    header: Callable[[str, Sequence[str]], Headless | None] | None = None
-    """(file, its first row) -> the column names of a csv or tsv, None if that row is the header.
-    With it, a row with another number of fields is BAD_ROW instead of an error."""
-    otherwise: str = ""
-    """The ending as which files with an unknown one are read."""
-
-
-def open_file(path: Path, options: ReadOptions) -> FileReader:
-    """Return the reader of a file, by its ending. Raises DataError, also if it is missing."""
-    try:
-        if path.is_dir():
-            raise DataError(f"{path} is a folder. Name the files in it, e.g. {path}/*.txt")
-        if not path.exists():
-            raise DataError(f"there is no file {path}. Check the path.")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
-    readers: dict[str, Callable[[Path, ChooseColumns], RowIterator]] = {
-        ".txt": _read_txt,
-        ".jsonl": _read_jsonl,
-        ".csv": partial(_read_csv, options=options),
-        ".tsv": partial(_read_tsv, options=options),
-        ".parquet": _read_parquet,
-    }
-    known = ", ".join(readers)
-    readers |= {".json": _read_json, ".conll": _read_conll}  # of data sets and tasks only
-    zipped = path.suffix.lower() == ".gz"
-    ending = (path.with_suffix("") if zipped else path).suffix.lower()
-    ending = options.endings.get(ending, ending)
-    read = readers.get(ending) or readers.get(options.otherwise)
-    if not read or (zipped and ending == ".parquet"):
-        raise DataError(
-            f"{path} is of no known kind; gpt1 reads {known}, all but the last also .gz."
-        )
-    return partial(read, path)
+def check_single(location: str, name: str, present: Sequence[str]) -> None:
+    """Raise DataError if two columns have the name of one that is to be read."""
+    if present.count(name) > 1:
+        raise DataError(f"{location} has two columns named {name!r}. Rename one of them.")
 
 
 def no_column(location: str, name: str, present: Sequence[str]) -> DataError:
     """Return the error for a column that is not among those present."""
-    columns = ", ".join(present) or "none"
-    hint = did_you_mean(name, present)
-    return DataError(f"{location} has no column {name!r}; it has {columns}.{hint}")
+    has = ", ".join(present) or "none"
+    nearest = did_you_mean(name, present)
+    return DataError(f"{location} has no column {name!r}; it has {has}.{nearest}")
 
 
-def _too_long(location: str) -> DataError:
-    return DataError(
-        f"{location}: the row is longer than {MAX_ROW >> 20} MiB, the most a row may have. Split "
-        f"it; in a csv, look for a quote that is never closed."
-    )
-
-
-class _Lines:
-    """The lines of a file as text, with their line ends, without the byte order mark.
-
-    `number` is the current line, `row` the one where the current row began: the reader calls
-    `end_row`. Raises DataError for an empty file, broken UTF-8, a row longer than MAX_ROW.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.number = 0
-        self.end_row()
-
-    def end_row(self) -> None:
-        self.row = self.number + 1
-        self._size = 0
-
-    def __iter__(self) -> Iterator[str]:
-        try:
-            zipped = self.path.suffix.lower() == ".gz"
-            with gzip.open(self.path) if zipped else self.path.open("rb") as file:
-                yield from self._read(file)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(
-                f"{self.path}:{self.number + 1}: the gzip file is cut off or damaged ({error}). "
-                f"Fetch it again."
-            ) from None
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error.strerror or error}.") from None
-
-    def _read(self, file: gzip.GzipFile | BufferedReader) -> Iterator[str]:
-        offset = 0
-        while line := file.readline(MAX_ROW - self._size + 1):
-            self._size += len(line)
-            if self._size > MAX_ROW:
-                raise _too_long(f"{self.path}:{self.row}")
-            if not offset and line.startswith(b"\xef\xbb\xbf"):
-                line, offset = line[3:], 3
-            try:
-                text = line.decode()
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{self.path}:{self.number + 1}: byte {offset + error.start} is not UTF-8 "
-                    f"({error.reason}). Convert the file to UTF-8."
-                ) from None
-            offset += len(line)
-            if text:
-                self.number += 1
-                yield text
-        if not self.number:
-            raise DataError(f"{self.path} is empty. Give a file that holds some text.")
-
-
-def _read_txt(path: Path, choose: ChooseColumns) -> RowIterator:
-    (name,) = choose(str(path), ["text"]) or ["text"]
-    lines, first = _Lines(path), 1
-    document: list[str] = []
-    size = 0
+def _read_txt(lines: Lines, choose: ChooseColumns, unit: str) -> RowIterator:
+    """Read a text a line, or one document, cut at line ends where it is longer than a row."""
+    (name,) = choose(str(lines.path), ["text"]) or ["text"]
+    first, held, size = 1, list[str](), 0
     for line in lines:
         lines.end_row()
-        if size + len(line) > MAX_ROW and document:
-            yield first, {name: "".join(document)}
-            document, size, first = [], 0, lines.number
-        document.append(line.replace("\r\n", "\n"))
+        if unit == "line":
+            text = line.rstrip("\r\n")
+            yield lines.number, {name: text} if text.strip() else BLANK
+            continue
+        if size + len(line) > MAX_ROW and held:
+            yield first, {name: "".join(held)}
+            first, held, size = lines.number, [], 0
+        held.append(line.replace("\r\n", "\n").replace("\r", "\n"))
         size += len(line)
-    yield first, {name: "".join(document)}
+    if held:
+        yield first, {name: "".join(held)}
 
 
-def _read_jsonl(path: Path, choose: ChooseColumns) -> RowIterator:
-    lines = _Lines(path)
+def _read_json(lines: Lines, choose: ChooseColumns) -> RowIterator:
+    """Read an object a line, or one list of objects."""
     chosen, wanted = False, None
-    for line in lines:
-        location = f"{path}:{lines.row}"
-        if not line.strip():
-            yield lines.row, None
-        else:
-            row = _json_object(line, f"{location}: the line")
-            if not chosen:
-                chosen, wanted = True, choose(location, list(row))
-            for name in wanted or ():
-                if name not in row:
-                    raise no_column(location, name, list(row))
-            yield lines.row, {name: row[name] for name in wanted or row}
+    rows = _json_lines(lines)
+    for line, row in rows:
+        if isinstance(row, str):
+            yield line, row
+            continue
+        location = f"{lines.path}:{line}"
+        if not chosen:
+            chosen, wanted = True, choose(location, list(row))
+        for name in wanted or ():
+            if name not in row:
+                raise no_column(location, name, list(row))
+        yield line, {name: row[name] for name in wanted or row}
+
+
+def _json_lines(lines: Lines) -> RowIterator:
+    numbered = iter(lines)
+    for line in numbered:
+        if line.lstrip()[:1] == "[":
+            yield from _json_list(lines, line, numbered)
+            return
+        yield lines.row, _json_object(line, f"{lines.path}:{lines.row}") if line.strip() else BLANK
         lines.end_row()
 
 
-def _read_json(path: Path, choose: ChooseColumns) -> RowIterator:
-    row = _json_object("".join(_Lines(path)), f"{path}: the file")
-    yield 1, {name: row[name] for name in choose(str(path), list(row)) or row}
+def _json_list(lines: Lines, first: str, rest: Iterator[str]) -> RowIterator:
+    """Read what is left of a file as one list; a row's number stands for its line."""
+    parts, size = [first], len(first)
+    for line in rest:
+        lines.end_row()
+        parts.append(line)
+        size += len(line)
+        if size > _MAX_JSON:
+            raise DataError(
+                f"{lines.path} is one JSON list of more than {_MAX_JSON >> 30} GiB. Write it as "
+                f"JSON lines, one object a line."
+            )
+    rows = _parse_json("".join(parts), str(lines.path))
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise _no_object(row, f"{lines.path}: item {number}")
+        yield number, row
 
 
-def _json_object(text: str, what: str) -> Row:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{what} is not JSON ({error}); it must be one JSON object.") from None
+def _read_json_row(lines: Lines, choose: ChooseColumns) -> RowIterator:
+    """Read a file that is one JSON object as one row."""
+    row = _json_object("".join(lines), str(lines.path))
+    yield 1, {name: row[name] for name in choose(str(lines.path), list(row)) or row}
+
+
+def _json_object(text: str, location: str) -> Row:
+    value = _parse_json(text, location)
     if not isinstance(value, dict):
-        raise DataError(
-            f'{what} is {text.strip()[:40]!r}; it must be one JSON object, e.g. {{"text": "..."}}.'
-        )
+        raise _no_object(value, location)
     return value
 
 
-def _read_conll(path: Path, choose: ChooseColumns) -> RowIterator:
-    """Read sentences, one word per line: its first field is the word, its last one the tag.
+def _parse_json(text: str, location: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{location}: not JSON ({error}). A row is one JSON object on a line of its own, or an "
+            f"object in one list (pandas: to_json(..., orient='records'))."
+        ) from None
 
-    Fields are separated by tabs or blanks; a blank line or -DOCSTART- ends a sentence. A line that
-    begins with # is a comment unless it ends in an entity's tag or, if no line does, has as many
+
+def _no_object(value: object, location: str) -> DataError:
+    return DataError(
+        f'{location}: {json.dumps(value)[:40]} is not a JSON object, e.g. {{"text": "..."}}.'
+    )
+
+
+def _read_conll(lines: Lines, choose: ChooseColumns) -> RowIterator:
+    """Read sentences of a word and its tag a line: the first and the last of its fields.
+
+    Between them are tabs or blanks; a blank line or -DOCSTART- ends a sentence. A line that begins
+    with # is a comment unless it ends in a tag of an entity or, where no line does, has as many
     fields as the others.
     """
-    choose(str(path), ["tokens", "tags"])
-    lines = _Lines(path)
+    choose(str(lines.path), ["tokens", "tags"])
     words: list[str] = []
     tags: list[str | None] = []
     first, width, of_entities = 1, 0, False
@@ -237,67 +271,38 @@ def _read_conll(path: Path, choose: ChooseColumns) -> RowIterator:
         yield first, {"tokens": words, "tags": tags}
 
 
-def _read_csv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:
+def _quoted_rows(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(max(MAX_ROW, csv.field_size_limit()))
-    lines = _Lines(path)
+    texts = (
+        (line.replace('\\"', ESCAPED_QUOTE) for line in lines) if dialect.escaped else iter(lines)
+    )
+    reader = csv.reader(
+        texts, delimiter=dialect.delimiter, skipinitialspace=dialect.space, strict=True
+    )
     try:
-        yield from _name_fields(lines, csv.reader(iter(lines), strict=True), choose, options)
+        for row in reader:
+            if dialect.escaped:
+                row = [field.replace(ESCAPED_QUOTE, '"') for field in row]
+            yield lines.row, row
+            lines.end_row()
     except csv.Error as error:
         raise DataError(
-            f"{path}:{lines.row}: not a csv row ({error}). A field with commas, quotes or line "
-            f"breaks goes between double quotes, and quotes inside it are doubled."
+            f"{lines.path}:{lines.row}: not a csv row ({error}). A field with separators, quotes "
+            f"or line breaks goes between double quotes, and quotes inside it are doubled."
         ) from None
 
 
-def _read_tsv(path: Path, choose: ChooseColumns, options: ReadOptions) -> RowIterator:
-    lines = _Lines(path)
-    texts = (line.removesuffix("\n").removesuffix("\r") for line in lines)
-    rows = (text.split("\t") if text else [] for text in texts)
-    yield from _name_fields(lines, rows, choose, options)
-
-
-def _name_fields(
-    lines: _Lines, fields: Iterator[list[str]], choose: ChooseColumns, options: ReadOptions
-) -> RowIterator:
-    """Name the fields of each row, by the header or the options; [] is a blank line."""
-
-    def numbered() -> Iterator[tuple[int, list[str]]]:
-        for row in fields:
-            yield lines.row, row
-            lines.end_row()
-
-    path, rows = lines.path, numbered()
-    blanks = []
-    first: tuple[int, list[str]] = (0, [])
-    for first in rows:
-        if first[1]:
-            break
-        blanks.append(first)
-    header, wider = [name.strip() for name in first[1]], False  # "text, label" is often written
-    if options.header and (headless := options.header(str(path), header)):
-        header, wider = list(headless.names), headless.wider
-        rows = chain(blanks, [first], rows)
-    repeated = [name for name, count in Counter(header).items() if count > 1]
-    if repeated:
-        raise DataError(f"{path} has two columns named {repeated[0]!r}. Rename one of them.")
-    wanted = [(name, header.index(name)) for name in choose(str(path), header) or header]
-    for line, row in rows:
-        if not row:
-            yield line, None
-        elif len(row) == len(header) or (wider and len(row) > len(header)):
-            yield line, {name: row[i] for name, i in wanted}
-        elif options.header:
-            yield line, BAD_ROW
-        else:
-            raise DataError(
-                f"{path}:{line}: the row has {len(row)} fields; the header has {len(header)} "
-                f"({', '.join(header)}). Correct the row."
-            )
+def _plain_rows(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    for line in lines:
+        text = line.removesuffix("\n").removesuffix("\r")
+        yield lines.row, text.split(dialect.delimiter) if text else []
+        lines.end_row()
 
 
 def _read_parquet(path: Path, choose: ChooseColumns) -> RowIterator:
     try:
-        from pyarrow import ArrowException, parquet
+        import pyarrow
+        from pyarrow import ArrowException, compute, parquet
     except ImportError:
         raise DataError(
             f'{path} is a parquet file; reading it needs pyarrow. Run pip install "gpt1[data]"'
@@ -305,12 +310,20 @@ def _read_parquet(path: Path, choose: ChooseColumns) -> RowIterator:
     number = 0
     try:
         with parquet.ParquetFile(path, memory_map=True) as file:
-            wanted = choose(str(path), file.schema_arrow.names)
+            schema = file.schema_arrow
+            wanted = list(choose(str(path), schema.names) or schema.names)
+            texts = [n for n in wanted if pyarrow.types.is_string(schema.field(n).type)]
+        # as dictionaries: a small file can hold a large text many times
+        with parquet.ParquetFile(path, memory_map=True, read_dictionary=texts) as file:
             for batch in file.iter_batches(_PARQUET_ROWS, columns=wanted, use_threads=False):
+                for name in texts:
+                    column = batch.column(name)
+                    values = getattr(column, "dictionary", column)
+                    longest = compute.max(compute.binary_length(values)).as_py()
+                    if longest and longest > MAX_ROW:
+                        raise too_long(f"{path}:{number + 1}")
                 for row in batch.to_pylist():
                     number += 1
-                    if any(isinstance(v, str) and len(v) > MAX_ROW for v in row.values()):
-                        raise _too_long(f"{path}:{number}")
                     yield number, row
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(

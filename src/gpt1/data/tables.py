@@ -7,22 +7,24 @@ an error with file and line, since the rest of it cannot be trusted.
 
 | file | rows |
 | --- | --- |
-| .txt | one document with its paragraphs; beyond 8 MiB it is cut into several, at line ends |
-| .jsonl | one JSON object per line |
-| .csv | a header, quotes as in RFC 4180: commas, line breaks and doubled quotes inside them |
-| .tsv | a header, no quoting: a quote is a character like any other |
-| .parquet | needs the extra `gpt1[data]` |
+| .txt | a text a line, or one document with its paragraphs; beyond 8 MiB it is cut at a line end |
+| .jsonl, .json | one JSON object a line, or one list of objects |
+| .csv | quotes as in RFC 4180: separators, line breaks and doubled quotes inside them |
+| .tsv | the same, and quotes that are characters like any other |
+| .parquet, .xlsx | need the extra `gpt1[data]` |
 
-All but parquet may end in .gz. Text is UTF-8, with or without a byte order mark.
+Files may be gzipped. Encoding, separator and header are told from the content (`data.dialect`).
 """
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gpt1.data.formats import BAD_ROW, ChooseColumns, ReadOptions, Row, no_column, open_file
+from gpt1.data.dialect import ReadOptions, Unit
+from gpt1.data.formats import BLANK, ChooseColumns, Row, TableFile, no_column
 from gpt1.data.sources import Sources, find_files
 from gpt1.errors import DataError
 
@@ -35,6 +37,8 @@ class RowCounts:
     used: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     files: int = 0
+    notes: list[str] = field(default_factory=list)
+    """How files are read where that had to be guessed."""
 
     def reject(self, reason: str, count: int = 1) -> None:
         """Move `count` rows from used to rejected."""
@@ -48,9 +52,13 @@ class RowCounts:
         rejected = f"{self.rejected.total():,} rejected" + (f" ({why})" if why else "")
         return f"{rows} from {files}: {self.used:,} used, {rejected}"
 
+    def report(self) -> str:
+        """Return how the files were read, and the counts, for people."""
+        return "\n".join([*self.notes, str(self)])
+
 
 class RowReader:
-    """The rows of some files as dicts; iterating again reads again.
+    """The rows of some files, one dict each, None for a blank line; iterating again reads again.
 
     `counts` belongs to the current iteration, `location` is "file:line" of the current row. Raises
     DataError, HubError; while iterating, DataError.
@@ -67,24 +75,29 @@ class RowReader:
         self.files = find_files(sources)
         self.counts = RowCounts()
         self.location = ""
-        self._readers = [open_file(path, options or ReadOptions()) for path in self.files]
+        self._tables = [TableFile(path, options or ReadOptions()) for path in self.files]
         self._choose = choose
         self._limit = limit
 
-    def __iter__(self) -> Iterator[Row]:
-        counts = self.counts = RowCounts()
-        for path, read in zip(self.files, self._readers, strict=True):
+    @property
+    def guesses(self) -> list[str]:
+        """How files are read where that was not certain."""
+        return [table.note for table in self._tables if table.dialect.guesses]
+
+    def __iter__(self) -> Iterator[Row | None]:
+        counts = self.counts = RowCounts(notes=[n for t in self._tables if (n := t.note)])
+        for table in self._tables:
             if counts.rows == self._limit:
                 break
             counts.files += 1
-            for line, row in read(self._choose):
-                self.location = f"{path}:{line}"
+            for line, row in table.read(self._choose):
+                self.location = f"{table.path}:{line}"
                 counts.rows += 1
                 counts.used += 1
-                if row is None:
-                    counts.reject("blank line")
-                elif row is BAD_ROW:
-                    counts.reject("wrong number of fields")
+                if isinstance(row, str):
+                    counts.reject(row)
+                    if row == BLANK:
+                        yield None
                 else:
                     yield row
                 if counts.rows == self._limit:
@@ -102,20 +115,34 @@ class Texts:
     """
 
     def __init__(
-        self, sources: Sources, column: str | None = None, limit: int | None = None
+        self,
+        sources: Sources,
+        column: str | None = None,
+        limit: int | None = None,
+        options: ReadOptions | None = None,
     ) -> None:
+        self.present: Sequence[str] = ()
+        """The columns of the current file."""
+
         def choose(location: str, present: Sequence[str]) -> list[str]:
+            self.present = present
             return [_text_column(location, present, column)]
 
-        self._reader = RowReader(sources, choose, limit)
+        options = replace(options or ReadOptions(), names=frozenset({column or "text"}))
+        self._reader = RowReader(sources, choose, limit, options)
 
     @property
     def counts(self) -> RowCounts:
         """The counts of the current iteration, complete once it has ended."""
         return self._reader.counts
 
+    @property
+    def guesses(self) -> list[str]:
+        """How files are read where that was not certain."""
+        return self._reader.guesses
+
     def __iter__(self) -> Iterator[str]:
-        for row in self._reader:
+        for row in filter(None, self._reader):
             (text,) = row.values()
             if fault := text_fault(text):
                 self.counts.reject(fault)
@@ -123,12 +150,28 @@ class Texts:
                 yield text
 
 
-def read_texts(source: Sources, column: str | None = None, limit: int | None = None) -> list[str]:
+def read_texts(
+    source: Sources,
+    column: str | None = None,
+    limit: int | None = None,
+    *,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    unit: Unit | None = None,
+) -> list[str]:
     """Return all texts of `source` (a path, several, or `hub:owner/name`) as a list.
 
-    Raises DataError, HubError.
+    Separator, encoding and header are told from the content; a guess is a UserWarning, and the
+    parameter decides. unit: what one text of a .txt file is; None: a line where the file looks like
+    a list of texts. Raises DataError, HubError.
     """
-    return list(Texts(source, column, limit))
+    options = ReadOptions(delimiter, encoding, header, unit)
+    rows = Texts(source, column, limit, options)
+    texts = list(rows)
+    for note in rows.guesses:
+        warnings.warn(note, stacklevel=2)
+    return texts
 
 
 def text_fault(value: object) -> str | None:

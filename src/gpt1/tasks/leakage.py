@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.data.splits import split_validation
 from gpt1.tasks.kinds import KINDS
 from gpt1.tasks.spec import Example
 
 GRAM = 13
 """How many words in a row count as overlap, as is usual for language models."""
-LEAST_HELD_OUT = 20
-"""The fewest texts to hold out; fewer cannot tell which model is better."""
 LISTED = 10
 """How many rows a message names at most."""
+LEAST_HELD_OUT = 20
+"""Rows: where the share comes to fewer, nothing is held out."""
+_LEAST_WORDS = 3  # a shorter text, such as an answer "yes", is no sign that rows belong together
+_RARE = 4  # rows of a class, one of which is held out at least
+_BINS = 5  # of the labels of a regression
 _BLOCK = 4_096  # examples hashed at a time: bounds the memory
 
 
@@ -120,30 +123,110 @@ def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def hold_out(
     examples: Sequence[Example], share: float, seed: int, kind: str = "classification"
 ) -> tuple[list[Example], list[Example]]:
-    """Split examples into (training, validation); equal texts are never in both.
+    """Split examples into (training, validation), a pure function of the seed.
 
-    `share` is that of the different texts. Case, white space and, for similarity and regression,
-    the order of the two texts do not count; every class stays among the training rows. Nothing is
-    held out where that would be fewer than 20 texts.
+    Rows that share a text (a premise, a passage, one of a pair) stay together, or the score on the
+    rows held out would be that of texts already seen. Where that would hold out too little, as a
+    few texts are in most of the rows, rows that share their first text stay together, then their
+    second, then only rows that are equal.
 
-    >>> examples = [Example((f"{text} {n}",), 0) for n in range(100) for text in ("a", "A ", "b")]
-    >>> training, validation = hold_out(examples, 0.3, seed=0)
-    >>> len(training) + len(validation), len({e.texts[0].casefold() for e in validation}) >= 60
-    (300, True)
-    >>> len(hold_out(examples, 0.05, seed=0)[1])
-    0
+    Each class (for a regression, each fifth of the labels) has about `share` of its rows held out:
+    one at least if it has four, and never all. Case and white space of texts do not count. Where
+    `share` comes to less than 20 rows nothing is held out: they could not tell which model is best.
+
+    >>> examples = [Example((f"text {n}",), int(n < 8)) for n in range(200)]
+    >>> training, validation = hold_out(examples, 0.1, seed=0)
+    >>> len(training), sum(example.label == 1 for example in validation)
+    (180, 1)
     """
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for i, example in enumerate(examples):
-        groups.setdefault(KINDS[kind].identity(example), []).append(i)
-    members = list(groups.values())
-    if round(len(members) * share) < LEAST_HELD_OUT:
+    task = KINDS[kind]
+    different = len({task.identity(example) for example in examples})
+    goal = round(len(examples) * share)
+    if round(different * share) < LEAST_HELD_OUT:
         return list(examples), []
-    chosen, held = split_validation(len(members), share, seed)
-    # a class that no training row has cannot be validated
+    classes = _classes(examples, kind)
+    held: set[int] = set()
+    for keys in _groupings(examples, kind):
+        held = _choose(_components(keys), classes, share, seed)
+        if len(held) >= goal / 2:
+            break
+    training = [example for i, example in enumerate(examples) if i not in held]
+    return training, [examples[i] for i in sorted(held)]
+
+
+def _groupings(examples: Sequence[Example], kind: str) -> Iterable[list[list[Hashable]]]:
+    """Yield ways to say what rows have in common, the strictest first: some keys for each row."""
+    identities: list[Hashable] = [KINDS[kind].identity(example) for example in examples]
+    texts = [[_fold(text) for text in example.texts] for example in examples]
+    count = min(map(len, texts))
+    if count > 1:
+        long = [[text for text in row if len(text.split()) >= _LEAST_WORDS] for row in texts]
+        yield [[whole, *row] for whole, row in zip(identities, long, strict=True)]
+        for i in range(2):
+            yield [[whole, row[i]] for whole, row in zip(identities, texts, strict=True)]
+    yield [[whole] for whole in identities]
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _components(keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
+    """Return the rows that hang together by shared keys (union-find), in order of their first."""
+    parent = list(range(len(keys)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[Hashable, int] = {}
+    for i, row in enumerate(keys):
+        for key in row:
+            a, b = root(first.setdefault(key, i)), root(i)
+            parent[max(a, b)] = min(a, b)
+    groups: dict[int, list[int]] = {}
+    for i in range(len(keys)):
+        groups.setdefault(root(i), []).append(i)
+    return list(groups.values())
+
+
+def _classes(examples: Sequence[Example], kind: str) -> list[set[Hashable]]:
+    """Return the classes of each row; a regression's are the fifths of its labels."""
     classes = [set(KINDS[kind].classes_of(example)) for example in examples]
-    taught = {name for group in chosen for i in members[group] for name in classes[i]}
-    held = [g for g in held if all(classes[i] <= taught for i in members[g])]
-    validation = sorted(i for group in held for i in members[group])
-    training = sorted(set(range(len(examples))) - set(validation))
-    return [examples[i] for i in training], [examples[i] for i in validation]
+    if any(classes):
+        return classes
+    labels = np.array([example.label for example in examples], float)
+    edges = np.quantile(labels, np.linspace(0, 1, _BINS + 1)[1:-1])
+    return [{int(index)} for index in np.searchsorted(edges, labels)]
+
+
+def _choose(
+    groups: Sequence[Sequence[int]], classes: Sequence[set[Hashable]], share: float, seed: int
+) -> set[int]:
+    """Return the rows of groups that hold about `share` of each class, the rarest class first."""
+    totals = Counter(name for row in classes for name in row)
+    quota = {name: int(share * n) for name, n in totals.items()}
+    rest = round(share * totals.total()) - sum(quota.values())
+    for name in sorted(totals, key=lambda name: quota[name] - share * totals[name])[:rest]:
+        quota[name] += 1  # the largest remainders
+    rare = {name for name, n in totals.items() if n >= _RARE and not quota[name]}
+    if len(rare) <= sum(quota.values()) / 2:  # else there are many small classes
+        quota |= dict.fromkeys(rare, 1)
+    counts = [Counter(name for i in group for name in classes[i]) for group in groups]
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(groups)).tolist()
+    taken: set[int] = set()
+    held: Counter[Hashable] = Counter()
+    for slack in (1.0, 1.5):  # groups may be larger than what is still missing
+        for name in sorted(quota, key=lambda name: (totals[name], str(name))):
+            for g in order:
+                if held[name] >= quota[name]:
+                    break
+                if g in taken or name not in counts[g]:
+                    continue
+                most = {c: min(slack * quota[c], totals[c] - 1) for c in counts[g]}
+                if all(held[c] + n <= most[c] for c, n in counts[g].items()):
+                    taken.add(g)
+                    held += counts[g]
+    return {i for g in taken for i in groups[g]}

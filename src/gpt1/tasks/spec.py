@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ No text is encoded to them."""
 
 Label = Any
 """The label of an example, hashable; each class in `tasks.kinds` says of what type."""
+_WHOLE = re.compile(r"-?\d+\.0+")
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,19 @@ class Example:
 
 
 def label_name(label: str | int | float) -> str:
-    """Return the name of a label: true and false as in JSON, 1 for 1.0.
+    """Return the name of a label, the same from every kind of file and from Python.
 
-    >>> label_name(True), label_name(1.0), label_name(1.5), label_name("1.0")
-    ('true', '1', '1.5', '1.0')
+    >>> label_name(True), label_name("TRUE"), label_name(1.0), label_name("1.0"), label_name(" a ")
+    ('true', 'true', '1', '1', 'a')
     """
-    if isinstance(label, bool):
-        return str(label).lower()
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
-    return str(label)
+    name = str(label).strip()
+    if name.lower() in ("true", "false"):
+        return name.lower()
+    return name.partition(".")[0] if _WHOLE.fullmatch(name) else name
+
+
+def fold_name(name: str) -> str:
+    """Return what two spellings of one class have in common: case and blanks do not count."""
+    return " ".join(name.casefold().split())

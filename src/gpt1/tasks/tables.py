@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gpt1.data.formats import no_column
+from gpt1.data.dialect import ReadOptions
+from gpt1.data.formats import check_single, no_column
 from gpt1.data.sources import Sources
 from gpt1.data.tables import RowCounts, RowReader
 from gpt1.errors import ConfigError, DataError, did_you_mean
@@ -74,7 +75,7 @@ class Table:
         return self.task.count_labels([e.label for e in self.usable if e.label is not None])
 
     def __str__(self) -> str:
-        lines = [str(self.counts)]
+        lines = [self.counts.report()]
         if labels := self.labels:
             lines.append(", ".join(f"{name} {count:,}" for name, count in labels.items()))
         return "\n".join([*lines, str(self.conflicts)])
@@ -88,8 +89,9 @@ def read_examples(
     task: Task | None = None,
     labelled: bool = True,
     limit: int | None = None,
+    options: ReadOptions | None = None,
 ) -> Table:
-    """Return the examples of `sources` (csv, tsv, jsonl, parquet, or `hub:owner/name`).
+    """Return the examples of `sources` (files of any kind gpt1 reads, or `hub:owner/name`).
 
     columns: the standard name -> the file's, where they differ. task: one whose classes, scale or
     number of answers the labels must fit; without it, it is learned from the labels. labelled:
@@ -99,13 +101,19 @@ def read_examples(
     _check(kind, task, labelled, limit)
     cls = KINDS[kind]
     finder = _Columns(cls, columns or {}, labelled)
-    table = RowReader(sources, finder.choose, options=cls.read_options)
+    table = RowReader(sources, finder.choose, options=_options(cls, finder, options))
     num_texts = task.num_texts if task else None
     locations: list[str] = []
     examples: list[Example | None] = []
     raw: list[Any] = []
     faults: Counter[str] = Counter()
     for row in table:
+        if row is None:  # a blank line; among rows to predict it keeps its place
+            if not labelled:
+                examples.append(None)
+                locations.append(table.location)
+                raw.append(None)
+            continue
         fields = Fields(row, finder.columns, table.location)
         example = cls.read(fields, num_texts, labelled=labelled)
         label = cls.read_label(fields) if labelled else ""
@@ -126,7 +134,9 @@ def read_examples(
         if not examples:
             raise DataError(f"{table.files[0]}: nothing to use; {counts}.")
         rows = [example for example in examples if example is not None]
-        task = task or cls.learn(rows, raw, locations)
+        if task is None:
+            raw = cls.merge_spellings(raw, counts.notes)
+            task = cls.learn(rows, raw, locations)
         labels = map(task.parse_label, raw, locations)
         rows = [replace(e, label=label) for e, label in zip(rows, labels, strict=True)]
         conflicts = _conflicts(rows, raw, locations, cls)
@@ -149,6 +159,17 @@ def _check(kind: str, task: Task | None, labelled: bool, limit: int | None) -> N
         raise ConfigError("rows without labels need a task; pass the one of the model.")
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}; it must be at least 1. Leave it out for all rows.")
+
+
+def _options(kind: type[Task], columns: _Columns, options: ReadOptions | None) -> ReadOptions:
+    """Return how to read a kind's files: a .txt has a text a line, and these names are a header."""
+    options = options or ReadOptions()
+    return replace(
+        options,
+        unit=options.unit or "line",
+        names=frozenset({*columns.needed, *columns.columns.values()}),
+        formats=kind.formats,
+    )
 
 
 class _Columns:
@@ -183,14 +204,11 @@ class _Columns:
         missing = [name for name in needed if self.columns.get(name, name) not in present]
         if missing:
             raise self._missing(location, present, missing)
+        for name in present:
+            if self._is_known(standard.get(name, name)):
+                check_single(location, name, present)
 
     def _missing(self, location: str, present: Sequence[str], missing: list[str]) -> DataError:
-        mark = next((mark for mark in ";\t|" if mark in present[0]), "") if present else ""
-        if mark and len(present) == 1:
-            return DataError(
-                f"{location} has one column, {present[0][:60]!r}: its fields have {mark!r} between "
-                f"them. Save it with commas (.csv) or tabs (.tsv)."
-            )
         used = {self.columns.get(name, name) for name in self.needed}
         free = [name for name in present if name not in used and not self._is_known(name)]
         pairs = dict(self.columns)
@@ -199,11 +217,22 @@ class _Columns:
             close = difflib.get_close_matches(name, list(folded), n=1)
             pairs[name] = folded[close[0]] if close else next(iter(free), "...")
             free = [other for other in free if other != pairs[name]]
-        flag = shlex.quote(",".join(f"{name}={column}" for name, column in pairs.items()))
         return DataError(
-            f"{location} has the columns {', '.join(present)}; {self.kind.kind} takes "
-            f"{self.known}. Say which is which, e.g. --columns {flag} (Python: columns={pairs})."
+            f"{location} has the columns {', '.join(present)[:300]}; {self.kind.kind} takes "
+            f"{self.known}. Say which is which, e.g. {self._flags(pairs)} (Python: "
+            f"columns={pairs})."
         )
+
+    def _flags(self, pairs: Mapping[str, str]) -> str:
+        """Return the options that name columns as `pairs` does."""
+        texts, label = self.kind.text_columns, self.kind.label_column
+        flags = [f"--text-column {shlex.quote(pairs.get(name, name))}" for name in texts]
+        flags = flags if set(texts) & pairs.keys() else []
+        if label in pairs:
+            flags.append(f"--label-column {shlex.quote(pairs[label])}")
+        if others := [f"{n}={c}" for n, c in pairs.items() if n not in (*texts, label)]:
+            flags.append(f"--columns {shlex.quote(','.join(others))}")
+        return " ".join(flags)
 
 
 def _conflicts(

@@ -161,8 +161,8 @@ def test_races_folders_of_passages_load_as_they_are(tmp_path: Path) -> None:
     assert counts.rejected == {"lists of different lengths": 1}
     assert (counts.rows, counts.used) == (3, 2)
     for text, message in (
-        ("[1]", r"1\.txt: the file is '\[1\]'; it must be one JSON object"),
-        ('{"article": ', r"1\.txt: the file is not JSON"),
+        ("[1]", r"1\.txt: \[1\] is not a JSON object"),
+        ('{"article": ', r"1\.txt: not JSON"),
     ):
         with pytest.raises(DataError, match=message):
             load(text)

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 from sklearn.model_selection import train_test_split
 
-from gpt1.data.formats import Headless
+from gpt1.data.dialect import Headless
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets import DATA_SETS, DataSet, DevSplit, Files, Layout, data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS

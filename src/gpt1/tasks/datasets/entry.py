@@ -15,7 +15,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
-from gpt1.data.formats import Headless, ReadOptions, Row
+from gpt1.data.dialect import Headless, ReadOptions
+from gpt1.data.formats import WRONG_WIDTH, Row
 from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.files import Files, Source, find_split
@@ -95,7 +96,7 @@ class DataSet:
 
     more_metrics: those reported beside the paper's, `task.metric`. labels: how files spell each
     class, or each answer's index, if not by its name. headless: the columns of files without a
-    header. endings: a file's ending -> the ending it is read by.
+    header. formats: a file's ending -> the format it is read by.
     """
 
     title: str
@@ -106,7 +107,7 @@ class DataSet:
     labels: tuple[tuple[str, ...], ...] = ()
     headless: tuple[Headless, ...] = ()
     cut: DevSplit | None = None
-    endings: Mapping[str, str] = field(default_factory=lambda: {".txt": ".tsv"})
+    formats: Mapping[str, str] = field(default_factory=lambda: {".txt": "tsv"})
 
     @property
     def name(self) -> str:
@@ -235,13 +236,14 @@ class _Unusable(Exception):
 
 def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
     finder = _LayoutFinder(data, split)
-    reader = RowReader(files, finder.choose, options=ReadOptions(data.endings, finder.header))
+    read_options = ReadOptions(formats=data.formats, headless=finder.header)
+    reader = RowReader(files, finder.choose, options=read_options)
     names = data.labels or [(name,) for name in data.task.label_names]
     spelled = {spelling: i for i, spellings in enumerate(names) for spelling in spellings}
     examples: list[Example] = []
     faults: list[str] = []
     listed: list[str] = []
-    for row in reader:
+    for row in filter(None, reader):
         layout, labelled = finder.layout, finder.labelled
         try:
             parts = _parts(row, layout, labelled)
@@ -261,7 +263,7 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
             except _Unusable as reason:
                 faults.append(str(reason))
     counts = reader.counts
-    misfits, wrong = counts.rejected["wrong number of fields"], len(listed)
+    misfits, wrong = counts.rejected[WRONG_WIDTH], len(listed)
     if 2 * (wrong + misfits) > counts.rows:
         what = "a wrong label" if wrong >= misfits else "another number of fields than its first"
         first = f" ({listed[0]})" if listed else ""

@@ -5,7 +5,7 @@ Columns, integer labels and file names on the hub were not checked against the h
 
 from __future__ import annotations
 
-from gpt1.data.formats import Headless
+from gpt1.data.dialect import Headless
 from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout
 from gpt1.tasks.datasets.files import TSV, Files, glue, hub_files
 from gpt1.tasks.kinds import Choice, Classification, Entailment, Regression, Similarity
@@ -157,7 +157,7 @@ STSB = DataSet(
         "stsb", "STS-B", "stsbenchmark",
         **{split: f"sts-{split}.csv | {split}.tsv" for split in TSV},
     ),
-    endings={".csv": ".tsv"},
+    formats={".csv": "tsv"},
 )  # fmt: skip
 
 _LEVELS = {"": ("middle", "high"), "_middle": ("middle",), "_high": ("high",)}
@@ -186,7 +186,7 @@ RACE = DataSet(
             for part in _LEVELS
         },
     ),
-    endings={".txt": ".json"},
+    formats={".txt": "json-row"},
 )
 
 _STORY = tuple(f"InputSentence{i}" for i in (1, 2, 3, 4))
@@ -201,7 +201,7 @@ STORYCLOZE = DataSet(
     labels=(("1",), ("2",)),
     files=Files(("storycloze",), {split: _any_of(_CLOZE, split) for split in ("val", "test")}),
     cut=DevSplit("val", dev=374, seed=3535999445),  # the release's (spec 4.5.1)
-    endings={},
+    formats={},
 )
 
 _ALL = (SST2, COLA, RTE, QNLI, SNLI, MNLI, SCITAIL, MRPC, QQP, STSB, RACE, STORYCLOZE)

@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from gpt1.data.formats import Headless, ReadOptions, Row, no_column, open_file
+from gpt1.data.dialect import Headless, ReadOptions
+from gpt1.data.formats import Row, TableFile, no_column
 from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import DataError
 from gpt1.tasks.datasets.entry import LISTED, Rows, check_split
@@ -79,7 +80,7 @@ def _read_jsonl(files: list[Path]) -> tuple[_Located, RowCounts]:
                 raise no_column(location, name, present)
 
     reader = RowReader(files, choose)
-    return [(reader.location, row) for row in reader], reader.counts
+    return [(reader.location, row) for row in reader if row], reader.counts
 
 
 def _read_blocks(files: list[Path]) -> tuple[_Located, RowCounts]:
@@ -99,8 +100,9 @@ def _read_blocks(files: list[Path]) -> tuple[_Located, RowCounts]:
 def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of a block's first line, and its lines without what follows a tab."""
     one_column = Headless(("line",), wider=True)
-    read = open_file(path, ReadOptions({".txt": ".tsv"}, lambda *_: one_column))
-    lines = ((number, row["line"].strip() if row else "") for number, row in read(lambda *_: None))
+    options = ReadOptions(formats={".txt": "tsv"}, headless=lambda *_: one_column)
+    rows = TableFile(path, options).read(lambda *_: None)
+    lines = ((n, row["line"].strip() if isinstance(row, dict) else "") for n, row in rows)
     for has_text, group in groupby(lines, key=lambda line: bool(line[1])):
         if has_text:
             numbers, block = zip(*group, strict=True)

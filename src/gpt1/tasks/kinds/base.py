@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.data.formats import ReadOptions
 from gpt1.data.tables import text_fault
 from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.tasks.kinds.fields import Fields, make_example
@@ -57,8 +56,8 @@ class Task(ABC):
     """The metrics by name, on what `decide` returns."""
     answer_fields: ClassVar[tuple[str, ...]] = ("label", "probabilities")
     """The fields of a prediction."""
-    read_options: ClassVar[ReadOptions] = ReadOptions()
-    """How files are read."""
+    formats: ClassVar[Mapping[str, str]] = {}
+    """A file ending -> the format it is read by, where it is not the usual one."""
     output_endings: ClassVar[tuple[str, ...]] = (".csv",)
     """Endings that a file of predictions may have."""
     refuses_repeats: ClassVar[bool] = True
@@ -93,12 +92,17 @@ class Task(ABC):
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
         if isinstance(value, str | int | float):
-            text = label_name(value).strip()
+            text = label_name(value)
             if text and (fault := text_fault(text)):
                 raise DataError(f"{fields.where}: the label is {text!r}: {fault}. Correct the row.")
             return text or None
         what = type(value).__name__
         raise DataError(f"{fields.where}: the label is a {what}; it must be a string or a number.")
+
+    @classmethod
+    def merge_spellings(cls, raw: list[Any], notes: list[str]) -> list[Any]:
+        """Return the labels, those that differ in case or blanks alone as one; `notes` says so."""
+        return raw
 
     @classmethod
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -21,7 +22,7 @@ from gpt1.tasks.kinds.evaluation import (
     class_figures,
 )
 from gpt1.tasks.metrics import confusion
-from gpt1.tasks.spec import Example, Label
+from gpt1.tasks.spec import Example, Label, fold_name
 from gpt1.tasks.transforms import both_orders, pair, single
 
 MOST_CLASSES = 1_000
@@ -29,6 +30,22 @@ MOST_CLASSES = 1_000
 _TELLING = 20  # rows: when as many all have different labels, that is no accident
 _MATRIX = 20  # classes; with more, the most frequent confusions are listed
 _PAIRS = 30  # confusions that are listed
+
+
+def one_spelling(names: Sequence[str], notes: list[str]) -> dict[str, str]:
+    """Return each name's most frequent spelling; those of one class are added to `notes`.
+
+    >>> one_spelling(["Good", "good", "good", "bad"], [])
+    {'good': 'good', 'Good': 'good', 'bad': 'bad'}
+    """
+    spelled: dict[str, list[str]] = {}
+    for name, _ in Counter(names).most_common():
+        spelled.setdefault(fold_name(name), []).append(name)
+    for first, *others in spelled.values():
+        if others:
+            what = ", ".join(map(repr, others))
+            notes.append(f"the labels {what} are taken for {first!r}, which differs in case only")
+    return {name: spellings[0] for spellings in spelled.values() for name in spellings}
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,9 @@ class ClassTask(Task):
         """Return the index of a class. Raises DataError if there is none of that name."""
         if name in self.classes:
             return self.classes.index(name)
+        spelled = [known for known in self.classes if fold_name(known) == fold_name(name)]
+        if len(spelled) == 1:
+            return self.classes.index(spelled[0])
         raise DataError(
             f"{where}: the label is {name[:40]!r}; the task's classes are "
             f"{', '.join(self.classes[:20])}. Correct the row."
@@ -77,6 +97,12 @@ class SingleClassTask(ClassTask):
     """A task with one class for each example; the label is an index into `classes`."""
 
     metric_names = ("accuracy", "f1", "matthews")
+
+    @classmethod
+    def merge_spellings(cls, raw: list[Any], notes: list[str]) -> list[Any]:
+        """Return the labels, those that differ in case or blanks alone as one; `notes` says so."""
+        names = one_spelling(raw, notes)
+        return [names[name] for name in raw]
 
     @classmethod
     def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:

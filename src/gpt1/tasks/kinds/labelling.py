@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.data.formats import ReadOptions
 from gpt1.data.tables import text_fault
 from gpt1.errors import DataError, InputError
 from gpt1.tasks.bootstrap import bootstrap
@@ -68,7 +67,7 @@ class SequenceLabelling(ClassTask):
     num_texts: ClassVar[None] = None
     answer_fields = ("text", "tokens", "tags", "spans")
     sequences = staticmethod(sentence)
-    read_options = ReadOptions(endings={".txt": ".conll", ".tsv": ".conll"}, otherwise=".conll")
+    formats: ClassVar[Mapping[str, str]] = {".txt": "conll", ".tsv": "conll", "*": "conll"}
 
     # A file's sentences
 
@@ -115,7 +114,7 @@ class SequenceLabelling(ClassTask):
                 f"{fields.where}: {words[tags.index(None)]!r} stands alone; a line must be a word "
                 f"and its tag, with a tab or blanks between them. Correct the sentence."
             )
-        return tuple(label_name(tag).strip() or OUTSIDE for tag in tags)
+        return tuple(label_name(tag) or OUTSIDE for tag in tags)
 
     @classmethod
     def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:

@@ -15,7 +15,7 @@ from gpt1.errors import DataError
 from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array
-from gpt1.tasks.kinds.classes import ClassTask, classes_fault, sorted_names
+from gpt1.tasks.kinds.classes import ClassTask, classes_fault, one_spelling, sorted_names
 from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.metrics import SumMetric, f1_of_sums, share_of_sums
 from gpt1.tasks.spec import Example, Label, label_name
@@ -76,11 +76,17 @@ class MultiLabel(ClassTask):
             return None
         is_number = isinstance(value, int | float)
         items = [value] if is_number else fields.items("labels", SEPARATOR)
-        names = [label_name(item).strip() for item in items if item is not None]
+        names = [label_name(item) for item in items if item is not None]
         for name in names:
             if name and (fault := text_fault(name)):
                 raise DataError(f"{fields.where}: a label is {name!r}: {fault}. Correct the row.")
         return tuple(dict.fromkeys(filter(None, names)))
+
+    @classmethod
+    def merge_spellings(cls, raw: list[Any], notes: list[str]) -> list[Any]:
+        """Return the labels, those that differ in case or blanks alone as one; `notes` says so."""
+        names = one_spelling([name for names in raw for name in names], notes)
+        return [tuple(dict.fromkeys(names[name] for name in row)) for row in raw]
 
     @classmethod
     def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:

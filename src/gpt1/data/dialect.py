@@ -1,0 +1,341 @@
+"""What a file is, told from its first bytes: compression, encoding, separator, quotes, header.
+
+People save tables with commas, semicolons, tabs or bars, in UTF-8 or UTF-16, with a header or
+without. `sniff` says how a file is to be read; what it had to guess is in `Dialect.guesses`, one
+phrase each, so that a command can say it, and every guess has an option that overrules it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from gpt1.data.excel import read_cells
+from gpt1.errors import ConfigError, DataError, did_you_mean
+
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
+"""What may separate the fields of a table, by name."""
+Unit = Literal["line", "document"]
+_NAMES = {mark: name for name, mark in DELIMITERS.items()}
+_SAMPLE = 1 << 22  # bytes
+_SAMPLE_ROWS = 200
+_BOMS = (  # the longer first: UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_OLD_EXCEL = b"\xd0\xcf\x11\xe0"
+_ENDINGS = {
+    ".txt": "txt", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "json",
+    ".ndjson": "json", ".parquet": "parquet", ".xlsx": "xlsx", ".conll": "conll",
+}  # fmt: skip
+ESCAPED_QUOTE = "\ue000"
+"""Stands for an inner quote that had a backslash before it while a record is parsed."""
+_WORDS_OF_A_TEXT = 5  # a header of one column has fewer
+
+
+@dataclass(frozen=True)
+class Headless:
+    """The names of a table's columns that has no header; wider: rows may have more than these."""
+
+    names: tuple[str, ...]
+    wider: bool = False
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read files, where a person or a published data set says it; the rest is sniffed."""
+
+    delimiter: str | None = None
+    """One character, or its name: comma, semicolon, tab, bar."""
+    encoding: str | None = None
+    """Python's name of it, e.g. cp1252."""
+    header: bool | None = None
+    """Whether the first row of a table names its columns."""
+    unit: Unit | None = None
+    """What one text of a .txt file is; None: a line where the file looks like a list of texts."""
+    names: frozenset[str] = frozenset()
+    """Columns that a command looks for: a first row that has one of them is a header."""
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """A file's ending -> the format to read it by, where a data set uses it otherwise."""
+    headless: Callable[[str, Sequence[str]], Headless | None] | None = None
+    """(file, its first row) -> the names of its columns, None if that row is the header. With it, a
+    row with another number of fields comes as BAD_ROW instead of stopping."""
+
+    def __post_init__(self) -> None:
+        mark = DELIMITERS.get(self.delimiter or "", self.delimiter)
+        if mark is not None and (len(mark) != 1 or mark in '"\r\n'):
+            raise ConfigError(
+                f"the delimiter is {mark!r}; it is one character, or one of "
+                f"{', '.join(DELIMITERS)}."
+            )
+        object.__setattr__(self, "delimiter", mark)
+        try:
+            codecs.lookup(self.encoding or "utf-8")
+        except LookupError:
+            known = ["utf-8", "utf-16", "cp1252", "latin-1", "shift_jis", "gb18030", "koi8-r"]
+            nearest = did_you_mean(self.encoding or "", known)
+            raise ConfigError(
+                f"the encoding is {self.encoding!r}, which Python does not know.{nearest} Common "
+                f"ones are {', '.join(known)}."
+            ) from None
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one file is to be read; `guesses` says what was not certain, for people."""
+
+    format: str
+    encoding: str = "utf-8"
+    newline: str = "\n"
+    delimiter: str = ","
+    header: bool = True
+    row_names: bool = False
+    """Rows have one field more than the header, as R writes them: the first has no name."""
+    quoted: bool = True
+    """Fields with separators or line ends stand in quotes; else a quote is a character."""
+    escaped: bool = False
+    """A quote inside quotes has a backslash before it, as R writes it, and is not doubled."""
+    space: bool = False
+    """Blanks follow the separators, before quotes too."""
+    unit: Unit = "document"
+    guesses: tuple[str, ...] = ()
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file, decompressed if its content is gzip, whatever its name. Raises OSError."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
+
+
+def sniff(path: Path, options: ReadOptions) -> Dialect:
+    """Return how to read a file. Raises DataError if it is empty, damaged or of no known kind."""
+    head = _read_head(path)
+    if not head:
+        raise DataError(f"{path} is empty. Give a file that holds some text.")
+    if head.startswith(_OLD_EXCEL):
+        raise DataError(f"{path} is an old Excel file. Save it as .xlsx or .csv.")
+    if head.startswith(b"PAR1"):
+        return Dialect("parquet")
+    if head.startswith(b"PK\x03\x04"):
+        sample = [[str(v or "") for v in row] for _, row in islice(read_cells(path), _SAMPLE_ROWS)]
+        return Dialect("xlsx", **_header(list(filter(any, sample)), options, ()))
+    name = _format_of(path, options)
+    if name in ("parquet", "xlsx"):
+        raise DataError(f"{path} is no {name} file, or it is damaged. Fetch it again.")
+    whole = len(head) < _SAMPLE
+    encoding, guesses = _encoding(head, options)
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(head).removeprefix("\ufeff")
+    newline = "\n" if "\n" in text or "\r" not in text else "\r"
+    if newline == "\r":
+        guesses += ("with carriage returns as line ends",)
+    plain = Dialect(name, encoding, newline, guesses=guesses)
+    if name in ("conll", "json-row"):
+        return plain
+    if name == "json" or (name != "txt" and _is_json(text)):
+        return replace(plain, format="json")
+    text = text if whole else text[: text.rfind(newline) + 1] or text
+    if name == "txt" and options.unit is None and _is_tab_separated(text):
+        name = "tsv"
+        guesses += ("as a table with tabs (--lines)",)
+    if name == "txt":
+        unit = options.unit or ("line" if _is_list_of_texts(text) else "document")
+        if options.unit is None and unit == "line":
+            guesses += ("as a text a line (--document)",)
+        return replace(plain, unit=unit, guesses=guesses)
+    own = "," if name == "csv" else "\t"
+    delimiter = options.delimiter or (own if options.headless else _delimiter(text, own))
+    if delimiter != own and options.delimiter is None:
+        guesses += (f"as {_NAMES[delimiter]}-separated (--delimiter)",)
+    rows = _rows(text, delimiter)
+    later = [field for row in rows for field in row[1:]]
+    space = all(field.startswith(" ") for field in later) and any('"' in f[:2] for f in later)
+    rows = _rows(text, delimiter, space) if space else rows
+    quoted = name == "csv" or (not options.headless and _is_quoted(text, delimiter))
+    return Dialect(
+        name, encoding, newline, delimiter,
+        quoted=quoted, escaped=quoted and _is_escaped(text, delimiter), space=space,
+        **_header(rows, options, guesses),
+    )  # fmt: skip
+
+
+def _header(
+    rows: list[list[str]], options: ReadOptions, guesses: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return whether there is a header, as fields of Dialect."""
+    if options.headless or not rows:
+        return {"guesses": guesses}
+    header = is_header(rows, options.names) if options.header is None else options.header
+    if not header and options.header is None:
+        guesses += (f"without a header, since its first row is {_short(rows[0])} (--header)",)
+    row_names = header and {len(row) for row in rows[1:]} == {len(rows[0]) + 1}
+    if row_names:
+        guesses += ("with a first column of row names",)
+    return {"header": header, "row_names": row_names, "guesses": guesses}
+
+
+def is_header(rows: Sequence[Sequence[str]], names: Collection[str] = ()) -> bool:
+    """Tell whether the first of some rows names the columns rather than being data.
+
+    >>> is_header([["text", "label"], ["A fine film", "good"]])
+    True
+    >>> is_header([["3", "Oil falls, again"], ["1", "Peace talks resume"]])
+    False
+    """
+    first = [field.strip() for field in rows[0]]
+    rest = [row for row in rows[1:] if row != rows[0]]  # it may stand between joined files
+    if {name.casefold() for name in names} & {field.casefold() for field in first}:
+        return True
+    if not any(first):
+        return False
+    for i, name in enumerate(first):
+        values = [row[i].strip() for row in rest if i < len(row)]
+        if name and (name in values or (_is_number(name) and any(map(_is_number, values)))):
+            return False
+    return len(first) > 1 or len(first[0].split()) < _WORDS_OF_A_TEXT
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with open_bytes(path) as file:
+            return file.read(_SAMPLE)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: the gzip file is cut off or damaged ({error}). Fetch it again."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _format_of(path: Path, options: ReadOptions) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    ending = suffixes[-1] if suffixes else ""
+    formats = {**_ENDINGS, **options.formats}
+    name = formats.get(ending) or options.formats.get("*")
+    if name is None:
+        raise DataError(
+            f"{path} is of no known kind; gpt1 reads {', '.join(_ENDINGS)}, those of text also as "
+            f".gz. Give it the ending of what it holds."
+        )
+    return name
+
+
+def _encoding(head: bytes, options: ReadOptions) -> tuple[str, tuple[str, ...]]:
+    if options.encoding:
+        return options.encoding, ()
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            known = encoding == "utf-8-sig"
+            return encoding, () if known else (f"as {encoding.upper()} (--encoding)",)
+    return "utf-8", ()
+
+
+def _is_json(text: str) -> bool:
+    """Tell whether a text is a JSON list of objects, or begins with a line that is an object."""
+    text = text.lstrip()
+    if text[:1] not in ("{", "["):
+        return False
+    if text[0] == "[":
+        return text[1:].lstrip()[:1] == "{"
+    try:
+        return isinstance(json.loads(text.partition("\n")[0]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_tab_separated(text: str) -> bool:
+    """Tell whether a text is a table as spreadsheets save it: every line has as many tabs."""
+    widths = [len(row) for row in _rows(text, "\t")]
+    return len(widths) > 1 and widths[0] > 1 and len(set(widths)) == 1
+
+
+def _is_list_of_texts(text: str) -> bool:
+    """Tell a file of one text a line from a document: its lines are short and not broken prose."""
+    lines = text.splitlines()
+    written = [line.strip() for line in lines if line.strip()]
+    if len(written) < 2 or len(written) < 0.9 * len(lines):
+        return False  # blank lines are between the paragraphs of a document
+    lengths = sorted(map(len, written))
+    longest, median = lengths[-1], lengths[len(lengths) // 2]
+    ended = sum(line[-1] in ".!?\"'\u2019\u201d)" for line in written) / len(written)
+    full = sum(length > 0.75 * longest for length in lengths) / len(written)
+    broken = longest <= 120 and full > 0.6 and ended < 0.5  # prose with a line break every column
+    return median <= 1000 and not broken
+
+
+def _delimiter(text: str, own: str) -> str:
+    """Return what separates the fields: the one that gives all rows the same number, above one."""
+    widths: dict[str, int] = {}
+    for mark in dict.fromkeys((own, *DELIMITERS.values())):
+        first, *rest = [len(row) for row in _rows(text, mark)] or [1]
+        if first > 1 and (set(rest) <= {first} or set(rest) == {first + 1}):  # R's row names
+            widths[mark] = first
+    return own if own in widths or not widths else max(widths, key=lambda mark: widths[mark])
+
+
+def _rows(text: str, delimiter: str, space: bool = False) -> list[list[str]]:
+    """Return the first records of a sample that are not blank, by the rules of csv."""
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=space)
+    try:
+        return list(islice(filter(any, reader), _SAMPLE_ROWS))
+    except csv.Error:  # a field longer than the limit; the reader proper says so with its line
+        return []
+
+
+def _is_quoted(text: str, delimiter: str) -> bool:
+    """Tell whether the quotes in a sample are those of csv: then all its rows have one width."""
+    if '"' not in text:
+        return False
+    for sample in (text, text.replace('\\"', ESCAPED_QUOTE)):
+        widths = _strict_widths(sample, delimiter)
+        if len(set(widths[1:])) == 1 and widths[1] - widths[0] in (0, 1):
+            return True
+    return False
+
+
+def _is_escaped(text: str, delimiter: str) -> bool:
+    """Tell whether a backslash stands before each inner quote, where others double it."""
+    if '\\"' not in text or not _strict_widths(text.replace('\\"', ESCAPED_QUOTE), delimiter):
+        return False
+    return '""' not in text or not _strict_widths(text, delimiter)
+
+
+def _strict_widths(text: str, delimiter: str) -> list[int]:
+    """Return how many fields each row has by the strict rules of csv, [] if it breaks them."""
+    widths: list[int] = []
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+            if row:
+                widths.append(len(row))
+    except csv.Error as error:
+        if "unexpected end" not in str(error):  # where the sample ends
+            return []
+    return widths
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _short(row: Sequence[str]) -> str:
+    shown = ", ".join(field.strip() for field in row)
+    return repr(shown if len(shown) <= 40 else shown[:37] + "...")

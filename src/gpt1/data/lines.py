@@ -1,0 +1,99 @@
+"""The lines of a text file, whatever its compression, encoding and line ends."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from gpt1.data.dialect import Dialect, open_bytes
+from gpt1.errors import DataError
+
+MAX_ROW = 8 << 20
+"""Bytes, or characters where the text is not UTF-8: a longer row is refused."""
+
+
+def too_long(location: str) -> DataError:
+    """Return the error for a row that would fill the memory."""
+    return DataError(
+        f"{location}: the row is longer than {MAX_ROW >> 20} MiB, the most a row may have. Split "
+        f"it; in a csv, look for a quote that is never closed."
+    )
+
+
+class Lines:
+    """The lines of a file as text, without the byte order mark, with their line ends.
+
+    `number` is the line at hand, `row` the line on which the row at hand began: whoever reads calls
+    `end_row`. Raises DataError for text in another encoding and for a row longer than MAX_ROW.
+    """
+
+    def __init__(self, path: Path, dialect: Dialect) -> None:
+        self.path = path
+        self.number = 0
+        self._encoding = dialect.encoding
+        self._by_bytes = dialect.newline == "\n" and dialect.encoding in ("utf-8", "utf-8-sig")
+        self.end_row()
+
+    def end_row(self) -> None:
+        """Begin a row with the next line."""
+        self.row = self.number + 1
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        read = self._read_utf8 if self._by_bytes else self._read_text
+        try:
+            with open_bytes(self.path) as file:
+                yield from read(file)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(
+                f"{self.path}:{self.number + 1}: the gzip file is cut off or damaged ({error}). "
+                f"Fetch it again."
+            ) from None
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror or error}.") from None
+
+    def _read_utf8(self, file: IO[bytes]) -> Iterator[str]:
+        """Read by bytes: faster, and a fault has its place in the file."""
+        offset = 0
+        while line := file.readline(MAX_ROW - self._size + 1):
+            self._count(len(line))
+            if not offset and line.startswith(b"\xef\xbb\xbf"):
+                line, offset = line[3:], 3
+            try:
+                text = line.decode()
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{self.path}:{self.number + 1}: byte {offset + error.start} is not UTF-8 "
+                    f"({error.reason}). If the file has another encoding, name it, e.g. "
+                    f"--encoding cp1252 (Python: encoding='cp1252')."
+                ) from None
+            offset += len(line)
+            if text:
+                self.number += 1
+                yield text
+
+    def _read_text(self, file: IO[bytes]) -> Iterator[str]:
+        # newline="" splits at every kind of line end and leaves them as they are
+        text = io.TextIOWrapper(file, self._encoding, newline="")
+        try:
+            while line := text.readline(MAX_ROW - self._size + 1):
+                self._count(len(line))
+                self.number += 1
+                yield line.removeprefix("\ufeff") if self.number == 1 else line
+        except UnicodeError as error:
+            raise DataError(
+                f"{self.path}:{self.number + 1}: the text is not {self._encoding} "
+                f"({getattr(error, 'reason', error)}). Name its encoding with --encoding "
+                f"(Python: encoding=...)."
+            ) from None
+        finally:
+            text.detach()
+
+    def _count(self, length: int) -> None:
+        self._size += length
+        if self._size > MAX_ROW:
+            raise too_long(f"{self.path}:{self.row}")
