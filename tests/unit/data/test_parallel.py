@@ -132,7 +132,7 @@ def test_what_cannot_be_encoded_is_an_error(tokenizer: Tokenizer) -> None:
     for count in (0, -1):
         with pytest.raises(InputError, match="at least 1"):
             encode_texts(tokenizer, ["a"], count)
-    with pytest.raises(InputError, match="Put it into a list"):
+    with pytest.raises(InputError, match="put it into a list"):
         encode_texts(tokenizer, "one text")
     for workers in (None, 1, 2):
         with pytest.raises(InputError, match="must be a str"):
