@@ -179,7 +179,8 @@ def test_evaluation_gives_figures_and_a_page_in_the_run(kind: str) -> None:
     out, err = works(f"evaluate {kind} {kind}-test.csv --json")
     found = json.loads(out)
     assert (found["rows"], found["data"], found["task"]["kind"]) == (24, f"{kind}-test.csv", kind)
-    assert found["accounting"] == {"rows": 24, "used": 24, "rejected": {}, "files": 1}
+    counts = {"rows": 24, "used": 24, "rejected": {}, "files": 1, "notes": []}
+    assert found["accounting"] == counts
     first = {"regression": "pearson"}.get(kind, "accuracy")
     assert next(iter(found["metrics"])) == first
     interval = found["metrics"][first]

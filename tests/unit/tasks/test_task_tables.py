@@ -70,7 +70,7 @@ def test_columns_give_the_files_names(tmp_path: Path) -> None:
         with pytest.raises(error, match=message):
             read_examples("classification", path, columns=columns)
     _write(path, "id,Label,Text", "1,good,x")
-    with pytest.raises(DataError, match="--columns text=Text,label=Label "):
+    with pytest.raises(DataError, match="--text-column Text --label-column Label "):
         read_examples("classification", path)
     _write(path, "id,context,right", "1,x,0")
     with pytest.raises(DataError, match=r"choice takes context, question, answer_0, answer_1, "):
