@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from typing import IO, Any, Literal
 
 from gpt1.data.excel import read_cells
@@ -147,6 +148,8 @@ def sniff(path: Path, options: ReadOptions) -> Dialect:
     if name == "json" or (name != "txt" and _is_json(text)):
         return replace(plain, format="json")
     text = text if whole else text[: text.rfind(newline) + 1] or text
+    if name == "pipe":
+        name = "csv" if _is_table(text, options.names) else "txt"
     if name == "txt" and options.unit is None and _is_tab_separated(text):
         name = "tsv"
         guesses += ("as a table with tabs (--lines)",)
@@ -154,7 +157,7 @@ def sniff(path: Path, options: ReadOptions) -> Dialect:
         unit = options.unit or ("line" if _is_list_of_texts(text) else "document")
         if options.unit is None and unit == "line":
             guesses += ("as a text a line (--document)",)
-        return replace(plain, unit=unit, guesses=guesses)
+        return replace(plain, format="txt", unit=unit, guesses=guesses)
     own = "," if name == "csv" else "\t"
     delimiter = options.delimiter or (own if options.headless else _delimiter(text, own))
     if delimiter != own and options.delimiter is None:
@@ -226,6 +229,8 @@ def _format_of(path: Path, options: ReadOptions) -> str:
     ending = suffixes[-1] if suffixes else ""
     formats = {**_ENDINGS, **options.formats}
     name = formats.get(ending) or options.formats.get("*")
+    if name is None and path.name == "stdin":
+        return "pipe"
     if name is None:
         raise DataError(
             f"{path} is of no known kind; gpt1 reads {', '.join(_ENDINGS)}, those of text also as "
@@ -255,6 +260,13 @@ def _is_json(text: str) -> bool:
         return isinstance(json.loads(text.partition("\n")[0]), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _is_table(text: str, names: Collection[str]) -> bool:
+    """Tell whether a text without a name is a table: it has a header, or rows of one width."""
+    first, *rest = _rows(text, _delimiter(text, ",")) or [[]]
+    known = {name.casefold() for name in names} & {field.strip().casefold() for field in first}
+    return bool(known) or (len(first) > 1 and set(map(len, rest)) == {len(first)})
 
 
 def _is_tab_separated(text: str) -> bool:
@@ -293,7 +305,7 @@ def _rows(text: str, delimiter: str, space: bool = False) -> list[list[str]]:
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=space)
     try:
         return list(islice(filter(any, reader), _SAMPLE_ROWS))
-    except csv.Error:  # a field longer than the limit; the reader proper says so with its line
+    except csv.Error:  # a field longer than the limit; the reader says so, with its line
         return []
 
 
@@ -337,5 +349,4 @@ def _is_number(text: str) -> bool:
 
 
 def _short(row: Sequence[str]) -> str:
-    shown = ", ".join(field.strip() for field in row)
-    return repr(shown if len(shown) <= 40 else shown[:37] + "...")
+    return repr(shorten(", ".join(row), 40, placeholder=" ..."))

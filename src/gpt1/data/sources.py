@@ -1,4 +1,4 @@
-"""A source -> local files: paths as they are, `hub:owner/name` through the Hugging Face hub.
+"""A source -> local files: paths as they are, pipes copied, `hub:owner/name` through the hub.
 
 A data set on the hub is a folder of files. Their names tell which of them are training text, as on
 the hub itself: a file named after another split (test, validation, ...) is left out, and tables
@@ -8,14 +8,20 @@ come before loose text such as a licence. Otherwise the user names the file:
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable
 from fnmatch import fnmatch
+from functools import cache, lru_cache
 from pathlib import Path
 
 from gpt1.errors import DataError, HubError, first_line
 
 HUB = "hub:"
+STDIN = "-"
 _ZIPPED = ["*.csv", "*.tsv", "*.jsonl", "*.txt"]
 _PATTERNS = [*_ZIPPED, *(f"{pattern}.gz" for pattern in _ZIPPED), "*.parquet"]
 _OTHER_SPLIT = re.compile(r"(?:^|[^a-z])(?:test|dev|val|valid|validation|eval)(?:[^a-z]|$)")
@@ -37,7 +43,7 @@ def find_files(sources: Sources) -> list[Path]:
 
 def _local(source: str) -> list[Path]:
     if not source.startswith(HUB):
-        return [Path(source)]
+        return [_spool(source)]
     owner, _, rest = source.removeprefix(HUB).partition("/")
     name, _, pattern = rest.partition("/")
     if not owner or not name:
@@ -56,6 +62,34 @@ def _local(source: str) -> list[Path]:
     folder = Path(path)
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     return [folder / path for path in choose_files(source, names, pattern)]
+
+
+@lru_cache
+def _spool(source: str) -> Path:
+    """Return a path that can be read again and again: a pipe, or stdin ("-"), is copied to a file.
+
+    Raises DataError.
+    """
+    path = Path(source)
+    try:
+        if source != STDIN and not path.is_fifo():
+            return path
+        folder = Path(_temporary().name, str(len(os.listdir(_temporary().name))))
+        folder.mkdir()
+        copy = folder / (path.name if path.suffix else "stdin")
+        with (
+            copy.open("wb") as file,
+            sys.stdin.buffer if source == STDIN else path.open("rb") as pipe,
+        ):
+            shutil.copyfileobj(pipe, file)
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror or error}.") from None
+    return copy
+
+
+@cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="gpt1-")  # removed when the process ends
 
 
 def choose_files(source: str, names: list[str], pattern: str = "") -> list[str]:

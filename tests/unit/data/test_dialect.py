@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,3 +225,28 @@ def test_what_cannot_be_read_is_a_clear_error(
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_texts(tmp_path / name)
+
+
+PIPED: list[tuple[bytes, list[str]]] = [
+    (b"text,label\na,x\nb,y\n", ["a", "b"]),
+    (b"id;text\n1;a\n2;b\n", ["a", "b"]),
+    (b'{"text": "a"}\n{"text": "b"}\n', ["a", "b"]),
+    (b"A fine film, really.\nA dull one.\n", ["A fine film, really.", "A dull one."]),
+    (gzip.compress(b"text\na\n"), ["a"]),
+]
+
+
+@pytest.mark.parametrize(("data", "texts"), PIPED)
+def test_a_pipe_and_stdin_are_read_as_what_they_hold(
+    data: bytes, texts: list[str], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    thread = threading.Thread(target=pipe.write_bytes, args=(data,))
+    thread.start()
+    reader = Texts(pipe)
+    thread.join()
+    assert list(reader) == list(reader) == texts
+    code = "import gpt1; print(gpt1.read_texts('-'))"
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == str(texts)
