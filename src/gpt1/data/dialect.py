@@ -72,18 +72,16 @@ class ReadOptions:
     """A file's ending -> the format to read it by, where a data set uses it otherwise."""
     headless: Callable[[str, Sequence[str]], Headless | None] | None = None
     """(file, its first row) -> the names of its columns, None if that row is the header. With it, a
-    row with another number of fields comes as BAD_ROW instead of stopping."""
+    row with another number of fields is rejected instead of stopping."""
 
     def __post_init__(self) -> None:
         mark = DELIMITERS.get(self.delimiter or "", self.delimiter)
         if mark is not None and (len(mark) != 1 or mark in '"\r\n'):
-            raise ConfigError(
-                f"the delimiter is {mark!r}; it is one character, or one of "
-                f"{', '.join(DELIMITERS)}."
-            )
+            names = ", ".join(DELIMITERS)
+            raise ConfigError(f"the delimiter is {mark!r}; it is one character, or one of {names}.")
         object.__setattr__(self, "delimiter", mark)
         try:
-            codecs.lookup(self.encoding or "utf-8")
+            "".encode(self.encoding or "utf-8")
         except LookupError:
             known = ["utf-8", "utf-16", "cp1252", "latin-1", "shift_jis", "gb18030", "koi8-r"]
             nearest = did_you_mean(self.encoding or "", known)

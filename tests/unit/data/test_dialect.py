@@ -174,6 +174,8 @@ def test_options_decide(tmp_path: Path) -> None:
         ReadOptions(delimiter=", ")
     with pytest.raises(ConfigError, match=r"does not know.*Did you mean 'cp1252'"):
         ReadOptions(encoding="cp125")
+    with pytest.raises(ConfigError, match="does not know"):
+        ReadOptions(encoding="base64")
 
 
 def test_columns_without_a_name_or_with_one_twice_matter_only_if_asked_for(tmp_path: Path) -> None:
