@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, Unpack, overload
 
 import torch
 from torch import Tensor
 
 from gpt1.checkpoint import folder, hub
 from gpt1.config import ModelConfig, SamplingConfig, check, load_run
+from gpt1.data.rows import column_of, list_rows, texts_of
 from gpt1.errors import CheckpointError, InputError, TokenizerError
 from gpt1.generation import engine, explain as explaining, torch_backend
-from gpt1.generation.explain import Explanation, NextToken, Score
-from gpt1.generation.request import Generation
+from gpt1.generation.explain import Explanation, NextTokens, Score
+from gpt1.generation.request import Generation, Prompt, SamplingOptions
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device
 from gpt1.model.padding import pad_right
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
+
+Texts = Any
+"""Several texts: a list, a numpy array, a column or one-column table of pandas or pyarrow."""
 
 
 class GPT1:
@@ -64,45 +68,120 @@ class GPT1:
         """Return the number of weights, counting the tied head once."""
         return self.model.num_parameters()
 
-    def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return ids and attention_mask, int64 (B, T), padded on the right with id 0."""
+    def __repr__(self) -> str:
+        c, n = self.config, self.num_parameters()
+        shape = f"{c.n_layer} layers of {c.n_embd}, {c.n_ctx} positions, {c.vocab_size:,} tokens"
+        kind = self._metadata["task"]["kind"] if "task" in self._metadata else ""
+        return f"GPT1({shape}, {n:,} parameters, {kind and f'{kind}, '}on {self.device})"
+
+    def batch(self, texts: Any) -> tuple[Tensor, Tensor]:
+        """Return ids and attention_mask, int64 (B, T), padded on the right with id 0.
+
+        `texts` are a list or a column. Raises InputError naming those without tokens.
+        """
+        texts = texts_of(_several(texts, "texts"))
         if not texts:
             raise InputError("there are no texts; give at least one.")
         rows = self.tokenizer.encode_batch(texts)
-        if [] in rows:
-            raise InputError(f"the text {texts[rows.index([])]!r} has no tokens; give some words.")
+        if empty := [f"texts[{i}]" for i, row in enumerate(rows) if not row]:
+            raise InputError(f"{list_rows(empty)[:-1]} has no tokens; give some words.")
         ids, lengths = pad_right(rows, device=self.device)
         mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
         return ids, mask.long()
 
     @overload
-    def generate(self, prompt: str, **sampling: Any) -> Generation: ...
+    def generate(self, prompt: str, **sampling: Unpack[SamplingOptions]) -> Generation: ...
     @overload
-    def generate(self, prompt: list[str], **sampling: Any) -> list[Generation]: ...
-    def generate(self, prompt: str | list[str], **sampling: Any) -> Generation | list[Generation]:
-        """Continue a prompt, or several at once with the same results as one by one.
+    def generate(self, prompt: Texts, **sampling: Unpack[SamplingOptions]) -> list[Generation]: ...
+    def generate(  # noqa: PLR0913 - named, so that editors complete them
+        self,
+        prompt: str | Texts,
+        *,
+        max_new_tokens: int = 64,
+        max_length: int | None = None,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        overflow: Literal["stop", "slide"] = "stop",
+    ) -> Generation | list[Generation]:
+        """Continue a prompt, or several (a list, a column) with the same results as one by one.
 
-        `sampling`: the fields of SamplingConfig (max_new_tokens 64, temperature 0 = greedy, top_k,
-        top_p, min_p, repetition_penalty, seed, stop, overflow, max_length). Raises ConfigError for
-        a setting out of its bounds, ContextError for a prompt longer than n_ctx.
+        temperature: 0 is greedy. max_length counts the prompt too, as in the article, and replaces
+        max_new_tokens. stop: the text ends before such a string. overflow: at the model's last
+        position "stop", or "slide": drop the older half and go on. Raises ConfigError for a setting
+        out of its bounds, ContextError for a prompt longer than n_ctx, InputError for no prompt.
         """
-        settings = check(SamplingConfig, sampling)
-        prompts: list[str] = [prompt] if isinstance(prompt, str) else prompt
-        generations = engine.generate(self.backend(), self.tokenizer, prompts, settings)
-        return generations[0] if isinstance(prompt, str) else generations
+        sampling = _sampling(
+            max_new_tokens=max_new_tokens,
+            max_length=max_length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            stop=stop,
+            overflow=overflow,
+        )
+        single = isinstance(prompt, str)
+        prompts: list[Prompt] = (
+            [prompt] if single else column_of(_several(prompt, "prompt"), "prompt")
+        )
+        generations = engine.generate(self.backend(), self.tokenizer, prompts, sampling)
+        return generations[0] if single else generations
 
-    def stream(self, prompt: str, **sampling: Any) -> Iterator[str]:
+    def stream(  # noqa: PLR0913 - named, so that editors complete them
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 64,
+        max_length: int | None = None,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        overflow: Literal["stop", "slide"] = "stop",
+    ) -> Iterator[str]:
         """Continue a prompt piece by piece; joined, the pieces are `generate`'s completion."""
-        settings = check(SamplingConfig, sampling)
-        return engine.stream(self.backend(), self.tokenizer, prompt, settings)
+        sampling = _sampling(
+            max_new_tokens=max_new_tokens,
+            max_length=max_length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            stop=stop,
+            overflow=overflow,
+        )
+        return engine.stream(self.backend(), self.tokenizer, prompt, sampling)
 
-    def next_tokens(self, text: str, k: int = 10) -> list[NextToken]:
+    def next_tokens(self, text: str, k: int = 10) -> NextTokens:
         """Return the k most likely next tokens: id, text, probability, logit."""
         return explaining.next_tokens(self.transformer(), self.tokenizer, text, k)
 
-    def score(self, text: str) -> Score:
-        """Return the text's mean loss, perplexity and the log-probability of each token."""
-        return explaining.score(self.transformer(), self.tokenizer, text)
+    @overload
+    def score(self, text: str) -> Score: ...
+    @overload
+    def score(self, text: Texts) -> list[Score]: ...
+    def score(self, text: str | Texts) -> Score | list[Score]:
+        """Return the text's mean loss, perplexity and the log-probability of each token.
+
+        Several texts (a list, a column) have a list of scores. Raises InputError, ContextError.
+        """
+        model, tokenizer = self.transformer(), self.tokenizer
+        if isinstance(text, str):
+            return explaining.score(model, tokenizer, text)
+        texts = enumerate(texts_of(_several(text, "text"), "text"))
+        return [explaining.score(model, tokenizer, t, name=f"text[{i}]") for i, t in texts]
 
     def explain(self, text: str) -> Explanation:
         """Return every step of the article's walk from text to prediction, as data."""
@@ -112,10 +191,11 @@ class GPT1:
         """Write a model folder (Hugging Face layout and gpt1.json) that transformers can load."""
         folder.save(path, self.model, self.tokenizer, self._metadata)
 
-    def finetune(
+    def finetune(  # noqa: PLR0913
         self,
-        texts: Iterable[str],
+        texts: Texts | str | Path,
         *,
+        column: str | None = None,
         recipe: str = "jokes",
         prefix: str | None = None,
         out: Path | str,
@@ -125,17 +205,21 @@ class GPT1:
     ) -> GPT1:
         """Train a copy of this model on short texts and return it; `out` keeps the run.
 
-        `overrides` are "section.field=value", as after --set. Raises TrainingError, DataError.
+        texts: a list, an array or a column of texts; a table or the path of a file, of which
+        `column` names one column, needed where none is called text. `overrides` are
+        "section.field=value", as after --set. Raises InputError naming the row that is no text,
+        TrainingError, DataError.
         """
         from gpt1.training.finetune import finetune
         from gpt1.training.run import RunOptions
 
+        rows = texts_of(texts, column=column)
         settings = load_run(
             recipe=recipe, file=config, overrides=overrides, data={"prefix": prefix}
         )
         model = copy.deepcopy(self.transformer())
         options = RunOptions(out, resume)
-        model, tokenizer = finetune(model, self.tokenizer, texts, settings, options)
+        model, tokenizer = finetune(model, self.tokenizer, rows, settings, options)
         return GPT1(model, tokenizer, dtype=self._dtype)
 
     def backend(self) -> TorchBackend:
@@ -152,6 +236,19 @@ class GPT1:
                 "Load a Transformer, e.g. mini."
             )
         return self.model
+
+
+def _several(texts: Any, name: str) -> Any:
+    """Return `texts`, or raise InputError for a single str, which is no list of them."""
+    if isinstance(texts, str):
+        raise InputError(f"{name} is the single text {texts[:40]!r}; put it into a list.")
+    return texts
+
+
+def _sampling(*, stop: str | Sequence[str], **settings: Any) -> SamplingConfig:
+    """Return checked settings of sampling. Raises ConfigError."""
+    stops = (stop,) if isinstance(stop, str) else stop
+    return check(SamplingConfig, {**settings, "stop": stops})
 
 
 def load(

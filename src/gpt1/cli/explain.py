@@ -10,7 +10,7 @@ import typer
 from gpt1.cli import options, print_json, read_text
 
 if TYPE_CHECKING:
-    from gpt1.generation.explain import Explanation, NextToken
+    from gpt1.generation.explain import Explanation
 
 BAR = 40
 """Width of the most likely token's bar, in characters."""
@@ -42,20 +42,13 @@ def explain(
 
 
 def _show(walk: Explanation) -> None:
+    from gpt1.generation.explain import token_cells
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
 
     print(f"{walk.parameters:,} parameters\n")
-    rows = []
-    for p in walk.positions:
-        actual = ["", "", ""]
-        if p.actual is not None:
-            actual = [repr(p.actual.text), f"{p.actual.probability:.4f}", str(p.rank)]
-        predicted = [repr(p.predicted.text), f"{p.predicted.probability:.4f}"]
-        rows.append([str(p.index), repr(p.token), str(p.id), *predicted, *actual])
-    columns = ["", "token", "id", "predicted", "p", "actual", "p", "rank"]
     title = f"1. The text has {len(walk.ids)} ids; after each, the predicted and the actual token"
-    print_table(title, Table(columns, rows))
+    print_table(title, walk.table())
 
     corners = zip(walk.corner_rows, walk.corners, strict=True)
     rows = [[str(row), *(f"{value:.4f}" for value in values)] for row, values in corners]
@@ -67,7 +60,7 @@ def _show(walk: Explanation) -> None:
 
     highest = walk.next_tokens[0].probability
     rows = [
-        [*_cells(token), ("█" * round(BAR * token.probability / highest)).ljust(BAR)]
+        [*token_cells(token), ("█" * round(BAR * token.probability / highest)).ljust(BAR)]
         for token in walk.next_tokens
     ]
     title = f"\n3. The {len(rows)} most likely next tokens"
@@ -79,11 +72,7 @@ def _show(walk: Explanation) -> None:
     }
     for title, tokens in loops.items():
         if tokens:
-            rows = [[str(i), *_cells(token)] for i, token in enumerate(tokens, 1)]
+            rows = [[str(i), *token_cells(token)] for i, token in enumerate(tokens, 1)]
             print_table(title, Table(("step", "token", "id", "logit", "p"), rows))
     if walk.article_steps:
         print(f"\nIts text: {walk.article_text!r}")
-
-
-def _cells(token: NextToken) -> list[str]:
-    return [repr(token.text), str(token.id), f"{token.logit:.4f}", f"{token.probability:.4f}"]

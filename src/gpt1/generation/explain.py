@@ -16,6 +16,8 @@ from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.losses import perplexity
 from gpt1.model.padding import pad_right
 from gpt1.model.transformer import Transformer
+from gpt1.reports.sections import Table
+from gpt1.reports.tables import html_table
 from gpt1.text.tokenizer import Tokenizer
 
 
@@ -29,7 +31,19 @@ class NextToken:
     logit: float
 
 
-@dataclass(frozen=True)
+class NextTokens(list[NextToken]):
+    """Candidates for the next id, the likeliest first: a list that a notebook shows as a table."""
+
+    def table(self) -> Table:
+        """Return the candidates as a table."""
+        rows = [[str(step), *token_cells(token)] for step, token in enumerate(self, 1)]
+        return Table(("", "token", "id", "logit", "p"), rows)
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table())
+
+
+@dataclass(frozen=True, repr=False)
 class Score:
     """How likely the model finds a text.
 
@@ -41,6 +55,10 @@ class Score:
     perplexity: float
     ids: list[int]
     logprobs: list[float]
+
+    def __repr__(self) -> str:
+        loss, count = self.loss, len(self.ids)
+        return f"Score(loss={loss:.4f}, perplexity={self.perplexity:.5g}, {count} ids)"
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,7 @@ class Position:
     rank: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Every step of the article's walk (spec 9.2-9.5).
 
@@ -85,10 +103,31 @@ class Explanation:
     article_steps: list[NextToken]
     article_text: str
 
+    def __repr__(self) -> str:
+        following = self.next_tokens[0].text if self.next_tokens else ""
+        return f"Explanation({self.text[:60]!r}, {len(self.ids)} ids, next {following!r})"
 
-def next_tokens(
-    model: Transformer, tokenizer: Tokenizer, text: str, k: int = 10
-) -> list[NextToken]:
+    def table(self) -> Table:
+        """Return, for each position, the predicted and the actual token."""
+        rows = []
+        for p in self.positions:
+            actual = ["", "", ""]
+            if p.actual is not None:
+                actual = [repr(p.actual.text), f"{p.actual.probability:.4f}", str(p.rank)]
+            predicted = [repr(p.predicted.text), f"{p.predicted.probability:.4f}"]
+            rows.append([str(p.index), repr(p.token), str(p.id), *predicted, *actual])
+        return Table(("", "token", "id", "predicted", "p", "actual", "p", "rank"), rows)
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table()) + NextTokens(self.next_tokens)._repr_html_()
+
+
+def token_cells(token: NextToken) -> list[str]:
+    """Return a token as cells of a table: text, id, logit, probability."""
+    return [repr(token.text), str(token.id), f"{token.logit:.4f}", f"{token.probability:.4f}"]
+
+
+def next_tokens(model: Transformer, tokenizer: Tokenizer, text: str, k: int = 10) -> NextTokens:
     """Return the `k` likeliest next tokens after `text`, the likeliest first.
 
     Raises InputError (no text, k not in 1..V) and ContextError (longer than the model's positions).
@@ -97,18 +136,19 @@ def next_tokens(
     if not 1 <= k <= V:
         raise InputError(f"k is {k}; it must be from 1 to {V}, the size of the vocabulary.")
     ids = encode_prompt(tokenizer, text, model.config, "the text")
-    return _greedy(TorchBackend(model), tokenizer, ids, 1, k)
+    return NextTokens(_greedy(TorchBackend(model), tokenizer, ids, 1, k))
 
 
-def score(model: Transformer, tokenizer: Tokenizer, text: str) -> Score:
+def score(model: Transformer, tokenizer: Tokenizer, text: str, *, name: str = "the text") -> Score:
     """Return the loss, perplexity and log-probabilities of `text` (spec 9.5.1).
 
-    Raises InputError (fewer than two ids), ContextError (longer than the model's positions).
+    `name` is what messages call it. Raises InputError (fewer than two ids), ContextError (longer
+    than the model's positions).
     """
-    ids = encode_prompt(tokenizer, text, model.config, "the text")
+    ids = encode_prompt(tokenizer, text, model.config, name)
     if len(ids) < 2:
         raise InputError(
-            f"the text is 1 id long ({text[:40]!r}); a score needs at least 2, since the first id "
+            f"{name} is 1 id long ({text[:40]!r}); a score needs at least 2, since the first id "
             f"is not predicted. Give a longer text."
         )
     logprobs = continuation_logprobs(model, [ids[:1]], [[ids[1:]]])[0][0]

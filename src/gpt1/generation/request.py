@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -21,7 +21,22 @@ Prompt = str | Sequence[int]
 FinishReason = Literal["length", "stop", "eos", "error", "cancelled"]
 
 
-@dataclass(frozen=True)
+class SamplingOptions(TypedDict, total=False):
+    """The keywords of GPT1.generate and stream: the fields of SamplingConfig."""
+
+    max_new_tokens: int
+    max_length: int | None
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repetition_penalty: float
+    seed: int | None
+    stop: str | Sequence[str]
+    overflow: Literal["stop", "slide"]
+
+
+@dataclass(frozen=True, repr=False)
 class Generation:
     """The text generated after one prompt.
 
@@ -40,6 +55,10 @@ class Generation:
     ids: list[int]
     logprobs: list[float]
     finish_reason: FinishReason
+
+    def __repr__(self) -> str:
+        count, reason = len(self.logprobs), self.finish_reason
+        return f"Generation({self.text[:200]!r}, {count} new ids, finish_reason={reason!r})"
 
 
 @dataclass(frozen=True)
@@ -152,7 +171,8 @@ def encode_prompt(
     `name` is what messages call the prompt.
     """
     if not isinstance(prompt, str | Sequence):
-        raise InputError(f"{name} is {prompt!r}; a prompt is a text, or a list of its ids.")
+        what = " ".join(repr(prompt)[:80].split())
+        raise InputError(f"{name} is {what}; a prompt is a text, or a list of its ids.")
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     if not ids:
         raise InputError(

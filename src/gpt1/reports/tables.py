@@ -1,8 +1,9 @@
-"""A table on the terminal, as plain text, or as markdown."""
+"""A table on the terminal, as plain text, markdown or HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape as escape_html
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -64,6 +65,17 @@ def markdown_table(table: Table) -> str:
     lines = [table.columns, ["---", *["---:"] * (len(table.columns) - 1)], *table.rows]
     escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in lines]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
+
+
+def html_table(table: Table) -> str:
+    """Return a table as HTML, its cells escaped.
+
+    >>> html_table(Table(("a",), [("<b>",)]))
+    '<table><tr><th>a</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
+    """
+    lines = [("th", table.columns), *(("td", row) for row in table.rows)]
+    rows = ["".join(f"<{tag}>{escape_html(c)}</{tag}>" for c in row) for tag, row in lines]
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def _one_line(row: Sequence[str]) -> list[str]:
