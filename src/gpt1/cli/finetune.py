@@ -211,7 +211,7 @@ def _check_leakage(
             f"so figures on them would flatter the model. Remove them from one of them, or add "
             f"--allow-leakage."
         )
-    if shared.exact or shared.overlapping:
+    if shared:
         _note(f"{valid} against {name}: {shared}")
 
 

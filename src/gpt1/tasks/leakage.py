@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +31,33 @@ class Leakage:
     """Test rows that occur in training as a whole (`exact`), or share 13 words in a row with it.
 
     rows: how many test rows there are; listing: the indices of the first ten that are either.
+    texts: what a text is called, such as premise -> the test rows that have one which a training
+    row has. A row of one text has none, and texts of fewer than three words do not count.
     """
 
     exact: int
     overlapping: int
     rows: int
     listing: tuple[int, ...] = ()
+    texts: Mapping[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Return whether test rows and training rows have anything in common."""
+        return bool(self.exact or self.overlapping or any(self.texts.values()))
 
     def __str__(self) -> str:
         first = f" (first rows: {', '.join(map(str, self.listing))})" if self.listing else ""
         return (
             f"of {self.rows:,} test row{'s' * (self.rows != 1)} {self.exact:,} occur in training "
-            f"and {self.overlapping:,} share a run of {GRAM} words with it{first}"
+            f"and {self.overlapping:,} share a run of {GRAM} words with it{first}{self._shared()}"
         )
+
+    def _shared(self) -> str:
+        """Return which single texts both have, "" for rows of one text."""
+        counts = [f"a {name} in {count:,}" for name, count in self.texts.items() if count]
+        if counts:
+            return f"; single texts that training has: {', '.join(counts).replace('a a', 'an a')}"
+        return "; no single text is in training too" if self.texts else ""
 
 
 def leakage(
@@ -70,7 +85,29 @@ def leakage(
         nearest = np.minimum(np.searchsorted(known_hashes, hashes), len(known_hashes) - 1)
         overlapping[rows[known_hashes[nearest] == hashes]] = True
     listing = np.flatnonzero(exact | overlapping)[:LISTED].tolist()
-    return Leakage(int(exact.sum()), int(overlapping.sum()), len(test), tuple(listing))
+    texts = _shared_texts(train, test, kind)
+    return Leakage(int(exact.sum()), int(overlapping.sum()), len(test), tuple(listing), texts)
+
+
+def _shared_texts(train: Sequence[Example], test: Sequence[Example], kind: str) -> dict[str, int]:
+    """Return how many test rows have a text of each name that a training row has."""
+    known = {text for example in train for _, text in _named_texts(example, kind)}
+    counts: Counter[str] = Counter()
+    for example in test:
+        named = _named_texts(example, kind)
+        counts.update(dict.fromkeys((name for name, _ in named), 0))
+        counts.update({name for name, text in named if text in known})
+    return dict(counts)
+
+
+def _named_texts(example: Example, kind: str) -> list[tuple[str, str]]:
+    """Return (name, text) of each text of an example of several; short ones are left out."""
+    if len(example.texts) == 1:
+        return []
+    *names, last = KINDS[kind].text_names
+    named = list(zip_longest(names, example.texts, fillvalue=last))
+    texts = [(name, _fold(text)) for name, text in [*named, ("question", example.question)]]
+    return [(name, text) for name, text in texts if _is_long(text)]
 
 
 def _grams(
@@ -139,19 +176,23 @@ def hold_out(
     >>> len(training), sum(example.label == 1 for example in validation)
     (180, 1)
     """
-    task = KINDS[kind]
-    different = len({task.identity(example) for example in examples})
-    goal = round(len(examples) * share)
+    different = len({KINDS[kind].identity(example) for example in examples})
     if round(different * share) < LEAST_HELD_OUT:
         return list(examples), []
+    held = rows_held_out(examples, share, seed, kind)
+    training = [example for i, example in enumerate(examples) if i not in held]
+    return training, [examples[i] for i in sorted(held)]
+
+
+def rows_held_out(examples: Sequence[Example], share: float, seed: int, kind: str) -> set[int]:
+    """Return the indices of the rows that `hold_out` takes, however few they are."""
     classes = _classes(examples, kind)
     held: set[int] = set()
     for keys in _groupings(examples, kind):
         held = _choose(_components(keys), classes, share, seed)
-        if len(held) >= goal / 2:
+        if len(held) >= round(len(examples) * share) / 2:
             break
-    training = [example for i, example in enumerate(examples) if i not in held]
-    return training, [examples[i] for i in sorted(held)]
+    return held
 
 
 def _groupings(examples: Sequence[Example], kind: str) -> Iterable[list[list[Hashable]]]:
@@ -160,7 +201,7 @@ def _groupings(examples: Sequence[Example], kind: str) -> Iterable[list[list[Has
     texts = [[_fold(text) for text in example.texts] for example in examples]
     count = min(map(len, texts))
     if count > 1:
-        long = [[text for text in row if len(text.split()) >= _LEAST_WORDS] for row in texts]
+        long = [list(filter(_is_long, row)) for row in texts]
         yield [[whole, *row] for whole, row in zip(identities, long, strict=True)]
         for i in range(2):
             yield [[whole, row[i]] for whole, row in zip(identities, texts, strict=True)]
@@ -169,6 +210,10 @@ def _groupings(examples: Sequence[Example], kind: str) -> Iterable[list[list[Has
 
 def _fold(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+def _is_long(text: str) -> bool:
+    return len(text.split()) >= _LEAST_WORDS
 
 
 def _components(keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:

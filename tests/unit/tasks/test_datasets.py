@@ -19,6 +19,7 @@ from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets import DATA_SETS, DataSet, DevSplit, Files, Layout, data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS
 from gpt1.tasks.kinds import Classification
+from gpt1.tasks.leakage import leakage
 from hub import LoopbackHub
 
 COUNTS = {
@@ -87,7 +88,7 @@ def test_story_cloze_is_cut_as_the_release_cut_it(data_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "of"), [("rte", 0.1), ("mrpc", 408), ("scitail", 0.2)])
-def test_own_cuts_are_whole_disjoint_and_those_of_scikit_learn(
+def test_own_cuts_are_whole_and_no_text_is_on_both_sides(
     name: str, of: float, data_folder: Path
 ) -> None:
     data = data_set(name)
@@ -99,6 +100,10 @@ def test_own_cuts_are_whole_disjoint_and_those_of_scikit_learn(
     assert f"{len(dev.examples):,} of {count:,} rows" in str(dev)
     left, right = train_test_split(range(count), test_size=of, random_state=0)
     assert (len(left), len(right)) == (len(train.examples), len(dev.examples))
+    shared = leakage(train.examples, dev.examples, data.task.kind)
+    assert (shared.exact, set(shared.texts.values())) == (0, {0})
+    classes = [Counter(e.label for e in part.examples) for part in (train, dev)]
+    assert abs(classes[0][0] / len(left) - classes[1][0] / len(right)) < 0.1
 
 
 def test_real_winograd_schemas_begin_at_their_pronoun(data_folder: Path) -> None:

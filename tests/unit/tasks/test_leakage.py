@@ -32,7 +32,24 @@ def _brute(train: list[Example], test: list[Example], kind: str) -> Leakage:
     exact = [any(key(t) == key(e) for t in train) for e in test]
     over = [any(set(runs(t)) & set(runs(e)) for t in train) for e in test]
     listing = [i for i in range(len(test)) if exact[i] or over[i]][:10]
-    return Leakage(sum(exact), sum(over), len(test), tuple(listing))
+    return Leakage(sum(exact), sum(over), len(test), tuple(listing), _texts(train, test, kind))
+
+
+NAMES = {"entailment": ["premise", "hypothesis"], "choice": ["context", "answer", "answer"]}
+
+
+def _texts(train: list[Example], test: list[Example], kind: str) -> dict[str, int]:
+    def fold(text: str) -> str:
+        return " ".join(text.lower().split())
+
+    known = {fold(text) for e in train for text in (*e.texts, e.question)}
+    rows: dict[str, set[int]] = {}
+    for i, e in enumerate(test if kind != "classification" else []):
+        names = [*NAMES.get(kind, ["text", "text"]), "question"]
+        for name, text in zip(names, (*e.texts, e.question), strict=True):
+            if len(text.split()) > 2:
+                rows.setdefault(name, set()).update([i] * (fold(text) in known))
+    return {name: len(found) for name, found in rows.items()}
 
 
 @pytest.mark.parametrize("kind", ["classification", "entailment", "similarity", "choice"])
@@ -68,6 +85,31 @@ def test_runs_do_not_go_on_from_one_example_into_the_next() -> None:
     assert leakage(whole, [*halves, *whole]) == Leakage(1, 1, 3, (2,))
     pair = Example((" ".join(words[:6]), " ".join(words[6:])))
     assert leakage([pair], whole).overlapping == 1, "the texts of one example are one run"
+
+
+@pytest.mark.parametrize(
+    ("kind", "train", "test", "said"),
+    [
+        ("entailment", ("a premise of training", "no"), ("A  premise of training", "yes and no"),
+         "a premise in 1"),
+        ("entailment", ("one two three", "four five six"), ("four five six", "one two three"),
+         "a premise in 1, a hypothesis in 1"),
+        ("similarity", ("one two three", "x y z"), ("z y x", "One two three"), "a text in 1"),
+        ("choice", ("one two three", "go", "stay put now"), ("the other one", "go", "Stay put now"),
+         "an answer in 1"),
+        ("choice", ("one two three", "go", "stay"), ("the other one", "go", "stay"), "no single"),
+        ("entailment", ("one two", "no"), ("one two", "yes"), ""),
+        ("classification", ("one two three",), ("one two three",), ""),
+    ],
+)  # fmt: skip
+def test_single_texts_of_training_are_named(
+    kind: str, train: tuple[str, ...], test: tuple[str, ...], said: str
+) -> None:
+    found = leakage([Example(train)], [Example(test)], kind)
+    wanted = {"": "it", "no single": "; no single text is in training too"}
+    tail = wanted.get(said, f"; single texts that training has: {said}")
+    assert str(found).endswith(tail) or (not said and "single" not in str(found))
+    assert bool(found) == ("in 1" in said or kind == "classification")
 
 
 def test_it_is_told_in_one_line_with_the_first_ten() -> None:

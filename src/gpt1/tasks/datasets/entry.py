@@ -21,6 +21,7 @@ from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.files import Files, Source, find_split
 from gpt1.tasks.kinds import Task
+from gpt1.tasks.leakage import rows_held_out
 from gpt1.tasks.spec import Example
 
 T = TypeVar("T")
@@ -51,14 +52,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class DevSplit:
-    """A dev set of our own where there is no official one: random rows of the split `of`.
+    """A dev set where there is no official one: rows of the split `of`.
 
-    dev: how many rows, or which fraction of them.
+    dev: how many rows, or which fraction of them. released: whether the paper's release cut it so,
+    in the order of scikit-learn's train_test_split. A cut of our own is `hold_out`'s: rows that
+    share a text stay together, so that its size is about `dev`.
     """
 
     of: str
     dev: int | float
     seed: int = 0
+    released: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class DataSet:
         whole = self._cut_from(source, split)
         rows = _read(self, find_split(self.files, source, whole or split), split)
         if whole and self.cut:
-            rows = _cut(rows, self.cut)
+            rows = _cut(rows, self.cut, self.task.kind)
         return rows.sample(limit)
 
     def _cut_from(self, source: Source, split: str) -> str | None:
@@ -170,11 +174,8 @@ def sample(count: int, limit: int | None) -> list[int]:
     return sorted(np.random.default_rng(0).permutation(count)[:limit].tolist())
 
 
-def _cut(rows: Rows[Example], cut: DevSplit) -> Rows[Example]:
-    """Return the train or dev part, in the order of scikit-learn's train_test_split.
-
-    That is how the release cut Story Cloze. Raises DataError.
-    """
+def _cut(rows: Rows[Example], cut: DevSplit, kind: str) -> Rows[Example]:
+    """Return the train or dev part of rows. Raises DataError."""
     count = len(rows.examples)
     dev = math.ceil(count * cut.dev) if isinstance(cut.dev, float) else cut.dev
     if not 0 < dev < count:
@@ -182,9 +183,20 @@ def _cut(rows: Rows[Example], cut: DevSplit) -> Rows[Example]:
             f"{rows.name}: its dev set is cut from the split {cut.of} and takes {dev} rows; there "
             f"are {count}. Give the whole file."
         )
-    order = np.random.RandomState(cut.seed).permutation(count).tolist()
-    part, other = (order[:dev], "train") if rows.split == "dev" else (order[dev:], "dev")
-    note = f"{len(part):,} of {count:,} rows of {cut.of}, cut at random (seed {cut.seed})"
+    if cut.released:
+        order = np.random.RandomState(cut.seed).permutation(count).tolist()
+        held, kept, how = order[:dev], order[dev:], "cut as the paper's release does"
+    else:
+        chosen = rows_held_out(rows.examples, dev / count, cut.seed, kind)
+        held, kept = sorted(chosen), [i for i in range(count) if i not in chosen]
+        how = f"cut at random (seed {cut.seed}), rows that share a text together"
+    if not held or not kept:
+        raise DataError(
+            f"{rows.name}: its dev set is cut from the split {cut.of}, whose {count} rows share so "
+            f"many texts that they cannot be cut in two. Give the whole file."
+        )
+    part, other = (held, "train") if rows.split == "dev" else (kept, "dev")
+    note = f"{len(part):,} of {count:,} rows of {cut.of}, {how}"
     return rows.select(part, f"kept for {other}", note=note)
 
 

@@ -47,6 +47,8 @@ class Task(ABC):
     """The name on the command line and in gpt1.json."""
     text_columns: ClassVar[tuple[str, ...]]
     """The columns of a table that every row must have."""
+    text_names: ClassVar[tuple[str, ...]] = ("text",)
+    """What the texts of an example are called, the last name being that of all further ones."""
     label_column: ClassVar[str] = "label"
     more_columns: ClassVar[str] = ""
     """Optional columns, as messages list them."""

@@ -27,6 +27,7 @@ class Choice(Task):
 
     kind = "choice"
     text_columns = ("context",)
+    text_names = ("context", "answer")
     more_columns = "question, answer_0, answer_1, ..."
     sequences = staticmethod(choices)
 

@@ -153,11 +153,12 @@ class Entailment(SingleClassTask):
 
     kind = "entailment"
     text_columns = ("text_a", "text_b")
+    text_names = ("premise", "hypothesis")
     sequences = staticmethod(pair)
 
     def named_texts(self, example: Example) -> list[tuple[str, str]]:
         """Return the premise and the hypothesis."""
-        return list(zip(("premise", "hypothesis"), example.texts, strict=True))
+        return list(zip(self.text_names, example.texts, strict=True))
 
 
 class UnorderedPair:
