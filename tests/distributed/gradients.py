@@ -46,7 +46,7 @@ def task_batches(task: Task, micro: int) -> TaskBatches:
     offsets = np.cumsum([0, *(len(row) + 1 for row in rows)])
     targets = np.eye(task.num_scores)[random.integers(0, task.num_scores, 60)]
     positions = np.diff(offsets).reshape(60, -1) - 2  # that of the last id
-    encoded = Encoded(task, ids, offsets, positions, np.arange(61), targets, 0, 16)
+    encoded = Encoded(task, ids, offsets, positions, np.arange(61), targets, 0, 16, np.ones(60))
     weights = np.where(targets[:, 0] == 1, 2.0, 1.0)
     return TaskBatches(encoded, SIZE, micro_batch_size=micro, weights=weights)
 

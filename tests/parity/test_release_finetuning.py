@@ -70,7 +70,17 @@ def encoded(vector: dict[str, Any]) -> Encoded:
     offsets = np.cumsum([0, *lengths + 1])
     last = (lengths - 1).reshape(-1, 2)
     units = np.arange(len(last) + 1)
-    return Encoded(TASK, flat, offsets, last, units, np.eye(2)[vector["labels"]], 0, SHAPE.n_ctx)
+    return Encoded(
+        TASK,
+        flat,
+        offsets,
+        last,
+        units,
+        np.eye(2)[vector["labels"]],
+        0,
+        SHAPE.n_ctx,
+        np.ones(len(last)),
+    )
 
 
 def terms(model: Transformer, batch: TaskBatch, config: RunConfig) -> dict[str, torch.Tensor]:

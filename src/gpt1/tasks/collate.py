@@ -42,19 +42,16 @@ class TaskBatch(Batch):
     weights: NDArray[np.float64]
     """The weight of each loss, in the shape of `task.losses`: (u,), or (u, num_scores)."""
     lm_weights: NDArray[np.float64]
-    """(B, T): 1 / (targets of the sequence), for every target."""
+    """(B, T): weight of the example / (targets of the sequence), for every target."""
     units: NDArray[np.int64]
     """(n,): how many units each example has."""
+    sequences: float
+    """How many sequences are in the rows, each counted by the weight of its example."""
 
     @property
     def samples(self) -> int:
         """Examples, or units of them, that a batch is drawn from."""
         return len(self.units)
-
-    @property
-    def sequences(self) -> int:
-        """How many sequences are in the rows."""
-        return len(self.units) * int(self.extract.shape[1])
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,8 @@ class Encoded:
     """How many examples are longer than the window."""
     n_ctx: int
     """The window: how many ids a row may hold."""
+    example_weights: NDArray[np.float64]
+    """(n,): how much each example counts in training."""
 
     def __len__(self) -> int:
         return len(self.units) - 1
@@ -124,6 +123,7 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
         np.concatenate([np.empty((0, task.num_scores)), *targets]),
         num_truncated,
         n_ctx,
+        np.array([example.weight for example in examples], np.float64),
     )
 
 
@@ -132,7 +132,7 @@ def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class TaskBatches(SampleBatches):
-    """The batches of a supervised run; `weights` are those of the losses, None for 1."""
+    """The batches of a supervised run; `weights` are those of the losses by class, None for 1."""
 
     def __init__(
         self,
@@ -143,8 +143,9 @@ class TaskBatches(SampleBatches):
     ) -> None:
         super().__init__(len(encoded), batch_size, **sampling)
         self.encoded = encoded
-        ones = encoded.task.class_weights(None, encoded.targets)
-        self._weights = ones if weights is None else weights
+        by_class = encoded.task.class_weights(None, encoded.targets) if weights is None else weights
+        of_units = np.repeat(encoded.example_weights, np.diff(encoded.units))
+        self._weights = by_class * of_units.reshape(-1, *[1] * (by_class.ndim - 1))
         self.tokens_per_sample = float(encoded.lengths.sum() / max(1, len(encoded)))
 
     @cached_property
@@ -172,13 +173,14 @@ def collate(
     packed = fill_packs(ids, _offsets(sizes + 1), packs, longest)
     starts = np.empty(len(numbers), np.int64)
     lm_weights = np.zeros(packed.ids.shape)
+    share = encoded.example_weights[examples]
     for row, pack in enumerate(packs):
         end = 0
         for piece in pack:
             begin, end = end, end + int(sizes[piece.doc])
             starts[piece.doc] = row * longest + begin
             packed.labels[row, end - 1] = NO_TARGET
-            lm_weights[row, begin : end - 1] = 1 / (end - 1 - begin)
+            lm_weights[row, begin : end - 1] = share[piece.doc // S] / (end - 1 - begin)
     alone = all(len(pack) == 1 for pack in packs)  # then causality is mask enough
     units = encoded.units_of(examples)
     counts = np.diff(encoded.units)[examples]
@@ -198,6 +200,7 @@ def collate(
         weights=unit_weights,
         lm_weights=lm_weights,
         units=counts,
+        sequences=float(share.sum()) * S,
     )
 
 

@@ -21,13 +21,15 @@ class Example:
     """One row of a task.
 
     question: stands between context and answer (spec 5.1), for choice only. source: the text that
-    the words of sequence labelling are from, if it was given as one.
+    the words of sequence labelling are from, if it was given as one. weight: how much the example
+    counts in training; 2 is the same as giving it twice, 0 as leaving it out.
     """
 
     texts: tuple[str, ...]
     label: Label | None = None
     question: str = ""
     source: str = ""
+    weight: float = 1.0
 
 
 def label_name(label: str | int | float) -> str:

@@ -75,8 +75,8 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
     """Return the paper's L3: the task's loss + lm_coef * the LM loss (equation 5, spec 4.4).
 
     The task's loss is averaged over the examples' weights, the LM loss within each sequence and
-    then over sequences. `longest` is the longest sequence of the data: how many positions the
-    release's single matrix has (spec 4.5.4).
+    then over sequences, by the weights of their examples. `longest` is the longest sequence of the
+    data: how many positions the release's single matrix has (spec 4.5.4).
     """
 
     def sums(model: Model, batch: Batch) -> dict[str, Tensor]:
@@ -103,7 +103,7 @@ def supervised(task: Task, config: TaskConfig, longest: int) -> Objective:
         assert isinstance(batch, TaskBatch)
         weights = batch.weights  # (u,) or (u, num_scores), whose mean is the unit's weight
         task_count = float(weights.sum()) / math.prod(weights.shape[1:])
-        return {"task": task_count, "lm": float(batch.sequences)}
+        return {"task": task_count, "lm": batch.sequences}
 
     def compute_metrics(scored: list[tuple[Batch, Tensor]]) -> dict[str, float]:
         batches = [batch for batch, _ in scored if isinstance(batch, TaskBatch)]

@@ -36,7 +36,8 @@ def finetune(
     """Train `model` in place on a task, after giving it the special tokens and a new head.
 
     The best model by `task.metric` on `validation` is kept, or the last one without validation
-    examples. Raises ConfigError, DataError, TrainingError.
+    examples. Weights of examples count in training, not in the metric.
+    Raises ConfigError, DataError, TrainingError.
     """
     config = _check(config, model, task)
     seed = config.train.seed
@@ -45,8 +46,9 @@ def finetune(
     network.transfer(model, config.task.n_transfer, generator=generator)
     network.add_special_rows(model, tokenizer, generator=generator)
     network.add_head(model, task, pdrop=config.task.clf_pdrop, generator=generator)
+    examples = [example for example in examples if example.weight]
     if not examples:
-        raise DataError("there is no example to train on. Give at least one.")
+        raise DataError("there is no example to train on. Give at least one, of a weight above 0.")
     encoded = encode(examples, task, tokenizer, model.config.n_ctx)
     held_out = encode(validation, task, tokenizer, model.config.n_ctx) if validation else None
     lengths = [data.lengths for data in (encoded, held_out) if data is not None]

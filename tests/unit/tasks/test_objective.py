@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,15 @@ def test_class_weights_count_examples(tmp_path: Path) -> None:
     found = float(objective.sums(model, weighted[0])["task"].detach())
     assert found == pytest.approx(first + 3 * (both - first), rel=1e-12)
     assert "lm" not in objective.weights
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_example_of_weight_two_is_one_given_twice(kind: str, tmp_path: Path) -> None:
+    task, words = worlds.TASKS[kind], worlds.tokenizer(tmp_path)
+    model = worlds.model(task, words)
+    twice, *others = worlds.examples(kind, 5)
+    losses = [
+        loss(model, TaskBatches(encode(rows, task, words, 32), len(rows)).update(0), task)
+        for rows in ([replace(twice, weight=2.0), *others], [twice, twice, *others])
+    ]
+    torch.testing.assert_close(*losses, **ACCUMULATION_FP64)
