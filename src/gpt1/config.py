@@ -238,16 +238,17 @@ def load_size(name: str) -> ModelConfig:
 
 def load_run(
     *,
-    size: str | None = None,
-    recipe: str | None = None,
-    file: Path | str | None = None,
+    size: str | Mapping[str, Any] | None = None,
+    recipe: str | Mapping[str, Any] | None = None,
+    file: Path | str | Mapping[str, Any] | None = None,
     overrides: Iterable[str] = (),
     **settings: Mapping[str, Any],
 ) -> RunConfig:
     """Resolve a run: defaults < size < recipe < file < settings < overrides.
 
     `overrides` are `section.field=value`, with a TOML value or a bare word. `settings` are sections
-    such as `train={"steps": 10}`, in which None means not given.
+    such as `train={"steps": 10}`, in which None means not given. Sections are also taken where a
+    preset or a file can be named.
 
     >>> load_run(size="tiny", overrides=["train.steps=5"]).train.steps
     5
@@ -255,7 +256,7 @@ def load_run(
     sources = [
         {} if size is None else read_preset(size, "size"),
         {} if recipe is None else read_preset(recipe, "recipe"),
-        {} if file is None else read_toml(Path(file)),
+        file if isinstance(file, Mapping) else {} if file is None else read_toml(Path(file)),
         {section: given(fields) for section, fields in settings.items()},
         *map(parse_override, overrides),
     ]

@@ -295,9 +295,12 @@ def pretrain(  # noqa: PLR0913
     --set. Raises TrainingError, DataError, ConfigError.
     """
     from gpt1.training.pretrain import default_recipe, pretrain as train
+    from gpt1.training.resume import command_record
     from gpt1.training.run import RunOptions
 
+    given = {"data": data, "valid": valid, "size": size, "recipe": recipe, "config": config}
+    command = command_record("pretrain", {**given, "set_": list(overrides)})
     recipe = recipe or default_recipe(size)
     settings = load_run(size=size, recipe=recipe, file=config, overrides=overrides)
-    model, tokenizer = train(data, valid, settings, RunOptions(out, resume))
+    model, tokenizer = train(data, valid, settings, RunOptions(out, resume, command=command))
     return GPT1(model, tokenizer)

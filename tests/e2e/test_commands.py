@@ -72,10 +72,10 @@ def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     )
     stopped = interrupt(place, pretrain)
     assert "stopped after update" in stopped
-    assert "--resume goes on from there" in stopped
+    assert "gpt1 resume base goes on from there" in stopped
     assert not (place / "base" / "model").exists()
 
-    out, err = gpt1(place, f"{pretrain} --resume")
+    out, err = gpt1(place, "resume base")
     assert out == "base/model\n"
     assert re.search(r"resumed at update \d+\n", err)
     assert f"update {STEPS}/{STEPS}  loss " in err

@@ -25,6 +25,17 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PICKLE = re.compile(r"[^/]+\.(bin|pt|pth|ckpt)")
 
 
+def is_packaged(name: Path | str) -> bool:
+    """Return whether `name` is that of a packaged model."""
+    return isinstance(name, str) and name in packaged_models()
+
+
+def packaged_models() -> dict[str, Path]:
+    """Return the packaged models' folders by name."""
+    assets = Path(str(resources.files("gpt1"))) / "assets"
+    return {config.parent.name: config.parent for config in sorted(assets.glob("*/config.json"))}
+
+
 def resolve(name: Path | str) -> Path:
     """Return the folder of the model `name`, fetching it if it is not on this machine.
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "prepare": "Turn text files into shards for pre-training.",
     "pretrain": "Train a model on shards from a random start.",
     "finetune": "Train a model further, on your own texts or on a task.",
+    "resume": "Go on with a run.",
     "predict": "Label new rows with a fine-tuned model.",
     "evaluate": "Measure a model: a task's metrics, or perplexity on a text.",
     "zero-shot": "Measure the paper's zero-shot heuristics.",

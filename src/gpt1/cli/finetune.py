@@ -79,14 +79,17 @@ def finetune(
     rises. The model also learns where a text ends. `--recipe article` does what the article does,
     defects and all.
     """
+    given = locals().copy()  # all that gpt1 resume needs
     import gpt1
     from gpt1.config import load_run
     from gpt1.data.tables import Texts
     from gpt1.tasks.leakage import hold_out
-    from gpt1.training import supervised
+    from gpt1.training import finetune as texts_training, supervised
     from gpt1.training.distributed import is_first
+    from gpt1.training.resume import command_record
     from gpt1.training.run import RunOptions
 
+    run_options = RunOptions(out, resume, command=command_record("finetune", given))
     kind, data = task_named(task or LM)
     for_tasks = {"--columns": columns, "--label-column": label_column, "--valid": valid}
     _check_flags(
@@ -100,10 +103,11 @@ def finetune(
         if task is None and not text_column:
             _check_no_task(texts.present)
         _note(texts.counts.report())
-        gpt1.load(model).finetune(
-            examples, prefix=prefix, config=config, recipe=recipe or "jokes", out=out,
-            resume=resume, overrides=overrides,
-        )  # fmt: skip
+        gpt = gpt1.load(model)
+        settings = load_run(
+            recipe=recipe or "jokes", file=config, overrides=overrides, data={"prefix": prefix}
+        )
+        texts_training.finetune(gpt.transformer(), gpt.tokenizer, examples, settings, run_options)
     else:
         gpt = gpt1.load(model, dtype="float32")
         recipe = recipe or supervised.default_recipe(gpt.config)
@@ -133,7 +137,6 @@ def finetune(
                 _note(f"to validate: {other}")
                 _check_leakage(kind, ", ".join(files), train, valid, other, allow_leakage)
                 rows = train.task.covering(other.usable), train.usable, other.usable
-        run_options = RunOptions(out, resume)
         supervised.finetune(gpt.model, gpt.tokenizer, *rows, settings, run_options)
     if not is_first():  # under torchrun each process comes here
         return

@@ -28,11 +28,15 @@ def merge(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def read_preset(name: str, kind: Literal["size", "recipe"]) -> dict[str, Any]:
-    """Read a preset by name, or any .toml file.
+def read_preset(
+    name: str | Mapping[str, Any], kind: Literal["size", "recipe"]
+) -> Mapping[str, Any]:
+    """Read a preset by name, or any .toml file; settings by section are returned as they are.
 
     A preset that sets model.vocab_size is a size, any other a recipe. Raises ConfigError.
     """
+    if isinstance(name, Mapping):
+        return name
     if name.endswith(".toml"):
         return read_toml(Path(name))
     presets = {

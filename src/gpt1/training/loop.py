@@ -126,9 +126,10 @@ def train(
                 if last or save_due or result.stop_signal:
                     _save(run, updater, state)
                 if result.stop_signal and not last:
+                    how = "--resume" if run.command is None else f"gpt1 resume {run.path}"
                     raise Interrupted(
                         f"stopped after update {state.step} of {steps}, as asked. All is saved in "
-                        f"{run.path}; --resume goes on from there.",
+                        f"{run.path}; {how} goes on from there.",
                         exit_code=130 if result.stop_signal == signal.SIGINT else 0,
                     )
     reason = "all updates done"
@@ -179,6 +180,8 @@ def _restore(updater: Updater, run: Run, progress: TrainingProgress) -> TrainSta
     load_weights(updater.model, checkpoint.weights)
     optimizers.restore(updater.model, updater.optimizer, checkpoint.optimizer_state)
     progress.note(f"resumed at update {checkpoint.state.step}")
+    if ranks.broadcast_object(run.reopened_at) == checkpoint.state.step:
+        checkpoint.state.evaluations_since_best = 0
     return checkpoint.state
 
 

@@ -1,6 +1,6 @@
 """The folder of a training run: its lock, its log, its checkpoints, and how it is resumed.
 
-RUN/run.json            settings, fingerprints of data and tokenizer, machine
+RUN/run.json            settings, fingerprints of data and tokenizer, machine, and the command
 RUN/metrics.jsonl       a line for every update and every evaluation
 RUN/checkpoints/step-00000500/   a model folder, with optimizer.safetensors and state.json
 RUN/best/               the best model by validation so far
@@ -33,7 +33,7 @@ from gpt1.config import RunConfig
 from gpt1.errors import CheckpointError, CorruptError, StorageError, TrainingError
 from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training.resume import LENGTH_SETTINGS, find_differences
+from gpt1.training.resume import find_differences, new_lengths
 
 _LOCK = "lock"
 _OPTIMIZER = "optimizer.safetensors"
@@ -53,6 +53,8 @@ class RunOptions:
     """Write report.html."""
     progress: ProgressCallback | None = None
     """Called after each update."""
+    command: Mapping[str, Any] | None = None
+    """The command that starts the run, for `gpt1 resume`; see `training.resume.command_record`."""
 
 
 @dataclass
@@ -99,8 +101,9 @@ class Run:
     """A run's folder, locked for this process within its `with` block.
 
     `fingerprints` are those of the data, which a resumed run must share; `metadata` goes into the
-    gpt1.json of every model. Raises TrainingError if another process trains in the folder, if a new
-    run finds one there, or if the run to be resumed differs, naming every difference.
+    gpt1.json of every model, `command` into run.json. Raises TrainingError if another process
+    trains in the folder, if a new run finds one there, or if the run to be resumed differs, naming
+    every difference.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Run:
         *,
         resume: bool = False,
         metadata: Mapping[str, Any] | None = None,
+        command: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self.record = self.path / "run.json"
@@ -120,6 +124,11 @@ class Run:
         self.fingerprints = {"tokenizer": tokenizer.fingerprint, **fingerprints}
         self._resume = resume
         self._metadata = metadata or {}
+        self.command = command
+        self.changed: dict[str, Any] | None = None
+        """The record with the new length of a finished run that goes on."""
+        self.reopened_at: int | None = None
+        """The update after which a finished run was made longer."""
         self.log = storage.Log(self.path / "metrics.jsonl")
 
     def __enter__(self) -> Self:
@@ -157,13 +166,23 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def _check_same(self) -> None:
-        """Raise if the run to be resumed is another one."""
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its result."""
+        return (self.path / "model").is_dir()
+
+    @property
+    def done(self) -> int:
+        """How many updates the newest checkpoint has."""
         steps = [int(path.name.removeprefix("step-")) for path in self.checkpoints()]
+        return max(steps, default=0)
+
+    def _check_same(self) -> None:
+        """Raise if the run to be resumed is another one; record a new length."""
         now = self._record()
         try:
             before = json.loads(self.record.read_bytes())
-            differences = find_differences(before, now, max(steps, default=0))
+            differences = find_differences(before, now, self.done, finished=self.finished)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise CorruptError(
                 f"{self.record} is damaged. Restore it from a copy, or start a new run in another "
@@ -175,8 +194,15 @@ class Run:
                 f"{'; '.join(differences)}. Give the settings it was started with, or start a new "
                 f"run in another folder."
             )
-        if any(before["config"][s].get(n) != now["config"][s][n] for s, n in LENGTH_SETTINGS):
-            storage.write_file(self.record, storage.json_bytes(now))
+        earlier = {name: before[name] for name in ("command", "changes") if name in before}
+        changes = earlier.get("changes", [])
+        if lengths := new_lengths(before, now):
+            change = {"step": self.done, "finished": self.finished, "settings": lengths}
+            changes = [*changes, change]
+            self.changed = {**now, **earlier, "changes": changes}
+            if not self.finished:
+                storage.write_file(self.record, storage.json_bytes(self.changed))
+        self.reopened_at = max((c["step"] for c in changes if c["finished"]), default=None)
 
     def _record(self) -> dict[str, Any]:
         return {
@@ -189,6 +215,7 @@ class Run:
                 "system": platform.platform(),
                 "threads": torch.get_num_threads(),
             },
+            **({} if self.command is None else {"command": self.command}),
         }
 
     def check_room(self, model: Model) -> None:

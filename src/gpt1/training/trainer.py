@@ -24,6 +24,7 @@ from gpt1.training.distributed import Ranks
 from gpt1.training.estimate import estimate
 from gpt1.training.loop import Sampler, TrainSetup
 from gpt1.training.progress import TrainingProgress
+from gpt1.training.resume import reopen
 from gpt1.training.run import Run, RunOptions
 from gpt1.training.step import Updater, autocast
 
@@ -94,10 +95,13 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
             fingerprints,
             resume=options.resume,
             metadata=setup.metadata,
+            command=options.command,
         )
         if ranks.first:
             stack.enter_context(run)
-        if ranks.broadcast_object(options.resume and (run.path / "model").is_dir()):
+            if note := reopen(run, steps):
+                progress.note(note)
+        if ranks.broadcast_object(options.resume and run.finished):
             progress.note(f"the run in {run.path} is already finished")
             if ranks.first:  # it may have been killed before this
                 run.tidy()
