@@ -120,6 +120,11 @@ class Drive:
     def rename(self, old: Path, new: Path) -> None:
         self._change(old.parent, {old.name: None, new.name: self._find(old)})
 
+    rename_new = rename
+
+    def exchange(self, new: Path, path: Path) -> None:
+        self._change(new.parent, {new.name: self._find(path), path.name: self._find(new)})
+
     def truncate(self, path: Path, size: int) -> None:
         self._find(path).pending.append(size)
 

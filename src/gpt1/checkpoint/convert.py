@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gpt1.checkpoint import folder, hub, huggingface
 from gpt1.errors import CheckpointError
-from gpt1.storage import Folder
+from gpt1.storage import Folder, check_free
 
 _PICKLE_LIMIT = 1 << 24  # bytes; enough for the names and shapes of 100,000 tensors
 _LEGACY_PICKLES = 5  # magic number, protocol, byte order, tensors, storage keys; then raw numbers
@@ -39,6 +39,7 @@ def convert(source: Path | str, out: Path | str) -> folder.Loaded:
     `source` may also be a folder in any format that `folder.load` reads, or a run's. Raises
     CheckpointError (hostile, damaged, or not a GPT-1), StorageError (disk, or `out` exists).
     """
+    check_free(out)
     source = Path(source)
     if source.is_dir():
         loaded = folder.load(hub.of_run(source))

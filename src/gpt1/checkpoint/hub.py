@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from gpt1.errors import HubError, StorageError
-from gpt1.storage import MANIFEST, Folder, existing, wrap_os_errors, write_folder
+from gpt1.storage import MANIFEST, Folder, check_free, existing, wrap_os_errors, write_folder
 
 PATTERNS = (
     *("config.json", "generation_config.json", "head.safetensors"),
@@ -79,6 +79,7 @@ def pull(name: str, out: Path | str) -> Path:
 
     Raises HubError, StorageError.
     """
+    check_free(out)
     source = Folder(resolve(name))
     files = {
         file: map(source.read, [file])  # read when it is written, one in memory at a time

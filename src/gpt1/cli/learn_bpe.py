@@ -51,7 +51,7 @@ def learn_bpe(
             shown.status("learning", "merges")
 
         tokenizer = Tokenizer.train(counted(), vocab_size, words, progress=shown.progress)
-    tokenizer.save(out)
+    tokenizer.save(out, replace=False)
     seconds = perf_counter() - start
     for warning in caught:
         shown.console.print(f"note: {warning.message}", style="yellow")

@@ -5,9 +5,9 @@ SHA-256) last, and then renamed: a reader sees the old folder or the new one, ne
 verifies the very bytes it returns, and changes nothing. Folders of other tools have no manifest and
 are read as they are.
 
-Replacing takes two renames: PATH becomes .PATH.old, and the new folder becomes PATH. After a crash
-between the two, readers find the old folder under its other name (`existing`), and the next writer
-puts it back.
+Nothing is replaced but what gpt1 wrote, as it was when the writing began. Temporary names look like
+.PATH.new-gpt1-XXXXXXXX; a writer keeps its own locked, so that the next one in the same folder can
+remove what killed writers left.
 """
 
 from gpt1.storage.log import Log

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt1.errors import CheckpointError, CorruptError
-from gpt1.storage.system import BINARY, wrap_os_errors
+from gpt1.storage.system import BINARY, temporary_prefix, wrap_os_errors
 
 MANIFEST = "manifest.json"
 
@@ -57,13 +57,14 @@ class Folder:
     def verify(self) -> None:
         """Check every file of a folder with a manifest."""
         for name in self.names() if self.verified else ():
-            self.map(name)
+            with self._open(name) as file:
+                self._compare_file(name, file)
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes, verified."""
         with self._open(name) as file:
             data = file.readall()
-        self._compare(name, data)
+        self._compare(name, len(data), hashlib.sha256(data).hexdigest())
         return data
 
     def json(self, name: str) -> Any:
@@ -76,10 +77,9 @@ class Folder:
     def map(self, name: str) -> mmap.mmap | bytes:
         """Return a file's bytes without holding them in memory, verified."""
         with self._open(name) as file:
+            self._compare_file(name, file)
             empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
-            data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._compare(name, data)
-        return data
+            return b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     @contextlib.contextmanager
     def _open(self, name: str) -> Iterator[io.FileIO]:
@@ -103,11 +103,14 @@ class Folder:
             finally:
                 os.close(fd)
 
-    def _compare(self, name: str, data: bytes | mmap.mmap) -> None:
-        if not self.verified:
-            return
-        actual = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        if self._files.get(name) != actual:
+    def _compare_file(self, name: str, file: io.FileIO) -> None:
+        """Compare what is read, not mapped: there, a disk's error would end the process."""
+        if self.verified:
+            digest = hashlib.file_digest(file, "sha256")
+            self._compare(name, file.tell(), digest.hexdigest())
+
+    def _compare(self, name: str, size: int, sha256: str) -> None:
+        if self.verified and self._files.get(name) != {"bytes": size, "sha256": sha256}:
             raise CorruptError(
                 f"{self.path / name} is not what was written (its SHA-256 differs from the "
                 f"manifest's). Restore the folder from a copy."
@@ -120,13 +123,18 @@ class Folder:
 
 
 def existing(path: Path) -> Path:
-    """Return `path`, or the folder it was to replace if a crash came between the two renames."""
-    return old_name(path) if not path.exists() and old_name(path).is_dir() else path
+    """Return `path`, or the folder it was to replace if a crash came before the new one did."""
+    return path if os.path.lexists(path) else next(iter(old_folders(path)), path)
 
 
-def old_name(path: Path) -> Path:
-    """Return where the folder at `path` is while another one takes its place."""
-    return path.parent / f".{path.name}.old"
+def old_folders(path: Path) -> list[Path]:
+    """Return the folders that were renamed to make room at `path`, where that takes two steps."""
+    prefix = temporary_prefix(path, "old")
+    try:
+        names = [name for name in os.listdir(path.parent) if name.startswith(prefix)]
+    except OSError:
+        return []
+    return [f for f in map(path.parent.joinpath, sorted(names)) if (f / MANIFEST).is_file()]
 
 
 def check_name(name: str, folder: Path) -> None:

@@ -6,15 +6,22 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from gpt1.errors import StorageError
 from gpt1.storage import system
-from gpt1.storage.reader import MANIFEST, Folder, check_name, existing, old_name
-from gpt1.storage.system import wrap_os_errors
+from gpt1.storage.reader import MANIFEST, Folder, check_name, old_folders
+from gpt1.storage.system import temporary_name, wrap_os_errors
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_TEMPORARY = re.compile(r"\..+\.(new|gone)-gpt1-\w{8}")
 
 
 class FolderWriter:
@@ -23,21 +30,25 @@ class FolderWriter:
     with FolderWriter("out") as folder:
         folder.add("a.txt", b"bytes, or an iterable of them")
 
-    Leaving the block publishes it; an exception removes it. With `replace` it may take the place of
-    a folder with a manifest; anything else in the way is an error. Raises StorageError.
+    Leaving the block publishes it; an exception removes it. Nothing is replaced but what
+    `check_free` allowed at the start, unchanged since. Raises StorageError.
     """
 
-    def __init__(self, path: Path | str, *, replace: bool = False) -> None:
-        self.path = Path(path)
-        self._replace = replace
+    def __init__(self, path: Path | str, *, replaceable: Collection[str] = ()) -> None:
+        path = Path(path)
+        self.path = path.resolve() if path.is_symlink() else path
+        self._replaceable = replaceable
         self._files: dict[str, dict[str, Any]] = {}
+        self._hold = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        check_free(self.path, replace=self._replace)
         make_folder(self.path.parent)
+        clean_up(self.path.parent)
+        self._present = check_free(self.path, self._replaceable)
         with wrap_os_errors("create a folder in", self.path.parent):
-            self._folder = _beside(self.path, "new")
+            self._folder = temporary_name(self.path, "new")
             system.disk.make_folder(self._folder)
+            self._hold.enter_context(_held(self._folder))
         return self
 
     def add(self, name: str, data: bytes | Iterable[bytes | memoryview]) -> None:
@@ -49,65 +60,103 @@ class FolderWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         published = False
-        try:
-            if kind is None:
-                self._publish()
-                published = True
-        finally:
-            if not published:
-                self._discard()
+        with self._hold:
+            try:
+                if kind is None:
+                    self._publish()
+                    published = True
+            finally:
+                if not published:
+                    self._discard()
 
     def _publish(self) -> None:
         self.add(MANIFEST, json_bytes({"files": dict(sorted(self._files.items()))}))
+        disk, new = system.disk, self._folder
         with wrap_os_errors("put in place", self.path):
-            system.disk.flush_folder(self._folder)
-            if self.path.exists():
-                system.disk.rename(self.path, old_name(self.path))
-            system.disk.rename(self._folder, self.path)
+            disk.flush_folder(new)
+            put = disk.rename_new if self._present is None else disk.exchange
             try:
-                system.disk.flush_folder(self.path.parent)
-            except OSError:
-                system.disk.rename(self.path, self._folder)  # take it back: refused is refused
+                put(new, self.path)
+            except (FileExistsError, FileNotFoundError):
+                raise _changed(self.path) from None
+            try:
+                if self._present is not None and _content(new) != self._present:
+                    raise _changed(self.path)
+                disk.flush_folder(self.path.parent)
+            except (OSError, StorageError):  # take it back: refused is refused
+                disk.rename(self.path, new) if self._present is None else put(new, self.path)
                 raise
-        _repair(self.path)
+        if self._present is not None:
+            self._discard()
 
     def _discard(self) -> None:
+        """Remove what is at the temporary name: what was refused, or replaced."""
         with contextlib.suppress(OSError):
             system.disk.remove(self._folder)
-        with contextlib.suppress(StorageError, OSError):
-            _repair(self.path)
 
 
-def check_free(path: Path | str, *, replace: bool = False) -> None:
-    """Raise StorageError if something is at `path`.
+_Content = dict[str, tuple[int, ...]]
+"""The files of a folder, and the folder itself as ".": what changes when they do."""
 
-    An empty folder is not in the way; nor, with `replace`, one that has a manifest.
+
+def check_free(path: Path | str, replaceable: Collection[str] = ()) -> _Content | None:
+    """Return what is at `path` and may be replaced; raise StorageError if it may not.
+
+    Nothing (None) and an empty folder are not in the way; nor is a folder that gpt1 wrote if all of
+    its files are among `replaceable`: a model replaces a model, not shards.
     """
     path = Path(path)
-    _repair(path)
     with wrap_os_errors("create", path):
-        occupied = path.exists() and (not path.is_dir() or any(path.iterdir()))
-        replaceable = replace and (path / MANIFEST).is_file()
-    if occupied and not replaceable:
-        raise StorageError(
-            f"{path} is already there; gpt1 does not write over what it has not made. "
-            f"Choose another folder, or move that one away."
-        )
+        for old in old_folders(path):
+            if not os.path.lexists(path):
+                system.disk.rename_new(old, path)
+            else:
+                with contextlib.suppress(OSError):  # if it stays, it does no harm
+                    system.disk.remove(old)
+        if not os.path.lexists(path):
+            return None
+        content = _content(path)
+        if content is not None and content.keys() == {"."}:
+            return content
+    if replaceable and content is not None and MANIFEST in content:
+        files = content.keys() - {".", MANIFEST}
+        if files <= {*replaceable} and files <= {*Folder(path).names()}:
+            return content
+    raise StorageError(
+        f"{path} is already there; gpt1 does not write over what it has not made. "
+        f"Choose another folder, or move that one away."
+    )
 
 
-def _beside(path: Path, purpose: str) -> Path:
-    return Path(tempfile.mktemp(prefix=f".{path.name}.{purpose}-", dir=path.parent))
+def _content(path: Path) -> _Content | None:
+    """Return the files of a folder as they are now, None for what is no folder. Raises OSError."""
+    if path.is_symlink() or not path.is_dir():
+        return None
+    stats = {entry.name: entry.stat(follow_symlinks=False) for entry in os.scandir(path)}
+    files = {name: (s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
+    return {**files, ".": (path.stat().st_ino,)}
 
 
-def _repair(path: Path) -> None:
-    """Finish a replacement: remove the old folder, or put it back if the new one never came."""
-    old = old_name(path)
-    with wrap_os_errors("create", path):
-        if old.is_dir() and not path.exists():
-            system.disk.rename(old, path)
-        elif old.is_dir():
-            with contextlib.suppress(StorageError):  # if it stays, it does no harm
-                _remove(old)
+def _changed(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} was made or changed by something else while this command ran, and is left as it "
+        f"is. Run it again with another folder or file to write to."
+    )
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Keep `path` locked within the block: others see that its writer lives. Raises OSError."""
+    if fcntl is None:  # Windows
+        yield
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def write_folder(
@@ -115,30 +164,34 @@ def write_folder(
 ) -> None:
     """Write `files` (name -> bytes) as one atomic folder with a manifest. Raises StorageError.
 
-    With `replace` it may take the place of a folder all of whose files are among `files`: a model
-    replaces a model, not shards.
+    With `replace` it may take the place of a folder all of whose files are among `files`.
     """
-    if replace and (existing(Path(path)) / MANIFEST).is_file():
-        replace = set(Folder(path).names()) <= set(files)
-    with FolderWriter(path, replace=replace) as folder:
+    with FolderWriter(path, replaceable=files.keys() if replace else ()) as folder:
         for name, data in files.items():
             folder.add(name, data)
 
 
-def write_file(path: Path | str, data: bytes) -> None:
+def write_file(path: Path | str, data: bytes, *, replace: bool = True) -> None:
     """Write one file so that a reader sees the old or the new one. Raises StorageError."""
     path = Path(path)
     make_folder(path.parent)
+    clean_up(path.parent)
     with wrap_os_errors("write", path):
-        new = _beside(path, "new")
+        new = temporary_name(path, "new")
         try:
             _write_new(new, (data,))
-            system.disk.rename(new, path)
+            with _held(new):
+                if replace:
+                    system.disk.rename(new, path)
+                else:
+                    system.disk.rename_new(new, path)
             system.disk.flush_folder(path.parent)
-        except BaseException:
+        except FileExistsError:
+            raise _changed(path) from None
+        finally:
             with contextlib.suppress(OSError):
+                new.lstat()
                 system.disk.remove(new)
-            raise
 
 
 def make_folder(path: Path) -> None:
@@ -157,27 +210,27 @@ def make_folder(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or folder so that no part of it is ever read. Raises StorageError."""
-    if old_name(path).is_dir():
-        _remove(old_name(path))  # first, or readers would find it in place of `path`
-    _remove(path)
-
-
-def _remove(path: Path) -> None:
-    gone = _beside(path, "gone")
-    with wrap_os_errors("remove", path):
+    with wrap_os_errors("remove", path), _held(path):
+        for old in old_folders(path):
+            system.disk.remove(old)  # first, or readers would find it in place of `path`
+        gone = temporary_name(path, "gone")
         system.disk.rename(path, gone)
         system.disk.remove(gone)
 
 
 def clean_up(path: Path) -> None:
-    """Finish what killed writers left in the folder `path`, where nobody else may be writing."""
-    for pattern in (".*.new-*", ".*.gone-*"):
-        for leftover in path.glob(pattern):
+    """Remove what killed writers left in the folder `path`."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):
+        for leftover in filter(_TEMPORARY.fullmatch, os.listdir(path)):
             with contextlib.suppress(OSError):
-                system.disk.remove(leftover)
-    for old in path.glob(".*.old"):
-        with contextlib.suppress(StorageError):
-            _repair(path / old.name[1:].removesuffix(".old"))
+                fd = os.open(path / leftover, os.O_RDONLY | os.O_NONBLOCK | system.NO_FOLLOW)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives
+                    system.disk.remove(path / leftover)
+                finally:
+                    os.close(fd)
 
 
 def _write_new(path: Path, chunks: Iterable[bytes | memoryview]) -> dict[str, Any]:

@@ -267,10 +267,13 @@ class Tokenizer:
         """
         return self.vocabulary.files() | hugging_face_files(self.vocabulary, self.added)
 
-    def save(self, folder: str | Path) -> None:
-        """Write a folder for `load` and for transformers (as "fast"). Raises StorageError."""
+    def save(self, folder: str | Path, *, replace: bool = True) -> None:
+        """Write a folder for `load` and for transformers (as "fast"). Raises StorageError.
+
+        `replace` lets it take the place of an earlier one.
+        """
         described = {DESCRIPTION: json_bytes({"tokenizer": self.description()})}
-        write_folder(folder, self.files() | described, replace=True)
+        write_folder(folder, self.files() | described, replace=replace)
 
     @cached_property
     def _library(self) -> LibraryTokenizer:

@@ -286,7 +286,8 @@ class Run:
     def save_model(self, name: str, model: Model, training: Mapping[str, Any]) -> Path:
         """Write the model folder RUN/`name`, with `training` in its gpt1.json; return its path."""
         extra = {**self._metadata, "training": training}
-        folder.save(self.path / name, model, self.tokenizer, extra)
+        replace = name != "model"  # where there is a result, the run is finished
+        folder.save(self.path / name, model, self.tokenizer, extra, replace=replace)
         return self.path / name
 
     def best(self) -> dict[str, Tensor] | None:

@@ -109,9 +109,9 @@ def test_a_model_is_found_where_a_crash_left_it_while_it_was_replaced(
 ) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
-    saved.rename(tmp_path / "run" / ".model.old")
+    saved.rename(tmp_path / "run" / ".model.old-gpt1-abcdefgh")
     assert folder.load(tmp_path / "run" / "model").config == tiny.config()
-    assert hub.resolve(tmp_path / "run") == tmp_path / "run" / ".model.old"
+    assert hub.resolve(tmp_path / "run") == tmp_path / "run" / ".model.old-gpt1-abcdefgh"
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

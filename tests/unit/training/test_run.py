@@ -100,7 +100,7 @@ def test_a_run_without_a_fixed_end_is_resumed_and_ended_later(
 
 
 def test_what_a_killed_writer_left_is_cleared(corpus: Corpus, finished: Path) -> None:
-    left = finished / "checkpoints" / ".step-00000011.new-abcd"
+    left = finished / "checkpoints" / ".step-00000011.new-gpt1-abcdefgh"
     left.mkdir()
     (left / "model.safetensors").write_bytes(b"half")
     corpus.train(finished, "train.steps=1", resume=True)
