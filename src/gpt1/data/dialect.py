@@ -8,12 +8,10 @@ phrase each, so that a command can say it, and every guess has an option that ov
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
-import io
-import json
+import re
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -21,14 +19,25 @@ from textwrap import shorten
 from typing import IO, Any, Literal
 
 from gpt1.data.excel import read_cells
+from gpt1.data.sniffing import (
+    DELIMITERS,
+    SAMPLE_ROWS,
+    find_delimiter,
+    has_title,
+    is_escaped,
+    is_header,
+    is_json,
+    is_list_of_texts,
+    is_quoted,
+    is_tab_separated,
+    is_table,
+    sample_rows,
+)
 from gpt1.errors import ConfigError, DataError, did_you_mean
 
-DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
-"""What may separate the fields of a table, by name."""
 Unit = Literal["line", "document"]
 _NAMES = {mark: name for name, mark in DELIMITERS.items()}
 _SAMPLE = 1 << 22  # bytes
-_SAMPLE_ROWS = 200
 _BOMS = (  # the longer first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -41,9 +50,6 @@ _ENDINGS = {
     ".txt": "txt", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "json",
     ".ndjson": "json", ".parquet": "parquet", ".xlsx": "xlsx", ".conll": "conll",
 }  # fmt: skip
-ESCAPED_QUOTE = "\ue000"
-"""Stands for an inner quote that had a backslash before it while a record is parsed."""
-_WORDS_OF_A_TEXT = 5  # a header of one column has fewer
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,8 @@ class Dialect:
     """Fields with separators or line ends stand in quotes; else a quote is a character."""
     escaped: bool = False
     """A quote inside quotes has a backslash before it, as R writes it, and is not doubled."""
+    skip: int = 0
+    """Rows before the table: a title, or the separator as Excel has it."""
     space: bool = False
     """Blanks follow the separators, before quotes too."""
     unit: Unit = "document"
@@ -129,13 +137,18 @@ def sniff(path: Path, options: ReadOptions) -> Dialect:
     if head.startswith(b"PAR1"):
         return Dialect("parquet")
     if head.startswith(b"PK\x03\x04"):
-        sample = [[str(v or "") for v in row] for _, row in islice(read_cells(path), _SAMPLE_ROWS)]
+        sample = [[str(v or "") for v in row] for _, row in islice(read_cells(path), SAMPLE_ROWS)]
         return Dialect("xlsx", **_header(list(filter(any, sample)), options, ()))
     name = _format_of(path, options)
     if name in ("parquet", "xlsx"):
         raise DataError(f"{path} is no {name} file, or it is damaged. Fetch it again.")
     whole = len(head) < _SAMPLE
     encoding, guesses = _encoding(head, options)
+    if encoding == "utf-8" and 0.3 < head.count(0) / len(head) < 0.7:
+        raise DataError(
+            f"{path} has many NUL bytes; it may be UTF-16 without a byte order mark. "
+            f"Name its encoding, e.g. --encoding utf-16-le (Python: encoding='utf-16-le')."
+        )
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head).removeprefix("\ufeff")
     newline = "\n" if "\n" in text or "\r" not in text else "\r"
     if newline == "\r":
@@ -143,31 +156,37 @@ def sniff(path: Path, options: ReadOptions) -> Dialect:
     plain = Dialect(name, encoding, newline, guesses=guesses)
     if name in ("conll", "json-row"):
         return plain
-    if name == "json" or (name != "txt" and _is_json(text)):
+    if name == "json" or (name != "txt" and is_json(text)):
         return replace(plain, format="json")
     text = text if whole else text[: text.rfind(newline) + 1] or text
     if name == "pipe":
-        name = "csv" if _is_table(text, options.names) else "txt"
-    if name == "txt" and options.unit is None and _is_tab_separated(text):
+        name = "csv" if is_table(text, options.names) else "txt"
+    if name == "txt" and options.unit is None and is_tab_separated(text):
         name = "tsv"
         guesses += ("as a table with tabs (--lines)",)
     if name == "txt":
-        unit = options.unit or ("line" if _is_list_of_texts(text) else "document")
+        unit = options.unit or ("line" if is_list_of_texts(text) else "document")
         if options.unit is None and unit == "line":
             guesses += ("as a text a line (--document)",)
         return replace(plain, format="txt", unit=unit, guesses=guesses)
     own = "," if name == "csv" else "\t"
-    delimiter = options.delimiter or (own if options.headless else _delimiter(text, own))
+    skip = 0
+    if named := re.match(r"sep=(.)\r?\n", text):  # a line that Excel reads
+        own, text, skip = named[1], text[named.end() :], 1
+    delimiter = options.delimiter or (own if options.headless else find_delimiter(text, own))
     if delimiter != own and options.delimiter is None:
         guesses += (f"as {_NAMES[delimiter]}-separated (--delimiter)",)
-    rows = _rows(text, delimiter)
+    rows = sample_rows(text, delimiter)
     later = [field for row in rows for field in row[1:]]
     space = all(field.startswith(" ") for field in later) and any('"' in f[:2] for f in later)
-    rows = _rows(text, delimiter, space) if space else rows
-    quoted = name == "csv" or (not options.headless and _is_quoted(text, delimiter))
+    rows = sample_rows(text, delimiter, space) if space else rows
+    if not options.headless and has_title(rows):
+        rows, skip = rows[1:], skip + 1
+        guesses += ("from its second row on, as the first is a title",)
+    quoted = name == "csv" or (not options.headless and is_quoted(text, delimiter))
     return Dialect(
         name, encoding, newline, delimiter,
-        quoted=quoted, escaped=quoted and _is_escaped(text, delimiter), space=space,
+        quoted=quoted, escaped=quoted and is_escaped(text, delimiter), space=space, skip=skip,
         **_header(rows, options, guesses),
     )  # fmt: skip
 
@@ -185,27 +204,6 @@ def _header(
     if row_names:
         guesses += ("with a first column of row names",)
     return {"header": header, "row_names": row_names, "guesses": guesses}
-
-
-def is_header(rows: Sequence[Sequence[str]], names: Collection[str] = ()) -> bool:
-    """Tell whether the first of some rows names the columns rather than being data.
-
-    >>> is_header([["text", "label"], ["A fine film", "good"]])
-    True
-    >>> is_header([["3", "Oil falls, again"], ["1", "Peace talks resume"]])
-    False
-    """
-    first = [field.strip() for field in rows[0]]
-    rest = [row for row in rows[1:] if row != rows[0]]  # it may stand between joined files
-    if {name.casefold() for name in names} & {field.casefold() for field in first}:
-        return True
-    if not any(first):
-        return False
-    for i, name in enumerate(first):
-        values = [row[i].strip() for row in rest if i < len(row)]
-        if name and (name in values or (_is_number(name) and any(map(_is_number, values)))):
-            return False
-    return len(first) > 1 or len(first[0].split()) < _WORDS_OF_A_TEXT
 
 
 def _read_head(path: Path) -> bytes:
@@ -245,105 +243,6 @@ def _encoding(head: bytes, options: ReadOptions) -> tuple[str, tuple[str, ...]]:
             known = encoding == "utf-8-sig"
             return encoding, () if known else (f"as {encoding.upper()} (--encoding)",)
     return "utf-8", ()
-
-
-def _is_json(text: str) -> bool:
-    """Tell whether a text is a JSON list of objects, or begins with a line that is an object."""
-    text = text.lstrip()
-    if text[:1] not in ("{", "["):
-        return False
-    if text[0] == "[":
-        return text[1:].lstrip()[:1] == "{"
-    try:
-        return isinstance(json.loads(text.partition("\n")[0]), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _is_table(text: str, names: Collection[str]) -> bool:
-    """Tell whether a text without a name is a table: it has a header, or rows of one width."""
-    first, *rest = _rows(text, _delimiter(text, ",")) or [[]]
-    known = {name.casefold() for name in names} & {field.strip().casefold() for field in first}
-    return bool(known) or (len(first) > 1 and set(map(len, rest)) == {len(first)})
-
-
-def _is_tab_separated(text: str) -> bool:
-    """Tell whether a text is a table as spreadsheets save it: every line has as many tabs."""
-    widths = [len(row) for row in _rows(text, "\t")]
-    return len(widths) > 1 and widths[0] > 1 and len(set(widths)) == 1
-
-
-def _is_list_of_texts(text: str) -> bool:
-    """Tell a file of one text a line from a document: its lines are short and not broken prose."""
-    lines = text.splitlines()
-    written = [line.strip() for line in lines if line.strip()]
-    if len(written) < 2 or len(written) < 0.9 * len(lines):
-        return False  # blank lines are between the paragraphs of a document
-    lengths = sorted(map(len, written))
-    longest, median = lengths[-1], lengths[len(lengths) // 2]
-    ended = sum(line[-1] in ".!?\"'\u2019\u201d)" for line in written) / len(written)
-    full = sum(length > 0.75 * longest for length in lengths) / len(written)
-    broken = longest <= 120 and full > 0.6 and ended < 0.5  # prose with a line break every column
-    return median <= 1000 and not broken
-
-
-def _delimiter(text: str, own: str) -> str:
-    """Return what separates the fields: the one that gives all rows the same number, above one."""
-    widths: dict[str, int] = {}
-    for mark in dict.fromkeys((own, *DELIMITERS.values())):
-        first, *rest = [len(row) for row in _rows(text, mark)] or [1]
-        if first > 1 and (set(rest) <= {first} or set(rest) == {first + 1}):  # R's row names
-            widths[mark] = first
-    return own if own in widths or not widths else max(widths, key=lambda mark: widths[mark])
-
-
-def _rows(text: str, delimiter: str, space: bool = False) -> list[list[str]]:
-    """Return the first records of a sample that are not blank, by the rules of csv."""
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=space)
-    try:
-        return list(islice(filter(any, reader), _SAMPLE_ROWS))
-    except csv.Error:  # a field longer than the limit; the reader says so, with its line
-        return []
-
-
-def _is_quoted(text: str, delimiter: str) -> bool:
-    """Tell whether the quotes in a sample are those of csv: then all its rows have one width."""
-    if '"' not in text:
-        return False
-    for sample in (text, text.replace('\\"', ESCAPED_QUOTE)):
-        widths = _strict_widths(sample, delimiter)
-        if len(set(widths[1:])) == 1 and widths[1] - widths[0] in (0, 1):
-            return True
-    return False
-
-
-def _is_escaped(text: str, delimiter: str) -> bool:
-    """Tell whether a backslash stands before each inner quote, where others double it."""
-    if '\\"' not in text or not _strict_widths(text.replace('\\"', ESCAPED_QUOTE), delimiter):
-        return False
-    return '""' not in text or not _strict_widths(text, delimiter)
-
-
-def _strict_widths(text: str, delimiter: str) -> list[int]:
-    """Return how many fields each row has by the strict rules of csv, [] if it breaks them."""
-    widths: list[int] = []
-    try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
-            if row:
-                widths.append(len(row))
-    except csv.Error as error:
-        if "unexpected end" not in str(error):  # where the sample ends
-            return []
-    return widths
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.replace(",", "."))
-    except ValueError:
-        return False
-    return True
 
 
 def _short(row: Sequence[str]) -> str:

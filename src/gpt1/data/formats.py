@@ -7,28 +7,31 @@ row is at most 8 MiB, so that no file fills the memory.
 from __future__ import annotations
 
 import csv
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from gpt1.data.dialect import ESCAPED_QUOTE, Dialect, ReadOptions, sniff
+from gpt1.data.dialect import Dialect, ReadOptions, sniff
 from gpt1.data.excel import read_cells
-from gpt1.data.lines import MAX_ROW, Lines, too_long
-from gpt1.errors import DataError, did_you_mean, first_line
+from gpt1.data.json_rows import read_json, read_json_row
+from gpt1.data.lines import (
+    BLANK,
+    HEADER_AGAIN,
+    MAX_ROW,
+    WRONG_WIDTH,
+    ChooseColumns,
+    Lines,
+    RowIterator,
+    check_single,
+    too_long,
+)
+from gpt1.data.sniffing import ESCAPED_QUOTE
+from gpt1.errors import DataError, first_line
 
 _TAG = re.compile(r"O|[BIESLUM]-\S+")
 _PARQUET_ROWS = 32  # at a time: rows may be whole books
-_MAX_JSON = 1 << 30  # bytes of a list, which is read whole
-
-Row = dict[str, Any]
-ChooseColumns = Callable[[str, Sequence[str]], Sequence[str] | None]
-"""(file or file:line, the columns there) -> those to read, None being all; raises DataError."""
-RowIterator = Iterator[tuple[int, Row | str]]
-"""(line, row) of a file; a str is why there is no row, e.g. a blank line."""
-BLANK, WRONG_WIDTH, HEADER_AGAIN = "blank line", "wrong number of fields", "repeated header"
 
 
 class TableFile:
@@ -68,9 +71,9 @@ class TableFile:
             case "txt":
                 return _read_txt(lines, choose, self.dialect.unit)
             case "json":
-                return _read_json(lines, choose)
+                return read_json(lines, choose)
             case "json-row":
-                return _read_json_row(lines, choose)
+                return read_json_row(lines, choose)
             case "conll":
                 return _read_conll(lines, choose)
             case "parquet":
@@ -85,6 +88,7 @@ class TableFile:
         self, rows: Iterator[tuple[int, list[Any]]], choose: ChooseColumns
     ) -> RowIterator:
         """Name the fields of each row, by the header or by the options; [] is a blank line."""
+        rows = islice(rows, self.dialect.skip, None)
         blanks = []
         first: tuple[int, list[Any]] = (0, [])
         for first in rows:
@@ -131,19 +135,6 @@ class TableFile:
         return list(names)
 
 
-def check_single(location: str, name: str, present: Sequence[str]) -> None:
-    """Raise DataError if two columns have the name of one that is to be read."""
-    if present.count(name) > 1:
-        raise DataError(f"{location} has two columns named {name!r}. Rename one of them.")
-
-
-def no_column(location: str, name: str, present: Sequence[str]) -> DataError:
-    """Return the error for a column that is not among those present."""
-    has = ", ".join(present) or "none"
-    nearest = did_you_mean(name, present)
-    return DataError(f"{location} has no column {name!r}; it has {has}.{nearest}")
-
-
 def _read_txt(lines: Lines, choose: ChooseColumns, unit: str) -> RowIterator:
     """Read a text a line, or one document, cut at line ends where it is longer than a row."""
     (name,) = choose(str(lines.path), ["text"]) or ["text"]
@@ -161,81 +152,6 @@ def _read_txt(lines: Lines, choose: ChooseColumns, unit: str) -> RowIterator:
         size += len(line)
     if held:
         yield first, {name: "".join(held)}
-
-
-def _read_json(lines: Lines, choose: ChooseColumns) -> RowIterator:
-    """Read an object a line, or one list of objects."""
-    chosen, wanted = False, None
-    rows = _json_lines(lines)
-    for line, row in rows:
-        if isinstance(row, str):
-            yield line, row
-            continue
-        location = f"{lines.path}:{line}"
-        if not chosen:
-            chosen, wanted = True, choose(location, list(row))
-        for name in wanted or ():
-            if name not in row:
-                raise no_column(location, name, list(row))
-        yield line, {name: row[name] for name in wanted or row}
-
-
-def _json_lines(lines: Lines) -> RowIterator:
-    numbered = iter(lines)
-    for line in numbered:
-        if line.lstrip()[:1] == "[":
-            yield from _json_list(lines, line, numbered)
-            return
-        yield lines.row, _json_object(line, f"{lines.path}:{lines.row}") if line.strip() else BLANK
-        lines.end_row()
-
-
-def _json_list(lines: Lines, first: str, rest: Iterator[str]) -> RowIterator:
-    """Read what is left of a file as one list; a row's number stands for its line."""
-    parts, size = [first], len(first)
-    for line in rest:
-        lines.end_row()
-        parts.append(line)
-        size += len(line)
-        if size > _MAX_JSON:
-            raise DataError(
-                f"{lines.path} is one JSON list of more than {_MAX_JSON >> 30} GiB. Write it as "
-                f"JSON lines, one object a line."
-            )
-    rows = _parse_json("".join(parts), str(lines.path))
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise _no_object(row, f"{lines.path}: item {number}")
-        yield number, row
-
-
-def _read_json_row(lines: Lines, choose: ChooseColumns) -> RowIterator:
-    """Read a file that is one JSON object as one row."""
-    row = _json_object("".join(lines), str(lines.path))
-    yield 1, {name: row[name] for name in choose(str(lines.path), list(row)) or row}
-
-
-def _json_object(text: str, location: str) -> Row:
-    value = _parse_json(text, location)
-    if not isinstance(value, dict):
-        raise _no_object(value, location)
-    return value
-
-
-def _parse_json(text: str, location: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{location}: not JSON ({error}). A row is one JSON object on a line of its own, or an "
-            f"object in one list (pandas: to_json(..., orient='records'))."
-        ) from None
-
-
-def _no_object(value: object, location: str) -> DataError:
-    return DataError(
-        f'{location}: {json.dumps(value)[:40]} is not a JSON object, e.g. {{"text": "..."}}.'
-    )
 
 
 def _read_conll(lines: Lines, choose: ChooseColumns) -> RowIterator:

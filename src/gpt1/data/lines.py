@@ -1,19 +1,38 @@
-"""The lines of a text file, whatever its compression, encoding and line ends."""
+"""What the readers of all formats share: lines of text, rows, and errors about columns."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gpt1.data.dialect import Dialect, open_bytes
-from gpt1.errors import DataError
+from gpt1.errors import DataError, did_you_mean
 
+Row = dict[str, Any]
+ChooseColumns = Callable[[str, Sequence[str]], Sequence[str] | None]
+"""(file or file:line, the columns there) -> those to read, None being all; raises DataError."""
+RowIterator = Iterator[tuple[int, Row | str]]
+"""(line, row) of a file; a str is why there is no row, e.g. a blank line."""
+BLANK, WRONG_WIDTH, HEADER_AGAIN = "blank line", "wrong number of fields", "repeated header"
 MAX_ROW = 8 << 20
 """Bytes, or characters where the text is not UTF-8: a longer row is refused."""
+
+
+def check_single(location: str, name: str, present: Sequence[str]) -> None:
+    """Raise DataError if two columns have the name of one that is to be read."""
+    if present.count(name) > 1:
+        raise DataError(f"{location} has two columns named {name!r}. Rename one of them.")
+
+
+def no_column(location: str, name: str, present: Sequence[str]) -> DataError:
+    """Return the error for a column that is not among those present."""
+    has = ", ".join(present) or "none"
+    nearest = did_you_mean(name, present)
+    return DataError(f"{location} has no column {name!r}; it has {has}.{nearest}")
 
 
 def too_long(location: str) -> DataError:

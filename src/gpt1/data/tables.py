@@ -24,7 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gpt1.data.dialect import ReadOptions, Unit
-from gpt1.data.formats import BLANK, ChooseColumns, Row, TableFile, no_column
+from gpt1.data.formats import TableFile
+from gpt1.data.lines import BLANK, ChooseColumns, Row, no_column
 from gpt1.data.sources import Sources, find_files
 from gpt1.errors import DataError
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gpt1.data.dialect import ReadOptions
-from gpt1.data.formats import check_single, no_column
+from gpt1.data.lines import check_single, no_column
 from gpt1.data.sources import Sources
 from gpt1.data.tables import RowCounts, RowReader
 from gpt1.errors import ConfigError, DataError, did_you_mean

@@ -17,7 +17,8 @@ import openpyxl
 import pandas
 import pytest
 
-from gpt1.data.dialect import ReadOptions, is_header
+from gpt1.data.dialect import ReadOptions
+from gpt1.data.sniffing import is_header
 from gpt1.data.tables import RowReader, Texts, read_texts
 from gpt1.errors import ConfigError, DataError
 
@@ -117,6 +118,23 @@ WRITERS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         lambda p: _frame().to_json(p, orient="records", indent=2),
         "",
     ),
+    "pandas' JSON of columns": ("a.json", lambda p: _frame().to_json(p), ""),
+    "pandas' JSON with a schema": ("a.json", lambda p: _frame().to_json(p, orient="table"), ""),
+    "a JSON object with a list": (
+        "a.json",
+        lambda p: p.write_text(json.dumps({"data": ROWS, "meta": {"n": 4}}, indent=1)),
+        "",
+    ),
+    "Excel's line with the separator": (
+        "a.csv",
+        lambda p: p.write_text("sep=;\n" + _frame().to_csv(sep=";", index=False)),
+        "",
+    ),
+    "a title over the table": (
+        "a.csv",
+        lambda p: p.write_text("My export,\n" + _frame().to_csv(index=False)),
+        "from its second row on",
+    ),
     "JSON called .csv": ("a.csv", lambda p: _frame().to_json(p, orient="records"), ""),
     "parquet": ("a.parquet", lambda p: _frame().to_parquet(p), ""),
 }  # fmt: skip
@@ -186,6 +204,15 @@ def test_columns_without_a_name_or_with_one_twice_matter_only_if_asked_for(tmp_p
         read_texts(path, "x")
 
 
+def test_a_json_list_of_texts_and_rows_with_lists_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('["a joke", "another"]')
+    assert read_texts(tmp_path / "a.json") == ["a joke", "another"]
+    row = {"text": "Ann ran", "spans": [{"start": 0, "end": 3, "label": "P"}]}
+    for text in (json.dumps(row), json.dumps(row, indent=1)):
+        (tmp_path / "b.json").write_text(text)
+        assert list(RowReader(tmp_path / "b.json", lambda *_: None)) == [row]
+
+
 def test_a_txt_is_a_text_a_line_or_one_document(tmp_path: Path) -> None:
     jokes, novel = tmp_path / "jokes.txt", tmp_path / "novel.txt"
     jokes.write_text("Why? Because.\n\nKnock knock.\nWho's there?\n" + "It's me.\n" * 20)
@@ -203,7 +230,7 @@ def test_a_workbook_or_list_that_would_fill_the_memory_is_refused(
 ) -> None:
     _xlsx(tmp_path / "a.xlsx")
     monkeypatch.setattr("gpt1.data.excel._MAX_SIZE", 100)
-    monkeypatch.setattr("gpt1.data.formats._MAX_JSON", 100)
+    monkeypatch.setattr("gpt1.data.json_rows._MAX_SIZE", 100)
     (tmp_path / "a.json").write_text(json.dumps(ROWS * 9, indent=1))
     for name in ("a.xlsx", "a.json"):
         with pytest.raises(DataError, match="more than 0 GiB"):
@@ -218,6 +245,7 @@ def test_a_workbook_or_list_that_would_fill_the_memory_is_refused(
         ("a.xlsx", b"text,label\n", "no xlsx file"),
         ("a.json", b'{"text": {"0": "a"}, "label": {"0": "b"}}x', "not JSON"),
         ("a.json", b"[1, 2]", "item 1: 1 is not a JSON object"),
+        ("a.csv", "text,label\na,b\n".encode("utf-16-le"), "--encoding utf-16-le"),
         ("a.json", b'[{"text": "a"}', "not JSON"),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from gpt1.data.dialect import Headless, ReadOptions
-from gpt1.data.formats import WRONG_WIDTH, Row
+from gpt1.data.lines import WRONG_WIDTH, Row
 from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.files import Files, Source, find_split

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt1.data.dialect import Headless, ReadOptions
-from gpt1.data.formats import Row, TableFile, no_column
+from gpt1.data.formats import TableFile
+from gpt1.data.lines import Row, no_column
 from gpt1.data.tables import RowCounts, RowReader, text_fault
 from gpt1.errors import DataError
 from gpt1.tasks.datasets.entry import LISTED, Rows, check_split

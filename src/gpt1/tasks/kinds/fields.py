@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt1.data.formats import Row, no_column
+from gpt1.data.lines import Row, no_column
 from gpt1.data.tables import text_fault
 from gpt1.errors import DataError
 from gpt1.tasks.spec import Example
