@@ -50,7 +50,7 @@ SETTINGS = (
     f"train.steps={STEPS}", f"train.save_every={EVERY}", "train.batch_size=2", "train.eval_every=3",
     "train.dtype=float32", 'train.sample_prompt=""', "train.eval_windows=1",
 )  # fmt: skip
-TIMING = ("seconds", "tokens_per_second", "loader_share")
+TIMING = ("seconds", "tokens_per_second", "loader_share", "log_sha256")
 _QUICK = {"write_report": None, "write_curves": None, "_forecast": ""}  # slower than all updates
 
 

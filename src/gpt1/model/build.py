@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import nn
 
@@ -28,6 +30,15 @@ def count_parameters(config: ModelConfig) -> int:
     """
     with torch.device("meta"):
         return build_model(config).num_parameters()
+
+
+def fingerprint(model: Model) -> str:
+    """Return a hash of all weights."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(weight.shape)} ".encode())
+        digest.update(weight.detach().cpu().float().contiguous().numpy())
+    return digest.hexdigest()
 
 
 def grow_vocabulary(model: Model, size: int, *, generator: torch.Generator | None = None) -> None:

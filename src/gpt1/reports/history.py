@@ -5,7 +5,6 @@ Nothing is written, so a run that is still going can be read as well.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterable
@@ -137,10 +136,9 @@ def _read_record(path: Path) -> RunRecord:
                 f"{path.parent} is no run: it has no run.json. Give the folder that was --out of "
                 f"gpt1 pretrain or gpt1 finetune."
             )
-        text = path.read_bytes()
     try:
-        return RunRecord.model_validate(json.loads(text))
-    except (ValueError, RecursionError):
+        return RunRecord.model_validate(storage.read_record(path))
+    except ValueError:
         raise CorruptError(f"{path} is damaged. Restore it from a copy.") from None
 
 

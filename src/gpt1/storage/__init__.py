@@ -12,6 +12,7 @@ remove what killed writers left.
 
 from gpt1.storage.log import Log
 from gpt1.storage.reader import MANIFEST, Folder, existing
+from gpt1.storage.record import read_record, write_record
 from gpt1.storage.system import Disk, disk, wrap_os_errors
 from gpt1.storage.writer import (
     FolderWriter,
@@ -36,8 +37,10 @@ __all__ = [
     "existing",
     "json_bytes",
     "make_folder",
+    "read_record",
     "remove",
     "wrap_os_errors",
     "write_file",
     "write_folder",
+    "write_record",
 ]

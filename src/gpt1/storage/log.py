@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -19,14 +20,40 @@ class Log:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._sha256: Any = None  # of all whole lines, once it was needed
 
-    def keep(self, lines: int) -> None:
-        """Drop all but the first `lines` lines: a resumed run writes the others again."""
+    @property
+    def sha256(self) -> str:
+        """The hash of all whole lines."""
+        if self._sha256 is None:
+            self._sha256 = hashlib.sha256(b"".join(self._lines()))
+        return str(self._sha256.hexdigest())
+
+    def keep(self, lines: int, sha256: str = "") -> None:
+        """Drop all but the first `lines` lines: a resumed run writes the others again.
+
+        Raises CorruptError if they are not there, or not those whose hash is `sha256`.
+        """
+        kept = self._lines()[:lines]
+        digest = hashlib.sha256(b"".join(kept))
+        if len(kept) < lines or (sha256 and digest.hexdigest() != sha256):
+            raise CorruptError(
+                f"{self.path} is {'damaged' if kept else 'gone'}: its first {lines:,} lines are "
+                f"not those that were written. Restore it from a copy. Without one, start a new "
+                f"run; --model takes the last of the run's checkpoints."
+            )
+        if self.path.exists():
+            with wrap_os_errors("shorten", self.path):
+                system.disk.truncate(self.path, sum(map(len, kept)))
+        self._sha256 = digest
+
+    def _lines(self) -> list[bytes]:
+        """Return the whole lines; a last one that was cut off by a crash is left out."""
         if not self.path.exists():
-            return
-        with wrap_os_errors("shorten", self.path):
-            size = sum(map(len, self.path.read_bytes().splitlines(keepends=True)[:lines]))
-            system.disk.truncate(self.path, size)
+            return []
+        with wrap_os_errors("read", self.path):
+            lines = self.path.read_bytes().splitlines(keepends=True)
+        return [line for line in lines if line.endswith(b"\n")]
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Write records at the end, a line each."""
@@ -40,6 +67,8 @@ class Log:
             except OSError:
                 system.disk.truncate(self.path, size)  # half a line would spoil the next one
                 raise
+        if self._sha256 is not None:
+            self._sha256.update(data)
 
     def flush(self) -> None:
         """Make sure that all lines survive a power loss."""
@@ -60,10 +89,7 @@ class Log:
 
         Raises CorruptError if another line is damaged.
         """
-        if not self.path.exists():
-            return []
-        lines = self.path.read_bytes().splitlines(keepends=True)
         try:
-            return [json.loads(line) for line in lines if line.endswith(b"\n")]
-        except ValueError as error:
+            return [json.loads(line) for line in self._lines()]
+        except (ValueError, RecursionError) as error:
             raise CorruptError(f"{self.path} has a damaged line ({error}). Remove it.") from None

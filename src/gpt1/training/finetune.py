@@ -17,7 +17,7 @@ from gpt1.data.splits import split_texts
 from gpt1.errors import ConfigError, DataError
 from gpt1.generation import engine
 from gpt1.generation.torch_backend import make_backend
-from gpt1.model.build import grow_vocabulary
+from gpt1.model.build import fingerprint, grow_vocabulary
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import IdArray, Tokenizer
 from gpt1.text.vocabulary import END_OF_TEXT
@@ -38,7 +38,7 @@ def finetune(
     options: RunOptions,
 ) -> tuple[Transformer, Tokenizer]:
     """Train `model` in place on texts; see GPT1.finetune."""
-    config = adopt_shape(config, model)
+    config, base = adopt_shape(config, model), fingerprint(model)
     n_ctx, seed = model.config.n_ctx, config.train.seed
     longest = config.data.max_pack or n_ctx
     if config.data.pack == "article" and longest > n_ctx:
@@ -72,7 +72,7 @@ def finetune(
         )
     validation = PackBatches(held_out, n_ctx, EVALUATION_ROWS) if held_out else None
     objective = objectives.BY_NAME[config.train.loss]
-    setup = TrainSetup(model, tokenizer, config, batches, validation, objective)
+    setup = TrainSetup(model, tokenizer, config, batches, validation, objective, base=base)
     trained = run_training(setup, options)
     assert isinstance(trained, Transformer)
     if distributed.is_first():

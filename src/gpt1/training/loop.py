@@ -45,7 +45,8 @@ _ADVICE = (
 class TrainSetup:
     """What is trained, on which data, and how it is evaluated.
 
-    `config` is resolved; `metadata` goes into the gpt1.json of each of the run's models.
+    `config` is resolved; `metadata` goes into the gpt1.json of each of the run's models; `base` is
+    the fingerprint of the model that is trained further.
     """
 
     model: Model
@@ -55,6 +56,7 @@ class TrainSetup:
     validation: SampleBatches | None
     objective: Objective
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    base: str = ""
 
 
 def train(
@@ -259,7 +261,7 @@ def _memory_errors(step: int, settings: TrainConfig) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_signals(*, alone: bool) -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM in a list, which the loop reads between updates.
+    """Collect the first SIGINT, SIGTERM or SIGHUP in a list that the loop reads between updates.
 
     A second signal finds the earlier handlers again and stops the process at once. Under torchrun
     only SIGINT does, since SIGTERM comes twice there: from the queue and from the launcher.
@@ -268,7 +270,10 @@ def _stop_signals(*, alone: bool) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received  # only the main thread may handle signals
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)

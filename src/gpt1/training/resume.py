@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +45,10 @@ def read_command(run: Path, **length: float | None) -> tuple[str, dict[str, Any]
     `length` is a new one, epochs or steps. Raises TrainingError, CorruptError.
     """
     record = run / "run.json"
+    if not record.is_file():
+        raise TrainingError(f"there is no run in {run}. Give the folder that was --out.")
     try:
-        content = json.loads(record.read_bytes())
+        content = storage.read_record(record)
         if (command := content.get("command")) is not None:
             arguments = dict(command["arguments"])
             lengths = [
@@ -64,8 +65,6 @@ def read_command(run: Path, **length: float | None) -> tuple[str, dict[str, Any]
             changes = [f"{name}={'none' if v is None else f'{v:g}'}" for name, v in lengths]
             arguments["set_"] = [*(arguments.get("set_") or ()), *changes]
             return str(command["name"]), arguments
-    except OSError:
-        raise TrainingError(f"there is no run in {run}. Give the folder that was --out.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CorruptError(f"{record} is damaged. Restore it from a copy.") from None
     raise TrainingError(
@@ -122,6 +121,21 @@ def find_differences(
     return settings + fingerprints
 
 
+def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return how the machine of a resumed run differs from the one before, for people."""
+    changes = [
+        f"{name} was {before[name]} and is {now[name]}"
+        for name in ("threads", "torch", "system")
+        if name in before and before[name] != now[name]
+    ]
+    if not changes:
+        return []
+    ending = "the run goes on, but not bit for bit as it would have"
+    if "threads" in changes[0]:
+        ending += f" (OMP_NUM_THREADS={before['threads']} gives as many threads as before)"
+    return [f"{'; '.join(changes)}: {ending}"]
+
+
 def _same_rates(before: Mapping[str, Any], now: Mapping[str, Any], done: int) -> bool:
     """Tell whether the first `done` updates have the same rates in a run of another length."""
     if now["schedule"]["name"] != "warmup_stable_decay":
@@ -154,7 +168,7 @@ def reopen(run: Run, steps: int) -> str:
     if run.fingerprints.get("validation") and run.config.train.keep_best:
         storage.write_folder(run.path / "best", files, replace=True)
     storage.remove(model)
-    storage.write_file(run.record, storage.json_bytes(run.changed))
+    storage.write_record(run.record, run.changed)
     return (
         f"the finished run goes on after update {done:,}, at the learning rates of its new length; "
         f"the model so far is kept in {snapshot}"

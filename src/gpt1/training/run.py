@@ -11,7 +11,7 @@ RUN/model/              the result
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import os
 import platform
 import shutil
@@ -33,7 +33,7 @@ from gpt1.config import RunConfig
 from gpt1.errors import CheckpointError, CorruptError, StorageError, TrainingError
 from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training.resume import find_differences, new_lengths
+from gpt1.training.resume import find_changes, find_differences, new_lengths
 
 _LOCK = "lock"
 _OPTIMIZER = "optimizer.safetensors"
@@ -71,6 +71,8 @@ class TrainState:
     """Updates in a row that were skipped."""
     tokens: int = 0
     seconds: float = 0.0
+    log_sha256: str = ""
+    """Of the first `log_lines` lines of the log."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class Run:
         """The record with the new length of a finished run that goes on."""
         self.reopened_at: int | None = None
         """The update after which a finished run was made longer."""
+        self.notes: list[str] = []
+        """What to tell people before the run goes on."""
         self.log = storage.Log(self.path / "metrics.jsonl")
 
     def __enter__(self) -> Self:
@@ -142,7 +146,7 @@ class Run:
             if self._resume:
                 self._check_same()
             else:
-                storage.write_file(self.record, storage.json_bytes(self._record()))
+                storage.write_record(self.record, self._record())
         except BaseException:
             self._lock.release()
             raise
@@ -179,9 +183,8 @@ class Run:
 
     def _check_same(self) -> None:
         """Raise if the run to be resumed is another one; record a new length."""
-        now = self._record()
+        now, before = self._record(), storage.read_record(self.record)
         try:
-            before = json.loads(self.record.read_bytes())
             differences = find_differences(before, now, self.done, finished=self.finished)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise CorruptError(
@@ -194,14 +197,17 @@ class Run:
                 f"{'; '.join(differences)}. Give the settings it was started with, or start a new "
                 f"run in another folder."
             )
-        earlier = {name: before[name] for name in ("command", "changes") if name in before}
+        earlier: dict[str, Any] = {
+            name: before[name] for name in ("command", "changes") if name in before
+        }
         changes = earlier.get("changes", [])
         if lengths := new_lengths(before, now):
             change = {"step": self.done, "finished": self.finished, "settings": lengths}
             changes = [*changes, change]
             self.changed = {**now, **earlier, "changes": changes}
             if not self.finished:
-                storage.write_file(self.record, storage.json_bytes(self.changed))
+                storage.write_record(self.record, self.changed)
+        self.notes = find_changes(before["machine"], now["machine"])
         self.reopened_at = max((c["step"] for c in changes if c["finished"]), default=None)
 
     def _record(self) -> dict[str, Any]:
@@ -253,7 +259,7 @@ class Run:
         self.log.flush()
         files = folder.files(model, self.tokenizer, self._metadata)
         files[_OPTIMIZER] = safetensors.torch.save(dict(optimizer_state))
-        files[_STATE] = storage.json_bytes(asdict(state))
+        files[_STATE] = storage.json_bytes({**asdict(state), "log_sha256": self.log.sha256})
         storage.write_folder(self.path / "checkpoints" / f"step-{state.step:08d}", files)
         for old in self.checkpoints()[self.config.train.keep_checkpoints :]:
             storage.remove(old)
@@ -262,16 +268,17 @@ class Run:
         """Return the newest sound checkpoint, if there is one, and warnings of damaged newer ones.
 
         These are removed once a sound one is loaded, so that they can be written again, and the log
-        is cut to its length at that checkpoint. Raises CorruptError if no checkpoint is sound.
+        is cut to its length at that checkpoint. Raises CorruptError if no checkpoint is sound, or
+        the log is not. What cannot be read, or is of another version, is an error, no damage.
         """
         faults: dict[Path, str] = {}
         for path in self.checkpoints():
             try:
                 checkpoint = Checkpoint.read(path)
-            except (CheckpointError, StorageError) as error:
+            except CorruptError as error:
                 faults[path] = str(error)
                 continue
-            self.log.keep(checkpoint.state.log_lines)
+            self.log.keep(checkpoint.state.log_lines, checkpoint.state.log_sha256)
             for damaged in faults:
                 storage.remove(damaged)
             return checkpoint, [f"{f} The checkpoint before it is used." for f in faults.values()]
@@ -279,7 +286,7 @@ class Run:
             ending = f"No checkpoint in {self.path} is whole. Start a new run."
             raise CorruptError("\n".join([*faults.values(), ending]))
         self.log.keep(0)
-        return None, []
+        return None, ["no checkpoint was saved yet: the run begins anew"] if self._resume else []
 
     # Models
 
@@ -315,6 +322,8 @@ def _lock(path: Path) -> FileLock:
     """Take the run's lock; the system frees it when this process ends, however it ends."""
     lock = FileLock(path)
     with storage.wrap_os_errors("lock", path):
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -324,5 +333,8 @@ def _lock(path: Path) -> FileLock:
                 f"another --out."
             ) from None
     with contextlib.suppress(OSError):  # only for people: the lock itself is held
-        path.write_text(f"process {os.getpid()} on {platform.node()}\n")
+        storage.disk.truncate(path, 0)
+        fd = storage.disk.open_append(path)
+        os.write(fd, f"process {os.getpid()} on {platform.node()}\n".encode())
+        os.close(fd)
     return lock

@@ -8,7 +8,7 @@ import torch
 
 from gpt1.config import ModelConfig, RunConfig
 from gpt1.errors import ConfigError, DataError
-from gpt1.model.build import Model
+from gpt1.model.build import Model, fingerprint
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
 from gpt1.tasks.collate import Encoded, TaskBatches, encode
@@ -39,7 +39,7 @@ def finetune(
     examples. Weights of examples count in training, not in the metric.
     Raises ConfigError, DataError, TrainingError.
     """
-    config = _check(config, model, task)
+    config, base = _check(config, model, task), fingerprint(model)
     seed = config.train.seed
     tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
     generator = torch.Generator().manual_seed(seed)
@@ -72,6 +72,7 @@ def finetune(
         None if held_out is None else TaskBatches(held_out, train.micro_batch_size or 1),
         objectives.supervised(task, config.task, longest),
         metadata={"task": task.to_json()},
+        base=base,
     )
     return run_training(setup, options), tokenizer
 

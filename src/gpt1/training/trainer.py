@@ -88,6 +88,8 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
         )
         validation = None if setup.validation is None else setup.validation.fingerprint
         fingerprints = {"data": setup.batches.fingerprint, "validation": validation}
+        if setup.base:
+            fingerprints["base model"] = setup.base
         run = Run(
             options.out,
             config,
@@ -99,8 +101,9 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
         )
         if ranks.first:
             stack.enter_context(run)
-            if note := reopen(run, steps):
-                progress.note(note)
+            for note in [*run.notes, reopen(run, steps)]:
+                if note:
+                    progress.note(note)
         if ranks.broadcast_object(options.resume and run.finished):
             progress.note(f"the run in {run.path} is already finished")
             if ranks.first:  # it may have been killed before this

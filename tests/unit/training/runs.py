@@ -18,7 +18,7 @@ from gpt1.data.tables import Texts
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training.step import Updater
 
-TIMING = ("seconds", "tokens_per_second", "loader_share")
+TIMING = ("seconds", "tokens_per_second", "loader_share", "log_sha256")
 
 
 @dataclass(frozen=True)
