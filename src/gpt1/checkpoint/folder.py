@@ -76,6 +76,8 @@ def build(loaded: Loaded) -> Model:
     weight = loaded.state.get("head.weight")
     with torch.device("meta"):
         head = None if weight is None else Head(weight.shape[1], weight.shape[0])
+        if head is not None:
+            head.task = loaded.extra.get("task")
     model = blank(loaded.config, head)
     model.load_state_dict(loaded.state, assign=True)
     return model.eval()
@@ -87,6 +89,7 @@ def blank(config: ModelConfig, head: Head | None) -> Model:
         model = build_model(config)
         if head is not None:
             model.head = Head(head.weight.shape[1], head.weight.shape[0], pdrop=head.pdrop)
+            model.head.task = head.task
     return model
 
 

@@ -73,7 +73,8 @@ def finetune(
     similarity and regression; context,answer_0,answer_1,...,label for choice (label: the index of
     the right answer); text,labels for multi-label (labels: a|b). For sequence-labelling: CoNLL
     files, or jsonl with tokens and tags. The model that does best on the rows held out is kept.
-    docs/tasks.md explains it all.
+    A --model that was fine-tuned on such a task goes on: its head is kept, with new rows for
+    classes that it does not have. docs/tasks.md explains it all.
 
     With --task lm, a twentieth of the texts is held out, and training stops when the loss on them
     rises. The model also learns where a text ends. `--recipe article` does what the article does,
@@ -83,6 +84,7 @@ def finetune(
     import gpt1
     from gpt1.config import load_run
     from gpt1.data.tables import Texts
+    from gpt1.tasks import network
     from gpt1.tasks.leakage import hold_out
     from gpt1.training import finetune as texts_training, supervised
     from gpt1.training.distributed import is_first
@@ -129,6 +131,9 @@ def finetune(
             )
             train = read(files, limit=limit)
             _note(train)
+            trained = network.trained_task(gpt.model, kind)
+            if trained is not None and settings.task.n_transfer is None:
+                train = train.going_on(trained)
             if valid is None:
                 share, seed = settings.data.valid_share, settings.train.seed
                 rows = train.task, *hold_out(train.usable, share, seed, kind)

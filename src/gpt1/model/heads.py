@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +32,8 @@ class Head(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, width))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.pdrop = pdrop
+        self.task: Mapping[str, Any] | None = None
+        """What the outputs mean, as in gpt1.json."""
         if not self.weight.is_meta:
             nn.init.normal_(self.weight, std=std, generator=generator)
 

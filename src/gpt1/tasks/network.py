@@ -11,7 +11,7 @@ from gpt1.model.build import Model, build_model, grow_vocabulary
 from gpt1.model.heads import Head
 from gpt1.model.transformer import Transformer
 from gpt1.tasks.collate import TaskBatch
-from gpt1.tasks.kinds import Task
+from gpt1.tasks.kinds import Task, task_from_json
 from gpt1.tasks.spec import SPECIAL
 from gpt1.text.tokenizer import Tokenizer
 
@@ -30,10 +30,11 @@ def add_special_rows(
 def transfer(model: Model, n: int | None, *, generator: torch.Generator | None = None) -> None:
     """Keep the embeddings and the first n blocks; initialise the rest anew (spec 4.5.9, 7.1).
 
-    None keeps all, -1 nothing. Raises ConfigError for more blocks than there are.
+    None keeps all, also a head; -1 nothing. Raises ConfigError for more blocks than there are.
     """
     if n is None:
         return
+    model.head = None
     blocks = len(model.blocks) if isinstance(model, Transformer) else 0
     if n > blocks:
         raise ConfigError(
@@ -49,9 +50,12 @@ def transfer(model: Model, n: int | None, *, generator: torch.Generator | None =
 
 def add_head(
     model: Model, task: Task, *, pdrop: float = 0.1, generator: torch.Generator | None = None
-) -> None:
-    """Put a new head for `task` on the model."""
-    config = model.config
+) -> str:
+    """Put a head for `task` on the model; return what becomes of an earlier one, for people.
+
+    Of a head for the same kind of task, the rows of the classes that `task` has too are kept.
+    """
+    config, earlier = model.config, model.head
     model.head = Head(
         config.n_embd,
         task.num_outputs,
@@ -59,6 +63,32 @@ def add_head(
         std=config.initializer_range,
         generator=generator,
     ).to(model.tokens.weight.device, model.tokens.weight.dtype)
+    model.head.task = task.to_json()
+    return "" if earlier is None else _keep_rows(earlier, model.head, task)
+
+
+def trained_task(model: Model, kind: str) -> Task | None:
+    """Return the task of a kind that the model's head was trained for, None if there is none."""
+    known = None if model.head is None else model.head.task
+    trained = None if known is None else task_from_json(known)
+    return trained if trained is not None and trained.kind == kind else None
+
+
+def _keep_rows(earlier: Head, head: Head, task: Task) -> str:
+    """Copy the rows that mean the same in two heads; return what is kept and what is new."""
+    if earlier.task is None:
+        return "what the model's head was trained for is not known: a new one is drawn"
+    trained = task_from_json(earlier.task)
+    if trained.kind != task.kind:
+        return (
+            f"the model's head was trained for {trained.kind}: a new one is drawn for {task.kind}"
+        )
+    rows = task.rows_of(trained)
+    with torch.no_grad():
+        for new, old in rows.items():
+            head.weight[new] = earlier.weight[old]
+            head.bias[new] = earlier.bias[old]
+    return task.describe_rows(trained, rows)
 
 
 def hidden(model: Model, batch: Batch, embeddings: tuple[Tensor, Tensor] | None = None) -> Tensor:

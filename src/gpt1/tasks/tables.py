@@ -74,6 +74,15 @@ class Table:
         """How many rows each class (or right answer) has."""
         return self.task.count_labels([e.label for e in self.usable if e.label is not None])
 
+    def going_on(self, trained: Task) -> Table:
+        """Return the table with a task that has the labels of a trained model's as well."""
+        task = self.task.going_on(trained)
+        examples = [
+            None if e is None else replace(e, label=task.relabel(e.label, self.task))
+            for e in self.examples
+        ]
+        return replace(self, task=task, examples=examples)
+
     def __str__(self) -> str:
         lines = [self.counts.report()]
         if labels := self.labels:

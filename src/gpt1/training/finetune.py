@@ -50,7 +50,7 @@ def finetune(
     if config.data.end == "token" and tokenizer.eos_id is None:
         tokenizer.add_tokens([END_OF_TEXT])
     generator = torch.Generator().manual_seed(seed)
-    model.head = None  # a task's head would not be trained
+    head, model.head = model.head, None  # it would not be trained
     grow_vocabulary(model, len(tokenizer), generator=generator)
     config = resolve_config(config, tokenizer)
     split = split_texts(list(texts), config.data.valid_share, seed)
@@ -58,6 +58,8 @@ def finetune(
     held_out = _encode(tokenizer, split.validation, config.data)
     progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
     end = f" + the {config.data.end} {END_OF_TEXT}" if config.data.end != "nothing" else ""
+    if head is not None:
+        progress.note("the model's head for a task is left out: on texts it would not be trained")
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
         + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")

@@ -33,11 +33,12 @@ def finetune(
     config: RunConfig,
     options: RunOptions,
 ) -> tuple[Model, Tokenizer]:
-    """Train `model` in place on a task, after giving it the special tokens and a new head.
+    """Train `model` in place on a task, after giving it the special tokens and a head.
 
-    The best model by `task.metric` on `validation` is kept, or the last one without validation
-    examples. Weights of examples count in training, not in the metric.
-    Raises ConfigError, DataError, TrainingError.
+    A head that was trained for the same kind of task is kept for the classes that it has. The best
+    model by `task.metric` on `validation` is kept, or the last one without validation examples.
+    Weights of examples count in training, not in the metric. Raises ConfigError, DataError,
+    TrainingError.
     """
     config, base = _check(config, model, task), fingerprint(model)
     seed = config.train.seed
@@ -45,7 +46,7 @@ def finetune(
     generator = torch.Generator().manual_seed(seed)
     network.transfer(model, config.task.n_transfer, generator=generator)
     network.add_special_rows(model, tokenizer, generator=generator)
-    network.add_head(model, task, pdrop=config.task.clf_pdrop, generator=generator)
+    head = network.add_head(model, task, pdrop=config.task.clf_pdrop, generator=generator)
     examples = [example for example in examples if example.weight]
     if not examples:
         raise DataError("there is no example to train on. Give at least one, of a weight above 0.")
@@ -54,6 +55,8 @@ def finetune(
     lengths = [data.lengths for data in (encoded, held_out) if data is not None]
     config = resolve_config(config, tokenizer, max(int(n.sum(1).max()) for n in lengths))
     progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
+    if head:
+        progress.note(head)
     progress.note(_account(task, encoded, held_out))
     train = config.train
     batches = TaskBatches(

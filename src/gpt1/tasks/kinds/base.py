@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gpt1.data.tables import text_fault
 from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.tasks.kinds.fields import Fields, make_example
+from gpt1.tasks.kinds.going_on import GoingOn
 from gpt1.tasks.metrics import METRICS, Metric, SumMetric
 from gpt1.tasks.spec import Example, Label, label_name
 from gpt1.tasks.transforms import Ids, Sequences, Special
@@ -35,7 +36,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Task(ABC):
+class Task(GoingOn, ABC):
     """What the head's numbers mean; n examples have n rows of scores unless a kind says otherwise.
 
     metric: the name in `metric_names` by which the best model is chosen.

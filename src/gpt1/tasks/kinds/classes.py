@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -79,6 +79,36 @@ class ClassTask(Task):
             )
         return np.array([weights.get(name, 1.0) for name in self.classes])
 
+    def going_on(self, trained: Task) -> Self:
+        """Return this task with the classes of `trained` before its own, if they share one."""
+        assert isinstance(trained, ClassTask)
+        if not self.rows_of(trained):
+            return self
+        known = {*map(fold_name, trained.classes)}
+        new = (name for name in self.classes if fold_name(name) not in known)
+        return replace(self, classes=(*trained.classes, *new))
+
+    def rows_of(self, trained: Task) -> Mapping[int, int]:
+        """Return where the classes are among those of a trained head, by their names."""
+        places = {fold_name(name): i for i, name in enumerate(trained.score_names)}
+        names = enumerate(map(fold_name, self.classes))
+        return {i: places[name] for i, name in names if name in places}
+
+    def describe_rows(self, trained: Task, rows: Mapping[int, int]) -> str:
+        """Return which classes of a trained head are kept, which are new and which left out."""
+        if not rows:
+            return (
+                f"none of the classes that the model was trained for "
+                f"({_listed(trained.score_names)}) is among the new ones: the head is drawn anew"
+            )
+        new = [name for i, name in enumerate(self.classes) if i not in rows]
+        old = [name for i, name in enumerate(trained.score_names) if i not in rows.values()]
+        return (
+            f"the model's trained head is kept for {_listed([self.classes[i] for i in rows])}"
+            + (f"; new rows are drawn for {_listed(new)}" if new else "")
+            + (f"; {_listed(old)} are left out" if old else "")
+        )
+
     def class_index(self, name: str, where: str) -> int:
         """Return the index of a class. Raises DataError if there is none of that name."""
         if name in self.classes:
@@ -123,6 +153,10 @@ class SingleClassTask(ClassTask):
     def parse_label(self, raw: Any, where: str) -> Label:
         """Return the index of a class. Raises DataError."""
         return self.class_index(raw, where)
+
+    def relabel(self, label: Label, other: Task) -> Label:
+        """Return the index of the class that has the index `label` in another task."""
+        return self.class_index(other.label_names[int(label)], "label")
 
     def translate(self, other: Task) -> Mapping[int, int] | None:
         """Return where the classes of `other` are among this task's, None if they differ."""
@@ -257,6 +291,10 @@ class ClassEvaluation(TaskEvaluation):
         rows = [(names[g], names[p], f"{wrong[g, p]:,}") for g, p in pairs if wrong[g, p]]
         table = Table(("right", "predicted", "rows"), rows)
         return Section("Confusions", table, f"The most frequent of {len(names)} classes.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
 
 
 def classes_fault(classes: int, rows: int) -> str:

@@ -24,7 +24,7 @@ from gpt1.tasks.entities import (
     tags_of_spans,
 )
 from gpt1.tasks.kinds import evaluation
-from gpt1.tasks.kinds.base import Array
+from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
 from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.metrics import SumMetric, share_of_sums
@@ -142,6 +142,12 @@ class SequenceLabelling(ClassTask):
         """Return the task with the tags of `examples` as well."""
         tags = {tag for example in examples for tag in example.label or ()}
         return replace(self, classes=(*self.classes, *sorted(tags - {*self.classes})))
+
+    def going_on(self, trained: Task) -> Self:
+        """Return this task with the tags of `trained` as well, if they share an entity's."""
+        if {*self.classes} & {*trained.score_names} <= {OUTSIDE}:
+            return self
+        return super().going_on(trained)
 
     def count_labels(self, labels: Sequence[Label]) -> dict[str, int]:
         """Return how many words have each tag."""

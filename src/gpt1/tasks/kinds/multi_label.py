@@ -14,7 +14,7 @@ from gpt1.data.tables import text_fault
 from gpt1.errors import DataError
 from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.kinds import evaluation
-from gpt1.tasks.kinds.base import Array
+from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault, one_spelling, sorted_names
 from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.metrics import SumMetric, f1_of_sums, share_of_sums
@@ -104,6 +104,10 @@ class MultiLabel(ClassTask):
     def parse_label(self, raw: Any, where: str) -> Label:
         """Return the indices of classes. Raises DataError for a class that is not the task's."""
         return tuple(sorted(self.class_index(name, where) for name in raw))
+
+    def relabel(self, label: Label, other: Task) -> Label:
+        """Return the indices of the classes that have the indices `label` in another task."""
+        return self.parse_label([other.label_names[i] for i in label], "label")
 
     def count_labels(self, labels: Sequence[Label]) -> dict[str, int]:
         """Return how many examples have each class, and how many none."""

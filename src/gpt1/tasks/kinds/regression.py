@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -74,6 +74,20 @@ class Regression(UnorderedPair, Task):
         """Return the task with a scale that has the scores of `examples` as well."""
         scores = [float(e.label) for e in examples if e.label is not None]
         return replace(self, scale=(min([*self.scale, *scores]), max([*self.scale, *scores])))
+
+    def going_on(self, trained: Task) -> Self:
+        """Return this task with a scale that has that of `trained` as well."""
+        assert isinstance(trained, Regression)
+        ends = (*self.scale, *trained.scale)
+        return replace(self, scale=(min(ends), max(ends)))
+
+    def describe_rows(self, trained: Task, rows: Mapping[int, int]) -> str:
+        """Return that a trained head is kept, and its scale if that is another one now."""
+        assert isinstance(trained, Regression)
+        (low, high), (old_low, old_high) = self.scale, trained.scale
+        changed = f"; its scale was {old_low:g} to {old_high:g} and is {low:g} to {high:g}"
+        kept = super().describe_rows(trained, rows)
+        return kept + changed * (self.scale != trained.scale)
 
     @classmethod
     def classes_of(cls, example: Example) -> Collection[Any]:
