@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,14 @@ def evaluate(
     encoding: options.Encoding = None,
     header: options.Header = None,
     lines: options.Lines = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Tasks: the rows the model was trained on, for simple baselines and to look for "
+            "measured rows among them; may be repeated.",
+            show_default="a data set's train split, or the files of RUN",
+        ),
+    ] = None,
     page: Annotated[
         Path | None,
         typer.Option(
@@ -80,6 +89,7 @@ def evaluate(
             "--columns": columns,
             "--label-column": label_column,
             "--page": page,
+            "--train": train,
             "--task": None if kind == LM else task,
         }
         for flag, value in for_tasks.items():
@@ -94,12 +104,12 @@ def evaluate(
         return
     predictor = Predictor.load(model)
     if data is not None:
-        if columns or column or label_column or len(files) > 1:
+        if columns or column or label_column:
             raise ConfigError(
-                f"--task {data.name} takes one folder and knows its columns; leave --columns, "
-                f"--text-column, --label-column and other files out."
+                f"--task {data.name} knows its columns; leave --columns, --text-column and "
+                f"--label-column out."
             )
-        evaluated = _data_set(predictor, data, files[0], split or "dev", limit)
+        evaluated = _data_set(predictor, data, files, train, split, limit)
     elif kind is not None and kind != predictor.task.kind:
         raise ConfigError(
             f"the task is {kind}; the model was fine-tuned on {predictor.task.kind}. Leave "
@@ -107,13 +117,16 @@ def evaluate(
         )
     else:
         task_kind = predictor.task.kind
-        table = task_files.read_table(
-            task_kind, files, predictor.tokenizer,
+        read = partial(
+            task_files.read_table,
+            task_kind,
+            tokenizer=predictor.tokenizer,
             columns=task_files.columns_given(task_kind, columns, column, label_column),
-            task=predictor.task.for_new_rows, limit=limit,
+            task=predictor.task.for_new_rows,
             options=options.reading(delimiter, encoding, header, lines),
-        )  # fmt: skip
-        evaluated = _files(predictor, files, table)
+        )
+        trained = read(train).usable if train else []
+        evaluated = _files(predictor, files, read(files, limit=limit), trained)
     _report(model, evaluated, page, json)
 
 
@@ -147,39 +160,62 @@ def _perplexity(model: str, texts: Texts, json: bool) -> None:
 
 
 def _data_set(
-    predictor: Predictor, data: DataSet, source: str, split: str, limit: int | None
+    predictor: Predictor,
+    data: DataSet,
+    files: list[str],
+    train: list[str] | None,
+    split: str | None,
+    limit: int | None,
 ) -> Evaluated:
     """Evaluate on a published data set."""
     from gpt1.tasks.leakage import leakage
 
-    rows = data.load(source, split, limit)
+    rows = task_files.read_data_set(data, files, split).usable.sample(limit)
     print(rows, file=sys.stderr)
     if any(example.label is None for example in rows.examples):
         raise DataError(
-            f"{data.title} {split} has no labels, so nothing can be measured on it. Take "
+            f"{data.title} {rows.split} has no labels, so nothing can be measured on it. Take "
             f"--split dev, or label it with gpt1 predict."
         )
     examples = task_files.fit_labels(rows.examples, data, predictor.task)
-    evaluation = _measure(predictor, examples, metrics=data.metrics)
+    trained: list[Example] = []
     try:
-        train = data.load(source, "train").examples
-        shared = f"{split} against train: {leakage(train, rows.examples, data.task.kind)}"
+        if train:
+            trained = data.read(train).usable.examples
+        elif not Path(files[0]).is_file():
+            trained = data.load(files[0], "train").examples
     except GPT1Error:
-        shared = f"{data.title}'s training rows are not there, so leakage is not known"
-    print(shared, file=sys.stderr)
-    return f"{data.title} {split}", evaluation, rows.counts
+        if train:
+            raise
+    trained = task_files.fit_labels(trained, data, predictor.task)
+    if trained:
+        shared = leakage(trained, examples, data.task.kind)
+        print(f"{rows.split} against train: {shared}", file=sys.stderr)
+    else:
+        print(
+            f"{data.title}'s training rows are not there, so leakage is not known; name them with "
+            f"--train FILE",
+            file=sys.stderr,
+        )
+    evaluation = _measure(predictor, examples, metrics=data.metrics, train=trained)
+    return f"{data.title} {rows.split}", evaluation, rows.counts
 
 
-def _files(predictor: Predictor, files: list[str], table: Table) -> Evaluated:
+def _files(predictor: Predictor, files: list[str], table: Table, train: list[Example]) -> Evaluated:
     """Evaluate on the labelled rows of files."""
+    from gpt1.tasks.leakage import leakage
+
     print(table, file=sys.stderr)
+    shared = (
+        f"against --train: {leakage(train, table.usable, predictor.task.kind)}"
+        if train
+        else "whether training held some of these rows is not known; --train FILE checks that"
+    )
+    print(shared, file=sys.stderr)
     evaluation = _measure(
-        predictor, table.usable, metrics=(predictor.task.metric,), locations=table.locations
-    )
-    print(
-        "whether training held some of these rows is not known; gpt1 finetune --valid checks that",
-        file=sys.stderr,
-    )
+        predictor, table.usable, metrics=(predictor.task.metric,), locations=table.locations,
+        train=train,
+    )  # fmt: skip
     name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
     return name, evaluation, table.counts
 
@@ -199,7 +235,6 @@ def _report(model: str, evaluated: Evaluated, page: Path | None, json: bool) -> 
     """Print the results; write the page where --page says, else into the model's run."""
     from gpt1.checkpoint import hub
     from gpt1.evaluation.tasks import render_evaluation
-    from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
     from gpt1.storage import write_file
 
@@ -209,8 +244,9 @@ def _report(model: str, evaluated: Evaluated, page: Path | None, json: bool) -> 
         names = {"model": model, "data": name}
         print_json({**names, **evaluation.to_json(), "accounting": asdict(counts)})
     else:
-        print_table(title, Table(("metric", "value", "95% interval"), evaluation.figures()))
-        print(f"{evaluation.rows:,} row{'s' * (evaluation.rows != 1)}")
+        print_table(title, evaluation.figure_table())
+        rows = f"{evaluation.rows:,} row{'s' * (evaluation.rows != 1)}"
+        print("; ".join(filter(None, [rows, evaluation.baselines_note])))
         if evaluation.classes:
             print_table(evaluation.classes_title, evaluation.class_table())
 

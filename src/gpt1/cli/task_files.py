@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt1.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from gpt1.data.dialect import ReadOptions
-    from gpt1.tasks.datasets import DataSet
+    from gpt1.tasks.datasets import DataSet, Rows
     from gpt1.tasks.kinds import Task
     from gpt1.tasks.spec import Example
     from gpt1.tasks.tables import Table
@@ -141,6 +142,29 @@ def truncation_note(rows: int) -> str:
     """Return what to say about rows that are longer than the window."""
     what = "row is" if rows == 1 else "rows are"
     return f"{rows:,} {what} longer than the model's window and truncated (see docs/tasks.md)"
+
+
+def read_data_set(
+    data: DataSet, sources: Sequence[str], split: str | None, *, labelled: bool = True
+) -> Rows[Example | None]:
+    """Return the rows of a published data set: a split of its folder, or its files as they lie.
+
+    Rows to label (labelled: False) are by default those of the test split, others of dev. Raises
+    ConfigError, DataError, HubError.
+    """
+    if all(Path(source).is_file() for source in sources):
+        if split is not None:
+            raise ConfigError(
+                f"--split is {split}; {sources[0]} is a file, all of which is read. Leave --split "
+                f"out, or give the folder of {data.title}."
+            )
+        return data.read(sources, labelled=labelled)
+    if len(sources) > 1:
+        raise ConfigError(
+            f"--task {data.name} takes one folder, or files of {data.title}; {sources[0]} and "
+            f"others are given. Leave others out."
+        )
+    return data.load_all(sources[0], split or ("dev" if labelled else "test"))
 
 
 def fit_labels(examples: Sequence[Example], data: DataSet, task: Task) -> list[Example]:

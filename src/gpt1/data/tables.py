@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 
 from gpt1.data.dialect import ReadOptions, Unit
 from gpt1.data.formats import TableFile
-from gpt1.data.lines import BLANK, ChooseColumns, Row, no_column
+from gpt1.data.lines import HEADER_AGAIN, ChooseColumns, Row, no_column
 from gpt1.data.sources import Sources, find_files
 from gpt1.errors import DataError
 
@@ -59,7 +59,7 @@ class RowCounts:
 
 
 class RowReader:
-    """The rows of some files, one dict each, None for a blank line; iterating again reads again.
+    """The rows of some files, one dict each, None for a rejected one; iterating again reads again.
 
     `counts` belongs to the current iteration, `location` is "file:line" of the current row. Raises
     DataError, HubError; while iterating, DataError.
@@ -97,7 +97,7 @@ class RowReader:
                 counts.used += 1
                 if isinstance(row, str):
                     counts.reject(row)
-                    if row == BLANK:
+                    if row != HEADER_AGAIN:
                         yield None
                 else:
                     yield row

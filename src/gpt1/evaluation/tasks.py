@@ -8,6 +8,7 @@ from dataclasses import replace
 from gpt1._version import __version__
 from gpt1.callbacks import ProgressCallback
 from gpt1.errors import InputError
+from gpt1.evaluation.baselines import baseline_figures, baselines_note
 from gpt1.reports.page import render_page
 from gpt1.tasks.kinds.evaluation import TaskEvaluation
 from gpt1.tasks.predictor import Predictor
@@ -20,12 +21,14 @@ def evaluate(
     *,
     locations: Sequence[str] | None = None,
     metrics: Sequence[str] = (),
+    train: Sequence[Example] = (),
     progress: ProgressCallback | None = None,
 ) -> TaskEvaluation:
-    """Measure a model on labelled examples.
+    """Measure a model on labelled examples, and simple baselines beside it.
 
-    locations: where each example is from, for the page. metrics: those to name first. `progress`
-    counts examples. Raises InputError for no examples, or one that has no label or does not fit.
+    locations: where each example is from, for the page. metrics: those to name first. train: the
+    rows that baselines are learned from. `progress` counts examples. Raises InputError for no
+    examples, or one that has no label or does not fit.
     """
     if not examples:
         raise InputError("there are no examples to measure; give at least one.")
@@ -36,7 +39,12 @@ def evaluate(
     probabilities = predictor.score(encoded, progress=progress)
     locations = locations or [""] * len(examples)
     evaluation = predictor.task.evaluate(examples, probabilities, locations, metrics)
-    return replace(evaluation, truncated=encoded.truncated)
+    task = predictor.task
+    baselines = baseline_figures(task.covering([*train, *examples]), train, examples, metrics)
+    note = baselines_note(baselines, len(train))
+    return replace(
+        evaluation, truncated=encoded.truncated, baselines=baselines, baselines_note=note
+    )
 
 
 def render_evaluation(title: str, evaluation: TaskEvaluation, account: str = "") -> bytes:
@@ -47,5 +55,11 @@ def render_evaluation(title: str, evaluation: TaskEvaluation, account: str = "")
         f"Whether the model was trained on some of these rows is not known here. gpt1 "
         f"{__version__}."
     )
-    summary = [account, note] if account else [note]
-    return render_page(title, summary, evaluation.sections(), evaluation.figures())
+    summary = [*filter(None, [account]), note, *filter(None, [evaluation.baselines_note])]
+    names, cards = list(evaluation.baselines), []
+    for name, value, interval, *others in evaluation.figure_table().rows:
+        beside = [
+            f"{other} {figure}" for other, figure in zip(names, others, strict=True) if figure
+        ]
+        cards.append((name, value, "; ".join(filter(None, [interval, *beside]))))
+    return render_page(title, summary, evaluation.sections(), cards)

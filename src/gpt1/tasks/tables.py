@@ -117,7 +117,7 @@ def read_examples(
     raw: list[Any] = []
     faults: Counter[str] = Counter()
     for row in table:
-        if row is None:  # a blank line; among rows to predict it keeps its place
+        if row is None:  # rejected, such as a blank line; among rows to predict it keeps its place
             if not labelled:
                 examples.append(None)
                 locations.append(table.location)

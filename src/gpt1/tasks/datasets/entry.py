@@ -89,6 +89,11 @@ class Rows(Generic[T]):
             self.counts.reject(reason, left)
         return replace(self, examples=[self.examples[i] for i in rows], **changes)
 
+    @property
+    def usable(self) -> Rows[Any]:
+        """The rows without those that are None."""
+        return replace(self, examples=[e for e in self.examples if e is not None])
+
     def sample(self, limit: int | None) -> Self:
         """Return a random sample of `limit` examples; see `sample`."""
         return self.select(sample(len(self.examples), limit), f"outside the sample of {limit}")
@@ -136,14 +141,27 @@ class DataSet:
         size of a random sample, always the same and part of the sample of any larger limit. Raises
         ConfigError, DataError, HubError.
         """
-        check_split(self.title, self.splits, split)
         if limit is not None and limit < 1:
             raise ConfigError(f"limit is {limit}; give at least 1, or leave it out for all rows.")
+        return self.load_all(source, split).usable.sample(limit)
+
+    def load_all(self, source: Source, split: str) -> Rows[Example | None]:
+        """Return a split like `load`, with None for each row that cannot be used."""
+        check_split(self.title, self.splits, split)
         whole = self._cut_from(source, split)
-        rows = _read(self, find_split(self.files, source, whole or split), split)
+        files = find_split(self.files, source, whole or split)
+        rows = _read(self, files, split, split.startswith("test"))
         if whole and self.cut:
-            rows = _cut(rows, self.cut, self.task.kind)
-        return rows.sample(limit)
+            rows = _cut(rows.usable, self.cut, self.task.kind)
+        return rows
+
+    def read(self, files: Sequence[str], *, labelled: bool = True) -> Rows[Example | None]:
+        """Return the rows of files of this set as they lie, None for each that cannot be used.
+
+        labelled: whether every row must have a label. Raises DataError.
+        """
+        paths = [Path(file) for file in files]
+        return _read(self, paths, ", ".join(path.name for path in paths), not labelled)
 
     def _cut_from(self, source: Source, split: str) -> str | None:
         """Return the split to cut this one from, if the source has no such split of its own."""
@@ -174,7 +192,7 @@ def sample(count: int, limit: int | None) -> list[int]:
     return sorted(np.random.default_rng(0).permutation(count)[:limit].tolist())
 
 
-def _cut(rows: Rows[Example], cut: DevSplit, kind: str) -> Rows[Example]:
+def _cut(rows: Rows[Any], cut: DevSplit, kind: str) -> Rows[Any]:
     """Return the train or dev part of rows. Raises DataError."""
     count = len(rows.examples)
     dev = math.ceil(count * cut.dev) if isinstance(cut.dev, float) else cut.dev
@@ -203,9 +221,9 @@ def _cut(rows: Rows[Example], cut: DevSplit, kind: str) -> Rows[Example]:
 class _LayoutFinder:
     """Finds the layout of each file; `layout` and `labelled` are those of the file at hand."""
 
-    def __init__(self, data: DataSet, split: str) -> None:
+    def __init__(self, data: DataSet, can_lack_labels: bool) -> None:
         self.data = data
-        self.can_lack_labels = split.startswith("test")
+        self.can_lack_labels = can_lack_labels
         self.layout, self.labelled = data.layouts[0], True
 
     def find(self, present: Sequence[str]) -> bool:
@@ -246,21 +264,28 @@ class _Unusable(Exception):
     """A row makes no example; the message is the reason."""
 
 
-def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
-    finder = _LayoutFinder(data, split)
+def _read(
+    data: DataSet, files: list[Path], split: str, can_lack_labels: bool
+) -> Rows[Example | None]:
+    """Return an example for each row of `files`, or several; None for one that cannot be used."""
+    finder = _LayoutFinder(data, can_lack_labels)
     read_options = ReadOptions(formats=data.formats, headless=finder.header)
     reader = RowReader(files, finder.choose, options=read_options)
     names = data.labels or [(name,) for name in data.task.label_names]
     spelled = {spelling: i for i, spellings in enumerate(names) for spelling in spellings}
-    examples: list[Example] = []
+    examples: list[Example | None] = []
     faults: list[str] = []
     listed: list[str] = []
-    for row in filter(None, reader):
+    for row in reader:
         layout, labelled = finder.layout, finder.labelled
+        if row is None:
+            examples.append(None)
+            continue
         try:
             parts = _parts(row, layout, labelled)
         except _Unusable as reason:
             faults.append(str(reason))
+            examples.append(None)
             continue
         reader.counts.rows += len(parts) - 1
         reader.counts.used += len(parts) - 1
@@ -271,9 +296,11 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
                 examples.append(_example(part, layout, data.task, label))
             except DataError as error:
                 faults.append("wrong label")
+                examples.append(None)
                 listed.append(str(error).partition(". Correct")[0])
             except _Unusable as reason:
                 faults.append(str(reason))
+                examples.append(None)
     counts = reader.counts
     misfits, wrong = counts.rejected[WRONG_WIDTH], len(listed)
     if 2 * (wrong + misfits) > counts.rows:
@@ -285,12 +312,13 @@ def _read(data: DataSet, files: list[Path], split: str) -> Rows[Example]:
         )
     for fault in faults:
         counts.reject(fault)
-    unlabelled = sum(example.label is None for example in examples)
+    usable = [example for example in examples if example is not None]
+    unlabelled = sum(example.label is None for example in usable)
     # a test split may have no labels at all; elsewhere a row without one has no gold label
-    if unlabelled and not (finder.can_lack_labels and unlabelled == len(examples)):
+    if unlabelled and not (can_lack_labels and unlabelled == len(usable)):
         counts.reject("no gold label", unlabelled)
-        examples = [example for example in examples if example.label is not None]
-    if not examples:
+        examples = [None if e is None or e.label is None else e for e in examples]
+    if not any(examples):
         raise DataError(f"{files[0]}: nothing to use; {counts}.")
     return Rows(data.name, split, examples, counts, tuple(listed[:LISTED]))
 

@@ -7,7 +7,8 @@ test set of this size, not with another training seed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ class TaskEvaluation:
     """The results of a model on labelled rows.
 
     metrics: by name, the task's own first. baseline: the figure of always giving the same answer.
+    baselines: a simple way's name -> metric -> its value on the same rows.
     truncated: rows longer than the window. wrong: rows that are not right; errors: the worst of
     them, at most 50. classes and bins are empty for tasks without classes.
     """
@@ -90,6 +92,8 @@ class TaskEvaluation:
     truncated: int = 0
     metrics: Mapping[str, Interval]
     baseline: float
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    baselines_note: str = ""
     errors: Sequence[Mistake]
     wrong: int = 0
     classes: Sequence[ClassFigures] = ()
@@ -115,6 +119,19 @@ class TaskEvaluation:
         ]
         return [*rows, (self.baseline_label, f"{self.baseline:.4f}", "")]
 
+    def figure_table(self) -> Table:
+        """Return `figures` with those of the baselines beside them."""
+        beside = [
+            [f"{figures[name]:.4f}" for figures in self.baselines.values()] for name in self.metrics
+        ]
+        rows = [
+            (*figure, *cells)
+            for figure, cells in zip_longest(
+                self.figures(), beside, fillvalue=[""] * len(self.baselines)
+            )
+        ]
+        return Table(("metric", "value", "95% interval", *self.baselines), rows)
+
     def to_json(self) -> dict[str, Any]:
         """Return everything but the single rows as JSON values; errors keep their texts."""
         return {
@@ -123,6 +140,7 @@ class TaskEvaluation:
             "truncated": self.truncated,
             "metrics": {name: asdict(interval) for name, interval in self.metrics.items()},
             "baseline": self.baseline,
+            "baselines": self.baselines,
             **self.details(),
             "errors": [asdict(error) for error in self.errors],
         }
