@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gpt1.data.sources import HUB
 from gpt1.data.tables import Texts, text_fault
 from gpt1.errors import InputError, did_you_mean
@@ -54,7 +56,8 @@ def column_of(data: Any, name: str, column: str | None = None) -> list[Any]:
     shape: tuple[int, ...] = getattr(data, "shape", ())
     if len(shape) == 2 and shape[1] != 1:
         raise InputError(
-            f"{name} has {shape[1]} columns; give the one with the texts alone, e.g. {name}[:, 0]."
+            f"{name}[0] has {shape[1]} columns, as all rows have; give the one with the texts "
+            f"alone, e.g. {name}[:, 0]."
         )
     if len(shape) == 2 or all(_is_single(item) for item in items):
         items = [item[0] for item in items]
@@ -66,16 +69,19 @@ def to_list(data: Any, name: str) -> list[Any]:
     if column_names(data) is not None:
         columns = [to_list(column, name) for column in _columns(data)]
         return [list(row) for row in zip(*columns, strict=True)]
-    for method in ("to_pylist", "to_numpy"):
-        if hasattr(data, method) and not isinstance(data, type):
+    for method in ("to_pylist", "to_numpy", "__array__"):
+        if hasattr(data, method) and not isinstance(data, type | np.ndarray):
             data = getattr(data, method)()
             break
-    if hasattr(data, "tolist"):  # of numpy, also of masked arrays, whose gaps become None
+    if isinstance(data, np.ndarray):  # also a masked array, whose gaps become None
         data = data.tolist()
     wrong = isinstance(data, str | bytes | os.PathLike | Mapping | set | frozenset)
-    if wrong or hasattr(data, "read") or not isinstance(data, Iterable):
+    wrong = wrong or hasattr(data, "read") or hasattr(data, "toarray")  # a file, sparse numbers
+    if wrong or not isinstance(data, Iterable):
         if isinstance(data, str):
             hint = "Put a single row into a list; no file has this name."
+        elif hasattr(data, "toarray"):
+            hint = "It is a sparse matrix, which holds numbers."
         elif hasattr(data, "read"):
             hint = "Give the path of the file."
         else:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,9 +20,20 @@ from numpy.typing import NDArray
 
 from gpt1.checkpoint import folder, hub
 from gpt1.config import RunConfig, load_run
-from gpt1.errors import CheckpointError, ConfigError, Interrupted, TrainingError
-from gpt1.estimators.rows import Row, count_conflicts, item, read_pair, short, to_list
-from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, check_random_state
+from gpt1.data.rows import read_each, short, to_list
+from gpt1.errors import CheckpointError, ConfigError, InputError, Interrupted, TrainingError
+from gpt1.estimators.rows import (
+    FEATURES,
+    Row,
+    count_conflicts,
+    item,
+    read_features,
+    read_pair,
+    read_weights,
+    warn_of_blank,
+)
+from gpt1.estimators.saving import read_classes, read_fitted, read_params, to_json
+from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, check_random_state, clone
 from gpt1.model.build import Model
 from gpt1.pipeline import GPT1, load
 from gpt1.reports.history import History
@@ -30,7 +42,7 @@ from gpt1.tasks.collate import encode
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.leakage import hold_out
 from gpt1.tasks.predictor import Predictor
-from gpt1.tasks.spec import SPECIAL, Example, label_name
+from gpt1.tasks.spec import SPECIAL, Example
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
 from gpt1.training.run import RunOptions
@@ -56,8 +68,6 @@ _SETTINGS = {
 }
 """Parameters and the settings of a run that they stand for."""
 _NEVER = 10**9
-_FITTED = ("seed_", "n_cut_", "conflicts_", "history_")
-"""Attributes that are saved with an estimator."""
 Learned = tuple[Task, list[Any], NDArray[Any] | None]
 """The task, the label of each row in its terms, and `classes_`, if the task has classes."""
 
@@ -85,12 +95,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     random_state: Any = None
     device: str = "auto"
     verbose: bool = True
+    warm_start: bool = False
     run: str | Path | None = None
     settings: Sequence[str] = ()
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fine-tune a copy of the model on rows X (n,) and their labels y (n,); return self.
 
+        sample_weight (n,): how much each row counts; 2 is as if it were there twice, 0 leaves it
+        out. A row without a word is an error here, which names all such rows.
         Paper, section 3.2. With `early_stopping` a part of the rows is held out, equal texts
         together; about ten times a run the model is evaluated on it, and the best one is kept. The
         global random generators are left as they were. Raises InputError for rows or labels that
@@ -98,7 +111,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         rows = self._read(X)
         task, labels, classes = self._learn_labels(rows, y)
-        examples = [Example(row, label) for row, label in zip(rows, labels, strict=True)]
+        features = read_features(clone(self), X)
+        weights = read_weights(sample_weight, len(rows))
+        examples = [
+            Example(row, label, weight=weight)
+            for row, label, weight in zip(rows, labels, weights, strict=True)
+            if weight
+        ]
         conflicts = count_conflicts(examples, task)
         if conflicts and self.verbose:
             occur = "text occurs" if conflicts == 1 else "texts occur"
@@ -126,6 +145,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 raise
             history = History.read(out).evaluations
         self._set_fitted(Predictor(model, tokenizer, task), classes)
+        for name in FEATURES:
+            self.__dict__.pop(name, None)
+        self.__dict__.update(features)
         self.seed_ = config.train.seed
         self.n_cut_ = truncated
         self.conflicts_ = conflicts
@@ -134,6 +156,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         ]
         return self
 
+    @property
+    def partial_fit(self) -> Any:
+        """There is none: a model that sees a few rows at a time forgets the ones before."""
+        raise AttributeError(
+            f"{type(self).__name__} has no partial_fit: a fit goes over all rows several times. To "
+            f"train a fitted one further, on old and new rows, set warm_start=True and fit."
+        )
+
     def save(self, path: Path | str) -> None:
         """Write the fitted estimator into a folder, whole or not at all, without pickle.
 
@@ -141,14 +171,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         GPT1 and generators given as random_state are not kept. Raises StorageError.
         """
         check_is_fitted(self, "predictor_")
-        saved: dict[str, Any] = {
-            "params": self._json_params(),
-            "fitted": {name: getattr(self, name) for name in _FITTED if hasattr(self, name)},
-        }
-        if hasattr(self, "classes_"):
-            saved |= {"classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}
         predictor = self.predictor_
-        extra = {"task": predictor.task.to_json(), "estimator": saved}
+        extra = {"task": predictor.task.to_json(), "estimator": to_json(self)}
         folder.save(path, predictor.model, predictor.tokenizer, extra)
 
     @classmethod
@@ -169,13 +193,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         default = {"params": {"settings": ()}, "fitted": {}, "classes": names, "dtype": cls._dtype}
         saved = Folder(hub.resolve(path)).json(folder.OWN).get("estimator", default)
         try:
-            params = {**saved["params"], "settings": tuple(saved["params"]["settings"])}
-            if isinstance(params.get("class_weight"), list):
-                params["class_weight"] = dict(map(tuple, params["class_weight"]))
-            estimator = cls(**params)
-            estimator._set_fitted(predictor, _saved_classes(predictor.task, saved))
-            for name in saved["fitted"].keys() & _FITTED:
-                setattr(estimator, name, saved["fitted"][name])
+            estimator = cls(**read_params(saved))
+            estimator._set_fitted(predictor, read_classes(predictor.task, saved))
+            estimator.__dict__.update(read_fitted(saved))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise CheckpointError(
                 f"the section estimator of {path}/{folder.OWN} is not one that this gpt1 writes. "
@@ -193,10 +213,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     # Rows and labels
 
     _row = staticmethod(read_pair)
+    _rows = staticmethod(to_list)
 
-    def _read(self, X: Any) -> list[Row]:
-        """Return the texts of the rows of X. Raises InputError naming the first that is wrong."""
-        return [self._row(value, f"X[{i}]") for i, value in enumerate(to_list(X, "X"))]
+    def _read(self, X: Any, *, blank: bool = False) -> list[Row]:
+        """Return the texts of the rows of X; `blank` lets them be empty.
+
+        Raises InputError naming the rows that are wrong.
+        """
+        if isinstance(X, Iterator):
+            raise InputError(f"X is {short(X)}, which can be read once; make a list of it.")
+        rows = self._rows(X, "X")
+        if not rows:
+            raise InputError("X has no rows; give at least one.")
+        return read_each(partial(self._row, blank=blank), rows, "X")
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         raise NotImplementedError
@@ -207,25 +236,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if classes is not None:
             self.classes_ = classes
 
-    def _json_params(self) -> dict[str, Any]:
-        """Return the parameters as JSON values."""
-        params = {
-            name: str(value) if isinstance(value, Path) else item(value)
-            for name, value in self.get_params(deep=False).items()
-        }
-        params["settings"] = list(self.settings)
-        if isinstance(self.model, GPT1):
-            params["model"] = None
-        if not isinstance(params["random_state"], int | None):
-            params["random_state"] = self.seed_
-        if isinstance(weights := params.get("class_weight"), Mapping):  # labels may be numbers
-            params["class_weight"] = [[item(name), item(w)] for name, w in weights.items()]
-        return params
-
     # Training
 
     def _start(self) -> tuple[Model, Tokenizer]:
         """Return a model that training may change, and its tokenizer."""
+        if self.warm_start and hasattr(self, "predictor_"):
+            return copy.deepcopy(self.model_), self.predictor_.tokenizer
         if isinstance(self.model, GPT1):
             return copy.deepcopy(self.model.model), self.model.tokenizer
         if not isinstance(self.model, str | Path):
@@ -283,8 +299,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "predictor_")
-        predictor = self.predictor_
-        encoded = predictor.encode([Example(row) for row in self._read_new(X)])
+        read_features(self, X)
+        predictor, rows = self.predictor_, self._read_new(X)
+        warn_of_blank(rows, predictor.tokenizer.encode)
+        encoded = predictor.encode([Example(row) for row in rows], blank=True)
         if encoded.truncated and self.verbose:
             print(
                 f"{encoded.truncated:,} of {len(encoded):,} rows are longer than the model's "
@@ -294,18 +312,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return predictor.score(encoded)
 
     def _read_new(self, X: Any) -> list[Row]:
-        """Return the rows of X, which must be like those of fit."""
-        return self._read(X)
-
-
-def _saved_classes(task: Task, saved: Mapping[str, Any]) -> NDArray[Any] | None:
-    """Return `classes_` as `save` wrote it. Raises KeyError, TypeError or ValueError."""
-    if not task.label_names:
-        return None
-    classes = np.array(saved["classes"], np.dtype(saved["dtype"]))
-    if tuple(map(label_name, classes.tolist())) != task.label_names:
-        raise ValueError("the classes are not the task's")
-    return classes
+        """Return the rows of X, which must be like those of fit; their texts may be empty."""
+        return self._read(X, blank=True)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.data.rows import column_of, short
 from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.estimators.base import Estimator, Learned
 from gpt1.estimators.rows import (
@@ -24,7 +25,6 @@ from gpt1.estimators.rows import (
     read_tags,
     read_text,
     read_words,
-    short,
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
 from gpt1.tasks.entities import entity_f1
@@ -51,6 +51,14 @@ class _Chooser(ClassifierMixin, Estimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
         return self._probabilities(X)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithms of `predict_proba`, in the same form."""
+        probabilities = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            if isinstance(probabilities, list):
+                return [np.log(p) for p in probabilities]
+            return np.log(probabilities)
 
 
 @dataclass(eq=False, repr=False)
@@ -96,6 +104,9 @@ class _Classifier(_Chooser):
 class TextClassifier(_Classifier):
     """Classify texts (paper, sections 3.3 and 4.2): X is n texts, y their labels.
 
+    X may be a list, a numpy array (n,) or (n, 1), a column or one-column table of pandas or
+    pyarrow, or the path of a file of texts.
+
     Parameters, all but `model` by keyword; None leaves it to the recipe:
     model: a name, a folder, or a loaded GPT1, of which a copy is trained.
     recipe: "supervised" (the paper), "small", "release" or a .toml; None: by the model's width.
@@ -105,12 +116,16 @@ class TextClassifier(_Classifier):
     evaluations without a better figure, and keep the best model. Without it, or where the part is
     less than 20 different texts, all rows are trained on and the last model is kept.
     random_state: None, an int, a RandomState or a Generator. device: "auto", "cpu", "cuda".
-    verbose: progress on stderr. run: a new folder that keeps the run, with its report.
+    warm_start: a further fit goes on from the fitted model, also with its head. There is no
+    partial_fit. verbose: progress on stderr. run: a new folder that keeps the run, with its report.
     settings: more of the configuration, e.g. ("task.clf_pdrop=0.2",).
+
+    A text without a word is an error in fit; a prediction for one comes with a warning.
 
     Attributes: classes_; predictor_ and model_; seed_; n_cut_, how many rows are longer than the
     window (truncated as `tasks.transforms` says); conflicts_, how many texts have different labels;
-    history_, the evaluations on the rows held out: [{"step": ..., "loss": ..., "accuracy": ...}].
+    history_, the evaluations on the rows held out: [{"step": ..., "loss": ..., "accuracy": ...}];
+    feature_names_in_ and n_features_in_, if X was a table.
 
     >>> TextClassifier("mini", epochs=2).set_params(random_state=0)
     TextClassifier(epochs=2, random_state=0)
@@ -118,6 +133,7 @@ class TextClassifier(_Classifier):
 
     _kind = "classification"
     _row = staticmethod(read_text)
+    _rows = staticmethod(column_of)
 
 
 class EntailmentClassifier(_Classifier):
@@ -152,6 +168,7 @@ class MultiLabelClassifier(_Classifier):
 
     _kind = "multi-label"
     _row = staticmethod(read_text)
+    _rows = staticmethod(column_of)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return (n, n_classes): 1 where a label's probability is at least 0.5.
@@ -218,8 +235,8 @@ class MultipleChoiceClassifier(_Chooser):
     _dtype = int
     _row = staticmethod(read_choice)
 
-    def _read(self, X: Any) -> list[Row]:
-        rows = super()._read(X)
+    def _read(self, X: Any, *, blank: bool = False) -> list[Row]:
+        rows = super()._read(X, blank=blank)
         for i, row in enumerate(rows):
             if len(row) != len(rows[0]):
                 raise InputError(
@@ -229,7 +246,7 @@ class MultipleChoiceClassifier(_Chooser):
         return rows
 
     def _read_new(self, X: Any) -> list[Row]:
-        rows, answers = self._read(X), len(self.classes_)
+        rows, answers = self._read(X, blank=True), len(self.classes_)
         if len(rows[0]) != answers + 1:
             raise InputError(
                 f"X[0] has {len(rows[0]) - 1} answers; this estimator was fitted to {answers}. "

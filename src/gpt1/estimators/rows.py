@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import numbers
+import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.data.rows import column_names, column_of, list_rows, short, to_list
 from gpt1.data.tables import text_fault
 from gpt1.errors import InputError
-from gpt1.estimators.scikit import column_or_1d
+from gpt1.estimators.scikit import column_or_1d, validate_data
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.kinds.classes import classes_fault
 from gpt1.tasks.kinds.regression import MOST_SCORE
-from gpt1.tasks.spec import Example
+from gpt1.tasks.spec import Example, fold_name, label_name
 
 Row = tuple[str, ...]
 """The texts of an example, as `tasks.spec.Example` has them."""
+FEATURES = ("feature_names_in_", "n_features_in_")
 _LISTS = (list, tuple, np.ndarray)
 
 
 def item(value: Any) -> Any:
     """Return a numpy scalar as Python's, anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def short(value: Any) -> str:
-    """Return how an error shows a value."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _wrong(name: str, value: Any, wanted: str) -> InputError:
@@ -42,46 +42,30 @@ def _wrong(name: str, value: Any, wanted: str) -> InputError:
 # X
 
 
-def to_list(data: Any, name: str) -> list[Any]:
-    """Return the rows of a list, tuple, array or pandas column. Raises InputError."""
-    if hasattr(data, "to_numpy"):
-        data = data.to_numpy()
-    if hasattr(data, "__array__"):
-        data = np.asarray(data).tolist()
-    if isinstance(data, str | bytes | Mapping | Set) or not hasattr(type(data), "__len__"):
-        raise InputError(
-            f"{name} is {short(data)}; it must be a list, an array or a column of rows. Put a "
-            f"single row into a list; make a list of anything else."
-        )
-    if not len(data):
-        raise InputError(f"{name} has no rows; give at least one.")
-    return list(data)
+def read_text(value: Any, name: str, blank: bool = False) -> Row:
+    """Return the one text of a row, which may be `blank`. Raises InputError."""
+    return (_text(value, name, blank),)
 
 
-def read_text(value: Any, name: str) -> Row:
-    """Return the one text of a row. Raises InputError."""
-    return (_text(value, name),)
-
-
-def read_pair(value: Any, name: str) -> Row:
-    """Return the two texts of a row. Raises InputError."""
+def read_pair(value: Any, name: str, blank: bool = False) -> Row:
+    """Return the two texts of a row, which may be `blank`. Raises InputError."""
     first, second = _parts(value, name, "a pair (text, text)")
-    return _text(first, f"{name}[0]"), _text(second, f"{name}[1]")
+    return _text(first, f"{name}[0]", blank), _text(second, f"{name}[1]", blank)
 
 
-def read_choice(value: Any, name: str) -> Row:
-    """Return the texts of a row (context, [answer, ...]). Raises InputError."""
+def read_choice(value: Any, name: str, blank: bool = False) -> Row:
+    """Return the texts of (context, [answer, ...]), which may be `blank`. Raises InputError."""
     context, answers = _parts(value, name, "a pair (context, [answer, ...])")
     if not isinstance(answers, _LISTS):
         raise _wrong(f"{name}[1]", answers, "the list of the answers")
     if len(answers) < 2:
         count = f"{len(answers)} answer{'s' * (len(answers) != 1)}"
         raise InputError(f"{name} has {count}; a choice has at least two.")
-    texts = [_text(answer, f"{name}[1][{i}]") for i, answer in enumerate(answers)]
-    return (_text(context, f"{name}[0]"), *texts)
+    texts = [_text(answer, f"{name}[1][{i}]", blank) for i, answer in enumerate(answers)]
+    return (_text(context, f"{name}[0]", blank), *texts)
 
 
-def read_words(value: Any, name: str) -> Row:
+def read_words(value: Any, name: str, blank: bool = False) -> Row:
     """Return the words of a sentence. Raises InputError."""
     if not isinstance(value, _LISTS) or not len(value):
         raise _wrong(name, value, "a list of words")
@@ -91,10 +75,11 @@ def read_words(value: Any, name: str) -> Row:
     return tuple(map(str, value))
 
 
-def _text(value: Any, name: str) -> str:
+def _text(value: Any, name: str, blank: bool) -> str:
     if not isinstance(value, str):
         raise _wrong(name, value, "a text (str)")
-    if fault := text_fault(value):
+    fault = text_fault(value)
+    if fault and not (blank and fault == "empty"):
         what = "without a word" if fault == "empty" else f"with a {fault}"
         raise InputError(f"{name} is {short(value)}, {what}. Correct the row or leave it out.")
     return str(value)
@@ -110,13 +95,67 @@ def _parts(value: Any, name: str, wanted: str) -> tuple[Any, Any]:
     return first, second
 
 
+def warn_of_blank(rows: Sequence[Row], encode: Callable[[str], Sequence[int]]) -> None:
+    """Warn of rows to predict with a text that is empty, or has no token."""
+    blank = [
+        f"X[{i}]"
+        for i, row in enumerate(rows)
+        if any(not any(map(str.isalnum, text)) and not encode(text) for text in row)
+    ]
+    if blank:
+        have = "has" if len(blank) == 1 else "have"
+        warnings.warn(
+            f"{list_rows(blank)[:-1]} {have} a text without a word; what is predicted there stands "
+            f"on nothing",
+            stacklevel=5,
+        )
+
+
+def read_features(estimator: Any, X: Any) -> dict[str, Any]:
+    """Return `feature_names_in_` and `n_features_in_` of X, where it is a table or matrix.
+
+    Raises ValueError, in scikit-learn's words, if those that the estimator was fitted to differ. A
+    list or a single column has no such names.
+    """
+    if column_names(X) is None and len(getattr(X, "shape", ())) != 2:
+        return {}
+    fitted = {name: getattr(estimator, name) for name in FEATURES if hasattr(estimator, name)}
+    probe = copy.copy(estimator)
+    validate_data(probe, X, "no_validation", reset=not fitted, skip_check_array=True)
+    return {name: getattr(probe, name) for name in FEATURES if hasattr(probe, name)}
+
+
 # y
+
+
+def read_weights(sample_weight: Any, n: int) -> list[float]:
+    """Return how much each of n rows counts. Raises InputError for what is no weight."""
+    if sample_weight is None:
+        return [1.0] * n
+    if isinstance(sample_weight, numbers.Real):
+        sample_weight = [sample_weight] * n
+    if len(getattr(sample_weight, "shape", ())) > 1:
+        raise InputError(
+            f"sample_weight has the shape {tuple(sample_weight.shape)}; Sample weights must be 1D "
+            f"array or scalar."
+        )
+    weights = [item(weight) for weight in to_list(sample_weight, "sample_weight")]
+    if len(weights) != n:
+        raise InputError(
+            f"X has {n:,} rows and sample_weight {len(weights):,}; give one weight for each row."
+        )
+    for i, weight in enumerate(weights):
+        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise _wrong(f"sample_weight[{i}]", weight, "a finite number, 0 or more")
+    if not any(weights):
+        raise InputError("every sample_weight is zero; give a row to train on some weight.")
+    return [float(weight) for weight in weights]
 
 
 def read_column(y: Any, n: int) -> list[Any]:
     """Return the labels, one for each of n rows. Raises InputError."""
     if len(getattr(y, "shape", ())) == 2 and y.shape[1] == 1:
-        y = column_or_1d(y, warn=True)
+        y = column_of(y, "y") if hasattr(y, "column_names") else column_or_1d(y, warn=True)
     labels = _read_y(y, n)
     if isinstance(labels[0], _LISTS):
         raise _wrong("y[0]", labels[0], "one label for each row, not several")
@@ -128,6 +167,8 @@ def _read_y(y: Any, n: int) -> list[Any]:
     if y is None:
         raise InputError("fit requires y to be passed, but the target y is None. Pass the labels.")
     labels = to_list(y, "y")
+    if not labels:
+        raise InputError("y has no rows; give at least one.")
     if len(labels) != n:
         raise InputError(f"X has {n:,} rows and y {len(labels):,}; give one label for each row.")
     return labels
@@ -143,10 +184,24 @@ def read_labels(y: Any, n: int) -> NDArray[Any]:
                 f"y[{i}] is {short(label)}, y[0] is {short(labels[0])}; all labels must be of one "
                 f"type. Make them all str, for instance."
             )
+    _check_spellings(labels)
     dtype = np.asarray(y).dtype if hasattr(y, "__array__") else None
     if dtype is not None and dtype.kind in "OT":  # objects, and strings of any length
         dtype = np.dtype(object) if types[0] is str else None
     return np.array(labels, dtype)
+
+
+def _check_spellings(labels: Sequence[Any]) -> None:
+    """Raise InputError for two spellings of one class: in a file they would be merged."""
+    first: dict[str, int] = {}
+    for i, label in enumerate(labels):
+        earlier = first.setdefault(fold_name(label_name(label)), i)
+        if label != labels[earlier]:
+            raise InputError(
+                f"y[{i}] is {short(label)} and y[{earlier}] {short(labels[earlier])}, which are "
+                f"spellings of one class: they differ in case, blanks or a .0 only. Give every "
+                f"class one name, e.g. [str(label).strip().lower() for label in y]."
+            )
 
 
 def _label_type(value: Any, name: str) -> type:
@@ -174,6 +229,7 @@ def read_tags(y: Any, rows: Sequence[Row]) -> list[tuple[str, ...]]:
         if not fits or not all(isinstance(tag, str) and tag.strip() for tag in tags):
             wanted = f"a list of {len(words)} tags (str), one for each word of X[{i}]"
             raise _wrong(f"y[{i}]", tags, wanted)
+    _check_spellings([tag for tags in sentences for tag in tags])
     return [tuple(map(str, tags)) for tags in sentences]
 
 

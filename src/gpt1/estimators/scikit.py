@@ -5,9 +5,9 @@ from __future__ import annotations
 from gpt1.errors import GPT1Error
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
     from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted, column_or_1d
+    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError as error:
 
     class MissingExtra(GPT1Error, ImportError):
@@ -23,5 +23,7 @@ __all__ = [
     "RegressorMixin",
     "check_is_fitted",
     "check_random_state",
+    "clone",
     "column_or_1d",
+    "validate_data",
 ]

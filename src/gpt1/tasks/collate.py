@@ -91,10 +91,18 @@ class Encoded:
         return np.concatenate([np.empty(0, np.int64), *ranges])
 
 
-def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx: int) -> Encoded:
+def encode(
+    examples: Sequence[Example],
+    task: Task,
+    tokenizer: Tokenizer,
+    n_ctx: int,
+    *,
+    blank: bool = False,
+) -> Encoded:
     """Turn examples into sequences of ids, and their labels into distributions.
 
-    Raises InputError for a text without tokens or an example that does not fit the task.
+    Raises InputError for an example that does not fit the task, or has a text without tokens unless
+    it may be `blank`.
     """
     special = Special.of(tokenizer)
     texts = [text for example in examples for text in (*example.texts, example.question)]
@@ -107,7 +115,8 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Tokenizer, n_ctx:
     num_truncated = 0
     for number, example in enumerate(examples):
         ids = [ids_of[text] for text in example.texts]
-        task.check(example, ids, number)
+        if not blank:
+            task.check(example, ids, number)
         new, truncated = task.sequences(ids, special, n_ctx, question=ids_of[example.question])
         rows += new
         num_truncated += truncated

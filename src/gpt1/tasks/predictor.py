@@ -73,9 +73,13 @@ class Predictor:
         """
         return self.score(self.encode(examples), batch_size=batch_size, progress=progress)
 
-    def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Return examples as ids; `truncated` says how many are longer than the window."""
-        return encode(examples, self.task, self.tokenizer, self.model.config.n_ctx)
+    def encode(self, examples: Sequence[Example], *, blank: bool = False) -> Encoded:
+        """Return examples as ids; `truncated` says how many are longer than the window.
+
+        `blank` lets texts be without a token. Raises InputError.
+        """
+        n_ctx = self.model.config.n_ctx
+        return encode(examples, self.task, self.tokenizer, n_ctx, blank=blank)
 
     def score(
         self,

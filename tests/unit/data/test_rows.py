@@ -75,7 +75,7 @@ REFUSED: list[tuple[Any, str | None, str]] = [
     (["a\0b"], None, r"texts\[0\] is 'a.x00b', with a NUL character"),
     (["\ud800"], None, r"texts\[0\] is '.ud800', with a lone surrogate"),
     ([["a", "b"]], None, r"texts\[0\] is \['a', 'b'\]; it must be a text"),
-    (np.array([["a", "b"]]), None, r"texts has 2 columns; .* e\.g\. texts\[:, 0\]"),
+    (np.array([["a", "b"]]), None, r"texts\[0\] has 2 columns, .* e\.g\. texts\[:, 0\]"),
     (FRAME, None, r"has the columns id, joke; .* texts\['joke'\] \(in finetune: column='joke'\)"),
     (FRAME, "Joke", "texts has no column 'Joke'; there are id, joke. Did you mean 'joke'"),
     (TWICE, "a", "texts has two columns 'a'"),

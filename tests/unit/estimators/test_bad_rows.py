@@ -85,8 +85,22 @@ def test_texts_without_words_are_named(
     bad = text if kind == "classification" else (text, rows(kind)[0][1])
     X = replaced(rows(kind), 2, bad)
     refuse(kind, model, X, labels(kind), said.replace("@", "2"), tmp_path)
+    if isinstance(text, str) and not text.strip("\u200b\x01 \n"):  # the other rows are not lost
+        with pytest.warns(UserWarning, match=r"X\[1\], X\[2\] have a text without a word"):
+            predicted = fitted[kind].predict([X[0], bad, bad])
+        alone = fitted[kind].predict(X[:1])[0]
+        assert predicted[0] == (pytest.approx(alone) if kind == "regression" else alone)
+        return
     with pytest.raises(InputError, match=said.replace("@", "1")):
         fitted[kind].predict([X[0], bad])
+
+
+def test_all_bad_rows_are_named(model: str, tmp_path: Path, fitted: dict[str, Any]) -> None:
+    X = ["the dog", "", None, "a cat"]
+    said = r"X\[1\] is '', without a word.* Likewise X\[2\]\."
+    refuse("classification", model, X, ["a", "b"] * 2, said, tmp_path)
+    with pytest.raises(InputError, match=r"X\[2\] is None; it must be a text .str.\. Correct"):
+        fitted["classification"].predict(X)
 
 
 BAD_ROWS: list[tuple[tuple[str, ...], Any, str]] = [
@@ -96,7 +110,6 @@ BAD_ROWS: list[tuple[tuple[str, ...], Any, str]] = [
     (ALL, {"text": ["the dog"]}, "X is {.*it must be a list"),
     (ALL, (text for text in TEXTS), "X is <generator.* make a list"),
     (ALL, [], "X has no rows; give at least one"),
-    (("classification",), np.array(TEXTS)[:, None], r"X\[0\] is \['the dog'\]; it must be a text"),
     (SEVERAL, replaced(PAIRS, 0, "the dog"), r"X\[0\] is 'the dog'; it must be a pair"),
     (SEVERAL, [("a", "b", "c")] * 4, r"X\[0\] has 3 parts; it must be a pair"),
     (OF_PAIRS, np.array(PAIRS)[:, [0, 1, 0]], r"X\[0\] has 3 parts"),
@@ -109,6 +122,8 @@ BAD_ROWS: list[tuple[tuple[str, ...], Any, str]] = [
     (("choice",), replaced(CHOICES, 0, ("a", ["b", "", "c"])), r"X\[0\]\[1\]\[1\] is '', without"),
     (("choice",), replaced(CHOICES, 2, (None, ["b", "c", "d"])), r"X\[2\]\[0\] is None"),
 ]
+SPELLINGS = [("Good", "good"), (" a", "a"), ("a  c", "a c"), ("True", "true"), ("1", "1.0")]
+"""Labels that are one class in a file."""
 NO_NUMBER = r"y\[1\] is .*; it must be a finite number"
 NO_ANSWER = r"y\[1\] is .*; it must be the index of the right answer, 0 to 2"
 BAD_LABELS: list[tuple[tuple[str, ...], Any, str]] = [
@@ -128,6 +143,9 @@ BAD_LABELS: list[tuple[tuple[str, ...], Any, str]] = [
     (CLASSIFIERS, ["a", "  ", "a", "b"], r"y\[1\] is ' +'; a label is"),
     (CLASSIFIERS, ["a", "", "a", "b"], r"y\[1\] is ''; every row needs a label"),
     (CLASSIFIERS, ["a", pandas.NA, "a", "b"], r"y\[1\] is <NA>; every row needs a label"),
+    *((CLASSIFIERS, [first, "b", "b", other], r"y\[3\] is .* and y\[0\] .*, which are spellings")
+      for first, other in SPELLINGS),
+    (CLASSIFIERS, ["True", True, "b", "b"], r"y\[1\] is True, y\[0\] is 'True'; .* one type"),
     (CLASSIFIERS, [1j, 0, 1, 0], r"y\[0\] is 1j; a label is a text"),
     (("regression",), [2.0] * 4, "y has 4 equal scores, 2; a regression needs scores that differ"),
     *((("regression",), [1, odd, 1, 2], NO_NUMBER) for odd in ("high", "1", INF, True)),
@@ -157,6 +175,24 @@ def test_labels_that_cannot_be_are_named(
     kind: str, y: Any, said: str, model: str, tmp_path: Path
 ) -> None:
     refuse(kind, model, rows(kind), y, said, tmp_path)
+
+
+BAD_WEIGHTS: list[tuple[Any, str]] = [
+    ([1, 1, 1], "X has 4 rows and sample_weight 3; give one weight"),
+    ([1, -1, 1, 1], r"sample_weight\[1\] is -1; it must be a finite number, 0 or more"),
+    ([1, NAN, 1, 1], r"sample_weight\[1\] is nan"),
+    ([1, None, 1, 1], r"sample_weight\[1\] is None"),
+    ([0, 0, 0, 0], "every sample_weight is zero"),
+    (np.ones((4, 1)), r"sample_weight has the shape \(4, 1\)"),
+    ("even", "sample_weight is 'even'; it must be a list"),
+]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_weights_that_cannot_be_are_named(kind: str, model: str) -> None:
+    for weights, said in BAD_WEIGHTS:
+        with pytest.raises(InputError, match=said):
+            one_step(kind, model).fit(rows(kind), labels(kind), weights)
 
 
 def test_one_score_and_labels_that_all_differ_are_named(model: str, tmp_path: Path) -> None:
