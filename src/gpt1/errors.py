@@ -23,6 +23,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class Note(UserWarning):
+    """Something was guessed or left out; a command shows it as one line."""
+
+
 class GPT1Error(Exception):
     """Base of the errors raised on purpose; `exit_code` is the command's."""
 

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt1.checkpoint import folder, hub, huggingface
+from gpt1.checkpoint import folder, hub, parts
 from gpt1.errors import CheckpointError
 from gpt1.storage import Folder, check_free
 
 _PICKLE_LIMIT = 1 << 24  # bytes; enough for the names and shapes of 100,000 tensors
 _LEGACY_PICKLES = 5  # magic number, protocol, byte order, tensors, storage keys; then raw numbers
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "module")  # of a training checkpoint
 _NESTING = 4  # a tensor's arguments hold its shape and its storage
 _DTYPES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Byte", "Bool")
 _ALLOWED = {
@@ -36,23 +37,32 @@ _ALLOWED = {
 def convert(source: Path | str, out: Path | str) -> folder.Loaded:
     """Convert a .bin, with the config.json and vocabulary beside it, to a model folder.
 
-    `source` may also be a folder in any format that `folder.load` reads, or a run's. Raises
-    CheckpointError (hostile, damaged, or not a GPT-1), StorageError (disk, or `out` exists).
+    All parts are read if it is one of several. `source` may also be a folder that holds a .bin or
+    its parts, one in any format that `folder.load` reads, or a run's. Raises CheckpointError
+    (hostile, damaged, or not a GPT-1), StorageError (disk, or `out` exists).
     """
     check_free(out)
     source = Path(source)
-    if source.is_dir():
-        loaded = folder.load(hub.of_run(source))
+    path = hub.of_run(source) if source.is_dir() else source.parent
+    beside = Folder(path)
+    name = folder.pickle_in(beside) if source.is_dir() else source.name
+    if name is None or (source.is_dir() and parts.are_in(beside, folder.WEIGHTS)):
+        loaded = folder.load(path)
     else:
-        beside = Folder(source.parent)
         if folder.CONFIG not in beside:
             raise CheckpointError(
-                f"there is no {folder.CONFIG} beside {source}; it gives the model's shape. Add it."
+                f"there is no {folder.CONFIG} beside {path / name}; it gives the model's shape. "
+                f"Add it."
             )
-        where = str(source.parent / folder.CONFIG)
-        config = huggingface.read_config(beside.json(folder.CONFIG), where)
-        state = huggingface.to_state(config, read_bin(source), str(source))
-        loaded = folder.Loaded(config, state, folder.load_tokenizer(beside, config))
+
+        def read_file(name: str) -> dict[str, Tensor]:
+            if name.endswith(".safetensors"):
+                return folder.read_tensors(beside, name)
+            return read_bin(path / name)
+
+        whole = parts.whole_name(name)
+        stored = parts.read(beside, whole, read_file) if name != whole else read_file(name)
+        loaded = folder.assemble(beside, stored, str(path / whole))
     folder.save(out, folder.build(loaded), loaded.tokenizer, loaded.extra, replace=False)
     return loaded
 
@@ -103,7 +113,8 @@ def _scan(stream: io.BytesIO) -> None:
         if code.name == "GLOBAL" and value not in _ALLOWED:
             raise CheckpointError(
                 f"it asks for {value.replace(' ', '.')}, which a file of tensors does not need. "
-                f"It may be hostile; nothing in it was run"
+                f"It may be hostile; nothing in it was run. Where you trust it, save the weights "
+                f"alone: torch.save(model.state_dict(), FILE)"
             )
         if code.name in ("BINPUT", "LONG_BINPUT"):
             memo[value] = stack[-1]
@@ -126,8 +137,10 @@ def _scan(stream: io.BytesIO) -> None:
 
 def _tensors(content: Any, size: int) -> dict[str, Tensor]:
     """Return the tensors of a state dict, each in its own memory. Raises CheckpointError."""
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for name in _CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+            break
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     ):

@@ -7,6 +7,8 @@ here. Loaded weights are float32, whatever the file holds.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +19,10 @@ import torch
 from torch import Tensor
 
 from gpt1._version import __version__
-from gpt1.checkpoint import huggingface, openai, tensors
+from gpt1.checkpoint import card, classifier, huggingface, openai, parts, tensors
+from gpt1.checkpoint.foreign import SCORE
 from gpt1.config import ModelConfig
-from gpt1.errors import CheckpointError, TokenizerError
+from gpt1.errors import CheckpointError, Note, TokenizerError
 from gpt1.model.build import Model, build_model
 from gpt1.model.heads import Head
 from gpt1.storage import MANIFEST, Folder, json_bytes, write_folder
@@ -28,11 +31,12 @@ from gpt1.text.tokenizer import Tokenizer
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 HEAD = "head.safetensors"
-INDEX = "model.safetensors.index.json"
 OWN = "gpt1.json"
 FORMAT = 1
-_KEPT = ("format", "gpt1", "tokenizer")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_STATE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args)\b")  # not weights
+_PADDING = 1024  # transformers pads the token matrix to a multiple of this at most
+_KEPT = ("format", "gpt1", "tokenizer")
 _VOCABULARY = (
     *("vocab.json", "merges.txt", "tokenizer.json"),
     *("encoder_bpe_40000.json", "vocab_40000.bpe"),
@@ -56,14 +60,45 @@ def load(path: Path | str) -> Loaded:
     if the bytes are not those that were written; TokenizerError if the vocabulary does not fit.
     """
     folder = _open(path)
-    config = _config(folder)
     if openai.SHAPES in folder:
+        config = openai.read_config(folder)
         state = openai.read_state(folder, config)
-    else:
-        state = huggingface.to_state(config, _stored(folder), str(folder.path))
+        return Loaded(config, state, _tokenizer(folder, config), _extra(folder))
+    if CONFIG not in folder or not parts.are_in(folder, WEIGHTS):
+        raise CheckpointError(_what_is_missing(folder))
+    stored = parts.read(folder, WEIGHTS, lambda name: read_tensors(folder, name))
+    return assemble(folder, stored, str(folder.path))
+
+
+def read_tensors(folder: Folder, name: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file in a folder. Raises CheckpointError."""
+    return tensors.read(folder.read(name), str(folder.path / name))
+
+
+def assemble(folder: Folder, stored: dict[str, Tensor], where: str) -> Loaded:
+    """Return the model whose weights, as stored, are `stored`, with all else in its folder.
+
+    What is left out is a Note. Raises as `load`.
+    """
+    values = folder.json(CONFIG)
+    config = huggingface.read_config(values, str(folder.path / CONFIG))
+    state, heads = huggingface.to_state(config, stored, where)
+    extra = _extra(folder)
     if HEAD in folder:
         state |= _head(folder, config)
-    return Loaded(config, state, load_tokenizer(folder, config), _extra(folder))
+    elif heads and OWN not in folder:
+        extra |= classifier.take_head(values, state, heads, where)
+    tokenizer = _tokenizer(folder, config)
+    spare = 0 if tokenizer is None else config.vocab_size - len(tokenizer)
+    if spare:  # of another tool: ours have a row for each token
+        config = config.model_copy(update={"vocab_size": config.vocab_size - spare})
+        state["tokens.weight"] = state["tokens.weight"][:-spare].clone()
+        warnings.warn(
+            f"{where}: the last {spare} rows of the token matrix belong to no token; left out",
+            Note,
+            stacklevel=2,
+        )
+    return Loaded(config, state, tokenizer, extra)
 
 
 def read_config(path: Path | str) -> ModelConfig:
@@ -101,25 +136,33 @@ def files(
     `extra` is added to gpt1.json. Raises TokenizerError if the vocabulary does not fit the model,
     CheckpointError if a weight is not a finite number.
     """
+    extra = extra or {}
     state = model.state_dict()
     huggingface.check_finite(state, "the model")
     _compare(tokenizer, model.config, "the model")
     end = None if tokenizer is None else tokenizer.eos_id
     weights = huggingface.from_state(state)
+    config = huggingface.write_config(model.config, end)
+    head: dict[str, Tensor] = {}
+    row: tuple[str, ...] = ()
+    if model.head is not None:
+        head = {name: value.detach().cpu() for name, value in model.head.state_dict().items()}
+        if "task" in extra and model.config.n_hidden is None:
+            weights[SCORE], more, row = classifier.describe(state, extra["task"], tokenizer)
+            config |= more
     contents = {
-        CONFIG: json_bytes(huggingface.write_config(model.config, end)),
+        CONFIG: json_bytes(config),
         "generation_config.json": json_bytes({} if end is None else {"eos_token_id": end}),
         WEIGHTS: safetensors.torch.save(weights, metadata={"format": "pt"}),
     }
-    if model.head is not None:
-        head = {name: value.detach().cpu() for name, value in model.head.state_dict().items()}
+    if head:
         contents[HEAD] = safetensors.torch.save(head)
     own: dict[str, Any] = {"format": FORMAT, "gpt1": __version__}
     if tokenizer is not None:
         own["tokenizer"] = tokenizer.description()
-        contents |= tokenizer.files()
-    contents[OWN] = json_bytes({**own, **(extra or {})})
-    contents["README.md"] = _card(model, tokenizer).encode()
+        contents |= tokenizer.files(row, model.config.n_ctx)
+    contents[OWN] = json_bytes({**own, **extra})
+    contents["README.md"] = card.write(model, tokenizer, extra, as_classifier=bool(row)).encode()
     return contents
 
 
@@ -151,48 +194,23 @@ def _open(path: Path | str) -> Folder:
 def _config(folder: Folder) -> ModelConfig:
     if openai.SHAPES in folder:
         return openai.read_config(folder)
-    if CONFIG in folder and (WEIGHTS in folder or INDEX in folder):
+    if CONFIG in folder and parts.are_in(folder, WEIGHTS):
         return huggingface.read_config(folder.json(CONFIG), str(folder.path / CONFIG))
     raise CheckpointError(_what_is_missing(folder))
 
 
-def _stored(folder: Folder) -> dict[str, Tensor]:
-    """Return the tensors of model.safetensors, or of its shards."""
-    if WEIGHTS in folder:
-        return tensors.read(folder.read(WEIGHTS), str(folder.path / WEIGHTS))
-    index = folder.json(INDEX)
-    shards = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(shards, dict) or not all(isinstance(n, str) for n in shards.values()):
-        raise CheckpointError(f"{folder.path / INDEX} has no weight_map. Download it again.")
-    stored: dict[str, Tensor] = {}
-    for shard in sorted(set(shards.values())):
-        if not shard.endswith(".safetensors"):
-            raise CheckpointError(
-                f"{folder.path / INDEX} names {shard!r}, which is not a safetensors file."
-            )
-        part = tensors.read(folder.read(shard), str(folder.path / shard))
-        if wrong := sorted(name for name in part if shards.get(name) != shard):
-            raise CheckpointError(
-                f"{folder.path / shard} holds {', '.join(wrong)}, which {INDEX} does not place "
-                f"there. The files are of different models; download them again."
-            )
-        stored |= part
-    if missing := sorted(shards.keys() - stored.keys()):
-        raise CheckpointError(
-            f"{folder.path} lacks {', '.join(missing)}, which {INDEX} lists. Download it again."
-        )
-    return stored
-
-
-def load_tokenizer(folder: Folder, config: ModelConfig) -> Tokenizer | None:
+def _tokenizer(folder: Folder, config: ModelConfig) -> Tokenizer | None:
     """Return the tokenizer of a folder, or None if it holds no vocabulary.
 
-    Raises TokenizerError if it does not fit the model of `config`.
+    It may have fewer tokens than the model has rows, if another tool padded the matrix.
     """
     if not any(name in folder for name in _VOCABULARY):
         return None
-    tokenizer = Tokenizer.load(folder)
-    _compare(tokenizer, config, str(folder.path))
+    tokenizer = Tokenizer.load(folder, rows=config.vocab_size)
+    spare = config.vocab_size - len(tokenizer)
+    padding = min(config.vocab_size & -config.vocab_size, _PADDING)  # the largest power of two
+    if OWN in folder or not 0 < spare < max(16, padding):
+        _compare(tokenizer, config, str(folder.path))
     return tokenizer
 
 
@@ -233,55 +251,41 @@ def _extra(folder: Folder) -> dict[str, Any]:
     return {name: value for name, value in own.items() if name not in _KEPT}
 
 
-def _pickle(path: Path, model: Path) -> str:
+def _pickle(source: Path, model: Path) -> str:
     return (
         f"a pickle, and opening one can run any program, so gpt1 never loads it. Convert it once, "
-        f"safely: gpt1 convert {path} --out {model}-gpt1"
+        f"safely: gpt1 convert {source} --out {model}-gpt1"
     )
+
+
+def pickle_in(folder: Folder) -> str | None:
+    """Return the name of the pickle, or of its first part, that holds a folder's weights."""
+    names = [n for n in folder.names() if n.endswith(PICKLES) and not _STATE.match(n)]
+    preferred = [n for n in names if parts.whole_name(n) == "pytorch_model.bin"]
+    return next(iter(preferred or names), None)
 
 
 def _what_is_missing(folder: Folder) -> str:
     names = [name for name in folder.names() if name != MANIFEST]
-    if pickles := [name for name in names if name.endswith(PICKLES)]:
-        weights = folder.path / pickles[0]
-        return f"{folder.path} holds its weights as {_pickle(weights, folder.path)}"
+    if name := pickle_in(folder):
+        source = folder.path / name if parts.whole_name(name) == name else folder.path
+        return f"{folder.path} holds its weights as {_pickle(source, folder.path)}"
+    if "adapter_config.json" in names:
+        return (
+            f"{folder.path} holds a LoRA adapter without its model. Merge them, "
+            f"model.merge_and_unload().save_pretrained(FOLDER) in peft, and load that folder."
+        )
+    others = [n for n in names if n.endswith(".safetensors") and n != HEAD]
+    if CONFIG in names and len(others) == 1:
+        return (
+            f"{folder.path} has no {WEIGHTS}. If the weights are in {others[0]}, run "
+            f"gpt1 convert {folder.path / others[0]} --out {folder.path}-gpt1"
+        )
+    inside = sorted(p.parent.name for p in folder.path.glob(f"*/{CONFIG}"))
+    hint = (
+        f" Models are in its folders {', '.join(inside[:8])}; give one of them." if inside else ""
+    )
     return (
         f"{folder.path} is not a model folder: it holds {', '.join(names[:8]) or 'nothing'}. gpt1 "
-        f"reads {CONFIG} with {WEIGHTS}, or OpenAI's params_0.npy ... with {openai.SHAPES}."
+        f"reads {CONFIG} with {WEIGHTS}, or OpenAI's params_0.npy ... with {openai.SHAPES}.{hint}"
     )
-
-
-def _card(model: Model, tokenizer: Tokenizer | None) -> str:
-    config = model.config
-    sizes = (
-        f"width {config.n_embd}, {config.n_ctx} positions, {config.vocab_size:,} tokens, "
-        f"{model.num_parameters():,} parameters. Made with gpt1 {__version__}."
-    )
-    if config.n_hidden is not None:
-        return f"""---
-library_name: gpt1
----
-# The LSTM baseline of the GPT-1 paper
-
-One layer of {config.n_hidden:,} units, {sizes}
-
-    gpt1 evaluate THIS_FOLDER TEXT.txt
-
-transformers does not know this model.
-"""
-    note = ""
-    if tokenizer is not None and tokenizer.words != "fast":
-        note = " Its tokenizer splits words in a simpler way than this model was made for."
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-tags: [gpt1, openai-gpt]
----
-# A GPT-1
-
-{config.n_layer} layers, {config.n_head} heads, {sizes}
-
-    gpt1 generate "Once upon a time" --model THIS_FOLDER
-
-transformers loads it too, as `OpenAIGPTLMHeadModel`.{note}
-"""

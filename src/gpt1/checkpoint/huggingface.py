@@ -2,28 +2,27 @@
 
 Its matrices are [inputs, outputs] ("Conv1D"), ours are torch.nn.Linear's [outputs, inputs]. The
 public checkpoint was saved from the base model: no `transformer.` prefix, no head, and a causal
-mask in every block; fine-tuned ones have the prefix and often a copy of the tied head.
+mask in every block; `foreign` tells what else tools make of the names.
 
 The LSTM baseline is stored in our own layout, under a model_type that transformers does not know.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gpt1.checkpoint import foreign
 from gpt1.config import ModelConfig, check
 from gpt1.errors import CheckpointError, ConfigError
 
 MODEL_TYPE = "openai-gpt"
 RECURRENT = "gpt1-lstm"
 _PREFIX = "transformer."
-_HEAD = "lm_head.weight"
-_NO_WEIGHT = re.compile(r"h\.\d+\.attn\.(masked_)?bias|position_ids")
+_HEAD, _HEAD_BIAS = "lm_head.weight", "lm_head.bias"
 # our name: (Hugging Face's, inputs, outputs) in widths; a norm has no inputs. Spec 1.9.1's order
 _BLOCK = {
     "attention.qkv": ("attn.c_attn", 1, 3),
@@ -78,38 +77,37 @@ def recurrent_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     }
 
 
-def to_state(config: ModelConfig, stored: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Return the weights in our names and orientation, float32, each in memory of its own.
+def to_state(
+    config: ModelConfig, stored: Mapping[str, Tensor], where: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights in our names and orientation, float32, and the heads under their names.
 
-    Raises CheckpointError naming every missing, unexpected, misshapen or non-finite tensor.
+    Each weight is in memory of its own. Raises CheckpointError naming every missing, unexpected,
+    misshapen or non-finite tensor.
     """
     if config.n_hidden is not None:
         _fit(recurrent_shapes(config), stored, [], where)
         state = {name: tensor.to(torch.float32) for name, tensor in stored.items()}
         check_finite(state, where)
-        return state
-    weights, head, duplicates = {}, None, []
-    for name, item in stored.items():
-        bare = name.removeprefix(_PREFIX)
-        if bare == _HEAD:
-            head = item
-        elif not _NO_WEIGHT.fullmatch(bare):
-            if bare in weights:
-                duplicates.append(bare)
-            weights[bare] = item
-    _fit(shapes(config), weights, duplicates, where)
+        return state, {}
+    parts = foreign.sort(stored, where)
+    _fit(shapes(config), parts.weights, parts.duplicates, where)
     state = {}
     for name, stored_name in names(config.n_layer).items():
-        tensor = weights[stored_name].to(torch.float32)
+        tensor = parts.weights[stored_name].to(torch.float32)
         transposed = tensor.dim() == 2 and stored_name.startswith("h.")
         state[name] = tensor.t().contiguous() if transposed else tensor
-    if head is not None and not torch.equal(head.float(), state["tokens.weight"]):
+    bias = parts.heads.get(_HEAD_BIAS, torch.zeros(1))
+    if bias.any() or (
+        parts.tied is not None and not torch.equal(parts.tied.float(), state["tokens.weight"])
+    ):
         raise CheckpointError(
             f"{where} has a head of its own: {_HEAD} differs from tokens_embed.weight, and GPT-1's "
             f"head is its token matrix. It is another model, or was not saved with tied weights."
         )
     check_finite(state, where)
-    return state
+    heads = {name: tensor for name, tensor in parts.heads.items() if name != _HEAD_BIAS}
+    return state, heads
 
 
 def from_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -215,6 +213,11 @@ def _fit(
                          f"{list(expected[name])}")  # fmt: skip
         elif not stored[name].dtype.is_floating_point:
             lines.append(f"{name} is {stored[name].dtype}; weights are floating-point numbers")
+    if any("lora_" in name for name in stored):
+        raise CheckpointError(
+            f"{where} holds LoRA adapters beside the weights. Merge them into the model first, "
+            f"model.merge_and_unload().save_pretrained(FOLDER) in peft, and load that folder."
+        )
     if lines:
         listing = "\n  ".join(sorted(lines))
         raise CheckpointError(

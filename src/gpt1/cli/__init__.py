@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
 from gpt1._version import __version__
-from gpt1.errors import GPT1Error, InputError
+from gpt1.errors import GPT1Error, InputError, Note
 
 COMMANDS = {
     "demo": "Fine-tune the packaged model on jokes, and let it write.",
@@ -41,11 +42,27 @@ def main() -> None:
     # Read when torch is loaded. Its waiting threads would spin, which makes a training step several
     # times as slow as soon as another program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    warnings.showwarning = _show_warning
     try:
         _app(sys.argv[1:])()
     except GPT1Error as error:
         print(f"gpt1: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a Note as one line, and a warning of a library as Python does."""
+    text = str(message)
+    if not issubclass(category, Note):
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    print(text.rstrip(), file=sys.stderr)
 
 
 def read_text(argument: str) -> str:

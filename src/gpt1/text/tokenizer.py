@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gpt1.errors import InputError, TokenizerError
+from gpt1.errors import InputError, Note, TokenizerError
 from gpt1.storage import Folder, json_bytes, write_folder
 from gpt1.text.bpe import BPE, END, NEWLINE
 from gpt1.text.chunks import ChunkCache
@@ -41,6 +42,11 @@ IdArray = npt.NDArray[np.integer[Any]]
 
 DESCRIPTION = "gpt1.json"
 """The file whose section `tokenizer` holds how words are split, and the added tokens."""
+
+
+_NOT_IN_TEXTS = re.compile(
+    r"\W*_?(pad|bos|eos|cls|sep|mask|s|endoftext|start|delimiter|classify)_?\W*", re.IGNORECASE
+)
 
 
 class Tokenizer:
@@ -75,10 +81,13 @@ class Tokenizer:
     # --- making
 
     @classmethod
-    def load(cls, folder: str | Path | Folder, words: str | None = None) -> Self:
+    def load(
+        cls, folder: str | Path | Folder, words: str | None = None, *, rows: int | None = None
+    ) -> Self:
         """Load the vocabulary of a folder: vocab.json and merges.txt, or the release's two files.
 
-        `words` defaults to what the folder's gpt1.json records, else to "original". Raises
+        `words` defaults to what the folder's gpt1.json records, else to "original". Tokens that
+        another tool added are left out, with a Note, where the model's `rows` do not reach. Raises
         TokenizerError, CheckpointError (no folder), CorruptError, InputError (unknown `words`).
         """
         check_words("original" if words is None else words)
@@ -87,7 +96,8 @@ class Tokenizer:
         described = folder.json(DESCRIPTION) if DESCRIPTION in folder else {}
         section = described.get("tokenizer", {}) if isinstance(described, dict) else {}
         if not section:
-            return cls(vocabulary, words or "original", hugging_face_added(folder, vocabulary))
+            added = hugging_face_added(folder, vocabulary)
+            return cls(vocabulary, words or "original", _usable(folder, added, vocabulary, rows))
         try:
             tokenizer = cls(vocabulary, section["words"], section["added"])
         except (KeyError, TypeError, InputError) as error:
@@ -260,12 +270,15 @@ class Tokenizer:
         """Return the section `tokenizer` of gpt1.json."""
         return {"words": self.words, "added": list(self.added), "sha256": self.fingerprint}
 
-    def files(self) -> dict[str, bytes]:
+    def files(self, row: Sequence[str] = (), longest: int | None = None) -> dict[str, bytes]:
         """Return the files of the vocabulary, and those of transformers.
 
-        The latter are words="fast" whatever `words` is, since transformers has no other.
+        The latter are words="fast" whatever `words` is, since transformers has no other. row: the
+        added tokens that it puts around texts, which stand there as "A" and "B".
         """
-        return self.vocabulary.files() | hugging_face_files(self.vocabulary, self.added)
+        return self.vocabulary.files() | hugging_face_files(
+            self.vocabulary, self.added, row, longest
+        )
 
     def save(self, folder: str | Path, *, replace: bool = True) -> None:
         """Write a folder for `load` and for transformers (as "fast"). Raises StorageError.
@@ -284,3 +297,20 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer({len(self)} tokens, words={self.words!r}, {len(self.added)} added)"
+
+
+def _usable(
+    folder: Folder, added: Sequence[str], vocabulary: Vocabulary, rows: int | None
+) -> Sequence[str]:
+    """Return the tokens that another tool added and the model has rows for."""
+    room = len(added) if rows is None else max(0, rows - len(vocabulary.tokens))
+    if without := ", ".join(added[room:][:8]):
+        note = f"{folder.path}: the model has no row for the added tokens {without}; left out"
+        warnings.warn(note, Note, stacklevel=3)
+    if read := ", ".join([t for t in added[:room] if not _NOT_IN_TEXTS.fullmatch(t)][:8]):
+        note = (
+            f"{folder.path}: transformers reads the added tokens {read} out of a text; gpt1 reads "
+            f"their letters. Leave them out of prompts"
+        )
+        warnings.warn(note, Note, stacklevel=3)
+    return added[:room]

@@ -19,6 +19,8 @@ VOCAB, MERGES = "vocab.json", "merges.txt"
 RELEASE_VOCAB, RELEASE_MERGES = "encoder_bpe_40000.json", "vocab_40000.bpe"
 HUGGING_FACE, HUGGING_FACE_ADDED = "tokenizer.json", "added_tokens.json"
 
+_INPUTS = ("input_ids", "attention_mask")  # token types would be read as tokens
+
 END_OF_TEXT = "<|endoftext|>"
 """The end token, once added."""
 
@@ -84,11 +86,16 @@ class Vocabulary:
         }
 
 
-def hugging_face_files(vocabulary: Vocabulary, added: Mapping[str, int]) -> dict[str, bytes]:
+def hugging_face_files(
+    vocabulary: Vocabulary,
+    added: Mapping[str, int],
+    row: Sequence[str] = (),
+    longest: int | None = None,
+) -> dict[str, bytes]:
     """Return tokenizer.json and tokenizer_config.json, so that transformers can load the folder.
 
     They hold words="fast" (spec 2.5), the only mode of transformers 5, and are labelled as
-    approximate.
+    approximate. row: the added tokens around texts "A" and "B"; longest: ids of a row at most.
     """
     marks = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     normalizer = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
@@ -102,7 +109,7 @@ def hugging_face_files(vocabulary: Vocabulary, added: Mapping[str, int]) -> dict
         ],
         "normalizer": {"type": "BertNormalizer", **normalizer, "lowercase": True},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": None,
+        "post_processor": _row_template(row, added) if row else None,
         "decoder": {"type": "BPEDecoder", "suffix": "</w>"},
         "model": {
             "type": "BPE",
@@ -122,9 +129,32 @@ def hugging_face_files(vocabulary: Vocabulary, added: Mapping[str, int]) -> dict
         "unk_token": UNKNOWN,
         "gpt1_note": 'approximate: this is words="fast"; GPT-1 was trained on words="original"',
     }
+    if row:  # OpenAIGPTTokenizer would not put its tokens there
+        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": UNKNOWN}
+        config |= {"model_max_length": longest, "model_input_names": list(_INPUTS)}
     if END_OF_TEXT in added:
         config["eos_token"] = END_OF_TEXT
     return {HUGGING_FACE: json_bytes(tokenizer), "tokenizer_config.json": json_bytes(config)}
+
+
+def _row_template(row: Sequence[str], added: Mapping[str, int]) -> dict[str, Any]:
+    """Return the post-processor of tokenizer.json that makes a task's rows."""
+    pieces = [
+        {"SpecialToken" if name in added else "Sequence": {"id": name, "type_id": 0}}
+        for name in row
+    ]
+    single = [
+        piece
+        for piece, name in zip(pieces, row, strict=True)
+        if name in ("A", *row[:: len(row) - 1])
+    ]
+    pair = pieces
+    if "B" not in row:  # the library asks for both
+        pair = [*pieces[:-1], {"Sequence": {"id": "B", "type_id": 0}}, pieces[-1]]
+    special = {
+        name: {"id": name, "ids": [added[name]], "tokens": [name]} for name in row if name in added
+    }
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}
 
 
 def hugging_face_added(folder: Folder, vocabulary: Vocabulary) -> list[str]:

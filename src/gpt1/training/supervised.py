@@ -74,7 +74,10 @@ def finetune(
         batches,
         None if held_out is None else TaskBatches(held_out, train.micro_batch_size or 1),
         objectives.supervised(task, config.task, longest),
-        metadata={"task": task.to_json()},
+        metadata={
+            "task": task.to_json(),
+            "rows": {"train": len(examples), "held_out": len(validation)},
+        },
         base=base,
     )
     return run_training(setup, options), tokenizer

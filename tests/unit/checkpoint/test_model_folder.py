@@ -158,7 +158,7 @@ def test_all_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
         del weights["transformer.h.0.ln_1.bias"]
         del weights["transformer.positions_embed.weight"]
         weights["transformer.h.2.ln_1.bias"] = torch.ones(24)
-        weights["multiple_choice_head.summary.bias"] = torch.ones(1)
+        weights["transformer.h.1.attn.summary.bias"] = torch.ones(1)
         weights["transformer.h.1.mlp.c_fc.weight"] = torch.ones(96, 24)
         weights["transformer.h.1.ln_2.bias"] = torch.ones(24, dtype=torch.int64)
         weights["h.1.ln_2.weight"] = torch.ones(24)
@@ -170,7 +170,7 @@ def test_all_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
         "missing: h.0.ln_1.bias [24]",
         "missing: positions_embed.weight [32, 24]",
         "unexpected: h.2.ln_1.bias [24]",
-        "unexpected: multiple_choice_head.summary.bias [1]",
+        "unexpected: h.1.attn.summary.bias [1]",
         "h.1.mlp.c_fc.weight is [96, 24]; the configuration says [24, 96]",
         "h.1.ln_2.bias is torch.int64; weights are floating-point numbers",
         "stored with and without the prefix: h.1.ln_2.weight",
