@@ -250,11 +250,30 @@ def test_a_data_set_of_the_paper_by_its_name() -> None:
     assert "--task sst2 --split test" in err
     found = json.loads(works("evaluate sst2 glue --task sst2 --json")[0])
     assert (found["rows"], found["data"]) == (8, "SST-2 dev")
+    assert found["baselines"]["TF-IDF"].keys() == found["metrics"].keys()
+    for command in ("glue --task sst2", "glue/sst2/test.tsv --task sst2", "glue/sst2/test.tsv"):
+        assert len(works(f"predict sst2 {command}")[0].splitlines()) == 3
+    for command, train in [
+        ("glue/sst2/dev.tsv", 16),
+        ("glue/sst2/dev.tsv --task sst2 --train glue/sst2/train.tsv", 20),
+        ("glue/sst2/train.tsv --train glue/sst2/dev.tsv", 8),
+    ]:
+        shown, err = works(f"evaluate sst2 {command}")
+        assert f"baselines are learned from {train} of {train} training rows" in shown
+        assert re.search("against train.* 0 occur in training", err)
+        assert ("read as a file of SST-2" in err) == ("--task" not in command)
+    _, err = works(f"finetune glue/sst2/train.tsv --task sst2 --out files {FAST} {HALF}")
+    assert "SST-2" not in err or "20 rows from 1 file" in err
     for command, words in [
         ("evaluate sst2 glue --task sst2 --split test", "SST-2 test has no labels"),
         ("evaluate sst2 glue --task sst2 --split middle", "no split 'middle'"),
         ("evaluate classification glue --task sst2", "the classes negative, positive"),
         ("evaluate sst2 glue --task sst2 --columns text=x", "leave --columns"),
+        ("evaluate sst2 glue/sst2/dev.tsv --task sst2 --split dev", "is a file, all of which"),
+        ("evaluate sst2 glue glue --task sst2", "takes one folder, or files of SST-2"),
+        ("predict sst2 glue --split dev", "--task names a data set"),
+        ("predict sst2 glue --task sst2 --columns text=x", "knows its columns"),
+        ("predict classification glue --task sst2", "the classes negative, positive"),
         (f"finetune glue --task sst2 --valid x.csv --out n {FAST}", "has its own dev split"),
         (f"finetune glue --task sst2 --set data.valid_share=0.3 --out n {FAST}", "the dev split"),
     ]:

@@ -103,13 +103,15 @@ def evaluate(
         _perplexity(model, texts, json)
         return
     predictor = Predictor.load(model)
+    if task is None and not (columns or column or label_column):
+        data = task_files.recognise(files, predictor.task)
     if data is not None:
         if columns or column or label_column:
             raise ConfigError(
                 f"--task {data.name} knows its columns; leave --columns, --text-column and "
                 f"--label-column out."
             )
-        evaluated = _data_set(predictor, data, files, train, split, limit)
+        evaluated = _data_set(predictor, data, files, train, split, limit, model)
     elif kind is not None and kind != predictor.task.kind:
         raise ConfigError(
             f"the task is {kind}; the model was fine-tuned on {predictor.task.kind}. Leave "
@@ -125,9 +127,26 @@ def evaluate(
             task=predictor.task.for_new_rows,
             options=options.reading(delimiter, encoding, header, lines),
         )
-        trained = read(train).usable if train else []
+        trained = read(train).usable if train else _rows_of_run(model, predictor)
         evaluated = _files(predictor, files, read(files, limit=limit), trained)
     _report(model, evaluated, page, json)
+
+
+def _run_of(model: str) -> Path | None:
+    """Return the run that a model is of, None if it is in no run's folder."""
+    from gpt1.checkpoint import hub
+
+    folder = hub.resolve(model)
+    run = folder.parent
+    return run if folder.name == "model" and (run / "run.json").is_file() else None
+
+
+def _rows_of_run(model: str, predictor: Predictor) -> list[Example]:
+    """Return the rows that a model's run was given, [] where they cannot be known."""
+    run = _run_of(model)
+    if run is None:
+        return []
+    return task_files.rows_of_run(run, predictor.task, predictor.tokenizer)
 
 
 def _has_task(model: str) -> bool:
@@ -166,6 +185,7 @@ def _data_set(
     train: list[str] | None,
     split: str | None,
     limit: int | None,
+    model: str,
 ) -> Evaluated:
     """Evaluate on a published data set."""
     from gpt1.tasks.leakage import leakage
@@ -187,7 +207,7 @@ def _data_set(
     except GPT1Error:
         if train:
             raise
-    trained = task_files.fit_labels(trained, data, predictor.task)
+    trained = task_files.fit_labels(trained, data, predictor.task) or _rows_of_run(model, predictor)
     if trained:
         shared = leakage(trained, examples, data.task.kind)
         print(f"{rows.split} against train: {shared}", file=sys.stderr)
@@ -207,7 +227,7 @@ def _files(predictor: Predictor, files: list[str], table: Table, train: list[Exa
 
     print(table, file=sys.stderr)
     shared = (
-        f"against --train: {leakage(train, table.usable, predictor.task.kind)}"
+        f"against training: {leakage(train, table.usable, predictor.task.kind)}"
         if train
         else "whether training held some of these rows is not known; --train FILE checks that"
     )
@@ -233,7 +253,6 @@ def _measure(predictor: Predictor, examples: list[Example], **options: Any) -> T
 
 def _report(model: str, evaluated: Evaluated, page: Path | None, json: bool) -> None:
     """Print the results; write the page where --page says, else into the model's run."""
-    from gpt1.checkpoint import hub
     from gpt1.evaluation.tasks import render_evaluation
     from gpt1.reports.tables import print_table
     from gpt1.storage import write_file
@@ -250,11 +269,11 @@ def _report(model: str, evaluated: Evaluated, page: Path | None, json: bool) -> 
         if evaluation.classes:
             print_table(evaluation.classes_title, evaluation.class_table())
 
-    folder = hub.resolve(model)
-    if page is None and (folder.name != "model" or not (folder.parent / "run.json").is_file()):
+    run = _run_of(model)
+    path = page or (run and run / "evaluation.html")
+    if path is None:
         print("--page FILE.html writes a page with the errors", file=sys.stderr)
         return
-    path = page or folder.parent / "evaluation.html"
     try:
         write_file(path, render_evaluation(title, evaluation, str(counts)))
     except StorageError as error:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpt1.cli import options
-from gpt1.cli.task_files import LM, columns_given, one_column, read_table, task_named
+from gpt1.cli.task_files import LM, columns_given, is_files, one_column, read_table, task_named
 from gpt1.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from gpt1.config import RunConfig
     from gpt1.tasks.datasets import DataSet
     from gpt1.tasks.kinds import Task
     from gpt1.tasks.spec import Example
@@ -115,15 +116,15 @@ def finetune(
         recipe = recipe or supervised.default_recipe(gpt.config)
         settings = load_run(recipe=recipe, file=config, overrides=overrides)
         share_is_set = any(override.startswith("data.valid_share") for override in overrides)
-        if share_is_set and (data or valid is not None):
+        has_dev = data is not None and not is_files(data, files)
+        if share_is_set and (has_dev or valid is not None):
             raise ConfigError(
                 f"data.valid_share is set, and {'the dev split' if data else '--valid'} is what "
                 f"validates. Leave one of them out."
             )
         if data is not None:
-            if len(files) > 1:
-                raise ConfigError(f"--task {data.name} takes one folder; leave other files out.")
-            rows = _data_set(data, files[0], limit, {**for_tasks, "--text-column": text_column})
+            for_tables = {**for_tasks, "--text-column": text_column}
+            rows = _data_set(data, files, limit, for_tables, settings)
         else:
             names = columns_given(kind, columns, text_column, label_column)
             read = partial(
@@ -184,16 +185,30 @@ def _check_flags(
             )
 
 
-def _data_set(data: DataSet, source: str, limit: int | None, flags: Mapping[str, object]) -> Rows:
-    """Read the train and dev splits of a published data set; `flags` must not be given."""
-    from gpt1.tasks.leakage import leakage
+def _data_set(
+    data: DataSet,
+    files: Sequence[str],
+    limit: int | None,
+    flags: Mapping[str, object],
+    settings: RunConfig,
+) -> Rows:
+    """Read the train and dev splits of a published data set; `flags` must not be given.
+
+    Of files of the set, as they lie, some rows are held out.
+    """
+    from gpt1.tasks.leakage import hold_out, leakage
 
     for flag, value in flags.items():
         if value:
             raise ConfigError(
                 f"{flag} is given; {data.title} has its own dev split and columns. Leave it out."
             )
-    train, dev = (data.load(source, split, limit) for split in ("train", "dev"))
+    if is_files(data, files):
+        rows = data.read(files).usable.sample(limit)
+        _note(rows)
+        share, seed = settings.data.valid_share, settings.train.seed
+        return data.task, *hold_out(rows.examples, share, seed, data.task.kind)
+    train, dev = (data.load(files[0], split, limit) for split in ("train", "dev"))
     _note(train)
     _note(dev)
     _note(f"dev against train: {leakage(train.examples, dev.examples, data.task.kind)}")

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from gpt1.cli import options, print_json
-from gpt1.cli.task_files import columns_given, read_table, truncation_note
+from gpt1.cli.task_files import (
+    columns_given,
+    data_set_table,
+    read_table,
+    recognise,
+    task_named,
+    truncation_note,
+)
 from gpt1.errors import ConfigError
 
 _FIRST_BYTES = (b"label,p_", b"labels,p_", b"score\n")
@@ -24,6 +31,18 @@ def predict(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     header: options.Header = None,
+    data_set: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="A data set of the paper, such as sst2: FILES is then its folder, its files as "
+            "they are published, or hub.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="The split of a data set.", show_default="test")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the labels to this file.", show_default="stdout")
     ] = None,
@@ -39,8 +58,18 @@ def predict(
     from gpt1.cli.progress import Progress
     from gpt1.tasks.predictor import Predictor
 
+    data = None if data_set is None else task_named(data_set)[1]
+    if data is None and (split is not None or data_set is not None):
+        raise ConfigError(
+            f"--task names a data set of the paper here, e.g. --task mrpc; it is {data_set}. Leave "
+            f"it and --split out for other files."
+        )
+    if data is not None and (columns or text_column):
+        raise ConfigError(f"--task {data.name} knows its columns; leave the other options out.")
     predictor = Predictor.load(model)
     task = predictor.task
+    if data is None and not (columns or text_column):
+        data = recognise(files, task)
     if out is not None:
         if out.suffix.lower() not in task.output_endings:
             endings = " or ".join(task.output_endings)
@@ -52,11 +81,14 @@ def predict(
                 f"--out is {out}, which exists and was not written by gpt1 predict. Choose another "
                 f"name, or remove the file."
             )
-    table = read_table(
-        task.kind, files, predictor.tokenizer,
-        columns=columns_given(task.kind, columns, text_column),
-        task=task, labelled=False, options=options.reading(delimiter, encoding, header),
-    )  # fmt: skip
+    if data is not None:
+        table = data_set_table(data, files, split, task, predictor.tokenizer)
+    else:
+        table = read_table(
+            task.kind, files, predictor.tokenizer,
+            columns=columns_given(task.kind, columns, text_column),
+            task=task, labelled=False, options=options.reading(delimiter, encoding, header),
+        )  # fmt: skip
     print(table.counts.report(), file=sys.stderr)
     encoded = predictor.encode(table.usable)
     with Progress("predicting", "rows") as shown:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt1.errors import ConfigError, DataError, did_you_mean
+from gpt1.errors import ConfigError, DataError, GPT1Error, did_you_mean
 
 if TYPE_CHECKING:
     from gpt1.data.dialect import ReadOptions
@@ -111,6 +112,24 @@ def read_table(
     table = read_examples(
         kind, sources, columns=columns, task=task, labelled=labelled, limit=limit, options=options
     )
+    return _reject_wordless(table, tokenizer, labelled)
+
+
+def data_set_table(
+    data: DataSet, sources: Sequence[str], split: str | None, task: Task, tokenizer: Tokenizer
+) -> Table:
+    """Return the rows of a published data set, to label them; see `read_data_set`."""
+    from gpt1.tasks.tables import Conflicts, Table
+
+    fit_labels([], data, task)
+    rows = read_data_set(data, sources, split, labelled=False)
+    places = [""] * len(rows.examples)
+    table = Table(task, rows.examples, rows.counts, places, Conflicts())
+    return _reject_wordless(table, tokenizer, labelled=False)
+
+
+def _reject_wordless(table: Table, tokenizer: Tokenizer, labelled: bool) -> Table:
+    """Return a table without the rows that have a text without a token."""
     wordless = _wordless(table.usable, tokenizer)
     rejected = {
         i
@@ -152,19 +171,78 @@ def read_data_set(
     Rows to label (labelled: False) are by default those of the test split, others of dev. Raises
     ConfigError, DataError, HubError.
     """
-    if all(Path(source).is_file() for source in sources):
+    if is_files(data, sources):
         if split is not None:
             raise ConfigError(
                 f"--split is {split}; {sources[0]} is a file, all of which is read. Leave --split "
                 f"out, or give the folder of {data.title}."
             )
         return data.read(sources, labelled=labelled)
+    return data.load_all(sources[0], split or ("dev" if labelled else "test"))
+
+
+def is_files(data: DataSet, sources: Sequence[str]) -> bool:
+    """Return whether files of a data set are given, and not its folder. Raises ConfigError."""
+    if all(Path(source).is_file() for source in sources):
+        return True
     if len(sources) > 1:
         raise ConfigError(
             f"--task {data.name} takes one folder, or files of {data.title}; {sources[0]} and "
-            f"others are given. Leave others out."
+            f"{len(sources) - 1} more are given. Leave others out."
         )
-    return data.load_all(sources[0], split or ("dev" if labelled else "test"))
+    return False
+
+
+def recognise(sources: Sequence[str], task: Task) -> DataSet | None:
+    """Return the data set whose official columns a file has instead of those of `task`."""
+    from gpt1.data.tables import RowReader
+    from gpt1.tasks.datasets import DATA_SETS
+
+    present: list[str] = []
+    try:
+        next(iter(RowReader(sources[0], lambda _, names: present.extend(names))))
+    except (GPT1Error, StopIteration):
+        return None
+    if set(task.text_columns) <= set(present):
+        return None
+    for data in DATA_SETS.values():
+        fits = any(set(layout.columns(labelled=False)) <= set(present) for layout in data.layouts)
+        if fits and task.translate(data.task) is not None:
+            print(
+                f"read as a file of {data.title}, as its columns show; --columns says otherwise",
+                file=sys.stderr,
+            )
+            return data
+    return None
+
+
+def rows_of_run(run: Path, task: Task, tokenizer: Tokenizer) -> list[Example]:
+    """Return the rows that a run of `gpt1 finetune` was given; [] where they cannot be known."""
+    from gpt1.cli.options import reading
+    from gpt1.training.resume import read_command
+
+    try:
+        name, given = read_command(run)
+        kind, data = task_named(given["task"] or LM)
+        files, limit = given["files"], given["limit"]
+        if name != "finetune" or kind != task.kind:
+            return []
+        if data is not None:
+            rows = (
+                data.read(files).usable.sample(limit)
+                if is_files(data, files)
+                else data.load(files[0], "train", limit)
+            )
+            return fit_labels(rows.examples, data, task)
+        columns = [given[name] for name in ("columns", "text_column", "label_column")]
+        options = [given[name] for name in ("delimiter", "encoding", "header", "lines")]
+        table = read_table(
+            kind, files, tokenizer, columns=columns_given(kind, *columns),
+            task=task.for_new_rows, limit=limit, options=reading(*options),
+        )  # fmt: skip
+    except (GPT1Error, KeyError, TypeError):
+        return []
+    return table.usable
 
 
 def fit_labels(examples: Sequence[Example], data: DataSet, task: Task) -> list[Example]:
