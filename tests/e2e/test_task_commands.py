@@ -186,7 +186,7 @@ def test_evaluation_gives_figures_and_a_page_in_the_run(kind: str) -> None:
     interval = found["metrics"][first]
     assert interval["low"] <= interval["value"] <= interval["high"]
     assert f"the most confident errors: {kind}/evaluation.html" in err
-    assert "is not known;" in err
+    assert "against training: of 24 test rows" in err
     text = Path(kind, "evaluation.html").read_text("utf-8")
     assert f"{kind} on {kind}-test.csv" in text
     shown, _ = works(f"evaluate {kind}/model {kind}-test.csv --page elsewhere.html")
