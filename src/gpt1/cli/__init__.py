@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import os
 import sys
@@ -11,6 +12,7 @@ from importlib import import_module
 from typing import Any, TextIO
 
 import typer
+from typer.core import TyperCommand
 
 from gpt1._version import __version__
 from gpt1.errors import GPT1Error, InputError, Note
@@ -43,6 +45,7 @@ def main() -> None:
     # times as slow as soon as another program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     warnings.showwarning = _show_warning
+    _write_in_any_encoding()
     try:
         _app(sys.argv[1:])()
     except GPT1Error as error:
@@ -65,6 +68,39 @@ def _show_warning(
     print(text.rstrip(), file=sys.stderr)
 
 
+def _write_in_any_encoding() -> None:
+    """Let stdout and stderr escape what their encoding lacks, as JSON does, and say so once."""
+    noted = False
+
+    def escape(error: UnicodeError) -> tuple[str, int]:
+        nonlocal noted
+        assert isinstance(error, UnicodeEncodeError)
+        lacking = error.object[error.start : error.end]
+        if not noted:
+            noted = True
+            print(
+                f"gpt1: stdout is {sys.stdout.encoding}, which lacks some characters; they are "
+                f"written as {_escaped(lacking[0])}. PYTHONIOENCODING=utf-8 keeps them.",
+                file=sys.stderr,
+            )
+        return _escaped(lacking), error.end
+
+    codecs.register_error("gpt1.escape", escape)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="gpt1.escape")
+
+
+def _escaped(text: str) -> str:
+    r"""Return characters as JSON escapes them.
+
+    >>> _escaped("\u2615"), _escaped("\U0001f600")
+    ('\\u2615', '\\ud83d\\ude00')
+    """
+    units = text.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
 def read_text(argument: str) -> str:
     """Return a text argument, or all of stdin if it is "-". Raises InputError."""
     if argument != "-":
@@ -82,6 +118,34 @@ def print_json(value: Any) -> None:
     from gpt1.storage import json_bytes
 
     print(json_bytes(value).decode(), end="")
+
+
+class _Command(TyperCommand):
+    """A command whose text may begin with a dash: what has a blank in it is no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; a text that would be taken for an option goes behind "--"."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except Exception as error:
+            if not hasattr(error, "possibilities"):  # not "no such option"
+                raise
+            for i, arg in enumerate([] if "--" in args else args):
+                first, *rest = arg.split(None, 1) or [""]
+                is_text = arg.startswith("-") and rest and "=" not in first
+                if is_text and self._refuses(ctx, args[: i + 1]):
+                    return self.parse_args(ctx, [*args[:i], *args[i + 1 :], "--", arg])
+            if not error.option_name.startswith("--"):  # type: ignore[attr-defined]
+                hint = f"gpt1 {ctx.info_name} -- -TEXT"
+                error.message += f". Put -- before a text that begins with a dash: {hint}"  # type: ignore[attr-defined]
+            raise
+
+    def _refuses(self, ctx: Any, args: list[str]) -> bool:
+        try:
+            self.make_parser(ctx).parse_args(args=list(args))
+        except Exception as error:
+            return hasattr(error, "possibilities")
+        return False
 
 
 def _app(arguments: list[str]) -> typer.Typer:
@@ -109,7 +173,7 @@ def _app(arguments: list[str]) -> typer.Typer:
 
     called = next((item for item in arguments if not item.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        app.command(name, help=None if name == called else summary)(
+        app.command(name, help=None if name == called else summary, cls=_Command)(
             _load(name) if name == called else lambda: None
         )
     return app
