@@ -35,6 +35,8 @@ def find_files(sources: Sources) -> list[Path]:
 
     Raises DataError when there is none, HubError when a name cannot be fetched.
     """
+    if hasattr(sources, "columns") or not isinstance(sources, str | Path | Iterable):
+        raise DataError(f"the file is a {type(sources).__name__}; give the path of one.")
     names = [sources] if isinstance(sources, str | Path) else list(sources)
     if not names:
         raise DataError("no file was given; name at least one.")

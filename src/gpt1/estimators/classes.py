@@ -25,6 +25,7 @@ from gpt1.estimators.rows import (
     read_tags,
     read_text,
     read_words,
+    sentences_of,
 )
 from gpt1.estimators.scikit import ClassifierMixin, RegressorMixin
 from gpt1.tasks.entities import entity_f1
@@ -195,6 +196,7 @@ class SequenceLabeler(_Classifier):
 
     _kind = "sequence-labelling"
     _row = staticmethod(read_words)
+    _rows = staticmethod(sentences_of)
 
     def predict(self, X: Any) -> list[list[str]]:  # type: ignore[override]
         """Return the tags of each sentence, n lists of as many tags as words.

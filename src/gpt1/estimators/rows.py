@@ -42,6 +42,11 @@ def _wrong(name: str, value: Any, wanted: str) -> InputError:
 # X
 
 
+def sentences_of(data: Any, name: str) -> list[Any]:
+    """Return the lists of words in a list, or in a column or one-column table of lists."""
+    return to_list(data, name) if column_names(data) is None else column_of(data, name)
+
+
 def read_text(value: Any, name: str, blank: bool = False) -> Row:
     """Return the one text of a row, which may be `blank`. Raises InputError."""
     return (_text(value, name, blank),)

@@ -12,7 +12,7 @@ which `chunks` caches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
@@ -150,21 +150,25 @@ class FastPreTokenizer:
         return list(chain.from_iterable(map(self.chunk, chunks)))
 
 
-def check_text(text: object) -> str:
-    """Return `text` if it is a str, or raise InputError."""
+def check_text(text: object, name: str = "the text") -> str:
+    """Return `text` if it is a str, or raise InputError, which calls it `name`."""
     if not isinstance(text, str):
         raise InputError(
-            f"the text is {text!r:.80}, of type {type(text).__name__}; it must be a str. "
+            f"{name} is {text!r:.80}, of type {type(text).__name__}; it must be a str. "
             f"Decode bytes first; encode several texts with encode_batch."
         )
     return text
 
 
 def check_texts(texts: Iterable[str]) -> Iterator[str]:
-    """Iterate over `texts`, checked; raise InputError at once if it is a single str."""
+    """Iterate over `texts`, checked; raise InputError at once if they are no list or column."""
     if isinstance(texts, str):
         raise InputError("texts is a single str; put it into a list.")
-    return map(check_text, texts)
+    is_table = hasattr(texts, "columns") or hasattr(texts, "column_names")  # whose items are names
+    if is_table or isinstance(texts, Mapping) or not isinstance(texts, Iterable):
+        what = f"a {type(texts).__name__}"
+        raise InputError(f"texts is {what}; give a list of texts, or the column that holds them.")
+    return (check_text(text, f"texts[{i}]") for i, text in enumerate(texts))
 
 
 def make_pre_tokenizer(mode: WordsMode) -> PreTokenizer:

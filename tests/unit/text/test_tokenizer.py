@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from gpt1.errors import CheckpointError, CorruptError, InputError, TokenizerError
@@ -184,6 +185,11 @@ def test_one_str_for_many_and_unknown_words_are_errors(small: Tokenizer) -> None
     for call in (small.encode_batch, Tokenizer.train):
         with pytest.raises(InputError, match="put it into a list"):
             call("one text")
+        for odd in (None, 7, {"a": 1}, pandas.DataFrame({"joke": ["a"]})):
+            with pytest.raises(InputError, match=r"texts is a .*; give a list of texts"):
+                call(odd)
+    with pytest.raises(InputError, match=r"texts\[1\] is None, of type NoneType"):
+        small.encode_batch(["a", None])
     with pytest.raises(InputError, match=r"words is 'orignal'.*Did you mean 'original'\?"):
         small.with_words("orignal")
 
