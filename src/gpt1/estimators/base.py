@@ -102,12 +102,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fine-tune a copy of the model on rows X (n,) and their labels y (n,); return self.
 
-        sample_weight (n,): how much each row counts; 2 is as if it were there twice, 0 leaves it
-        out. A row without a word is an error here, which names all such rows.
-        Paper, section 3.2. With `early_stopping` a part of the rows is held out, equal texts
+        Paper, section 3.2. sample_weight (n,): how much each row counts; 2 is as if it were there
+        twice, 0 leaves it out. With `early_stopping` a part of the rows is held out, equal texts
         together; about ten times a run the model is evaluated on it, and the best one is kept. The
-        global random generators are left as they were. Raises InputError for rows or labels that
-        cannot be used, ConfigError for a parameter out of its bounds, TrainingError.
+        global random generators are left as they were. Raises InputError naming the rows or labels
+        that cannot be used (also a text without a word), ConfigError for a parameter out of its
+        bounds, TrainingError.
         """
         rows = self._read(X)
         task, labels, classes = self._learn_labels(rows, y)

@@ -17,8 +17,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
+    KFold,
     TunedThresholdClassifierCV,
     cross_val_predict,
+    cross_val_score,
     cross_validate,
     learning_curve,
 )
@@ -134,6 +136,24 @@ def test_logarithms(clf: Any) -> None:
     np.testing.assert_allclose(np.exp(clf.predict_log_proba(X)), clf.predict_proba(X))
 
 
+def test_a_warm_start_goes_on(model: str, tmp_path: Path) -> None:
+    texts, labels = rows("classification", 24)
+    clf = make("classification", model, epochs=6).fit(texts, labels)
+    before = clf.predict_proba(texts)
+    clf.save(tmp_path / "model")
+    still = {"warm_start": True, "learning_rate": 1e-9, "epochs": 1}
+    for fitted in (clf, gpt1.TextClassifier.load(tmp_path / "model", device="cpu")):
+        first = fitted.model_
+        fitted.set_params(**still).fit(texts, labels)
+        np.testing.assert_allclose(fitted.predict_proba(texts), before, atol=1e-4)
+        assert fitted.model_ is not first
+        again = fitted.fit([*texts, "and"], [*labels, "another"])  # its row alone is new
+        known = again.predict_proba(texts)[:, 1:]
+        np.testing.assert_allclose(known / known.sum(1, keepdims=True), before, atol=1e-4)
+    cold = clf.set_params(warm_start=False).fit(texts, labels).predict_proba(texts)
+    assert np.abs(cold - before).max() > 0.05
+
+
 def test_there_is_no_partial_fit(clf: Any) -> None:
     assert not hasattr(clf, "partial_fit")
     with pytest.raises(AttributeError, match="warm_start=True"):
@@ -178,6 +198,9 @@ def test_what_asks_again_and_again(clf: Any, model: str) -> None:
     for method, shape in (("predict", (12,)), ("predict_proba", (12, 2))):
         assert cross_val_predict(clf, X, Y, cv=2, method=method).shape == shape
     assert np.isfinite(learning_curve(clf, X, Y, cv=2, train_sizes=[1.0])[2]).all()
+    tagger = gpt1.SequenceLabeler(model, verbose=False, early_stopping=False, epochs=1)
+    words, tags = [["the", "dog"], ["a", "cat", "is"]] * 4, [["B-X", "O"], ["O", "B-X", "O"]] * 4
+    assert np.isfinite(cross_val_score(tagger, words, tags, cv=KFold(2))).all()
     pairs = one_step("entailment", model).fit(PAIRS, Y)
     importance = permutation_importance(pairs, PAIRS, Y, n_repeats=2, random_state=0)
     assert importance.importances_mean.shape == (2,)
