@@ -87,6 +87,14 @@ def zero_shot(
             print_json([vars(result) for result in results])
         else:
             print_table(f"Zero-shot: {model}", _table(results))
+            for result in results:
+                if result.by_sums is not None:
+                    print(
+                        f"{result.data}: {100 * result.by_sums:.1f} by the sums of the answers' "
+                        f"log-probabilities; the table compares means, as they differ in length"
+                    )
+                if result.note:
+                    print(f"{result.data}: {result.note}")
         return
 
     curves = {}

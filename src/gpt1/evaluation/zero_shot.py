@@ -96,6 +96,11 @@ def sentiment(
     return next_logits(model, contexts, [word[0] for word in words], progress=progress)
 
 
+def sentiment_lengths(tokenizer: Tokenizer) -> list[int]:
+    """Return how many tokens "negative" and "positive" have."""
+    return [len(tokenizer.encode(word)) for word in (NEGATIVE, POSITIVE)]
+
+
 def choices(
     model: Model,
     tokenizer: Tokenizer,

@@ -102,9 +102,22 @@ def curve_tables(
     columns = ("updates", *columns)
     note = "0 is guessing, 1 the state of the art of the paper's time."
     return (
-        Section(f"{name}: values", Table(columns, values)),
+        Section(f"{name}: values", Table(columns, values), _notes(points)),
         Section(f"{name}: relative scores", Table(columns, relative), note),
     )
+
+
+def _notes(points: Sequence[Point]) -> str:
+    """Return which values are no finding, and which would differ by sums."""
+    notes = []
+    for results in zip(*(point.results for point in points), strict=True):
+        data, steps = results[0].data, [point.step for point in points]
+        if same := [f"{n:,}" for n, r in zip(steps, results, strict=True) if r.note]:
+            notes.append(f"{data}: one answer for all rows, no finding, after {', '.join(same)}.")
+        if any(r.by_sums is not None for r in results):
+            sums = ", ".join(format_percent(r.by_sums or 0) for r in results)
+            notes.append(f"{data} by sums instead of means: {sums}.")
+    return " ".join(notes)
 
 
 def draw_curves(curves: Mapping[str, Sequence[Point]]) -> bytes:

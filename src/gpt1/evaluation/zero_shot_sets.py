@@ -90,7 +90,9 @@ class ZeroShotResult:
     """The result of a model on one data set, on so many `rows` of `split`.
 
     low, high: the value's 95 % bootstrap interval over rows. normalised: 0 is guessing, 1 the
-    reference. threshold: acceptability's, chosen on the tuning rows.
+    reference. threshold: acceptability's, chosen on the tuning rows. by_sums: the value if answers
+    of different token counts are compared by the sums of their log-probabilities; `value` compares
+    means. note: what forbids to make something of the value.
     """
 
     data: str
@@ -103,6 +105,8 @@ class ZeroShotResult:
     rows: int
     threshold: float | None = None
     split: str = ""
+    by_sums: float | None = None
+    note: str = ""
 
 
 def check_sets(names: Iterable[str]) -> list[str]:
@@ -173,7 +177,9 @@ def measure(
             if progress is not None:  # a heuristic may count candidates
                 progress(before + rows * part // parts, total)
 
-        predicted, threshold = _predict(setting.heuristic, model, tokenizer, questions, report)
+        (predicted, *sums), threshold = _predict(
+            setting.heuristic, model, tokenizer, questions, report
+        )
         done += len(questions)
         interval = bootstrap(setting.metric, labels, predicted)
         result = ZeroShotResult(
@@ -185,9 +191,21 @@ def measure(
             rows=len(labels),
             threshold=threshold,
             split=questions.split,
+            by_sums=bootstrap(setting.metric, labels, sums[0]).value if sums else None,
+            note=_one_answer(labels, predicted, *sums),
         )
         results.append(result)
     return results
+
+
+def _one_answer(labels: NDArray[Any], *predicted: NDArray[np.int64]) -> str:
+    """Return a note if a way to predict gives all rows the same answer, though labels differ."""
+    same = [len(set(answers.tolist())) == 1 for answers in predicted]
+    if not any(same) or len(set(labels.tolist())) == 1:
+        return ""
+    ways = [way for way, one in zip(("means", "sums"), same, strict=False) if one]
+    by = f", by {' and by '.join(ways)}" if len(same) > 1 else ""
+    return f"one answer for all rows{by}: no finding"
 
 
 def _predict(
@@ -196,21 +214,27 @@ def _predict(
     tokenizer: Tokenizer,
     questions: Questions,
     progress: ProgressCallback,
-) -> tuple[NDArray[np.int64], float | None]:
-    """Return the predicted class (n,) of each row, and the threshold if there is one."""
+) -> tuple[list[NDArray[np.int64]], float | None]:
+    """Return the predicted class (n,) of each row, and the threshold if there is one.
+
+    The classes are those by means and, where sums may differ from them, those by sums.
+    """
     rows: Any = questions.rows
     if heuristic == "schemas":
-        return zero_shot.schemas(model, tokenizer, rows, progress).argmax(1), None
+        return [zero_shot.schemas(model, tokenizer, rows, progress).argmax(1)], None
     texts = [row.texts[0] for row in rows]
     if heuristic == "sentiment":
-        return zero_shot.sentiment(model, tokenizer, texts, progress).argmax(1), None
+        scores = zero_shot.sentiment(model, tokenizer, texts, progress)
+        lengths = zero_shot.sentiment_lengths(tokenizer)
+        ways = [scores, scores * lengths] if len(set(lengths)) > 1 else [scores]
+        return [way.argmax(1) for way in ways], None
     if heuristic == "choices":
         contexts = [f"{row.texts[0]} {row.question}" for row in rows]
         answers = [row.texts[1:] for row in rows]
-        return zero_shot.choices(model, tokenizer, contexts, answers, progress).argmax(1), None
+        return [zero_shot.choices(model, tokenizer, contexts, answers, progress).argmax(1)], None
     tuning = [row.texts[0] for row in questions.tuning]
     # one pass for both: the threshold is of the tuning rows alone
     scores = zero_shot.acceptability(model, tokenizer, [*tuning, *texts], progress)
     labels = np.array([row.label for row in questions.tuning])
     threshold = zero_shot.best_threshold(scores[: len(tuning)], labels)
-    return (scores[len(tuning) :] > threshold).astype(np.int64), threshold
+    return [(scores[len(tuning) :] > threshold).astype(np.int64)], threshold
