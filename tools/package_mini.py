@@ -21,7 +21,7 @@ import torch
 
 from gpt1 import storage
 from gpt1.checkpoint import folder
-from gpt1.config import SamplingConfig, load_run
+from gpt1.config import SamplingConfig, default_recipe, load_run, load_size
 from gpt1.data.tables import Texts
 from gpt1.evaluation.perplexity import Perplexity, measure
 from gpt1.generation import engine
@@ -32,7 +32,6 @@ from gpt1.reports.charts import draw_png
 from gpt1.reports.curves import run_charts
 from gpt1.reports.history import History
 from gpt1.text.tokenizer import Tokenizer
-from gpt1.training.pretrain import default_recipe
 
 PROMPT = "It was a dark and"
 SAMPLES, TEMPERATURE = 10, 0.8
@@ -74,7 +73,8 @@ def main() -> None:
 
 def settings_of(config: dict[str, Any]) -> list[str]:
     """Return the --set words of a run, where it differs from its size and recipe."""
-    base = load_run(size="mini", recipe=default_recipe("mini")).model_dump(mode="json")
+    recipe = default_recipe("pretrain", load_size("mini"))
+    base = load_run(size="mini", recipe=recipe).model_dump(mode="json")
     resolved = {"train": {"device", "dtype", "micro_batch_size"}, "model": {"vocab_size"}}
     return [
         f"{section}.{name}={json.dumps(value, separators=(',', ':'))}"

@@ -148,14 +148,16 @@ class TrainConfig(Settings):
     eval_windows: int = Field(64, ge=1)
     """Validation windows per evaluation; the last evaluation uses all of them."""
     log_every: Count = 10
-    patience: int | None = Field(None, ge=1)
-    """Stop after this many evaluations without a better validation loss."""
+    patience: float | None = Field(None, gt=0, le=1e6)
+    """Stop after this many epochs without a better model on the rows held out. They count from the
+    end of the warm-up, and no run is stopped before it has seen every row once."""
     keep_best: bool = True
     """End with the checkpoint that has the best validation loss, not with the last."""
     snapshots: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     """Shares of the run after which the weights are kept, e.g. [0.01, 0.1, 1.0]."""
     sample_prompt: str = "It was a"
-    """The prompt of the sample written at every evaluation; "" writes none."""
+    """The prompt of the sample written at every evaluation; "" writes none. Fine-tuning takes the
+    prefix, or how a text held out begins."""
     max_skipped: int = Field(3, ge=0)
     """Stop after skipping this many updates in a row because their loss is not finite."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -172,6 +174,8 @@ class TaskConfig(Settings):
         "sequence-labelling",
     ] = "lm"  # fmt: skip
     """Set by the run; `tasks.kinds` has a class for each except lm."""
+    metric: str | None = None
+    """What chooses the best model: a metric of the task; None means its usual one."""
     lm_coef: float = Field(0.5, ge=0, le=1e3)
     """The weight of the auxiliary LM loss; 0 turns it off."""
     clf_pdrop: Probability = 0.1
@@ -217,6 +221,7 @@ class RunConfig(Settings):
 
 
 S = TypeVar("S", bound=Settings)
+_WIDE = 512  # n_embd from which on the paper's learning rates suit
 
 
 def check(kind: type[S], values: Mapping[str, Any], *, where: str = "") -> S:
@@ -234,6 +239,21 @@ def check(kind: type[S], values: Mapping[str, Any], *, where: str = "") -> S:
 def load_size(name: str) -> ModelConfig:
     """Return the model preset `name` (gpt1, mini, tiny, ...), or that of a .toml file."""
     return check(RunConfig, read_preset(name, "size")).model
+
+
+def default_recipe(kind: str, model: ModelConfig) -> str:
+    """Return the recipe of a run where none is named: the one table of defaults.
+
+    `kind` is "pretrain", "lm" or another kind of task.
+
+    >>> default_recipe("lm", load_size("mini")), default_recipe("choice", load_size("gpt1"))
+    ('small-texts', 'supervised')
+    """
+    recipes = {"pretrain": ("pretrain", "small-pretrain"), "lm": ("texts", "small-texts")}
+    wide, small = recipes.get(kind, ("supervised", "small"))
+    if kind == "pretrain" and model.n_hidden is not None:
+        return wide  # small-pretrain was searched for Transformers
+    return wide if model.n_embd >= _WIDE else small
 
 
 def load_run(

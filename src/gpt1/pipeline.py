@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from gpt1.checkpoint import folder, hub
-from gpt1.config import ModelConfig, SamplingConfig, check, load_run
+from gpt1.config import (
+    ModelConfig,
+    SamplingConfig,
+    check,
+    default_recipe,
+    load_run,
+    load_size,
+)
 from gpt1.data.rows import column_of, list_rows, texts_of
 from gpt1.errors import CheckpointError, InputError, TokenizerError
 from gpt1.generation import engine, explain as explaining, torch_backend
@@ -196,24 +203,26 @@ class GPT1:
         texts: Texts | str | Path,
         *,
         column: str | None = None,
-        recipe: str = "jokes",
+        recipe: str | None = None,
         prefix: str | None = None,
         out: Path | str,
         resume: bool = False,
         config: Path | str | None = None,
         overrides: Sequence[str] = (),
     ) -> GPT1:
-        """Train a copy of this model on short texts and return it; `out` keeps the run.
+        """Train a copy of this model to write such texts and return it; `out` keeps the run.
 
         texts: a list, an array or a column of texts; a table or the path of a file, of which
-        `column` names one column, needed where none is called text. `overrides` are
-        "section.field=value", as after --set. Raises InputError naming the row that is no text,
-        TrainingError, DataError.
+        `column` names one column, needed where none is called text. `recipe` None means
+        "small-texts" for models of width below 512, such as mini, else "texts". `prefix` stands
+        before every text. `overrides` are "section.field=value", as after --set. Raises InputError
+        naming the row that is no text, TrainingError, DataError.
         """
         from gpt1.training.finetune import finetune
         from gpt1.training.run import RunOptions
 
         rows = texts_of(texts, column=column)
+        recipe = recipe or default_recipe("lm", self.config)
         settings = load_run(
             recipe=recipe, file=config, overrides=overrides, data={"prefix": prefix}
         )
@@ -290,17 +299,18 @@ def pretrain(  # noqa: PLR0913
 ) -> GPT1:
     """Train a model on shards (`gpt1 prepare`) from a random start and return it.
 
-    `recipe` None means "small-pretrain" for the sizes mini and tiny, else "pretrain", the paper's.
+    `recipe` None means "small-pretrain" for Transformers of width below 512, such as mini, else
+    "pretrain", the paper's.
     `out` keeps the run; `resume` continues it. `overrides` are "section.field=value", as after
     --set. Raises TrainingError, DataError, ConfigError.
     """
-    from gpt1.training.pretrain import default_recipe, pretrain as train
+    from gpt1.training.pretrain import pretrain as train
     from gpt1.training.resume import command_record
     from gpt1.training.run import RunOptions
 
     given = {"data": data, "valid": valid, "size": size, "recipe": recipe, "config": config}
     command = command_record("pretrain", {**given, "set_": list(overrides)})
-    recipe = recipe or default_recipe(size)
+    recipe = recipe or default_recipe("pretrain", load_size(size))
     settings = load_run(size=size, recipe=recipe, file=config, overrides=overrides)
     model, tokenizer = train(data, valid, settings, RunOptions(out, resume, command=command))
     return GPT1(model, tokenizer)

@@ -16,13 +16,13 @@ from gpt1.config import (
     Settings,
     TaskConfig,
     check,
+    default_recipe,
     load_run,
     load_sampling,
     load_size,
 )
 from gpt1.errors import ConfigError, UsageError
 from gpt1.tasks.kinds import KINDS
-from gpt1.training.pretrain import default_recipe
 
 SECTIONS: dict[str, type[Settings]] = {
     name: field.annotation for name, field in RunConfig.model_fields.items()
@@ -55,7 +55,8 @@ BOUNDS: Table = [
     ("train.micro_batch_size", [1, 2**20, None], [0, -1, 2**20 + 1]),
     ("train.seed", [0, 2**63 - 1], [-1, 2**63]),
     ("train.save_every train.eval_windows train.log_every", [1, 10**9], [0, -1]),
-    ("train.steps train.eval_every train.patience", [1, 10**9, None], [0, -1]),
+    ("train.steps train.eval_every", [1, 10**9, None], [0, -1]),
+    ("train.patience", [TINY, 1e6, None], [0, -1, 1.1e6]),
     ("train.keep_checkpoints", [1, 1000], [0, -1, 1001]),
     ("train.max_skipped", [0, 10**9], [-1]),
     ("task.lm_coef", [0, 1e3], [-TINY, 1.1e3]),
@@ -201,10 +202,10 @@ def test_recipes_resolve_to_what_their_sources_say() -> None:
 @pytest.mark.parametrize(
     ("size", "recipe"),
     [("gpt1", "pretrain"), ("mini", "small-pretrain"), ("tiny", "small-pretrain"),
-     ("lstm", "pretrain"), ("my.toml", "pretrain")],
+     ("lstm", "pretrain"), ("lstm-mini", "pretrain")],
 )  # fmt: skip
 def test_small_models_are_pretrained_by_their_own_recipe(size: str, recipe: str) -> None:
-    assert default_recipe(size) == recipe
+    assert default_recipe("pretrain", load_size(size)) == recipe
     if size in ("mini", "tiny"):
         run = load_run(size=size, recipe=recipe)
         assert (run.optimizer.name, run.schedule.name) == ("muon", "warmup_stable_decay")
@@ -213,7 +214,7 @@ def test_small_models_are_pretrained_by_their_own_recipe(size: str, recipe: str)
         load_run(size="small-pretrain")
 
 
-@pytest.mark.parametrize("recipe", [None, "pretrain", "small-pretrain", "article", "jokes"])
+@pytest.mark.parametrize("recipe", [None, "pretrain", "small-pretrain", "article", "small-texts"])
 @pytest.mark.parametrize("size", [None, "gpt1", "mini", "tiny"])
 def test_a_saved_run_reads_back_the_same(size: str | None, recipe: str | None) -> None:
     config = load_run(size=size, recipe=recipe)

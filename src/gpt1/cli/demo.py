@@ -9,7 +9,7 @@ import typer
 
 from gpt1.errors import ConfigError, DataError
 
-SETTINGS = ("train.epochs=6", "train.batch_size=2", "optimizer.lr=5e-4")
+PREFIX = "JOKE: "
 
 CLOSING = """\
 The model has an eighth of GPT-1's weights and has read 73 novels once: it has learned the form of a
@@ -71,7 +71,7 @@ def demo(
     console.print(f"The first joke, as the model reads it: {tokens}", markup=False)
 
     heading("3. Fine-tuning: predict the next token of each joke, and where it ends")
-    tuned = gpt.finetune(texts, out=run, overrides=SETTINGS)
+    tuned = gpt.finetune(texts, prefix=PREFIX, out=run)
 
     heading("4. Three jokes, before and after")
     write(gpt, "JOKE:")

@@ -56,9 +56,20 @@ def finetune(
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Tasks: let VALID hold rows of FILES.")
     ] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="Tasks: what chooses the best model, e.g. accuracy, f1, matthews.",
+            show_default="the task's usual one",
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="lm: jokes, article. Tasks: supervised, small, release. Or a .toml."),
+        typer.Option(
+            help="lm: texts, small-texts, jokes, article. Tasks: supervised, small, release. Or a "
+            ".toml.",
+            show_default="texts or supervised; small-texts or small for small models",
+        ),
     ] = None,
     steps: options.Steps = None,
     limit: Annotated[
@@ -77,13 +88,13 @@ def finetune(
     A --model that was fine-tuned on such a task goes on: its head is kept, with new rows for
     classes that it does not have. docs/tasks.md explains it all.
 
-    With --task lm, a twentieth of the texts is held out, and training stops when the loss on them
-    rises. The model also learns where a text ends. `--recipe article` does what the article does,
-    defects and all.
+    With --task lm, a twentieth of the texts is held out, or the end of a book, and training stops
+    when the loss on them no longer falls. The model also learns where a text ends. `--recipe
+    article` does what the article does, defects and all.
     """
     given = locals().copy()  # all that gpt1 resume needs
     import gpt1
-    from gpt1.config import load_run
+    from gpt1.config import default_recipe, load_run
     from gpt1.data.tables import Texts
     from gpt1.tasks import network
     from gpt1.tasks.leakage import hold_out
@@ -95,9 +106,8 @@ def finetune(
     run_options = RunOptions(out, resume, command=command_record("finetune", given))
     kind, data = task_named(task or LM)
     for_tasks = {"--columns": columns, "--label-column": label_column, "--valid": valid}
-    _check_flags(
-        task or LM, {"--prefix": prefix}, {**for_tasks, "--allow-leakage": allow_leakage or None}
-    )
+    more = {"--allow-leakage": allow_leakage or None, "--metric": metric}
+    _check_flags(task or LM, {"--prefix": prefix}, {**for_tasks, **more})
     read_options = options.reading(delimiter, encoding, header, lines)
     overrides = options.overrides(set_, steps)
     if kind == LM:
@@ -108,13 +118,18 @@ def finetune(
         _note(texts.counts.report())
         gpt = gpt1.load(model)
         settings = load_run(
-            recipe=recipe or "jokes", file=config, overrides=overrides, data={"prefix": prefix}
+            recipe=recipe or default_recipe(kind, gpt.config),
+            file=config,
+            overrides=overrides,
+            data={"prefix": prefix},
         )
         texts_training.finetune(gpt.transformer(), gpt.tokenizer, examples, settings, run_options)
     else:
         gpt = gpt1.load(model, dtype="float32")
-        recipe = recipe or supervised.default_recipe(gpt.config)
-        settings = load_run(recipe=recipe, file=config, overrides=overrides)
+        recipe = recipe or default_recipe(kind, gpt.config)
+        settings = load_run(
+            recipe=recipe, file=config, overrides=overrides, task={"metric": metric}
+        )
         share_is_set = any(override.startswith("data.valid_share") for override in overrides)
         has_dev = data is not None and not is_files(data, files)
         if share_is_set and (has_dev or valid is not None):

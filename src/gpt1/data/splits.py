@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,16 +38,37 @@ class Split(NamedTuple):
     training: list[str]
     validation: list[str]
     duplicates: int
+    cut: int = 0
+    """How many long texts were cut: their ends are for validation."""
 
 
-def split_texts(texts: Sequence[str], share: float, seed: int) -> Split:
+def split_texts(texts: Sequence[str], share: float, seed: int, long: int | None = None) -> Split:
     """Hold out a share of the texts; exact duplicates are left out first, so that none is in both.
 
-    Without a share all texts are for training, duplicates too. Raises DataError.
+    Where the share is less than one text, the ends of those of more than `long` words are held out,
+    if there are any: of a book, not all or nothing. Without a share all texts are for training,
+    duplicates too. Raises DataError.
+
+    >>> split_texts(["one two three four"], 0.25, 0, long=3)
+    Split(training=['one two three'], validation=['four'], duplicates=0, cut=1)
     """
     if not share:
         return Split(list(texts), [], 0)
     unique = list(dict.fromkeys(texts))
-    training, validation = split_validation(len(unique), share, seed)
     duplicates = len(texts) - len(unique)
+    if long is not None and len(unique) * share < 1:
+        parts = [_cut(text, share, long) for text in unique]
+        ends = [end for _, end in parts if end]
+        if ends:
+            return Split([start for start, _ in parts], ends, duplicates, len(ends))
+    training, validation = split_validation(len(unique), share, seed)
     return Split([unique[i] for i in training], [unique[i] for i in validation], duplicates)
+
+
+def _cut(text: str, share: float, long: int) -> tuple[str, str]:
+    """Return a text without the last share of its words, and these; "" if it is not long."""
+    words = list(re.finditer(r"\S+", text))
+    if len(words) <= long:
+        return text, ""
+    start = words[len(words) - max(1, round(share * len(words)))].start()
+    return text[:start].rstrip(), text[start:]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt1.checkpoint import folder, hub
-from gpt1.config import RunConfig, load_run
+from gpt1.config import RunConfig, default_recipe, load_run
 from gpt1.data.rows import read_each, short, to_list
 from gpt1.errors import CheckpointError, ConfigError, InputError, Interrupted, TrainingError
 from gpt1.estimators.rows import (
@@ -91,7 +91,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     lm_coef: float | None = None
     early_stopping: bool = True
     validation_fraction: float = 0.1
-    n_iter_no_change: int = 3
+    n_iter_no_change: float | None = None
     random_state: Any = None
     device: str = "auto"
     verbose: bool = True
@@ -129,6 +129,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             out = Path(temporary, "run") if self.run is None else Path(self.run)
             model, tokenizer = self._start()
             config = self._resolve(model)
+            task = supervised.choose_metric(task, config.task.metric)
             words = tokenizer.with_words(config.data.words or tokenizer.words)
             words.add_tokens(SPECIAL)
             truncated = encode(examples, task, words, model.config.n_ctx).truncated
@@ -288,7 +289,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if self.run is None:  # nobody will resume it
             train |= {"save_every": _NEVER, "keep_checkpoints": 1}
         return load_run(
-            recipe=self.recipe or supervised.default_recipe(model.config),
+            recipe=self.recipe or default_recipe(self._kind, model.config),
             overrides=self.settings,
             train=train,
             task=self._task_settings(),

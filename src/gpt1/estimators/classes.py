@@ -113,9 +113,10 @@ class TextClassifier(_Classifier):
     recipe: "supervised" (the paper), "small", "release" or a .toml; None: by the model's width.
     epochs, learning_rate, batch_size, lm_coef (weight of the auxiliary LM loss).
     class_weight: None, "balanced", or a dict from label to weight.
-    early_stopping: hold out validation_fraction of the rows, stop after n_iter_no_change
-    evaluations without a better figure, and keep the best model. Without it, or where the part is
-    less than 20 different texts, all rows are trained on and the last model is kept.
+    early_stopping: hold out validation_fraction of the rows, stop after n_iter_no_change epochs
+    without a better figure (counted from the end of the warm-up, and never before an epoch is
+    over), and keep the best model. Without it, or where the part is less than 20 different texts,
+    all rows are trained on and the last model is kept.
     random_state: None, an int, a RandomState or a Generator. device: "auto", "cpu", "cuda".
     warm_start: a further fit goes on from the fitted model, also with its head. There is no
     partial_fit. verbose: progress on stderr. run: a new folder that keeps the run, with its report.

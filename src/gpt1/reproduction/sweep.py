@@ -24,7 +24,7 @@ from gpt1 import storage
 from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
-from gpt1.config import ModelConfig, RunConfig, load_run
+from gpt1.config import ModelConfig, RunConfig, default_recipe, load_run
 from gpt1.errors import ConfigError, DataError, GPT1Error
 from gpt1.model.build import count_parameters
 from gpt1.pipeline import load
@@ -43,7 +43,6 @@ from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import supervised
 from gpt1.training.resume import FREE_SETTINGS
 from gpt1.training.run import RunOptions
-from gpt1.training.supervised import default_recipe
 
 _FITTED = 200
 """How many training rows are measured too; the tokens of all rows are estimated from as many."""
@@ -203,7 +202,8 @@ class Sweep:
             overrides.append("task.lm_coef=0")
         if layers is not None:
             overrides.append(f"task.n_transfer={layers}")
-        recipe = default_recipe(self.model_config(experiment.variant))
+        kind = data_set(experiment.data).task.kind
+        recipe = default_recipe(kind, self.model_config(experiment.variant))
         return load_run(recipe=recipe, overrides=[*overrides, *self.overrides])
 
     def has_data(self, data: str) -> bool:

@@ -1,4 +1,4 @@
-"""Fine-tuning on short texts, such as the article's jokes: its way, or corrected."""
+"""Learning to write texts like those given: short ones, such as the article's jokes, or a book."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from gpt1.training.run import RunOptions
 from gpt1.training.trainer import EVALUATION_ROWS, adopt_shape, resolve_config, run_training
 
 _SAMPLES = 20
+_PROMPT_WORDS = 2
 
 
 def finetune(
@@ -39,6 +40,11 @@ def finetune(
 ) -> tuple[Transformer, Tokenizer]:
     """Train `model` in place on texts; see GPT1.finetune."""
     config, base = adopt_shape(config, model), fingerprint(model)
+    if unused := config.task.model_fields_set:
+        raise ConfigError(
+            f"task.{min(unused)} is set; it is for tasks such as classification and would change "
+            f"nothing here. Leave it out."
+        )
     n_ctx, seed = model.config.n_ctx, config.train.seed
     longest = config.data.max_pack or n_ctx
     if config.data.pack == "article" and longest > n_ctx:
@@ -53,17 +59,20 @@ def finetune(
     head, model.head = model.head, None  # it would not be trained
     grow_vocabulary(model, len(tokenizer), generator=generator)
     config = resolve_config(config, tokenizer)
-    split = split_texts(list(texts), config.data.valid_share, seed)
+    split = split_texts(list(texts), config.data.valid_share, seed, long=n_ctx)
+    config = _with_prompt(config, tokenizer, split.validation or split.training)
     training = _encode(tokenizer, split.training, config.data)
     held_out = _encode(tokenizer, split.validation, config.data)
     progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
+    prefix = f"{config.data.prefix!r} + " if config.data.prefix else ""
     end = f" + the {config.data.end} {END_OF_TEXT}" if config.data.end != "nothing" else ""
     if head is not None:
         progress.note("the model's head for a task is left out: on texts it would not be trained")
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
+        + (f" (the ends of {split.cut:,} long ones)" if split.cut else "")
         + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")
-        + f"; each is {config.data.prefix!r} + text{end}"
+        + (f"; each is {prefix}text{end}" if prefix or end else "")
     )
     batches = _batches(training, config)
     short = len(split.training) + len(split.validation) - len(training) - len(held_out)
@@ -78,7 +87,7 @@ def finetune(
     trained = run_training(setup, options)
     assert isinstance(trained, Transformer)
     if distributed.is_first():
-        length = min(1 + len(tokenizer.encode(config.data.prefix)), n_ctx - 1)
+        length = min(1 + len(tokenizer.encode(config.data.prefix)), n_ctx - 1)  # and a word of it
         starts = itertools.cycle(doc[:length].tolist() for doc in (held_out or training))
         sampling = SamplingConfig(temperature=0.8, top_k=40, seed=seed)
         prompts = list(itertools.islice(starts, _SAMPLES))
@@ -90,6 +99,17 @@ def finetune(
             f"({shared.phrase!r})"
         )
     return trained, tokenizer
+
+
+def _with_prompt(config: RunConfig, tokenizer: Tokenizer, texts: Sequence[str]) -> RunConfig:
+    """Return `config` with a prompt for samples: as the texts begin, unless the user chose one."""
+    if config.data.prefix or "sample_prompt" in config.train.model_fields_set:
+        return config
+    starts = (" ".join(text.split()[:_PROMPT_WORDS]) for text in texts)
+    prompt = next((start for start in starts if tokenizer.encode(start)), "")
+    return config.model_copy(
+        update={"train": config.train.model_copy(update={"sample_prompt": prompt})}
+    )
 
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str], data: DataConfig) -> list[IdArray]:

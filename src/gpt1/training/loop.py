@@ -85,7 +85,7 @@ def train(
         started = time.monotonic() - state.seconds
         progress.start(steps, state.step)
         with _stop_signals(alone=not launched()) as stop_signals:
-            while state.step < steps and not _out_of_patience(state, settings):
+            while state.step < steps and not _out_of_patience(setup, state, steps, eval_every):
                 began = time.monotonic()
                 batches = setup.batches.update(state.step, ranks.rank, ranks.count)
                 waited = time.monotonic() - began
@@ -123,7 +123,7 @@ def train(
                         name = f"snapshots/step-{state.step:08d}"
                         run.save_model(name, model, {"step": state.step})
 
-                last = last or _out_of_patience(state, settings)
+                last = last or _out_of_patience(setup, state, steps, eval_every)
                 save_due = state.step % settings.save_every == 0 and result.finite
                 if last or save_due or result.stop_signal:
                     _save(run, updater, state)
@@ -135,8 +135,9 @@ def train(
                         exit_code=130 if result.stop_signal == signal.SIGINT else 0,
                     )
     reason = "all updates done"
-    if _out_of_patience(state, settings):
-        reason = f"no better validation loss in {state.evaluations_since_best} evaluations"
+    if state.step < steps:
+        epochs = (state.step - state.best_step) / setup.batches.steps_per_epoch
+        reason = f"no better model in {epochs:.1f} epochs (train.patience)"
     return state.step, reason
 
 
@@ -204,10 +205,8 @@ def _evaluate(
     # of two models with the same metric, the one with the lower loss
     rank = [-figures[metric]] if metric else []
     rank.append(figures["loss"])
-    if state.best is not None and rank >= state.best:
-        state.evaluations_since_best += 1
-    elif state.step:
-        state.best, state.evaluations_since_best = rank, 0
+    if state.step and (state.best is None or rank < state.best):
+        state.best, state.best_step = rank, state.step
         if settings.keep_best:
             model = updater.ranks.unshard(updater.model)
             if model is not None:
@@ -239,8 +238,14 @@ def _save(run: Run, updater: Updater, state: TrainState) -> None:
     ranks.wait_for_first()
 
 
-def _out_of_patience(state: TrainState, settings: TrainConfig) -> bool:
-    return settings.patience is not None and state.evaluations_since_best >= settings.patience
+def _out_of_patience(setup: TrainSetup, state: TrainState, steps: int, eval_every: int) -> bool:
+    """Tell, at an evaluation, whether train.patience epochs have brought no better model."""
+    patience = setup.config.train.patience
+    if patience is None or state.best is None or state.step % eval_every:
+        return False
+    epoch = setup.batches.steps_per_epoch
+    start = max(state.best_step, schedules.warmup_steps(setup.config.schedule, steps))
+    return state.step >= max(epoch, start + patience * epoch)
 
 
 @contextlib.contextmanager

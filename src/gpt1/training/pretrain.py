@@ -50,8 +50,3 @@ def pretrain(
     objective = objectives.BY_NAME[train.loss]
     setup = TrainSetup(model, tokenizer, config, batches, validation, objective)
     return run_training(setup, options), tokenizer
-
-
-def default_recipe(size: str) -> str:
-    """Return the recipe for a size: the paper's, or for `mini` and `tiny` one for small models."""
-    return "small-pretrain" if size in ("mini", "tiny") else "pretrain"

@@ -66,7 +66,7 @@ class TrainState:
     log_lines: int = 0
     best: list[float] | None = None
     """The best evaluation: minus the metric of a task, if there is one, then the loss."""
-    evaluations_since_best: int = 0
+    best_step: int = 0
     skipped: int = 0
     """Updates in a row that were skipped."""
     tokens: int = 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
-from gpt1.config import ModelConfig, RunConfig
-from gpt1.errors import ConfigError, DataError
+from gpt1.config import RunConfig
+from gpt1.errors import ConfigError, DataError, did_you_mean
 from gpt1.model.build import Model, fingerprint
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
@@ -21,7 +22,7 @@ from gpt1.training.progress import TrainingProgress
 from gpt1.training.run import RunOptions
 from gpt1.training.trainer import adopt_shape, resolve_config, run_training
 
-_WIDE = 512
+_LISTED = 8  # classes whose weights are shown
 
 
 def finetune(
@@ -41,6 +42,7 @@ def finetune(
     TrainingError.
     """
     config, base = _check(config, model, task), fingerprint(model)
+    task = choose_metric(task, config.task.metric)
     seed = config.train.seed
     tokenizer = tokenizer.with_words(config.data.words or tokenizer.words)
     generator = torch.Generator().manual_seed(seed)
@@ -55,16 +57,20 @@ def finetune(
     lengths = [data.lengths for data in (encoded, held_out) if data is not None]
     config = resolve_config(config, tokenizer, max(int(n.sum(1).max()) for n in lengths))
     progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
+    task_config = config.task
+    weights = task.resolve_class_weight(task_config.class_weight, encoded.targets)
+    task_config = task_config.model_copy(update={"class_weight": weights})
+    config = config.model_copy(update={"task": task_config})
     if head:
         progress.note(head)
-    progress.note(_account(task, encoded, held_out))
+    progress.note(_account(task, encoded, held_out, weights))
     train = config.train
     batches = TaskBatches(
         encoded,
         train.batch_size,
         seed=seed,
         micro_batch_size=train.micro_batch_size,
-        weights=task.class_weights(config.task.class_weight, encoded.targets),
+        weights=task.class_weights(weights, encoded.targets),
     )
     longest = max(int(n.max()) for n in lengths)
     setup = TrainSetup(
@@ -83,9 +89,17 @@ def finetune(
     return run_training(setup, options), tokenizer
 
 
-def default_recipe(config: ModelConfig) -> str:
-    """Return the recipe for a model's size: the paper's learning rate suits a width of 768."""
-    return "supervised" if config.n_embd >= _WIDE else "small"
+def choose_metric(task: Task, metric: str | None) -> Task:
+    """Return the task with the metric that chooses its best model. Raises ConfigError."""
+    if metric is None:
+        return task
+    names = task.usable_metrics
+    if metric not in names:
+        raise ConfigError(
+            f"task.metric is {metric!r}; {task.describe()} can be chosen by {', '.join(names)}."
+            f"{did_you_mean(metric, names)}"
+        )
+    return replace(task, metric=metric)
 
 
 def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
@@ -103,13 +117,20 @@ def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
     return config.model_copy(update={"task": config.task.model_copy(update={"kind": task.kind})})
 
 
-def _account(task: Task, encoded: Encoded, held_out: Encoded | None) -> str:
+def _account(
+    task: Task, encoded: Encoded, held_out: Encoded | None, weights: Mapping[str, float] | None
+) -> str:
     text, truncated = f"{len(encoded):,} examples to train on", encoded.truncated
     if held_out is None:
         text += ", none to validate: the last model is kept"
     else:
         text += f", {len(held_out):,} to validate, chosen by {task.metric}"
         truncated += held_out.truncated
+    if weights:
+        listed = [f"{name} {weight:.3g}" for name, weight in weights.items()]
+        text += f"; class weights: {', '.join(listed[:_LISTED])}" + ", ..." * (
+            len(listed) > _LISTED
+        )
     if truncated:
         are = "is" if truncated == 1 else "are"
         text += f"; {truncated:,} {are} longer than the window and {are} cut (see docs/tasks.md)"

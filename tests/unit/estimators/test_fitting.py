@@ -240,7 +240,9 @@ def test_parameters_reach_the_run(model: str, tmp_path: Path) -> None:
     assert (train["epochs"], train["batch_size"], train["patience"]) == (0.5, 4, 7)
     assert (train["seed"], train["log_every"], train["save_every"]) == (11, 3, 1000)
     assert config["optimizer"]["lr"] == 0.01
-    assert (task["lm_coef"], task["clf_pdrop"], task["class_weight"]) == (0.25, 0.3, "balanced")
+    weights = dict(zip(*np.unique(y, return_counts=True), strict=True))
+    assert (task["lm_coef"], task["clf_pdrop"]) == (0.25, 0.3)
+    assert task["class_weight"] == {name: 20 / (2 * n) for name, n in weights.items()}
     assert task["embeddings"] == "one"
     assert (tmp_path / "run/model").is_dir()
     assert estimator.seed_ == 11
@@ -284,8 +286,8 @@ def test_early_stopping(model: str) -> None:
         n_iter_no_change=2,
         validation_fraction=0.25,
     ).fit(X, y)
-    # the first is the best of what does not change; two more, and it stops
-    assert [line["step"] for line in estimator.history_] == [0, 1, 2, 3]
+    # 563 updates, 56.3 of them to warm up, then two epochs of 11.25 updates
+    assert [line["step"] for line in estimator.history_] == list(range(80))
     assert all(line.keys() == {"step", "loss", "accuracy"} for line in estimator.history_)
     assert estimator.set_params(early_stopping=False, epochs=1).fit(X, y).history_ == []
 

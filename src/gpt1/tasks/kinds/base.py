@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gpt1.tasks.kinds.evaluation import TaskEvaluation
 
 Array = NDArray[np.float64]
+ClassWeight = str | Mapping[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -240,18 +241,31 @@ class Task(GoingOn, ABC):
         """Return the cross-entropy (units,) of logits and targets, both (units, num_scores)."""
         return -(targets * logits.log_softmax(1)).sum(1)
 
-    def class_weights(self, setting: str | Mapping[str, float] | None, targets: Array) -> Array:
+    def resolve_class_weight(self, setting: ClassWeight, targets: Array) -> dict[str, float] | None:
+        """Return task.class_weight with a number for each class, None for None.
+
+        Raises ConfigError.
+        """
+        if setting is not None:
+            raise ConfigError(
+                f"task.class_weight is {setting!r}; a {self.kind} has no classes. Leave it out."
+            )
+        return None
+
+    def class_weights(self, setting: ClassWeight, targets: Array) -> Array:
         """Return the weight of each loss, in their shape. Raises ConfigError.
 
         `setting` is task.class_weight; None gives every loss the weight 1.
         """
-        if setting is None:
-            return np.ones(len(targets))
-        raise ConfigError(
-            f"task.class_weight is {setting!r}; a {self.kind} has no classes. Leave it out."
-        )
+        self.resolve_class_weight(setting, targets)
+        return np.ones(len(targets))
 
     # Scores become an answer
+
+    @property
+    def usable_metrics(self) -> tuple[str, ...]:
+        """The metrics that say something for the task's labels."""
+        return self.metric_names
 
     def probabilities(self, logits: Tensor, readable: NDArray[np.bool_]) -> Array:
         """Return probabilities (units, num_scores) of logits; `readable` (units,) has no False."""

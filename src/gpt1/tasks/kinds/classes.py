@@ -13,7 +13,7 @@ import numpy as np
 from gpt1.errors import ConfigError, DataError
 from gpt1.reports.sections import Matrix, Section, Table
 from gpt1.tasks.bootstrap import bootstrap
-from gpt1.tasks.kinds.base import Array, Task
+from gpt1.tasks.kinds.base import Array, ClassWeight, Task
 from gpt1.tasks.kinds.evaluation import (
     ERRORS,
     Mistake,
@@ -59,15 +59,25 @@ class ClassTask(Task):
         """The classes."""
         return self.classes
 
-    def class_weights(self, setting: str | Mapping[str, float] | None, targets: Array) -> Array:
-        """Return the weight of each example, or word, (n,). Raises ConfigError."""
-        weights = np.ones(len(self.classes))
+    def resolve_class_weight(self, setting: ClassWeight, targets: Array) -> dict[str, float] | None:
+        """Return the weight of each class by its name, None for None. Raises ConfigError."""
+        if setting is None:
+            return None
         if isinstance(setting, Mapping):
             weights = self.named_weights(setting)
-        elif setting is not None:  # balanced: all classes that occur weigh the same in sum
-            counts = targets.sum(0)
-            weights = counts.sum() / (np.count_nonzero(counts) * counts.clip(1))
-        return targets @ weights
+        else:
+            weights = self.balanced_weights(targets)
+        return dict(zip(self.classes, weights.tolist(), strict=True))
+
+    def class_weights(self, setting: ClassWeight, targets: Array) -> Array:
+        """Return the weight of each example, or word, (n,). Raises ConfigError."""
+        weights = self.resolve_class_weight(setting, targets)
+        return targets @ self.named_weights(weights or {})
+
+    def balanced_weights(self, targets: Array) -> Array:
+        """Return weights by which all classes that occur weigh the same in sum."""
+        counts = targets.sum(0)
+        return np.asarray(counts.sum() / (np.count_nonzero(counts) * counts.clip(1)))
 
     def named_weights(self, weights: Mapping[str, float]) -> Array:
         """Return the weight of each class, 1 for those not named. Raises ConfigError."""
@@ -164,11 +174,16 @@ class SingleClassTask(ClassTask):
             return None
         return {i: self.classes.index(name) for i, name in enumerate(other.score_names)}
 
+    @property
+    def usable_metrics(self) -> tuple[str, ...]:
+        """The metrics; F1, that of the second class, only where there are two."""
+        return tuple(n for n in self.metric_names if n != "f1" or len(self.classes) == 2)
+
     def measure(
         self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
     ) -> TaskEvaluation:
         """Return accuracy, F1 of the second of two classes, Matthews correlation, confusions."""
-        metrics = [name for name in metrics if name != "f1" or len(self.classes) == 2]
+        metrics = [name for name in metrics if name in self.usable_metrics]
         return ClassEvaluation.of(self, examples, probabilities, metrics)
 
 

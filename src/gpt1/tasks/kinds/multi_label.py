@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +14,7 @@ from gpt1.data.tables import text_fault
 from gpt1.errors import DataError
 from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.kinds import evaluation
-from gpt1.tasks.kinds.base import Array, Task
+from gpt1.tasks.kinds.base import Array, ClassWeight, Task
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault, one_spelling, sorted_names
 from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.metrics import SumMetric, f1_of_sums, share_of_sums
@@ -129,15 +129,15 @@ class MultiLabel(ClassTask):
         """Return the binary cross-entropies (n, classes) of logits and targets."""
         return logits.clamp(min=0) - logits * targets + (-logits.abs()).exp().log1p()
 
-    def class_weights(self, setting: str | Mapping[str, float] | None, targets: Array) -> Array:
+    def class_weights(self, setting: ClassWeight, targets: Array) -> Array:
         """Return the weight of each loss, (n, classes). Raises ConfigError."""
-        weights = np.ones(len(self.classes))
-        if isinstance(setting, Mapping):
-            weights = self.named_weights(setting)
-        elif setting is not None:
-            positives = targets.sum(0)
-            weights = (len(targets) - positives).clip(1) / positives.clip(1)
-        return np.where(targets == 1, weights, 1.0)
+        weights = self.resolve_class_weight(setting, targets)
+        return np.where(targets == 1, self.named_weights(weights or {}), 1.0)
+
+    def balanced_weights(self, targets: Array) -> Array:
+        """Return weights by which the rows that have a class weigh as those that have not."""
+        positives = targets.sum(0)
+        return np.asarray((len(targets) - positives).clip(1) / positives.clip(1))
 
     def probabilities(self, logits: Tensor, readable: NDArray[np.bool_]) -> Array:
         """Return the probability of each class, (n, classes)."""
