@@ -68,9 +68,10 @@ def finetune(
     end = f" + the {config.data.end} {END_OF_TEXT}" if config.data.end != "nothing" else ""
     if head is not None:
         progress.note("the model's head for a task is left out: on texts it would not be trained")
+    s = "s" * (split.cut > 1)
     progress.note(
         f"{len(training):,} texts to train on, {len(held_out):,} to validate"
-        + (f" (the ends of {split.cut:,} long ones)" if split.cut else "")
+        + (f" (the end{s} of {split.cut:,} long one{s})" if split.cut else "")
         + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")
         + (f"; each is {prefix}text{end}" if prefix or end else "")
     )

@@ -281,7 +281,7 @@ def test_early_stopping(model: str) -> None:
         model,
         "train.eval_every=1",
         epochs=50,
-        learning_rate=1e-9,
+        learning_rate=1e-30,
         early_stopping=True,
         n_iter_no_change=2,
         validation_fraction=0.25,

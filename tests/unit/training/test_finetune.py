@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from runs import history, same
 
 import gpt1
 from gpt1.config import ModelConfig
+from gpt1.data.splits import split_texts
 from gpt1.errors import ConfigError, DataError
 from gpt1.model.build import grow_vocabulary
 from gpt1.model.transformer import Transformer
@@ -86,6 +88,67 @@ def test_blank_and_long_texts_end_no_run(base: gpt1.GPT1, tmp_path: Path) -> Non
     base.finetune(
         texts, prefix="", out=tmp_path / "run", overrides=["train.steps=1", "train.batch_size=1"]
     )
+
+
+BOOK = "the cat sat on a mat and the dog ran to the sea . " * 80
+END = " ".join(BOOK.split()[-56:])  # a twentieth of its 1,120 words
+
+
+@pytest.mark.parametrize(
+    ("texts", "held_out"),
+    [
+        ([BOOK], [END]),
+        ([BOOK, "the dog ran"], [END]),
+        ([BOOK, BOOK + BOOK, "the dog ran"], [END, END + " " + END]),
+        (["the cat sat"] * 3, None),  # nothing different to hold out
+    ],
+)
+def test_the_end_of_a_book_is_held_out(texts: list[str], held_out: list[str] | None) -> None:
+    if held_out is None:
+        with pytest.raises(DataError, match="needs two that differ"):
+            split_texts(texts, 0.05, seed=0, long=64)
+        return
+    split = split_texts(texts, 0.05, seed=0, long=64)
+    assert [" ".join(text.split()) for text in split.validation] == held_out
+    assert split.cut == len(held_out)
+    words = sum(len(text.split()) for text in [*split.training, *split.validation])
+    assert words == len(" ".join(texts).split())
+
+
+def test_of_many_books_whole_ones_are_held_out() -> None:
+    books = [f"{BOOK}{i}" for i in range(40)]
+    split = split_texts(books, 0.05, seed=0, long=64)
+    assert (len(split.validation), split.cut) == (2, 0)
+    assert set(split.validation) <= set(books)
+
+
+def test_a_book_is_learned_and_samples_begin_as_it_does(
+    base: gpt1.GPT1, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base.finetune([BOOK], out=tmp_path / "run", overrides=["train.steps=2"])
+    record = json.loads((tmp_path / "run/run.json").read_text("utf-8"))["config"]
+    assert record["train"]["sample_prompt"] == " ".join(BOOK.split()[-56:-54])
+    assert "1 texts to train on, 1 to validate (the end of 1 long one)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("prefix", "overrides", "prompt"),
+    [
+        (None, [], "the cat"),
+        ("JOKE: ", [], "It was a"),  # the prefix is the prompt
+        (None, ['train.sample_prompt="an old"'], "an old"),
+        (None, ['train.sample_prompt=""'], ""),
+    ],
+)
+def test_samples_begin_as_the_texts_do(
+    base: gpt1.GPT1, tmp_path: Path, prefix: str | None, overrides: list[str], prompt: str
+) -> None:
+    texts = [f"the cat {i}" for i in range(30)]
+    base.finetune(
+        texts, prefix=prefix, out=tmp_path / "run", overrides=["train.steps=1", *overrides]
+    )
+    record = json.loads((tmp_path / "run/run.json").read_text("utf-8"))["config"]
+    assert record["train"]["sample_prompt"] == prompt
 
 
 def test_growing_the_vocabulary_leaves_old_logits_alone(shape: ModelConfig) -> None:

@@ -134,7 +134,7 @@ def test_two_processes_cannot_train_in_one_folder(corpus: Corpus, finished: Path
 
 
 def test_early_stopping_keeps_the_best(corpus: Corpus, tmp_path: Path) -> None:
-    settings = ("train.patience=2", "train.eval_every=1", "optimizer.lr=0.3", "train.steps=60")
+    settings = ("train.patience=0.5", "train.eval_every=1", "optimizer.lr=0.3", "train.steps=60")
     corpus.train(tmp_path / "run", *settings)
     losses = [line["valid_loss"] for line in history(tmp_path / "run") if "valid_loss" in line]
     assert len(losses) < 61
