@@ -136,7 +136,7 @@ def train(
                     )
     reason = "all updates done"
     if state.step < steps:
-        epochs = (state.step - state.best_step) / setup.batches.steps_per_epoch
+        epochs = (state.step - state.waiting_since) / setup.batches.steps_per_epoch
         reason = f"no better model in {epochs:.1f} epochs (train.patience)"
     return state.step, reason
 
@@ -184,7 +184,7 @@ def _restore(updater: Updater, run: Run, progress: TrainingProgress) -> TrainSta
     optimizers.restore(updater.model, updater.optimizer, checkpoint.optimizer_state)
     progress.note(f"resumed at update {checkpoint.state.step}")
     if ranks.broadcast_object(run.reopened_at) == checkpoint.state.step:
-        checkpoint.state.evaluations_since_best = 0
+        checkpoint.state.waiting_since = checkpoint.state.step
     return checkpoint.state
 
 
@@ -206,7 +206,7 @@ def _evaluate(
     rank = [-figures[metric]] if metric else []
     rank.append(figures["loss"])
     if state.step and (state.best is None or rank < state.best):
-        state.best, state.best_step = rank, state.step
+        state.best, state.waiting_since = rank, state.step
         if settings.keep_best:
             model = updater.ranks.unshard(updater.model)
             if model is not None:
@@ -244,7 +244,7 @@ def _out_of_patience(setup: TrainSetup, state: TrainState, steps: int, eval_ever
     if patience is None or state.best is None or state.step % eval_every:
         return False
     epoch = setup.batches.steps_per_epoch
-    start = max(state.best_step, schedules.warmup_steps(setup.config.schedule, steps))
+    start = max(state.waiting_since, schedules.warmup_steps(setup.config.schedule, steps))
     return state.step >= max(epoch, start + patience * epoch)
 
 

@@ -66,7 +66,8 @@ class TrainState:
     log_lines: int = 0
     best: list[float] | None = None
     """The best evaluation: minus the metric of a task, if there is one, then the loss."""
-    best_step: int = 0
+    waiting_since: int = 0
+    """The update from which train.patience counts: that of the best evaluation."""
     skipped: int = 0
     """Updates in a row that were skipped."""
     tokens: int = 0

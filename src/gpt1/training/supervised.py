@@ -57,10 +57,11 @@ def finetune(
     lengths = [data.lengths for data in (encoded, held_out) if data is not None]
     config = resolve_config(config, tokenizer, max(int(n.sum(1).max()) for n in lengths))
     progress = TrainingProgress(config.train.log_every, distributed.console(options.quiet))
-    task_config = config.task
-    weights = task.resolve_class_weight(task_config.class_weight, encoded.targets)
-    task_config = task_config.model_copy(update={"class_weight": weights})
-    config = config.model_copy(update={"task": task_config})
+    weights: dict[str, float] | None = None
+    if config.task.class_weight is not None:
+        weights = task.resolve_class_weight(config.task.class_weight, encoded.targets)
+        settings = config.task.model_copy(update={"class_weight": weights})
+        config = config.model_copy(update={"task": settings})
     if head:
         progress.note(head)
     progress.note(_account(task, encoded, held_out, weights))

@@ -40,7 +40,7 @@ def test_patience_counts_epochs_from_the_end_of_the_warm_up(
 ) -> None:
     config = load_run(train={"patience": patience}, schedule={"warmup_share": warmup / 1000})
     setup: Any = SimpleNamespace(config=config, batches=SimpleNamespace(steps_per_epoch=100))
-    state = TrainState(step=step, best=None if best is None else [1.0], best_step=best or 0)
+    state = TrainState(step=step, best=None if best is None else [1.0], waiting_since=best or 0)
     assert loop._out_of_patience(setup, state, 1000, 10) == stops
 
 

@@ -140,8 +140,6 @@ class Task(GoingOn, ABC):
         names = ", ".join(self.label_names[:8]) + (", ..." if len(self.label_names) > 8 else "")
         return f"{self.kind} with the classes {names}" if names else f"a {self.kind}"
 
-    # Sameness of examples
-
     @classmethod
     def identity(cls, example: Example) -> tuple[str, ...]:
         """Return a key that is the same for examples that the model should not tell apart."""
@@ -241,23 +239,14 @@ class Task(GoingOn, ABC):
         """Return the cross-entropy (units,) of logits and targets, both (units, num_scores)."""
         return -(targets * logits.log_softmax(1)).sum(1)
 
-    def resolve_class_weight(self, setting: ClassWeight, targets: Array) -> dict[str, float] | None:
-        """Return task.class_weight with a number for each class, None for None.
-
-        Raises ConfigError.
-        """
-        if setting is not None:
-            raise ConfigError(
-                f"task.class_weight is {setting!r}; a {self.kind} has no classes. Leave it out."
-            )
-        return None
+    def resolve_class_weight(self, setting: ClassWeight, targets: Array) -> dict[str, float]:
+        """Return the weight of each class by task.class_weight. Raises ConfigError."""
+        raise ConfigError(
+            f"task.class_weight is {setting!r}; a {self.kind} has no classes. Leave it out."
+        )
 
     def class_weights(self, setting: ClassWeight, targets: Array) -> Array:
-        """Return the weight of each loss, in their shape. Raises ConfigError.
-
-        `setting` is task.class_weight; None gives every loss the weight 1.
-        """
-        self.resolve_class_weight(setting, targets)
+        """Return the weight of each loss, in their shape: 1 where `setting` is None."""
         return np.ones(len(targets))
 
     # Scores become an answer
@@ -351,14 +340,10 @@ class Task(GoingOn, ABC):
                 writer.writerow([self.answer_text(record[label]), *(f"{p:.6f}" for p in scores)])
         return text.getvalue()
 
-    # An example on a page
-
     def named_texts(self, example: Example) -> list[tuple[str, str]]:
         """Return (name, text) of each text of an example; a single one needs no name."""
         names = self.text_columns if len(example.texts) > 1 else ("",)
         return list(zip(names, example.texts, strict=True))
-
-    # gpt1.json
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as JSON values, for gpt1.json."""

@@ -59,10 +59,8 @@ class ClassTask(Task):
         """The classes."""
         return self.classes
 
-    def resolve_class_weight(self, setting: ClassWeight, targets: Array) -> dict[str, float] | None:
-        """Return the weight of each class by its name, None for None. Raises ConfigError."""
-        if setting is None:
-            return None
+    def resolve_class_weight(self, setting: ClassWeight, targets: Array) -> dict[str, float]:
+        """Return the weight of each class by task.class_weight. Raises ConfigError."""
         if isinstance(setting, Mapping):
             weights = self.named_weights(setting)
         else:
@@ -71,8 +69,8 @@ class ClassTask(Task):
 
     def class_weights(self, setting: ClassWeight, targets: Array) -> Array:
         """Return the weight of each example, or word, (n,). Raises ConfigError."""
-        weights = self.resolve_class_weight(setting, targets)
-        return targets @ self.named_weights(weights or {})
+        weights = {} if setting is None else self.resolve_class_weight(setting, targets)
+        return targets @ self.named_weights(weights)
 
     def balanced_weights(self, targets: Array) -> Array:
         """Return weights by which all classes that occur weigh the same in sum."""

@@ -131,8 +131,8 @@ class MultiLabel(ClassTask):
 
     def class_weights(self, setting: ClassWeight, targets: Array) -> Array:
         """Return the weight of each loss, (n, classes). Raises ConfigError."""
-        weights = self.resolve_class_weight(setting, targets)
-        return np.where(targets == 1, self.named_weights(weights or {}), 1.0)
+        weights = {} if setting is None else self.resolve_class_weight(setting, targets)
+        return np.where(targets == 1, self.named_weights(weights), 1.0)
 
     def balanced_weights(self, targets: Array) -> Array:
         """Return weights by which the rows that have a class weigh as those that have not."""
