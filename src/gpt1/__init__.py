@@ -9,6 +9,7 @@ The public names are imported on first use: `import gpt1` imports neither torch 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,10 @@ _NAMES = {  # the public names of each module; the imports above tell type check
     "gpt1.errors": "GPT1Error UsageError ConfigError InputError ContextError DataError "
     "TokenizerError CheckpointError CorruptError StorageError HubError TrainingError",
 }
+# Read when torch is loaded. Its waiting threads would spin, which makes a training step several
+# times as slow as soon as another program wants a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = ["__version__", *_MODULES]

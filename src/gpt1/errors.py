@@ -19,8 +19,9 @@ A message says what is wrong, the limit, and what to do, in the user's words.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class Note(UserWarning):
@@ -85,6 +86,27 @@ class Interrupted(TrainingError):
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "could not create a primitive",
+    "bad_alloc",
+)
+"""What torch's CPU allocators and oneDNN say when memory runs out."""
+
+
+@contextlib.contextmanager
+def memory_guard(message: str, kind: type[GPT1Error] = GPT1Error) -> Iterator[None]:
+    """Raise `kind` with `message` if memory runs out within the block."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if not known and not any(text in str(error) for text in _MEMORY):
+            raise
+        raise kind(f"memory ran out {message}") from error
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from gpt1._version import __version__
 from gpt1.checkpoint import card, classifier, huggingface, openai, parts, tensors
 from gpt1.checkpoint.foreign import SCORE
 from gpt1.config import ModelConfig
-from gpt1.errors import CheckpointError, Note, TokenizerError
+from gpt1.errors import CheckpointError, Note, TokenizerError, memory_guard
 from gpt1.model.build import Model, build_model
 from gpt1.model.heads import Head
 from gpt1.storage import MANIFEST, Folder, json_bytes, write_folder
@@ -59,7 +59,11 @@ def load(path: Path | str) -> Loaded:
     Raises CheckpointError naming everything that is missing, unexpected or misshapen; CorruptError
     if the bytes are not those that were written; TokenizerError if the vocabulary does not fit.
     """
-    folder = _open(path)
+    with memory_guard(f"while {path} was loaded. Free some, or take a smaller model."):
+        return _load(_open(path))
+
+
+def _load(folder: Folder) -> Loaded:
     if openai.SHAPES in folder:
         config = openai.read_config(folder)
         state = openai.read_state(folder, config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import functools
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,7 +14,8 @@ import typer
 from typer.core import TyperCommand
 
 from gpt1._version import __version__
-from gpt1.errors import GPT1Error, InputError, Note
+from gpt1.reports import terminal
+from gpt1.errors import GPT1Error, InputError, Note, memory_guard
 
 COMMANDS = {
     "demo": "Fine-tune the packaged model on jokes, and let it write.",
@@ -39,17 +39,24 @@ COMMANDS = {
 }
 
 
+_MEMORY = "(a smaller model, fewer rows or shorter texts need less). Free some and run it again."
+
+
 def main() -> None:
     """Run the command line; exit 0 if it worked, 1 if it failed, 2 if it was misused."""
-    # Read when torch is loaded. Its waiting threads would spin, which makes a training step several
-    # times as slow as soon as another program wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     warnings.showwarning = _show_warning
     _write_in_any_encoding()
     try:
-        _app(sys.argv[1:])()
+        with terminal.outputs(), memory_guard(_MEMORY):
+            _app(sys.argv[1:])()
+    except BrokenPipeError:  # the reader of our output, such as head, has stopped
+        terminal.discard(sys.stdout)
+    except OSError as error:  # of a library, such as the one that prints the help
+        terminal.print_error(error)
+        terminal.discard(sys.stdout)
+        sys.exit(1)
     except GPT1Error as error:
-        print(f"gpt1: {error}", file=sys.stderr)
+        terminal.print_error(error)
         sys.exit(error.exit_code)
 
 
@@ -187,9 +194,6 @@ def _load(name: str) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except BrokenPipeError:  # the reader of our output, such as head, has stopped
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
         except KeyboardInterrupt:
             print("gpt1: stopped.", file=sys.stderr)
             raise typer.Exit(130) from None

@@ -37,10 +37,9 @@ def demo(
     """
     from time import monotonic
 
-    from rich.console import Console
-
     import gpt1
     from gpt1.model.losses import perplexity
+    from gpt1.reports.console import Console
     from gpt1.storage import Log
 
     console = Console(highlight=False, soft_wrap=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+
+from gpt1.reports.console import Console
+from gpt1.reports.formatting import printable
 
 _EVERY = 10.0
 """Seconds between lines, and before the first: a quick command prints none."""
@@ -18,7 +20,7 @@ class Progress:
     def __init__(self, status: str = "", unit: str = "") -> None:
         self.console = Console(stderr=True, highlight=False)
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
@@ -32,6 +34,7 @@ class Progress:
 
     def status(self, text: str, unit: str = "") -> None:
         """Say what is being done now, and the unit that `progress` counts."""
+        text = printable(text)
         self._status, self._unit = text, unit
         self._bar.update(self._task, description=text, state="", completed=0, total=None)
         if text and not unit:  # nothing may be counted for a long time

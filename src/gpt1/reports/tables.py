@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from html import escape as escape_html
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from gpt1.reports.console import Console
+from gpt1.reports.formatting import printable
 from gpt1.reports.sections import Table
 
 
@@ -21,14 +22,16 @@ def print_table(title: str, table: Table, note: str = "", console: Console | Non
         console.print("\n".join(lines), soft_wrap=True, markup=False)
         return
     shown = RichTable(
-        title=escape(title) or None,
-        caption=escape(note) or None,
+        title=escape(printable(title)) or None,
+        caption=escape(printable(note)) or None,
         title_justify="left",
         caption_justify="left",
         show_header=bool(table.columns),
     )
     for name, right in zip(table.columns or table.rows[0], _align_right(table), strict=True):
-        shown.add_column(escape(name), justify="right" if right else "left", overflow="fold")
+        shown.add_column(
+            escape(printable(name)), justify="right" if right else "left", overflow="fold"
+        )
     for row in table.rows:
         shown.add_row(*map(escape, _one_line(row)))
     console.print(shown)
@@ -79,7 +82,7 @@ def html_table(table: Table) -> str:
 
 
 def _one_line(row: Sequence[str]) -> list[str]:
-    return [cell.replace("\n", "\\n") for cell in row]
+    return [printable(cell).replace("\n", "\\n") for cell in row]
 
 
 def _align_right(table: Table) -> list[bool]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from rich.console import Console
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -25,6 +24,7 @@ from gpt1.config import DistributedConfig
 from gpt1.data.packing import Batch
 from gpt1.errors import ConfigError, Interrupted, TrainingError, first_line
 from gpt1.model.build import Model
+from gpt1.reports.console import Console
 from gpt1.training.objectives import Objective
 from gpt1.training.watch import Watch
 

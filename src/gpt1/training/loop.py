@@ -18,11 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-
 from gpt1.config import RunConfig, TrainConfig
 from gpt1.data.batches import Batches, SampleBatches
-from gpt1.errors import Interrupted, TrainingError
+from gpt1.errors import Interrupted, TrainingError, memory_guard
 from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import optimizers, schedules
@@ -90,7 +88,7 @@ def train(
                 batches = setup.batches.update(state.step, ranks.rank, ranks.count)
                 waited = time.monotonic() - began
                 lr = config.optimizer.lr * schedules.factor(config.schedule, state.step, steps)
-                with _memory_errors(state.step, settings):
+                with _memory_guard(f"at update {state.step + 1}", settings):
                     result = updater.update(batches, state.step, lr, stop_signals)
                 step_seconds = time.monotonic() - began
 
@@ -195,7 +193,8 @@ def _evaluate(
     if setup.validation is None:
         return
     settings, metric = setup.config.train, setup.objective.metric
-    figures = updater.evaluate(setup.validation.once(settings.eval_windows), updater.dtype)
+    with _memory_guard(f"in the evaluation after update {state.step}", settings):
+        figures = updater.evaluate(setup.validation.once(settings.eval_windows), updater.dtype)
     if not math.isfinite(figures["loss"]):
         raise TrainingError(
             f"after update {state.step} the validation loss is {figures['loss']}; it must be "
@@ -248,20 +247,12 @@ def _out_of_patience(setup: TrainSetup, state: TrainState, steps: int, eval_ever
     return state.step >= max(epoch, start + patience * epoch)
 
 
-@contextlib.contextmanager
-def _memory_errors(step: int, settings: TrainConfig) -> Iterator[None]:
-    """Turn errors about memory into TrainingError."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and "can't allocate memory" not in str(error):  # of torch's CPU allocator
-            raise
-        raise TrainingError(
-            f"memory ran out at update {step + 1}. The last checkpoint is untouched: free some "
-            f"memory and --resume, or start a run with a smaller train.micro_batch_size "
-            f"({settings.micro_batch_size} now)."
-        ) from error
+def _memory_guard(when: str, settings: TrainConfig) -> contextlib.AbstractContextManager[None]:
+    return memory_guard(
+        f"{when}. The last checkpoint is untouched: free some memory and --resume, or start a run "
+        f"with a smaller train.micro_batch_size ({settings.micro_batch_size} now).",
+        TrainingError,
+    )
 
 
 @contextlib.contextmanager

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from gpt1.callbacks import ProgressCallback
+from gpt1.reports.console import Console
 from gpt1.reports.formatting import format_duration, format_perplexity
 
 _LAST = 50  # updates whose mean loss is shown
