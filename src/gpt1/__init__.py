@@ -10,6 +10,7 @@ The public names are imported on first use: `import gpt1` imports neither torch 
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,16 @@ _NAMES = {  # the public names of each module; the imports above tell type check
 # Read when torch is loaded. Its waiting threads would spin, which makes a training step several
 # times as slow as soon as another program wants a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def _after_fork() -> None:
+    """Let torch compute in one thread: a fork has none of the other threads and would wait."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

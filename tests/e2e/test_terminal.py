@@ -1,53 +1,82 @@
-"""What every command shares: output in any encoding, and texts that begin with a dash."""
+"""What is printed cannot steer a terminal; a stream that is full or closed is told."""
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from commands import ENV, GPT1, run_gpt1
+from gpt1.reports.formatting import printable
+from run_logs import make_run, update
 
-PROMPT = "generate --max-new-tokens 0 --temperature 0"
-DASHES = [
-    (["- Hello"], "- hello"),
-    (["-- Hello there"], "-- hello there"),
-    (["-5 degrees"], "- 5 degrees"),
-    (["--stop", "- x", "- Hello"], "- hello"),
-    (["- Hello", "--seed", "3"], "- hello"),
-    (["--", "-Hello"], "- hello"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "text"), DASHES)
-def test_a_text_may_begin_with_a_dash(arguments: list[str], text: str) -> None:
-    assert run_gpt1(*PROMPT.split(), *arguments).check().stdout.strip() == text
+STEERING = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e\r"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("text", "shown"),
     [
-        (["-Hello"], "Put -- before a text that begins with a dash"),
-        (["Hi", "--sotp", "- x"], "No such option: --sotp"),
-        (["Hi", "--sotp=The end"], "No such option: --sotp"),
-        (["- Hello", "--sotp", "x"], "No such option: --sotp"),
+        ("plain\ttext\r\nüñ 漢 🙂\n", "plain\ttext\r\nüñ 漢 🙂\n"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\x9b2J", "\\x9b2J"),
+        ("over\rwritten", "over\\rwritten"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("\x00\x07\x7f", "\\x00\\x07\\x7f"),
     ],
 )
-def test_what_may_be_an_option_is_told(arguments: list[str], said: str) -> None:
-    done = run_gpt1(*PROMPT.split(), *arguments)
-    assert (done.code, done.stdout) == (2, "")
-    assert said in done.message
+def test_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(shown) == shown
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8", "cp437"])
-@pytest.mark.parametrize("command", ["tokenize '☕ ę 😀' --json", "tokenize '☕ ę 😀'"])
-def test_output_in_any_encoding_loses_nothing(command: str, encoding: str) -> None:
-    name, text, *options = command.replace("'", "|").split("|")
-    done = subprocess.run(
-        [*GPT1, name.strip(), text, *"".join(options).split()],
-        capture_output=True, timeout=100, env={**ENV, "PYTHONIOENCODING": encoding},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
-    written = done.stdout.decode(encoding)
-    assert ("\\u" in written) == (encoding != "utf-8")
-    assert (b"which lacks some characters" in done.stderr) == (encoding != "utf-8")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("tokenize", STEERING),
+        ("tokenize", STEERING, "--words", STEERING),
+        ("generate", "x", "--model", STEERING),
+        ("finetune", STEERING, "--out", "o"),
+        ("finetune", "rows.csv", "--task", "classification", "--out", "o", "--set", STEERING),
+        ("compare", "a", "nothing" + STEERING),
+        ("compare", "a", "b"),
+    ],
+    ids=lambda command: " ".join(command).replace(STEERING, "ESC"),
+)
+def test_no_command_lets_a_name_or_a_text_steer_the_terminal(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text(f"text,label\na {STEERING[:9]} b,{STEERING[:9]}\nc d,x\n")
+    for name in ("a", "b"):
+        make_run(Path(name), [update(1, 2.5)], {"data": {"prefix": STEERING + name}})
+    done = run_gpt1(*command)
+    for text in (done.stdout, done.stderr):
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("command", ["--version", "--help", "tokenize hello", "doctor --json"])
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", ">&- 2>&-", "2>&-", "2>/dev/full"])
+def test_a_full_or_closed_stream_is_no_traceback(command: str, where: str) -> None:
+    shell = f"{' '.join(GPT1)} {command} {where}"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, env=ENV, check=False)
+    assert done.returncode == (0 if where.startswith("2") else 1)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    if "2>" not in where:
+        assert done.stderr.startswith("gpt1: ")
+
+
+def test_runs_of_any_kinds_are_compared(tmp_path: Path) -> None:
+    lm = [{"step": 0, "valid_loss": 3.0}, update(1, 2.5), {"step": 1, "valid_loss": 2.0}]
+    task = [{**line, "valid_accuracy": 0.5} if "valid_loss" in line else line for line in lm]
+    kinds = {"lm": lm, "task": task, "without": [update(1, 2.5)], "begun": []}
+    for name, lines in kinds.items():
+        make_run(tmp_path / name, lines)
+    for a in kinds:
+        run_gpt1("compare", tmp_path / a, tmp_path / "task", "--out", tmp_path / "it.html").check()
+        for b in kinds:
+            results = run_gpt1("compare", tmp_path / a, tmp_path / b, "--json").check()
+            assert [run["run"] for run in json.loads(results.stdout)["runs"]]

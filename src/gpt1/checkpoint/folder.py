@@ -60,7 +60,10 @@ def load(path: Path | str) -> Loaded:
     if the bytes are not those that were written; TokenizerError if the vocabulary does not fit.
     """
     with memory_guard(f"while {path} was loaded. Free some, or take a smaller model."):
-        return _load(_open(path))
+        folder = _open(path)
+        loaded = _load(folder)
+        folder.verify()  # what only transformers reads
+        return loaded
 
 
 def _load(folder: Folder) -> Loaded:

@@ -14,8 +14,8 @@ import typer
 from typer.core import TyperCommand
 
 from gpt1._version import __version__
-from gpt1.reports import terminal
 from gpt1.errors import GPT1Error, InputError, Note, memory_guard
+from gpt1.reports import terminal
 
 COMMANDS = {
     "demo": "Fine-tune the packaged model on jokes, and let it write.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,12 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Write the labels to this file.", show_default="stdout")
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="csv: leave labels such as =A1 as they are, which spreadsheets would run."
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Label new rows with a fine-tuned model: one row out for each row in, in the same order.
@@ -66,6 +73,7 @@ def predict(
         )
     if data is not None and (columns or text_column):
         raise ConfigError(f"--task {data.name} knows its columns; leave the other options out.")
+    present = out is not None and os.path.lexists(out)
     predictor = Predictor.load(model)
     task = predictor.task
     if data is None and not (columns or text_column):
@@ -101,9 +109,9 @@ def predict(
         rows = "row" if missing == 1 else "rows"
         print(f"{missing:,} {rows} could not be used and got no label", file=sys.stderr)
     ending = task.output_ending(files[0]) if out is None else out.suffix.lower()
-    text = task.format(records, ending)
+    text = task.format(records, ending, raw=raw)
     if out is not None:
-        storage.write_file(out, text.encode(errors="replace"))
+        storage.write_file(out, text.encode(errors="replace"), replace=present)
     if json:
         print_json(records)
     else:

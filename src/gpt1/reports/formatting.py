@@ -23,6 +23,21 @@ def printable(text: str) -> str:
     return _STEERING.sub(_spell, text)
 
 
+def defuse(text: str) -> str:
+    """Return a csv field that no spreadsheet runs as a formula.
+
+    >>> defuse("=1+1"), defuse("-1.5"), defuse("good")
+    ("'=1+1", '-1.5', 'good')
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return "'" + text
+    return text
+
+
 def _spell(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape as escape_html
 
@@ -66,8 +67,13 @@ def markdown_table(table: Table) -> str:
     | z | 1 |
     """
     lines = [table.columns, ["---", *["---:"] * (len(table.columns) - 1)], *table.rows]
-    escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in lines]
+    escaped = [[escape_markdown(cell).replace("|", "\\|") for cell in cells] for cells in lines]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
+
+
+def escape_markdown(text: str) -> str:
+    """Return `text` as one line that markdown shows as it is, without links and HTML."""
+    return re.sub(r"([`\[\]<>])", r"\\\1", printable(text).replace("\n", "\\n"))
 
 
 def html_table(table: Table) -> str:

@@ -6,6 +6,7 @@ depend on their line are never cached, nor are very long ones, so the memory is 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
@@ -32,6 +33,7 @@ class ChunkCache(dict[str, tuple[T, ...]]):
         marks: Mapping[str, tuple[T, ...]],
     ) -> None:
         super().__init__()
+        self._lock = threading.RLock()
         self._pre_tokenizer, self._of_word, self._marks = pre_tokenizer, of_word, marks
         self.limit = 1 << 19
 
@@ -49,6 +51,10 @@ class ChunkCache(dict[str, tuple[T, ...]]):
         return items
 
     def __missing__(self, chunk: str) -> tuple[T, ...]:
+        with self._lock:
+            return self._find(chunk)
+
+    def _find(self, chunk: str) -> tuple[T, ...]:
         items = self._marks.get(chunk)
         if items is None:
             words = self._pre_tokenizer.chunk(chunk)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gpt1.data.tables import text_fault
 from gpt1.errors import ConfigError, DataError, InputError
+from gpt1.reports.formatting import defuse
 from gpt1.tasks.kinds.fields import Fields, make_example
 from gpt1.tasks.kinds.going_on import GoingOn
 from gpt1.tasks.metrics import METRICS, Metric, SumMetric
@@ -326,8 +327,13 @@ class Task(GoingOn, ABC):
         """Return the ending of the file of predictions for the rows of `source`."""
         return ".csv"
 
-    def format(self, records: Sequence[Mapping[str, Any]], ending: str) -> str:
-        """Return records as the text of a file; empty ones have a row of empty fields."""
+    def format(
+        self, records: Sequence[Mapping[str, Any]], ending: str, *, raw: bool = False
+    ) -> str:
+        """Return records as the text of a file; empty ones have a row of empty fields.
+
+        Labels that a spreadsheet would run as formulas begin with an apostrophe unless `raw`.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         label = self.answer_fields[0]
@@ -337,7 +343,9 @@ class Task(GoingOn, ABC):
                 writer.writerow([""] * (1 + len(self.score_names)))
             else:
                 scores = record.get("probabilities", {}).values()
-                writer.writerow([self.answer_text(record[label]), *(f"{p:.6f}" for p in scores)])
+                answer = self.answer_text(record[label])
+                answer = answer if raw else defuse(answer)
+                writer.writerow([answer, *(f"{p:.6f}" for p in scores)])
         return text.getvalue()
 
     def named_texts(self, example: Example) -> list[tuple[str, str]]:
