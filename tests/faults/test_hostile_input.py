@@ -25,8 +25,9 @@ TEXT = "the dog and the cat is the dog. the cat sat.\n" * 8
 ROWS = "text,label\n" + "the dog is the cat,a\nthe cat and the dog,b\n" * 4
 STRANGE = (
     "", "\x00", "\x1b[31m", "\ud800", "\udcff", "\u202e", "'", '"', "=1+1", "@x", "{", "[" * 3000,
-    "-", "../" * 4, "a" * 300, "9" * 5000, "1e999", "NaN", "null", "true", "\n", "\r", ",", ";", "\t",
-    "é", "[/]", "\ufeff", "🙂", "%s", "$HOME", "~nobody", "CON", "nan", "-1", "0", "1_0", "٣", "[bold]",
+    "-", "../" * 4, "a" * 300, "9" * 5000, "1e999", "NaN", "null", "true", "\n", "\r", ",", ";",
+    "\t", "é", "[/]", "\ufeff", "🙂", "%s", "$HOME", "~nobody", "CON", "nan", "-1", "0", "1_0", "٣",
+    "[bold]",
 )  # fmt: skip
 VALUES = (
     None, True, -1, 0, 2**70, 1.5, -0.0, "", "x", "\ud800", [], {}, [[]], [None], {"a": None},

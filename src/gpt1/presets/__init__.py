@@ -60,7 +60,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         values = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the settings file {path} is not TOML: {error}") from None
     for name, value in values.items():
         if not isinstance(value, dict):
@@ -81,6 +81,6 @@ def parse_override(text: str) -> dict[str, Any]:
         )
     try:
         parsed = tomllib.loads(f"x = {value.strip()}")["x"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also an integer of thousands of digits
         parsed = value.lstrip()
     return {section: {field: parsed}}
