@@ -68,8 +68,7 @@ def _after_fork() -> None:
         torch.set_num_threads(1)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork)  # Windows has none
 
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -94,7 +94,8 @@ def _table(numbers: random.Random) -> list[str]:
 
 
 def _name(numbers: random.Random) -> list[str]:
-    name = "".join(numbers.choices(STRANGE, k=2))
+    strange = [text for text in STRANGE if text not in ("\x00", "\ud800")]  # no shell gives them
+    name = "".join(numbers.choices(strange, k=2))
     command = numbers.choice((
         ["evaluate", name, "text.txt"], ["evaluate", "tiny", name], ["compare", "run", name],
         ["generate", name, "--model", "tiny", "--max-new-tokens", "1"], ["tokenize", name],
