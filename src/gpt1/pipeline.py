@@ -31,7 +31,7 @@ from gpt1.model.padding import pad_right
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
 
-Texts = Any
+SeveralTexts = Any
 """Several texts: a list, a numpy array, a column or one-column table of pandas or pyarrow."""
 
 
@@ -99,10 +99,12 @@ class GPT1:
     @overload
     def generate(self, prompt: str, **sampling: Unpack[SamplingOptions]) -> Generation: ...
     @overload
-    def generate(self, prompt: Texts, **sampling: Unpack[SamplingOptions]) -> list[Generation]: ...
+    def generate(
+        self, prompt: SeveralTexts, **sampling: Unpack[SamplingOptions]
+    ) -> list[Generation]: ...
     def generate(  # noqa: PLR0913 - named, so that editors complete them
         self,
-        prompt: str | Texts,
+        prompt: str | SeveralTexts,
         *,
         max_new_tokens: int = 64,
         max_length: int | None = None,
@@ -112,7 +114,7 @@ class GPT1:
         min_p: float | None = None,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         overflow: Literal["stop", "slide"] = "stop",
     ) -> Generation | list[Generation]:
         """Continue a prompt, or several (a list, a column) with the same results as one by one.
@@ -153,7 +155,7 @@ class GPT1:
         min_p: float | None = None,
         repetition_penalty: float = 1.0,
         seed: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         overflow: Literal["stop", "slide"] = "stop",
     ) -> Iterator[str]:
         """Continue a prompt piece by piece; joined, the pieces are `generate`'s completion."""
@@ -178,8 +180,8 @@ class GPT1:
     @overload
     def score(self, text: str) -> Score: ...
     @overload
-    def score(self, text: Texts) -> list[Score]: ...
-    def score(self, text: str | Texts) -> Score | list[Score]:
+    def score(self, text: SeveralTexts) -> list[Score]: ...
+    def score(self, text: str | SeveralTexts) -> Score | list[Score]:
         """Return the text's mean loss, perplexity and the log-probability of each token.
 
         Several texts (a list, a column) have a list of scores. Raises InputError, ContextError.
@@ -200,7 +202,7 @@ class GPT1:
 
     def finetune(  # noqa: PLR0913
         self,
-        texts: Texts | str | Path,
+        texts: SeveralTexts | str | Path,
         *,
         column: str | None = None,
         recipe: str | None = None,
@@ -254,9 +256,9 @@ def _several(texts: Any, name: str) -> Any:
     return texts
 
 
-def _sampling(*, stop: str | Sequence[str], **settings: Any) -> SamplingConfig:
+def _sampling(*, stop: str | Sequence[str] | None, **settings: Any) -> SamplingConfig:
     """Return checked settings of sampling. Raises ConfigError."""
-    stops = (stop,) if isinstance(stop, str) else stop
+    stops = (stop,) if isinstance(stop, str) else () if stop is None else stop
     return check(SamplingConfig, {**settings, "stop": stops})
 
 

@@ -80,6 +80,7 @@ def test_stop_may_be_one_string(gpt: gpt1.GPT1) -> None:
     stop = gpt.generate("the dog", max_new_tokens=3).completion.strip()[:1]
     stopped = gpt.generate("the dog", stop=[stop])
     assert gpt.generate("the dog", stop=stop) == stopped
+    assert gpt.generate("the dog", stop=None) == gpt.generate("the dog")
     assert "".join(gpt.stream("the dog", stop=stop)) == stopped.completion
     with pytest.raises(TypeError, match="temprature"):
         gpt.generate("the dog", temprature=1)  # type: ignore[call-overload]

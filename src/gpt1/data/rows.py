@@ -29,7 +29,7 @@ def texts_of(data: Any, name: str = "texts", column: str | None = None) -> list[
     it may be left out where there is only one, or one called text and none of labels. Raises
     InputError, which calls the data `name` and says which row is no text; DataError for a file.
     """
-    if isinstance(data, list | tuple) and data and all(map(_names_file, data)):
+    if isinstance(data, list | tuple) and data and all(map(_names_text_file, data)):
         rows = _read_files(data, name, column)
     else:
         rows = column_of(data, name, column)
@@ -155,6 +155,11 @@ def _names_file(value: Any) -> bool:
     return isinstance(value, os.PathLike)
 
 
+def _names_text_file(value: Any) -> bool:
+    """Return whether a value in a list is the name of a file, and hardly a text."""
+    return _names_file(value) and bool(os.path.splitext(value)[1] or str(value).startswith(HUB))
+
+
 def _is_single(item: Any) -> bool:
     """Return whether a row is a text in a list of its own."""
     return isinstance(item, list | tuple) and len(item) == 1 and isinstance(item[0], str)
@@ -204,10 +209,13 @@ def _choose(names: Sequence[Any], name: str, column: str | None) -> int:
     if names.count("text") == 1 and not labels:
         return names.index("text")
     usual = "text" if "text" in names else names[-1]
-    learn = f" To learn {labels!r}, use gpt1.TextClassifier." if labels else ""
+    more = ""
+    if name == "texts":
+        more = f" (in finetune: column={usual!r})"
+        more += f", or learn {labels!r} with gpt1.TextClassifier" if labels else ""
     raise InputError(
         f"{name} has the columns {present}; give the one with the texts alone, e.g. "
-        f"{name}[{usual!r}] (in finetune: column={usual!r}).{learn}"
+        f"{name}[{usual!r}]{more}."
     )
 
 

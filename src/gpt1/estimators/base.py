@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from gpt1.checkpoint import folder, hub
 from gpt1.config import RunConfig, default_recipe, load_run
-from gpt1.data.rows import read_each, short, to_list
+from gpt1.data.rows import read_each, short
 from gpt1.errors import CheckpointError, ConfigError, InputError, Interrupted, TrainingError
 from gpt1.estimators.rows import (
     FEATURES,
     Row,
     count_conflicts,
     item,
+    pairs_of,
     read_features,
     read_pair,
     read_weights,
@@ -214,7 +215,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     # Rows and labels
 
     _row = staticmethod(read_pair)
-    _rows = staticmethod(to_list)
+    _rows = staticmethod(pairs_of)
 
     def _read(self, X: Any, *, blank: bool = False) -> list[Row]:
         """Return the texts of the rows of X; `blank` lets them be empty.

@@ -42,6 +42,18 @@ def _wrong(name: str, value: Any, wanted: str) -> InputError:
 # X
 
 
+def pairs_of(data: Any, name: str) -> list[Any]:
+    """Return the rows of a list, or of a table of two columns. Raises InputError."""
+    names = column_names(data)
+    if names is not None and len(names) != 2:
+        present = ", ".join(map(str, names))[:200]
+        raise InputError(
+            f"{name} has the columns {present}; give the two of a row alone, e.g. {name}[["
+            f"{', '.join(map(repr, names[-2:]))}]]."
+        )
+    return to_list(data, name)
+
+
 def sentences_of(data: Any, name: str) -> list[Any]:
     """Return the lists of words in a list, or in a column or one-column table of lists."""
     return to_list(data, name) if column_names(data) is None else column_of(data, name)

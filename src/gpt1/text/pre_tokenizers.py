@@ -168,7 +168,10 @@ def check_texts(texts: Iterable[str]) -> Iterator[str]:
     if is_table or isinstance(texts, Mapping) or not isinstance(texts, Iterable):
         what = f"a {type(texts).__name__}"
         raise InputError(f"texts is {what}; give a list of texts, or the column that holds them.")
-    return (check_text(text, f"texts[{i}]") for i, text in enumerate(texts))
+    return (
+        text if isinstance(text, str) else check_text(text, f"texts[{i}]")
+        for i, text in enumerate(texts)
+    )
 
 
 def make_pre_tokenizer(mode: WordsMode) -> PreTokenizer:

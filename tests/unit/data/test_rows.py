@@ -80,7 +80,7 @@ REFUSED: list[tuple[Any, str | None, str]] = [
     (FRAME, "Joke", "texts has no column 'Joke'; there are id, joke. Did you mean 'joke'"),
     (TWICE, "a", "texts has two columns 'a'"),
     (TWICE, None, "texts has the columns a, a"),
-    (TABLE.assign(label=1), None, r"texts\['text'\].* To learn 'label', use gpt1.TextClassifier"),
+    (TABLE.assign(label=1), None, r"texts\['text'\].* learn 'label' with gpt1.TextClassifier"),
     (pyarrow.Table.from_pandas(FRAME), None, "texts has the columns id, joke"),
     (pandas.DataFrame(), None, "texts is a table without columns"),
     (TEXTS, "joke", "column is 'joke'; texts is .* which has no columns"),
@@ -115,4 +115,6 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         texts_of(Path("labels.csv"))
     with pytest.raises(UsageError, match=r"jokes.csv has the columns id, joke"):
         texts_of(Path("jokes.csv"))
-    assert texts_of(["jokes.csv", "and"]) == ["jokes.csv", "and"]  # not all are files
+    Path("and").touch()
+    assert texts_of(["and"]) == ["and"]
+    assert texts_of(["jokes.csv", "or"]) == ["jokes.csv", "or"]  # not all are files

@@ -76,7 +76,12 @@ def test_a_file_is_read(clf: Any, tmp_path: Path) -> None:
         clf.predict(str(tmp_path / "new.csv"))
 
 
-def test_tables_of_several_columns_are_asked_about(clf: Any) -> None:
+def test_tables_of_several_columns_are_asked_about(clf: Any, model: str) -> None:
+    said = r"X has the columns id, premise, hypothesis; .* e\.g\. X\[\['premise', 'hypothesis'\]\]"
+    with pytest.raises(InputError, match=said):
+        one_step("entailment", model).fit(
+            pandas.concat([FRAME.review.rename("id"), PAIRS], axis=1), Y
+        )
     with pytest.raises(InputError, match=r"X has the columns premise, hyp.* X\['hypothesis'\]"):
         clf.fit(PAIRS, Y)
     with pytest.raises(InputError, match=r"X\[0\] has 2 columns"):
@@ -98,8 +103,9 @@ def test_names_of_columns(model: str, tmp_path: Path) -> None:
             (PAIRS.assign(id=1), "unseen at fit time:\n- id"),
             (PAIRS[["premise"]], "yet now missing:\n- hypothesis"),
         ):
-            with pytest.raises(ValueError, match=said):
-                fitted.predict(frame)
+            for table in (frame, pyarrow.Table.from_pandas(frame)):
+                with pytest.raises(ValueError, match=said):
+                    fitted.predict(table)
         with pytest.warns(UserWarning, match="does not have valid feature names"):
             fitted.predict(PAIRS.to_numpy())
     clf.fit(PAIRS.to_numpy().tolist(), Y)
