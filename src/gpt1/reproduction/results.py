@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from gpt1 import storage
 from gpt1.config import Settings
 from gpt1.errors import CheckpointError
+from gpt1.evaluation.baselines import MAJORITY
 from gpt1.reports.formatting import format_interval, format_percent
 from gpt1.reproduction.paper import FULL, FURTHER, SETS, VARIANTS, figure
 from gpt1.tasks.bootstrap import Interval, mean_metric, resample
@@ -48,7 +49,9 @@ class ExperimentResult(Settings):
     model: what was fine-tuned. split: the measured rows, test, or dev if no test set has labels.
     settings: everything the result depends on. train_metrics: on as many training rows. parts: the
     measured rows of each part that the paper reports, e.g. matched. leakage: how many of the
-    measured `rows` the training rows hold: `exact`, `overlapping`.
+    measured `rows` the training rows hold: `exact`, `overlapping`; shared_texts: how many have a
+    text, by its name, that a training row has. baselines: what simple ways predict, learned from
+    the same rows.
     """
 
     experiment: Experiment
@@ -63,6 +66,8 @@ class ExperimentResult(Settings):
     train_metrics: dict[str, float]
     parts: dict[str, list[int]]
     leakage: dict[str, int]
+    shared_texts: dict[str, int] = Field(default={})
+    baselines: dict[str, list[float]] = Field(default={}, repr=False)
 
     def write(self, folder: Path) -> None:
         """Write the result into a new folder."""
@@ -90,7 +95,8 @@ class Measurement:
     """The results of a variant on a data set, or on a part of one, of all seeds together.
 
     name: the data set or the part, as in paper.TITLES. gold: the right answers (n,). predictions:
-    those of each seed (n,). bootstrap_seed: the same for all variants, so that rows are paired.
+    those of each seed (n,). baselines: the metric of simple ways to predict on the same rows.
+    bootstrap_seed: the same for all variants, so that rows are paired.
     """
 
     def __init__(self, results: Sequence[ExperimentResult], part: str = "") -> None:
@@ -104,6 +110,11 @@ class Measurement:
         self.gold = np.array(first.gold)[rows]
         self.predictions = {r.experiment.seed: np.array(r.predicted)[rows] for r in results}
         self.bootstrap_seed = crc32(self.data.encode())
+        metric = METRICS[self.metric]
+        self.baselines = {MAJORITY: self.constant} | {
+            name: metric(self.gold, np.array(predicted)[rows])
+            for name, predicted in first.baselines.items()
+        }
 
     @property
     def seeds(self) -> dict[int, float]:
@@ -148,7 +159,9 @@ class Measurement:
             "seeds": {str(seed): value for seed, value in self.seeds.items()},
             "train_metrics": first.train_metrics,
             "leakage": first.leakage,
+            "shared_texts": first.shared_texts,
             "constant_answer": self.constant,
+            "baselines": self.baselines,
             "paper": None if printed is None else round(printed / 100, 4),
             "seconds": sum(result.seconds for result in self.results),
         }

@@ -26,6 +26,7 @@ from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
 from gpt1.config import ModelConfig, RunConfig, default_recipe, load_run
 from gpt1.errors import ConfigError, DataError, GPT1Error
+from gpt1.evaluation.baselines import MAJORITY, baseline_scores
 from gpt1.model.build import count_parameters
 from gpt1.pipeline import load
 from gpt1.reproduction.paper import LSTM, NO_AUX, NO_PRETRAINING
@@ -61,6 +62,13 @@ class Split:
     task: Task
     train: Rows[Example]
     test: Rows[Example]
+
+    @cached_property
+    def baselines(self) -> dict[str, list[float]]:
+        """What simple ways, learned from the training rows, predict for the measured ones."""
+        scores = baseline_scores(self.task, self.train.examples, self.test.examples)
+        del scores[MAJORITY]  # a result knows its own
+        return {name: self.task.decide(rows).tolist() for name, rows in scores.items()}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -164,6 +172,8 @@ class Sweep:
             train_metrics={name: METRICS[name](_labels(learnt), fitted) for name in metrics},
             parts=self.parts(data, split.test.split),
             leakage={n: getattr(overlap, n) for n in ("exact", "overlapping", "rows")},
+            shared_texts=dict(overlap.texts),
+            baselines=split.baselines,
         )
         result.write(self.out / RESULTS / experiment.name)
         self.tidy(experiment)

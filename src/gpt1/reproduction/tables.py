@@ -100,6 +100,9 @@ def _ablations(
         rows.append((f"{LINES[variant]}: ours ({ours.models[variant].model})", *measured))
         if set(printed) != {ABSENT}:
             rows.append((f"{LINES[variant]}: the paper ({paper.SIZES[variant]})", *printed))
+    for name in _baselines(ours):
+        values = [_baseline(_any_variant(ours, data), name) for data in sets]
+        rows.append((f"{name} (the same rows)", *[ABSENT] * average, *values))
     if not average:
         return Section(title, Table(("", *columns), rows))
     names = "all eight" if len(shared) == len(SETS) else ", ".join(TITLES[d] for d in shared)
@@ -167,25 +170,28 @@ def _rows(ours: Measurements) -> Section:
     """Return which rows were trained and measured on, and what a constant answer reaches."""
     rows = []
     for data in ours.sets:
-        variant = next(v for v in ours.variants if (data, v) in ours.all)
-        measured = ours.all[data, variant]
-        leakage = measured.results[0].leakage
+        measured = _any_variant(ours, data)
+        assert measured is not None
+        leakage, texts = measured.results[0].leakage, measured.results[0].shared_texts
+        shared = "; ".join(f"{name} {count:,}" for name, count in texts.items())
         rows.append((
             TITLES[data], measured.metric, f"{measured.train_rows:,}",
             f"{paper.TRAIN_ROWS[data]:,}", f"{len(measured.gold):,}", measured.split,
             format_percent(measured.constant),
-            f"{format_percent(measured.on_training_rows)} ({LINES[variant]})",
-            f"{leakage['exact']:,}, {leakage['overlapping']:,}",
+            f"{format_percent(measured.on_training_rows)} ({LINES[measured.variant]})",
+            f"{leakage['exact']:,}, {leakage['overlapping']:,}", shared or ABSENT,
         ))  # fmt: skip
     columns = (
         "", "metric", "training rows", "the paper's", "measured rows", "of the split",
         "constant answer", "on training rows", "in training rows (exact, 13 words)",
+        "single texts in training rows",
     )  # fmt: skip
     note = (
         "constant answer: what the most frequent answer among the measured rows reaches; for F1 "
         "always yes, for correlations 0. on training rows: the same metric on rows the model was "
         "trained on. in training rows: how many of the measured rows the training rows hold as a "
-        "whole, and how many share a run of 13 words with them."
+        "whole, and how many share a run of 13 words with them. single texts: how many have a "
+        "text of at least three words that a training row has too."
     )
     return Section("Rows", Table(columns, rows), note)
 
@@ -195,6 +201,9 @@ def _published(table: paper.Published, ours: Measurements) -> Section:
     for method, values in table.rows.items():
         size = f" (the paper, {paper.SIZES[FULL]})" if method == paper.OURS else ""
         rows.append((f"{method}{size}", *map(_printed, values)))
+    for name in _baselines(ours):
+        beside = [_baseline(ours.get(column), name) for column in table.columns]
+        rows.append((f"{name} (the rows of ours)", *beside))
     rows.append((f"ours ({ours.models[FULL].model})", *(_text(ours.get(c)) for c in table.columns)))
     columns = ["GLUE" if c == "glue" else _column(ours, c) for c in table.columns]
     glue = "GLUE is the benchmark server's score over nine data sets; ours has none."
@@ -206,11 +215,25 @@ def _column(ours: Measurements, column: str) -> str:
     """Return a column's name, its metric, and which rows ours are of."""
     data = column.partition("_")[0]
     metric = paper.METRICS[data_set(data).task.metric]
-    measured = next((m for v in ours.variants if (m := ours.get(column, v))), None)
+    measured = _any_variant(ours, column)
     if measured is None:
         return f"{TITLES[column]} ({metric})"
     rows = f"{measured.train_rows:,} of {paper.TRAIN_ROWS[data]:,} rows"
     return f"{TITLES[column]} ({metric}; ours: {rows}, {measured.split})"
+
+
+def _any_variant(ours: Measurements, column: str) -> Measurement | None:
+    return next((m for v in ours.variants if (m := ours.get(column, v))), None)
+
+
+def _baselines(ours: Measurements) -> list[str]:
+    """Return the names of all baselines that results have."""
+    return list(dict.fromkeys(name for m in ours.all.values() for name in m.baselines))
+
+
+def _baseline(measured: Measurement | None, name: str) -> str:
+    value = None if measured is None else measured.baselines.get(name)
+    return ABSENT if value is None else format_percent(value)
 
 
 def _text(measured: Measurement | None) -> str:

@@ -97,7 +97,8 @@ def _shared_texts(train: Sequence[Example], test: Sequence[Example], kind: str) 
         named = _named_texts(example, kind)
         counts.update(dict.fromkeys((name for name, _ in named), 0))
         counts.update({name for name, text in named if text in known})
-    return dict(counts)
+    order = (*KINDS[kind].text_names, "question")
+    return {name: counts[name] for name in order if name in counts}
 
 
 def _named_texts(example: Example, kind: str) -> list[tuple[str, str]]:

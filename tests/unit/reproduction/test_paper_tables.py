@@ -63,6 +63,8 @@ def result(
         train_metrics=dict.fromkeys(data_set(data).metrics, 0.9),
         parts={name: list(range(i, ROWS, 2)) for i, name in enumerate(parts)},
         leakage={"exact": 3, "overlapping": 1200, "rows": ROWS},
+        shared_texts={"premise": 7},
+        baselines={"TF-IDF": gold.tolist()},
     )
 
 
@@ -91,6 +93,8 @@ def test_table5_is_laid_out_as_the_papers() -> None:
     ]  # fmt: skip
     assert columns[2] == "CoLA (mc; ours: 2,000 of 8,551 rows, dev)"
     rows = cells(first)
+    assert rows["TF-IDF (the same rows)"][1:] == ["100.0"] * 8
+    assert len(set(rows["majority (the same rows)"][1:])) > 2
     assert list(rows)[:2] == [f"full: {OURS}", "full: the paper (116.5 M)"]
     assert rows["LSTM, auxiliary LM: the paper (2,048 units)"][0] == "69.1"
     for one in some:
