@@ -197,13 +197,13 @@ def _rows(ours: Measurements) -> Section:
 
 
 def _published(table: paper.Published, ours: Measurements) -> Section:
-    rows = []
-    for method, values in table.rows.items():
-        size = f" (the paper, {paper.SIZES[FULL]})" if method == paper.OURS else ""
-        rows.append((f"{method}{size}", *map(_printed, values)))
+    rows: list[tuple[str, ...]] = []
     for name in _baselines(ours):
         beside = [_baseline(ours.get(column), name) for column in table.columns]
         rows.append((f"{name} (the rows of ours)", *beside))
+    for method, values in table.rows.items():
+        size = f" (the paper, {paper.SIZES[FULL]})" if method == paper.OURS else ""
+        rows.append((f"{method}{size}", *map(_printed, values)))
     rows.append((f"ours ({ours.models[FULL].model})", *(_text(ours.get(c)) for c in table.columns)))
     columns = ["GLUE" if c == "glue" else _column(ours, c) for c in table.columns]
     glue = "GLUE is the benchmark server's score over nine data sets; ours has none."

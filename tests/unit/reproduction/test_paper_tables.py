@@ -211,7 +211,7 @@ def test_the_table_of_rows_has_what_costs_nothing() -> None:
     assert rows["SST2"][:6] == ["accuracy", "2,000", "67,349", "60", "dev", format_percent(most)]
     assert rows["STSB"][5] == "0.0"
     assert rows["MRPC"][5] == format_percent(METRICS["f1"](result("mrpc").gold, np.ones(ROWS)))
-    assert rows["MRPC"][6:] == ["90.0 (full)", "3, 1,200"]
+    assert rows["MRPC"][6:] == ["90.0 (full)", "3, 1,200", "premise 7"]
     assert {figure["leakage"]["exact"] for figure in made.values["figures"]} == {3}
 
 
