@@ -45,7 +45,7 @@ def convert(source: Path | str, out: Path | str) -> folder.Loaded:
     source = Path(source)
     path = hub.of_run(source) if source.is_dir() else source.parent
     beside = Folder(path)
-    name = folder.pickle_in(beside) if source.is_dir() else source.name
+    name = parts.find_pickle(beside.names()) if source.is_dir() else source.name
     if name is None or (source.is_dir() and parts.are_in(beside, folder.WEIGHTS)):
         loaded = folder.load(path)
     else:

@@ -7,7 +7,6 @@ here. Loaded weights are float32, whatever the file holds.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,8 +32,6 @@ WEIGHTS = "model.safetensors"
 HEAD = "head.safetensors"
 OWN = "gpt1.json"
 FORMAT = 1
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-_STATE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args)\b")  # not weights
 _PADDING = 1024  # transformers pads the token matrix to a multiple of this at most
 _KEPT = ("format", "gpt1", "tokenizer")
 _VOCABULARY = (
@@ -191,7 +188,7 @@ def save(
 def _open(path: Path | str) -> Folder:
     """Open a model folder; the error for a pickle says how to convert it."""
     path = Path(path)
-    if path.suffix in PICKLES and not path.is_dir():
+    if path.suffix in parts.PICKLES and not path.is_dir():
         raise CheckpointError(f"{path} is {_pickle(path, path.with_suffix(''))}")
     if path.is_file():
         raise CheckpointError(f"{path} is a file; give the folder that holds the model.")
@@ -265,16 +262,9 @@ def _pickle(source: Path, model: Path) -> str:
     )
 
 
-def pickle_in(folder: Folder) -> str | None:
-    """Return the name of the pickle, or of its first part, that holds a folder's weights."""
-    names = [n for n in folder.names() if n.endswith(PICKLES) and not _STATE.match(n)]
-    preferred = [n for n in names if parts.whole_name(n) == "pytorch_model.bin"]
-    return next(iter(preferred or names), None)
-
-
 def _what_is_missing(folder: Folder) -> str:
     names = [name for name in folder.names() if name != MANIFEST]
-    if name := pickle_in(folder):
+    if name := parts.find_pickle(folder.names()):
         source = folder.path / name if parts.whole_name(name) == name else folder.path
         return f"{folder.path} holds its weights as {_pickle(source, folder.path)}"
     if "adapter_config.json" in names:

@@ -11,8 +11,10 @@ import re
 from importlib import resources
 from pathlib import Path
 
+from gpt1.checkpoint import parts
 from gpt1.errors import HubError, StorageError
 from gpt1.storage import MANIFEST, Folder, check_free, existing, wrap_os_errors, write_folder
+from gpt1.storage.transfer import fetch
 
 PATTERNS = (
     *("config.json", "generation_config.json", "head.safetensors"),
@@ -22,7 +24,6 @@ PATTERNS = (
     *("params_*.npy", "params_shapes.json", "encoder_bpe_40000.json", "vocab_40000.bpe"),
 )
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PICKLE = re.compile(r"[^/]+\.(bin|pt|pth|ckpt)")
 
 
 def is_packaged(name: Path | str) -> bool:
@@ -92,58 +93,29 @@ def pull(name: str, out: Path | str) -> Path:
 
 @functools.cache  # the hub is asked once in a process
 def _fetch(name: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=list(PATTERNS)))
-        names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-        if not any(item.endswith((".safetensors", ".npy")) for item in names):
-            raise HubError(_why_nothing(name, HfApi().list_repo_files(name)))
-        return folder
-    except GatedRepoError:
-        reason = "its owner grants access to it. Ask for it on its page, then run: hf auth login"
-    except RepositoryNotFoundError:
-        reason = "no model has that name, or it is private. Check it, or run: hf auth login"
-    except OfflineModeIsEnabled:
-        reason = _OFFLINE
-    except LocalEntryNotFoundError as error:
-        offline = isinstance(error.__cause__, OfflineModeIsEnabled)
-        reason = _OFFLINE if offline else (
-            "the hub cannot be reached, and it was not fetched before. Check the connection, or "
-            "copy the model's folder here and give its path"
-        )  # fmt: skip
-    except HFValidationError:
-        reason = "no repository can have that name. Names look like owner/name"
-    except HfHubHTTPError as error:
-        reason = f"the hub answers {error.response.status_code}. Try again later"
-    raise HubError(f"the model {name} could not be fetched: {reason}.")
+    return fetch(name, "model", functools.partial(_choose, name))[0].parent
 
 
-_OFFLINE = (
-    "HF_HUB_OFFLINE is set, and it was not fetched before. Unset it, or copy the model's folder "
-    "here and give its path"
-)
+def _choose(name: str, files: list[str]) -> list[str]:
+    """Return the files of a repository that gpt1 reads. Raises HubError if no weights are there."""
+    chosen = [f for f in files if "/" not in f and any(Path(f).match(p) for p in PATTERNS)]
+    if not any(file.endswith((".safetensors", ".npy")) for file in chosen):
+        raise HubError(_why_nothing(name, files))
+    return chosen
 
 
 def _why_nothing(name: str, files: list[str]) -> str:
-    pickle = next((file for file in sorted(files) if _PICKLE.fullmatch(file)), None)
+    pickle = parts.find_pickle([file for file in files if "/" not in file])
     if pickle is None:
         return (
             f"{name} holds no weights that gpt1 reads; it has {', '.join(sorted(files)[:8])}. "
             f"Look for a repository with model.safetensors."
         )
     short = name.partition("/")[2]
+    source = short if parts.whole_name(pickle) != pickle else f"{short}/{pickle}"
     return (
         f"{name} holds its weights only as a pickle, {pickle}, and opening one can run any "
         f"program. Fetch and convert it safely:\n"
         f"  hf download {name} --local-dir {short}\n"
-        f"  gpt1 convert {short}/{pickle} --out {short}-gpt1"
+        f"  gpt1 convert {source} --out {short}-gpt1"
     )

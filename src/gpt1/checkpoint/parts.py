@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -11,6 +11,8 @@ from gpt1.errors import CheckpointError
 from gpt1.storage import Folder
 from gpt1.storage.reader import check_name
 
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_STATE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args)\b")  # not weights
 _NUMBERED = re.compile(r"(.+)-(\d{1,5})-of-(\d{1,5})(\.[a-z]+)")
 
 Reader = Callable[[str], dict[str, Tensor]]
@@ -25,6 +27,13 @@ def whole_name(name: str) -> str:
     """
     match = _NUMBERED.fullmatch(name)
     return match[1] + match[4] if match else name
+
+
+def find_pickle(names: Sequence[str]) -> str | None:
+    """Return the name of the pickle, or of a part of it, that holds a model's weights."""
+    pickles = [n for n in sorted(names) if n.endswith(PICKLES) and not _STATE.match(n)]
+    preferred = [n for n in pickles if whole_name(n) == "pytorch_model.bin"]
+    return next(iter(preferred or pickles), None)
 
 
 def are_in(folder: Folder, whole: str) -> bool:

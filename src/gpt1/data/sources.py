@@ -18,7 +18,8 @@ from fnmatch import fnmatch
 from functools import cache, lru_cache
 from pathlib import Path
 
-from gpt1.errors import DataError, HubError, first_line
+from gpt1.errors import DataError, HubError
+from gpt1.storage.transfer import fetch
 
 HUB = "hub:"
 STDIN = "-"
@@ -50,20 +51,7 @@ def _local(source: str) -> list[Path]:
     name, _, pattern = rest.partition("/")
     if not owner or not name:
         raise HubError(f"the data set is {source!r}; it takes hub:owner/name[/file].")
-    from huggingface_hub import snapshot_download
-
-    patterns = [pattern] if pattern else _PATTERNS
-    try:
-        path = snapshot_download(f"{owner}/{name}", repo_type="dataset", allow_patterns=patterns)
-    except Exception as error:  # the client's errors come from three libraries with no common base
-        raise HubError(
-            f"could not fetch the data set {owner}/{name}: {first_line(error)}. Check the name and "
-            f"the connection; a gated or private one needs `hf auth login`; with HF_HUB_OFFLINE=1 "
-            f"it must have been fetched before."
-        ) from error
-    folder = Path(path)
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return [folder / path for path in choose_files(source, names, pattern)]
+    return fetch(f"{owner}/{name}", "dataset", lambda names: choose_files(source, names, pattern))
 
 
 @lru_cache

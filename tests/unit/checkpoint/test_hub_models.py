@@ -86,7 +86,7 @@ def test_what_cannot_be_fetched_says_what_to_do(served: LoopbackHub, tmp_path: P
     unknown, gated, pickled, other = ask(
         served.env(tmp_path), "me/nobody", "me/gated", "me/pickled", "me/other"
     )
-    assert "HubError: the model me/nobody could not be fetched: no model has that name" in unknown
+    assert "HubError: could not fetch the model me/nobody: no model has that name" in unknown
     assert "its owner grants access to it" in gated
     assert "only as a pickle, pytorch_model.bin" in pickled
     assert "hf download me/pickled --local-dir pickled" in pickled

@@ -65,5 +65,5 @@ def test_what_cannot_be_fetched_says_what_to_do(jokes: Path, tmp_path: Path) -> 
     gone = _read("hub:me/jokes", env)
     for done, name in ((missing, "novels"), (unnamed, "what is this"), (gone, "jokes")):
         assert done.stderr.startswith(f"HubError: could not fetch the data set me/{name}: ")
-    assert "with HF_HUB_OFFLINE=1 it must have been fetched before" in offline.stderr
+    assert "HF_HUB_OFFLINE is set, and it was not fetched before. Unset it" in offline.stderr
     assert {done.returncode for done in (missing, offline, unnamed, gone)} == {1}
