@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gpt1.errors import CheckpointError
 from gpt1.storage import Folder
 from gpt1.storage.reader import check_name
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _STATE = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args)\b")  # not weights
 _NUMBERED = re.compile(r"(.+)-(\d{1,5})-of-(\d{1,5})(\.[a-z]+)")
 
-Reader = Callable[[str], dict[str, Tensor]]
+Reader = Callable[[str], "dict[str, Tensor]"]
 """A file's name -> its tensors."""
 
 
