@@ -252,6 +252,10 @@ def _extra(folder: Folder) -> dict[str, Any]:
             f"{folder.path / OWN} has format {actual!r}; gpt1 {__version__} reads format {FORMAT}. "
             f"Update gpt1 if the model is newer."
         )
+    try:
+        json_bytes(own)  # or it could not be saved again
+    except (RecursionError, ValueError):
+        raise CheckpointError(f"{folder.path / OWN} is not what gpt1 writes.") from None
     return {name: value for name, value in own.items() if name not in _KEPT}
 
 

@@ -79,11 +79,11 @@ class _Transfer:
 
     def __init__(self, repo: str, kind: Literal["model", "dataset"], choose: Chooser) -> None:
         from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
 
         self.repo, self.kind, self.choose = repo, kind, choose
         self.what = "model" if kind == "model" else "data set"
-        self.cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
+        name = f"{kind}s--{repo}".replace("/", "--")
+        self.cache = Path(constants.HF_HUB_CACHE) / name
         self.endpoint = constants.ENDPOINT
         self.received = 0
         self.stopped = False

@@ -30,7 +30,13 @@ from gpt1.text.pre_tokenizers import (
     check_words,
     make_pre_tokenizer,
 )
-from gpt1.text.vocabulary import END_OF_TEXT, Vocabulary, hugging_face_added, hugging_face_files
+from gpt1.text.vocabulary import (
+    END_OF_TEXT,
+    Vocabulary,
+    hugging_face_added,
+    hugging_face_files,
+    token_fault,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as LibraryTokenizer
@@ -97,6 +103,10 @@ class Tokenizer:
         section = described.get("tokenizer", {}) if isinstance(described, dict) else {}
         if not section:
             added = hugging_face_added(folder, vocabulary)
+            if ended := [token for token in added if END in token]:
+                raise TokenizerError(
+                    f"{folder.path} adds the token {ended[0]!r}, which ends words."
+                )
             return cls(vocabulary, words or "original", _usable(folder, added, vocabulary, rows))
         try:
             tokenizer = cls(vocabulary, section["words"], section["added"])
@@ -232,8 +242,11 @@ class Tokenizer:
             raise InputError(f"tokens is the single str {tokens!r}; put it into a list.")
         tokens = list(tokens)
         for token in tokens:
-            if not isinstance(token, str) or not token or END in token:
-                raise InputError(f"an added token is {token!r}; it must be a str without {END}.")
+            if not isinstance(token, str) or not token or END in token or token_fault(token):
+                raise InputError(
+                    f"an added token is {str(token)[:40]!r}; it must be a str of at most 1,000 "
+                    f"characters, without {END}."
+                )
             if token in self.vocabulary.ids:
                 raise InputError(
                     f"{token!r} is a token of the vocabulary, so text may contain it. "

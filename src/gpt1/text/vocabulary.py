@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from gpt1.errors import TokenizerError
-from gpt1.storage import Folder, json_bytes
+from gpt1.storage import Folder, json_bytes, wrap_os_errors
 from gpt1.text.pre_tokenizers import UNKNOWN
 
 VOCAB, MERGES = "vocab.json", "merges.txt"
@@ -25,6 +25,11 @@ END_OF_TEXT = "<|endoftext|>"
 """The end token, once added."""
 
 Merge = tuple[str, str]
+
+MOST = 2**20
+"""Tokens, and merges, that a vocabulary may have, as many as a model has rows."""
+_LONGEST = 1_000  # characters of a token
+_LARGEST = 1 << 27  # bytes of a file
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,10 @@ class Vocabulary:
         """Read the vocabulary of a folder. Raises TokenizerError, CheckpointError, CorruptError."""
         for vocab, merges in ((VOCAB, MERGES), (RELEASE_VOCAB, RELEASE_MERGES)):
             if vocab in folder and merges in folder:
+                _check_size(folder, vocab, merges)
                 return cls.of(folder.json(vocab), _parse_merges(folder.read(merges), merges))
         if HUGGING_FACE in folder:
+            _check_size(folder, HUGGING_FACE)
             return cls._of_hugging_face(folder.json(HUGGING_FACE))
         names = ", ".join(folder.names()[:8]) or "nothing"
         raise TokenizerError(
@@ -166,6 +173,8 @@ def hugging_face_added(folder: Folder, vocabulary: Vocabulary) -> list[str]:
             listed |= {item["id"]: item["content"] for item in tokens}
         if HUGGING_FACE_ADDED in folder:
             listed |= {id: token for token, id in folder.json(HUGGING_FACE_ADDED).items()}
+        if not all(type(i) is int and _is_token(token) for i, token in listed.items()):
+            raise TypeError
     except (KeyError, TypeError, AttributeError):
         raise TokenizerError(
             f"the added tokens of {folder.path} cannot be read: {HUGGING_FACE} or "
@@ -175,10 +184,21 @@ def hugging_face_added(folder: Folder, vocabulary: Vocabulary) -> list[str]:
     behind = {id: token for id, token in listed.items() if id >= base}
     if sorted(behind) != list(range(base, base + len(behind))):
         raise TokenizerError(
-            f"the added tokens of {folder.path} have the ids {sorted(behind)}; they must follow "
-            f"the vocabulary's {base} tokens. Save the folder again."
+            f"the added tokens of {folder.path} have the ids {str(sorted(behind))[:60]}; they "
+            f"follow the vocabulary's {base} tokens. Save the folder again."
         )
     return [behind[id] for id in sorted(behind)]
+
+
+def _check_size(folder: Folder, *names: str) -> None:
+    for name in names:
+        with wrap_os_errors("read", folder.path / name):
+            size = (folder.path / name).stat().st_size
+        if size > _LARGEST:
+            raise TokenizerError(
+                f"{folder.path / name} has {size:,} bytes; a vocabulary's file has {_LARGEST:,} at "
+                f"most. Take the folder of a GPT-1."
+            )
 
 
 def _parse_merges(data: bytes, name: str) -> list[Merge]:
@@ -201,8 +221,18 @@ def _parse_merges(data: bytes, name: str) -> list[Merge]:
 
 
 def _check_ids(ids: Mapping[str, int]) -> None:
-    if not isinstance(ids, dict) or not all(type(id) is int for id in ids.values()):
+    if not isinstance(ids, dict):
         raise TokenizerError("the vocabulary is not a JSON object of tokens and whole-number ids.")
+    if len(ids) > MOST:
+        raise TokenizerError(f"the vocabulary has {len(ids):,} tokens; {MOST:,} are the most.")
+    for token, id in ids.items():
+        if type(id) is not int:
+            raise TokenizerError(
+                f"the token {token[:40]!r} has the id {str(id)[:40]!r}; tokens have whole-number "
+                f"ids. Fetch the file again."
+            )
+        if fault := token_fault(token):
+            raise TokenizerError(f"the token {token[:40]!r} {fault}. Fetch the file again.")
     if UNKNOWN not in ids:
         raise TokenizerError(f"the vocabulary has no {UNKNOWN}, the token of unknown characters.")
     if missing := set(range(len(ids))) - set(ids.values()):
@@ -212,16 +242,36 @@ def _check_ids(ids: Mapping[str, int]) -> None:
         )
 
 
+def _is_token(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and not token_fault(value)
+
+
+def token_fault(token: str) -> str:
+    """Return why a str cannot be a token, "" if it can."""
+    if len(token) > _LONGEST:
+        return f"has {len(token):,} characters, {_LONGEST:,} are the most"
+    if not token.isascii() and any("\ud800" <= c <= "\udfff" for c in token):
+        return "holds half of a surrogate pair, which is not a character"
+    return ""
+
+
 def _check_merges(ids: Mapping[str, int], merges: Sequence[Merge]) -> None:
-    if len(set(merges)) != len(merges):
-        twice = next(merge for n, merge in enumerate(merges) if merge in merges[:n])
-        raise TokenizerError(
-            f"the merge {' '.join(twice)!r} is listed twice; ranks must be unique."
-        )
-    for n, (left, right) in enumerate(merges):
+    if len(merges) > MOST:
+        raise TokenizerError(f"there are {len(merges):,} merges; {MOST:,} are the most.")
+    seen: set[Merge] = set()
+    for n, merge in enumerate(merges):
+        if not all(isinstance(token, str) for token in merge):
+            raise TokenizerError(f"merge {n} is {str(merge)[:60]}, not two tokens.")
+        if merge in seen:
+            raise TokenizerError(
+                f"the merge {' '.join(merge)[:80]!r} is listed twice; ranks must be unique."
+            )
+        seen.add(merge)
+        left, right = merge
         for token in (left, right, left + right):
             if token not in ids:
                 raise TokenizerError(
-                    f"merge {n} ({left} {right}) needs the token {token!r}, which the vocabulary "
-                    f"lacks; the two files do not belong together. Take both from one source."
+                    f"merge {n} ({left[:40]} {right[:40]}) needs the token {token[:80]!r}, which "
+                    f"the vocabulary lacks; the two files do not belong together. Take both from "
+                    f"one source."
                 )
