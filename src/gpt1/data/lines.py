@@ -20,6 +20,14 @@ RowIterator = Iterator[tuple[int, Row | str]]
 BLANK, WRONG_WIDTH, HEADER_AGAIN = "blank line", "wrong number of fields", "repeated header"
 MAX_ROW = 8 << 20
 """Bytes, or characters where the text is not UTF-8: a longer row is refused."""
+MAX_BLANK = 1_000_000
+"""Blank lines in a row; a small gzip file can hold enough of them to keep us for hours."""
+
+
+def listing(names: Sequence[str], most: int = 40) -> str:
+    """Return names as text, the first ones of many."""
+    more = f", ... ({len(names):,} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def check_single(location: str, name: str, present: Sequence[str]) -> None:
@@ -30,7 +38,7 @@ def check_single(location: str, name: str, present: Sequence[str]) -> None:
 
 def no_column(location: str, name: str, present: Sequence[str]) -> DataError:
     """Return the error for a column that is not among those present."""
-    has = ", ".join(present) or "none"
+    has = listing(present) or "none"
     nearest = did_you_mean(name, present)
     return DataError(f"{location} has no column {name!r}; it has {has}.{nearest}")
 
@@ -66,7 +74,15 @@ class Lines:
         read = self._read_utf8 if self._by_bytes else self._read_text
         try:
             with open_bytes(self.path) as file:
-                yield from read(file)
+                blank = 0
+                for line in read(file):
+                    blank = 0 if len(line) > 2 or line.strip() else blank + 1
+                    if blank > MAX_BLANK:
+                        raise DataError(
+                            f"{self.path}:{self.number}: there are more than {MAX_BLANK:,} blank "
+                            f"lines in a row. Remove them."
+                        )
+                    yield line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(
                 f"{self.path}:{self.number + 1}: the gzip file is cut off or damaged ({error}). "

@@ -25,9 +25,11 @@ from dataclasses import dataclass, field, replace
 
 from gpt1.data.dialect import ReadOptions, Unit
 from gpt1.data.formats import TableFile
-from gpt1.data.lines import HEADER_AGAIN, ChooseColumns, Row, no_column
+from gpt1.data.lines import HEADER_AGAIN, ChooseColumns, Row, listing, no_column
 from gpt1.data.sources import Sources, find_files
 from gpt1.errors import DataError
+
+_MAX_COLUMNS = 10_000
 
 
 @dataclass
@@ -77,7 +79,7 @@ class RowReader:
         self.counts = RowCounts()
         self.location = ""
         self._tables = [TableFile(path, options or ReadOptions()) for path in self.files]
-        self._choose = choose
+        self._choose = _few_columns(choose)
         self._limit = limit
 
     @property
@@ -194,6 +196,20 @@ def text_fault(value: object) -> str | None:
     return None
 
 
+def _few_columns(choose: ChooseColumns) -> ChooseColumns:
+    """Return `choose`, refusing a table of more columns than anybody could mean."""
+
+    def checked(location: str, present: Sequence[str]) -> Sequence[str] | None:
+        if len(present) > _MAX_COLUMNS:
+            raise DataError(
+                f"{location} has {len(present):,} columns; a table has at most {_MAX_COLUMNS:,}. "
+                f"Look for the right --delimiter, or give a file of texts the ending .txt."
+            )
+        return choose(location, present)
+
+    return checked
+
+
 def _text_column(location: str, present: Sequence[str], column: str | None) -> str:
     name = column or (present[0] if len(present) == 1 else "text")
     if name in present:
@@ -201,6 +217,6 @@ def _text_column(location: str, present: Sequence[str], column: str | None) -> s
     if column or not present:
         raise no_column(location, name, present)
     raise DataError(
-        f"{location} has the columns {', '.join(present)}; one of them must be named. Give the one "
+        f"{location} has the columns {listing(present)}; one of them must be named. Give the one "
         f"with the text, e.g. --column {present[-1]} (Python: column={present[-1]!r})."
     )

@@ -325,3 +325,22 @@ def test_a_row_of_a_gigabyte_is_refused_in_bounded_memory(
     line = 1 + head.count(b"\n")
     assert f"{name}:{line}: the row is longer than 8 MiB" in message
     assert int(kibibytes) < 64 << 10
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            ",".join(f"c{n}" for n in range(20_000)) + "\n",
+            "has 20,000 columns; a table has",
+        ),
+        (",".join(f"c{n}" for n in range(300)) + "\n1\n", r"c39, \.\.\. \(300 in all\)"),
+        ("text\na\n" + "\n" * 1_000_100, "more than 1,000,000 blank lines in a row"),
+    ],
+)
+def test_what_would_take_hours_or_fill_the_screen_is_refused(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "it.csv").write_text(content)
+    with pytest.raises(DataError, match=said):
+        read_texts(tmp_path / "it.csv")
