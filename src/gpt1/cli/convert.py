@@ -13,7 +13,10 @@ from gpt1.cli import options
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="A PyTorch .bin file, or a folder with OpenAI's params_*.npy.")
+        Path,
+        typer.Argument(
+            help="A PyTorch .bin file, a folder of its parts, or one with OpenAI's params_*.npy."
+        ),
     ],
     out: options.NewFolder,
 ) -> None:
