@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 from importlib import resources
 from pathlib import Path
 
 from gpt1.checkpoint import parts
-from gpt1.errors import HubError, StorageError
+from gpt1.errors import HubError, Note, StorageError
 from gpt1.storage import MANIFEST, Folder, check_free, existing, wrap_os_errors, write_folder
 from gpt1.storage.transfer import fetch
 
@@ -40,16 +41,25 @@ def packaged_models() -> dict[str, Path]:
 def resolve(name: Path | str) -> Path:
     """Return the folder of the model `name`, fetching it if it is not on this machine.
 
-    A path that exists comes first, then a packaged model, then `owner/name` on the hub.
-    Raises HubError, and StorageError if the path may not be read.
+    A packaged model's name comes first, with a Note if a folder has it too; then a path that exists
+    (a Path is always one), then `owner/name` on the hub. Raises HubError, and StorageError if the
+    path may not be read.
     """
-    packaged = Path(str(resources.files("gpt1"))) / "assets"
+    packaged = packaged_models()
     try:
         path = existing(Path(name).expanduser())
+        if isinstance(name, str) and name in packaged:
+            if path.exists():
+                warnings.warn(
+                    f"{name} is the packaged model; for the folder of that name say ./{name}",
+                    Note,
+                    stacklevel=2,
+                )
+            return packaged[name]
         if str(name) and path.exists():
             return of_run(path)
-        if (packaged / str(name) / "config.json").is_file():
-            return packaged / str(name)
+        if str(name) in packaged:
+            return packaged[str(name)]
     except PermissionError as error:
         raise StorageError(
             f"could not read {name}: {error.strerror}. Check the path, and who may read it."
@@ -57,7 +67,7 @@ def resolve(name: Path | str) -> Path:
     except (OSError, RuntimeError):
         pass  # not a path: too long for one, or in the home of an unknown user
     if isinstance(name, Path) or not _REPOSITORY.fullmatch(name):
-        known = sorted(config.parent.name for config in packaged.glob("*/config.json"))
+        known = list(packaged)
         raise HubError(
             f"the model is {str(name)!r}; there is no such folder"
             + (f", and the packaged models are {', '.join(known)}. " if known else ". ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,7 @@ def evaluate(
             show_default="RUN/evaluation.html",
         ),
     ] = None,
+    allow_unknown: options.AllowUnknown = False,
     json: options.Json = False,
 ) -> None:
     """Measure a model on labelled rows (a task), or on texts (perplexity).
@@ -100,7 +102,7 @@ def evaluate(
                 )
         read_options = options.reading(delimiter, encoding, header, lines, "document")
         texts = Texts(files, task_files.one_column(column), limit, read_options)
-        _perplexity(model, texts, json)
+        _perplexity(model, texts, json, allow_unknown)
         return
     predictor = Predictor.load(model)
     if task is None and not (columns or column or label_column):
@@ -126,6 +128,7 @@ def evaluate(
             columns=task_files.columns_given(task_kind, columns, column, label_column),
             task=predictor.task.for_new_rows,
             options=options.reading(delimiter, encoding, header, lines),
+            allow_unknown=allow_unknown,
         )
         trained = read(train).usable if train else _rows_of_run(model, predictor)
         evaluated = _files(predictor, files, read(files, limit=limit), trained)
@@ -161,12 +164,14 @@ def _has_task(model: str) -> bool:
     return isinstance(own, dict) and "task" in own
 
 
-def _perplexity(model: str, texts: Texts, json: bool) -> None:
+def _perplexity(model: str, texts: Texts, json: bool, allow_unknown: bool) -> None:
     import gpt1
     from gpt1.cli.progress import Progress
     from gpt1.evaluation.perplexity import measure
 
     gpt = gpt1.load(model)
+    first = list(islice(texts, task_files.SAMPLED))
+    task_files.check_unknown(first, gpt.tokenizer, allow=allow_unknown)
     with Progress("evaluating", "tokens") as shown:
         result = measure(gpt.model, gpt.tokenizer, texts, progress=shown.progress)
     print(texts.counts.report(), file=sys.stderr)

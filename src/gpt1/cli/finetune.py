@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpt1.cli import options
-from gpt1.cli.task_files import LM, columns_given, is_files, one_column, read_table, task_named
+from gpt1.cli.task_files import (
+    LM,
+    check_unknown,
+    columns_given,
+    is_files,
+    one_column,
+    read_table,
+    task_named,
+)
 from gpt1.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -63,6 +71,7 @@ def finetune(
             show_default="the task's usual one",
         ),
     ] = None,
+    allow_unknown: options.AllowUnknown = False,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +126,7 @@ def finetune(
             _check_no_task(texts.present)
         _note(texts.counts.report())
         gpt = gpt1.load(model)
+        check_unknown(examples, gpt.tokenizer, allow=allow_unknown)
         settings = load_run(
             recipe=recipe or default_recipe(kind, gpt.config),
             file=config,
@@ -143,7 +153,12 @@ def finetune(
         else:
             names = columns_given(kind, columns, text_column, label_column)
             read = partial(
-                read_table, kind, tokenizer=gpt.tokenizer, columns=names, options=read_options
+                read_table,
+                kind,
+                tokenizer=gpt.tokenizer,
+                columns=names,
+                options=read_options,
+                allow_unknown=allow_unknown,
             )
             train = read(files, limit=limit)
             _note(train)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
+from gpt1.errors import Note
 from gpt1.text.bpe import END
 from gpt1.text.detokenize import CLEAN_UP, join
+from gpt1.text.pre_tokenizers import UNKNOWN
 from gpt1.text.tokenizer import Tokenizer
 
 
@@ -13,8 +16,9 @@ class TextStreamer:
     """Turns a row's new ids into text, and holds back what a stop string may still remove.
 
     `text` is all text returned so far; it follows `prompt_text`. Stop strings are searched in the
-    completion only, as the tokenizer writes it (lower case, cleaned up), across token borders. The
-    completion ends right before the one that is complete first (the longest, if two end together).
+    completion only, as the tokenizer writes them (lower case, cleaned up) or as they are given,
+    across token borders. The completion ends right before the one that is complete first (the
+    longest, if two end together).
     """
 
     def __init__(
@@ -22,7 +26,7 @@ class TextStreamer:
     ) -> None:
         self._tokenizer = tokenizer
         self._prompt = tuple(prompt)
-        self._stop = tuple(stop)
+        self._stop = tuple(dict.fromkeys([*stop, *(as_written(s, tokenizer) for s in stop)]))
         self._decoder = StreamDecoder(tokenizer, prompt)
         self.prompt_text = self._decoder.prompt_text
         self._held = ""
@@ -65,6 +69,30 @@ class TextStreamer:
             if any(s.startswith(self._held[-size:]) for s in self._stop):
                 return size
         return 0
+
+
+def as_written(stop: str, tokenizer: Tokenizer) -> str:
+    r"""Return a stop string as the model writes it; a Note says if that is different, or never.
+
+    Its letters are those of the tokenizer, and so are its blanks; a line break is " \n ".
+    """
+    core = stop.strip()
+    ids = tokenizer.encode(core)
+    if tokenizer.unknown_id in ids or (core and not ids):
+        if stop not in UNKNOWN:
+            note = f"the model never writes {stop!r}, so it stops nothing: its vocabulary lacks it"
+            warnings.warn(note, Note, stacklevel=2)
+        return stop
+    before, after = stop[: len(stop) - len(stop.lstrip())], stop[len(stop.rstrip()) :]
+    start = ("\n " if "\n" in before else " ") if before else ""
+    end = (" \n" if "\n" in after else " ") if after else ""
+    written = f"{start}{tokenizer.decode(ids)}{end}" if core else start.strip(" ") or " "
+    for old, new in CLEAN_UP:
+        written = written.replace(old, new)
+    if written != stop:
+        note = f"the stop string {stop!r} is {written!r} as the model writes it"
+        warnings.warn(note, Note, stacklevel=2)
+    return written
 
 
 class StreamDecoder:

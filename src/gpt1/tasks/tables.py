@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gpt1.data.dialect import ReadOptions
-from gpt1.data.lines import check_single, no_column
+from gpt1.data.lines import Row, check_single, no_column
 from gpt1.data.sources import Sources
 from gpt1.data.tables import RowCounts, RowReader
-from gpt1.errors import ConfigError, DataError, did_you_mean
+from gpt1.errors import ConfigError, DataError, InputError, did_you_mean
 from gpt1.tasks.datasets.entry import sample
 from gpt1.tasks.kinds import KINDS, Task
 from gpt1.tasks.kinds.fields import Fields
@@ -63,6 +63,8 @@ class Table:
     counts: RowCounts
     locations: list[str]
     conflicts: Conflicts
+    rows: Sequence[Row | None] = ()
+    """For rows to predict: what the file has in each, None for a blank line."""
 
     @property
     def usable(self) -> list[Example]:
@@ -115,6 +117,7 @@ def read_examples(
     locations: list[str] = []
     examples: list[Example | None] = []
     raw: list[Any] = []
+    kept: list[Row | None] = []
     faults: Counter[str] = Counter()
     for row in table:
         if row is None:  # rejected, such as a blank line; among rows to predict it keeps its place
@@ -122,6 +125,7 @@ def read_examples(
                 examples.append(None)
                 locations.append(table.location)
                 raw.append(None)
+                kept.append(None)
             continue
         fields = Fields(row, finder.columns, table.location)
         example = cls.read(fields, num_texts, labelled=labelled)
@@ -135,6 +139,7 @@ def read_examples(
             examples.append(example if isinstance(example, Example) else None)
             locations.append(table.location)
             raw.append(label)
+            kept += [] if labelled else [row]
     counts = table.counts  # rejected now: the reader refuses files of which no row is used
     for reason, count in faults.items():
         counts.reject(reason, count)
@@ -156,7 +161,31 @@ def read_examples(
         used = sum(examples[i] is not None for i in rest)
         counts.reject(f"outside the sample of {limit}", used)
     examples, locations = [examples[i] for i in chosen], [locations[i] for i in chosen]
-    return Table(task, examples, counts, locations, conflicts)
+    kept = [] if labelled else [kept[i] for i in chosen]
+    return Table(task, examples, counts, locations, conflicts, kept)
+
+
+def rows_of_texts(task: Task, texts: Sequence[str]) -> tuple[list[Row], list[Example]]:
+    """Return the rows to predict that texts make, as many for each as the task has.
+
+    Raises InputError.
+    """
+    width = task.num_texts or 1
+    names = ["text"] if task.num_texts is None else [*task.text_columns, *task.score_names][:width]
+    if len(texts) % width:
+        raise InputError(
+            f"{len(texts)} texts are given; a row of this {task.kind} has {width} "
+            f"({', '.join(names)}). Give --text {width} times for each."
+        )
+    starts = range(0, len(texts), width)
+    rows = [dict(zip(names, texts[i : i + width], strict=True)) for i in starts]
+    examples = []
+    for row in rows:
+        example = task.read(Fields(row, {}, "--text"), width, labelled=False)
+        if isinstance(example, str):
+            raise InputError(f"the text {next(iter(row.values()))!r} cannot be used: {example}.")
+        examples.append(example)
+    return rows, examples
 
 
 def _check(kind: str, task: Task | None, labelled: bool, limit: int | None) -> None:

@@ -53,7 +53,7 @@ def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
     )  # fmt: skip
     expected = gpt.generate("My dog", max_new_tokens=9, repetition_penalty=1.5)
     found = json.loads(out)
-    assert err == ""
+    assert "never writes 'zz'" in err
     assert found["text"] == expected.text
     assert found["ids"] == expected.ids
     assert found["finish_reason"] == "length"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
+import gpt1
+from gpt1.checkpoint.hub import resolve
 from gpt1.errors import InputError
-from gpt1.generation.streaming import StreamDecoder, TextStreamer
+from gpt1.generation.streaming import StreamDecoder, TextStreamer, as_written
 from gpt1.text.tokenizer import Tokenizer
 
 WORDS = ["original", "slow", "fast"]
@@ -42,6 +45,7 @@ def letter_by_letter(text: str, stops: list[str]) -> tuple[str, bool]:
     return text, False
 
 
+@pytest.mark.filterwarnings("ignore::gpt1.errors.Note")
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_the_text_ends_where_a_reader_of_letters_would_end_it(
@@ -61,12 +65,31 @@ def test_the_text_ends_where_a_reader_of_letters_would_end_it(
             break
     pieces.append(streamer.finish())
 
-    text, stopped = letter_by_letter(whole, stops)
+    text, stopped = letter_by_letter(whole, [*stops, *(as_written(s, tokenizer) for s in stops)])
     assert (streamer.text, streamer.stopped) == (text, stopped)
     assert "".join(pieces) == text
     needed = streamer.count_needed(read)
     assert 0 <= needed <= len(read)
     assert stream(tokenizer, new[:needed], prompt).startswith(text)
+
+
+WRITTEN = [
+    ("Mr.", "mr."), ("The End", "the end"), ("  the", " the"), ("A  b", "a b"), (" ,", ","),
+    ("\n\n", "\n"), ("the\r\n", "the \n"), ("\nthe", "\n the"), ("do n't", "don't"),
+    ("One,two", "one, two"), ("\u2615", "\u2615"), ("the end", "the end"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stop", "written"), WRITTEN)
+def test_a_stop_string_is_compared_as_the_model_writes_it(stop: str, written: str) -> None:
+    mini = gpt1.Tokenizer.load(resolve("mini"))
+    with warnings.catch_warnings(record=True) as notes:
+        assert as_written(stop, mini) == written
+    assert len(notes) == (written != stop or stop == "\u2615")
+    streamer = TextStreamer(mini, [1], [stop])
+    for new_id in mini.encode(f"it is so and {written} now"):
+        streamer.push(new_id)
+    assert streamer.stopped or not written.strip() or "\u2615" in stop
 
 
 def test_text_is_held_back_only_while_it_may_be_a_stop_string(tokenizer: Tokenizer) -> None:
