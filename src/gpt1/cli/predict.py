@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import csv
 import io
 import json as json_format
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -153,7 +153,7 @@ def _ending(task: Task, files: list[str], out: Path | None, *, force: bool) -> s
         raise ConfigError(f"--out is {out}; the file's name must end in {endings}.")
     if out.resolve() in [Path(file).resolve() for file in files]:
         raise ConfigError(f"--out is {out}, which is the file to read. Choose another name.")
-    if out.exists() and not force:
+    if os.path.lexists(out) and not force:
         raise ConfigError(
             f"--out is {out}, which exists. Choose another name, or add --force to replace it."
         )
