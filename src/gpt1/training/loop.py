@@ -21,6 +21,7 @@ from typing import Any
 from gpt1.config import RunConfig, TrainConfig
 from gpt1.data.batches import Batches, SampleBatches
 from gpt1.errors import Interrupted, TrainingError, memory_guard
+from gpt1.model.allocator import return_freed_memory
 from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import optimizers, schedules
@@ -114,6 +115,7 @@ def train(
                     if sample is not None:
                         model = ranks.unshard(updater.model)
                         log.write(sample="" if model is None else sample(model))
+                    return_freed_memory()
                     _evaluate(setup, updater, run, log, state)
                 if state.step in snapshots:
                     model = ranks.unshard(updater.model)
@@ -229,6 +231,7 @@ def _skip(result: StepResult, state: TrainState, settings: TrainConfig, log: _Me
 
 def _save(run: Run, updater: Updater, state: TrainState) -> None:
     """Write a checkpoint on the first rank; the others wait for it."""
+    return_freed_memory()  # a checkpoint is built in memory
     ranks = updater.ranks
     model = ranks.unshard(updater.model)
     optimizer_state = ranks.gather(optimizers.state(updater.model, updater.optimizer))

@@ -29,7 +29,7 @@ def test_it_draws_no_random_numbers() -> None:
 def test_a_checkpoint_needs_memory_too() -> None:
     wide = ModelConfig(vocab_size=60_000, n_ctx=8, n_embd=64, n_layer=1, n_head=1)
     found = estimate(wide, tokens=1, micro_tokens=1, device=CPU, dtype=torch.float32)
-    assert found.memory == (16 + 12) * found.parameters
+    assert found.memory == (16 + 20) * found.parameters
 
 
 def test_what_python_takes_is_told_as_well() -> None:
