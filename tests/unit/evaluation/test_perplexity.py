@@ -67,6 +67,6 @@ def test_without_a_terminal_a_line_is_printed_now_and_then(
     printed = capsys.readouterr()
     targets = json.loads(printed.out)["targets"]
     assert targets == 599
-    assert printed.err.splitlines()[:-1] == [
+    assert printed.err.splitlines()[:-2] == [
         f"evaluating: {done} of {targets} tokens" for done in (256, 512, 576, 599)
     ]
