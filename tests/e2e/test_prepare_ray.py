@@ -162,7 +162,7 @@ def test_errors_are_those_of_the_local_engine(
         list(encode_texts(fast, texts, 2))
     assert str(far.value) == str(local.value)
     for wrong in ("a str", ["a", 3]):
-        with pytest.raises(InputError, match="it must be|put it into a list"):
+        with pytest.raises(InputError, match=r"it must be|put it into a list"):
             list(encode_texts(fast, wrong, 2))  # type: ignore[arg-type]
 
     def broken(texts: list[str], state: bytes) -> None:
