@@ -29,6 +29,12 @@ class Example:
     label: Label | None = None
     question: str = ""
     source: str = ""
+
+    @property
+    def shown_texts(self) -> tuple[str, ...]:
+        """The texts as they were given."""
+        return (self.source,) if self.source else self.texts
+
     weight: float = 1.0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gpt1.errors import ConfigError, did_you_mean
-from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout, Rows
+from gpt1.tasks.datasets.entry import DataSet, DevSplit, Rows
 from gpt1.tasks.datasets.files import Files
+from gpt1.tasks.datasets.layout import Layout
 from gpt1.tasks.datasets.paper import DATA_SETS
 
 __all__ = ["DATA_SETS", "DataSet", "DevSplit", "Files", "Layout", "Rows", "data_set"]

@@ -16,10 +16,11 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from gpt1.data.dialect import Headless, ReadOptions
-from gpt1.data.lines import WRONG_WIDTH, Row
-from gpt1.data.tables import RowCounts, RowReader, text_fault
+from gpt1.data.lines import WRONG_WIDTH
+from gpt1.data.tables import RowCounts, RowReader
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets.files import Files, Source, find_split
+from gpt1.tasks.datasets.layout import Layout, Unusable, make_example, read_label, split_row
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.leakage import rows_held_out
 from gpt1.tasks.spec import Example
@@ -28,26 +29,6 @@ T = TypeVar("T")
 
 LISTED = 5
 """How many wrong rows are listed."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The columns of a file that make an example.
-
-    texts: a column for each text, or several to be joined by spaces; one that holds a list gives
-    several texts. lists: columns that hold a list, with one value for each of several examples.
-    """
-
-    texts: tuple[str | tuple[str, ...], ...]
-    label: str = "label"
-    question: str = ""
-    lists: tuple[str, ...] = ()
-
-    def columns(self, labelled: bool) -> list[str]:
-        """Return the columns that a file of this layout must have."""
-        names = [n for text in self.texts for n in ([text] if isinstance(text, str) else text)]
-        names += [self.question] * bool(self.question) + [self.label] * labelled
-        return list(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -260,10 +241,6 @@ class _LayoutFinder:
         )
 
 
-class _Unusable(Exception):
-    """A row makes no example; the message is the reason."""
-
-
 def _read(
     data: DataSet, files: list[Path], split: str, can_lack_labels: bool
 ) -> Rows[Example | None]:
@@ -282,8 +259,8 @@ def _read(
             examples.append(None)
             continue
         try:
-            parts = _parts(row, layout, labelled)
-        except _Unusable as reason:
+            parts = split_row(row, layout, labelled)
+        except Unusable as reason:
             faults.append(str(reason))
             examples.append(None)
             continue
@@ -292,13 +269,13 @@ def _read(
         for part in parts:
             value = part[layout.label] if labelled else None
             try:
-                label = _label(data.task, spelled, value, reader.location)
-                examples.append(_example(part, layout, data.task, label))
+                label = read_label(data.task, spelled, value, reader.location)
+                examples.append(make_example(part, layout, data.task, label))
             except DataError as error:
                 faults.append("wrong label")
                 examples.append(None)
                 listed.append(str(error).partition(". Correct")[0])
-            except _Unusable as reason:
+            except Unusable as reason:
                 faults.append(str(reason))
                 examples.append(None)
     counts = reader.counts
@@ -321,56 +298,3 @@ def _read(
     if not any(examples):
         raise DataError(f"{files[0]}: nothing to use; {counts}.")
     return Rows(data.name, split, examples, counts, tuple(listed[:LISTED]))
-
-
-def _parts(row: Row, layout: Layout, labelled: bool) -> list[Row]:
-    """Return the row, or the several that its lists make."""
-    lists = [name for name in layout.lists if labelled or name != layout.label]
-    if not lists:
-        return [row]
-    if not all(isinstance(row[name], list) for name in lists):
-        raise _Unusable("not a list")
-    counts = {len(row[name]) for name in lists}
-    if len(counts) != 1:
-        raise _Unusable("lists of different lengths")
-    if counts == {0}:
-        raise _Unusable("no question")
-    return [row | {name: row[name][i] for name in lists} for i in range(counts.pop())]
-
-
-def _label(
-    task: Task, spelled: Mapping[str, int], value: object, location: str
-) -> int | float | None:
-    """Return the label that a field holds, None for no gold label. Raises DataError."""
-    text = "" if value is None else str(value).strip()
-    if text in ("", "-") or (value in (-1, -1.0) and "-1" not in spelled):
-        return None
-    if not spelled:
-        return float(task.parse_label(text, location))
-    if text in spelled:
-        return spelled[text]
-    # the hub's files hold the class's index where the original ones hold its name
-    indices = range(len(set(spelled.values())))
-    if isinstance(value, int) and value in indices and not any(s.isdigit() for s in spelled):
-        return value
-    names = ", ".join(spelled)
-    raise DataError(f"{location}: the label is {text[:40]!r}; it must be one of {names}")
-
-
-def _example(row: Row, layout: Layout, task: Task, label: int | float | None) -> Example:
-    texts: list[Any] = []
-    for column in layout.texts:
-        if isinstance(column, tuple):
-            texts.append(" ".join(_text(row[name]) for name in column))
-        else:
-            texts += row[column] if isinstance(row[column], list) else [row[column]]
-    if len(texts) != task.num_texts:
-        raise _Unusable("wrong number of answers")
-    texts = list(map(_text, texts))
-    return Example(tuple(texts), label, _text(row[layout.question]) if layout.question else "")
-
-
-def _text(value: object) -> str:
-    if fault := text_fault(value):
-        raise _Unusable(fault)
-    return str(value)

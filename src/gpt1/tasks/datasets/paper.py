@@ -6,8 +6,9 @@ Columns, integer labels and file names on the hub were not checked against the h
 from __future__ import annotations
 
 from gpt1.data.dialect import Headless
-from gpt1.tasks.datasets.entry import DataSet, DevSplit, Layout
+from gpt1.tasks.datasets.entry import DataSet, DevSplit
 from gpt1.tasks.datasets.files import TSV, Files, glue, hub_files
+from gpt1.tasks.datasets.layout import Layout
 from gpt1.tasks.kinds import Choice, Classification, Entailment, Regression, Similarity
 
 _BINARY = (("0",), ("1",))

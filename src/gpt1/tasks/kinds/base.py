@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gpt1.tasks.kinds.evaluation import TaskEvaluation
 
 Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
 ClassWeight = str | Mapping[str, float] | None
 
 
@@ -70,8 +71,6 @@ class Task(GoingOn, ABC):
     ordered: ClassVar[bool] = True
     """Whether exchanging the texts of an example changes its meaning."""
 
-    # A table's rows
-
     @classmethod
     def is_optional(cls, name: str) -> bool:
         """Return whether `name` is a column that a table may have besides those it must have."""
@@ -84,9 +83,9 @@ class Task(GoingOn, ABC):
 
     @classmethod
     def read(cls, fields: Fields, num_texts: int | None, *, labelled: bool) -> Example | str:
-        """Return the example of a row, without its label, or why there is none, as a str.
+        """Return the example of a row without its label, or a str that says why there is none.
 
-        `num_texts` is that of the rows before, if there are any. Raises DataError.
+        num_texts: that of the rows before. Raises DataError.
         """
         return make_example([fields[name] for name in cls.text_columns])
 
@@ -266,9 +265,7 @@ class Task(GoingOn, ABC):
         """Return the answer to each row of probabilities (n, num_scores), (n,): the likeliest."""
         return np.asarray(probabilities.argmax(1), np.float64)
 
-    def compute_metric(
-        self, targets: Array, probabilities: Array, units: NDArray[np.int64]
-    ) -> float:
+    def compute_metric(self, targets: Array, probabilities: Array, units: Counts) -> float:
         """Return the task's metric of probabilities against targets, both (units, num_scores).
 
         `units` (n,) is how many units each example has.
@@ -286,19 +283,18 @@ class Task(GoingOn, ABC):
         """Return the figures of labelled examples; `first` names metrics to give first."""
         names = [*(name for name in first if name in self.metric_names), *self.metric_names]
         evaluation = self.measure(examples, probabilities, list(dict.fromkeys(names)))
-        errors = []
-        for error in evaluation.errors:
-            example = examples[error.row]
-            texts = (example.source,) if example.source else example.texts
-            place, question = places[error.row], example.question
-            errors.append(replace(error, place=place, texts=texts, question=question))
-        return replace(evaluation, errors=tuple(errors))
+        errors = ((error, examples[error.row]) for error in evaluation.errors)
+        located = tuple(
+            replace(error, place=places[error.row], texts=row.shown_texts, question=row.question)
+            for error, row in errors
+        )
+        return replace(evaluation, errors=located)
 
     @abstractmethod
     def measure(
         self, examples: Sequence[Example], probabilities: Array, metrics: list[str]
     ) -> TaskEvaluation:
-        """Return the figures of labelled examples; `evaluate` gives its errors their texts."""
+        """Return the figures of labelled examples; `evaluate` adds the texts of the errors."""
 
     @property
     def empty_record(self) -> dict[str, Any]:
@@ -319,7 +315,7 @@ class Task(GoingOn, ABC):
         return self.label_names[int(decision)]
 
     def answer_text(self, answer: Any) -> str:
-        """Return the answer in a record as the text of a csv field."""
+        """Return an answer as the text of a csv field."""
         return str(answer)
 
     @staticmethod
@@ -327,9 +323,7 @@ class Task(GoingOn, ABC):
         """Return the ending of the file of predictions for the rows of `source`."""
         return ".csv"
 
-    def format(
-        self, records: Sequence[Mapping[str, Any]], ending: str, *, raw: bool = False
-    ) -> str:
+    def format(self, records: Sequence[Mapping[str, Any]], ending: str, raw: bool = False) -> str:
         """Return records as the text of a file; empty ones have a row of empty fields.
 
         Labels that a spreadsheet would run as formulas begin with an apostrophe unless `raw`.
@@ -339,13 +333,10 @@ class Task(GoingOn, ABC):
         label = self.answer_fields[0]
         writer.writerow([label, *(f"p_{name}" for name in self.score_names)])
         for record in records:
-            if record[label] is None:
-                writer.writerow([""] * (1 + len(self.score_names)))
-            else:
-                scores = record.get("probabilities", {}).values()
-                answer = self.answer_text(record[label])
-                answer = answer if raw else defuse(answer)
-                writer.writerow([answer, *(f"{p:.6f}" for p in scores)])
+            answer = "" if record[label] is None else self.answer_text(record[label])
+            scores = record.get("probabilities") or dict.fromkeys(self.score_names)
+            fields = ("" if p is None else f"{p:.6f}" for p in scores.values())
+            writer.writerow([answer if raw else defuse(answer), *fields])
         return text.getvalue()
 
     def named_texts(self, example: Example) -> list[tuple[str, str]]:

@@ -281,9 +281,7 @@ class SequenceLabelling(ClassTask):
         """Return .jsonl for files of JSON or parquet, else .conll."""
         return ".jsonl" if any(e in source for e in (".json", ".parquet")) else ".conll"
 
-    def format(
-        self, records: Sequence[Mapping[str, Any]], ending: str, *, raw: bool = False
-    ) -> str:
+    def format(self, records: Sequence[Mapping[str, Any]], ending: str, raw: bool = False) -> str:
         """Return answers as JSON lines, or as a word and its tag a line."""
         if ending == ".jsonl":
             return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
