@@ -27,8 +27,6 @@ from gpt1.errors import (
 from gpt1.tasks.predictor import Predictor
 from gpt1.training import optimizers
 
-# What they learn
-
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_it_learns(kind: str, learned: Callable[[str], Any]) -> None:
