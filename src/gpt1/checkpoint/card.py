@@ -66,16 +66,16 @@ def _of_task(
     task: Mapping[str, Any], extra: Mapping[str, Any], shape: str, simpler: str, known: bool
 ) -> str:
     """Return the card of a model that was fine-tuned on a task."""
-    facts = [f"Task: {task['kind']}."]
+    lines = [f"Task: {task['kind']}."]
     if labels := list(map(str, task.get("classes", ()))):
         more = f" and {len(labels) - _LABELS} more" if len(labels) > _LABELS else ""
-        facts.append(f"Labels: {', '.join(labels[:_LABELS])}{more}.")
+        lines.append(f"Labels: {', '.join(labels[:_LABELS])}{more}.")
     if isinstance(rows := extra.get("rows"), dict):
-        facts.append(f"Trained on {rows['train']:,} rows, {rows['held_out']:,} held out.")
+        lines.append(f"Trained on {rows['train']:,} rows, {rows['held_out']:,} held out.")
     training, metric = extra.get("training", {}), task.get("metric", "")
     if isinstance(value := training.get("validation", {}).get(metric), float):
-        facts.append(f"On the held-out rows: {metric} {value:.4f}.")
-    text = "\n".join(f"* {html.escape(' '.join(fact.split()))}" for fact in facts)
+        lines.append(f"On the held-out rows: {metric} {value:.4f}.")
+    text = "\n".join(f"* {html.escape(' '.join(line.split()))}" for line in lines)
     if known:
         head, pipeline = "transformers", "pipeline_tag: text-classification\n"
         use = f"transformers loads it too, as `{CLASS}`, with the same scores.{simpler}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gpt1.tasks.kinds.evaluation import TaskEvaluation
     from gpt1.tasks.predictor import Predictor
     from gpt1.tasks.spec import Example
-    from gpt1.tasks.tables import Table
+    from gpt1.tasks.tables import TaskTable
 
     Evaluated = tuple[str, TaskEvaluation, RowCounts]
     """The name of the rows, what was measured on them, and how many could be used."""
@@ -226,7 +226,9 @@ def _data_set(
     return f"{data.title} {rows.split}", evaluation, rows.counts
 
 
-def _files(predictor: Predictor, files: list[str], table: Table, train: list[Example]) -> Evaluated:
+def _files(
+    predictor: Predictor, files: list[str], table: TaskTable, train: list[Example]
+) -> Evaluated:
     """Evaluate on the labelled rows of files."""
     from gpt1.tasks.leakage import leakage
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gpt1.tasks.datasets import DataSet
     from gpt1.tasks.kinds import Task
     from gpt1.tasks.spec import Example
-    from gpt1.tasks.tables import Table
+    from gpt1.tasks.tables import TaskTable
 
     Rows = tuple[Task, list[Example], list[Example]]
     """The task, the rows to train on and the rows to validate on."""
@@ -246,7 +246,7 @@ def _data_set(
 
 
 def _check_leakage(
-    kind: str, name: str, train: Table, valid: str, other: Table, allow: bool
+    kind: str, name: str, train: TaskTable, valid: str, other: TaskTable, allow: bool
 ) -> None:
     """Raise DataError, or say so if that is allowed, if rows to validate are in the train file."""
     from gpt1.tasks.kinds import KINDS

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gpt1.tasks.datasets import DataSet, Rows
     from gpt1.tasks.kinds import Task
     from gpt1.tasks.spec import Example
-    from gpt1.tasks.tables import Table
+    from gpt1.tasks.tables import TaskTable
     from gpt1.text.tokenizer import Tokenizer
 
 LM = "lm"
@@ -106,7 +106,7 @@ def read_table(
     limit: int | None = None,
     options: ReadOptions | None = None,
     allow_unknown: bool = False,
-) -> Table:
+) -> TaskTable:
     """Return the rows of files, rejecting also those that have no token at all.
 
     Raises ConfigError, DataError, HubError.
@@ -121,35 +121,35 @@ def read_table(
 
 def texts_table(
     task: Task, texts: Sequence[str], tokenizer: Tokenizer, allow_unknown: bool
-) -> Table:
+) -> TaskTable:
     """Return the rows to predict that texts make. Raises InputError, DataError."""
     from gpt1.data.tables import RowCounts
-    from gpt1.tasks.tables import Conflicts, Table, rows_of_texts
+    from gpt1.tasks.tables import Conflicts, TaskTable, rows_of_texts
 
     rows, examples = rows_of_texts(task, texts)
     places = ["--text"] * len(rows)
-    table = Table(task, [*examples], RowCounts(), places, Conflicts(), rows)
+    table = TaskTable(task, [*examples], RowCounts(), places, Conflicts(), rows)
     return _reject_wordless(table, tokenizer, False, allow_unknown)
 
 
 def data_set_table(
     data: DataSet, sources: Sequence[str], split: str | None, task: Task, tokenizer: Tokenizer
-) -> Table:
+) -> TaskTable:
     """Return the rows of a published data set, to label them; see `read_data_set`."""
-    from gpt1.tasks.tables import Conflicts, Table
+    from gpt1.tasks.tables import Conflicts, TaskTable
 
     fit_labels([], data, task)
     rows = read_data_set(data, sources, split, labelled=False)
     places = [""] * len(rows.examples)
     columns = [*task.text_columns, *task.score_names]
     texts = [dict(zip(columns, e.texts, strict=False)) if e else None for e in rows.examples]
-    table = Table(task, rows.examples, rows.counts, places, Conflicts(), texts)
+    table = TaskTable(task, rows.examples, rows.counts, places, Conflicts(), texts)
     return _reject_wordless(table, tokenizer, False, True)
 
 
 def _reject_wordless(
-    table: Table, tokenizer: Tokenizer, labelled: bool, allow_unknown: bool
-) -> Table:
+    table: TaskTable, tokenizer: Tokenizer, labelled: bool, allow_unknown: bool
+) -> TaskTable:
     """Return a table without the rows that have a text without a token."""
     pairs = zip(table.locations, table.examples, strict=True)
     places = [place for place, example in pairs if example is not None]

@@ -35,9 +35,9 @@ class Check:
         if not self.tolerance:
             return bool(self.expected == self.found)
         # a missing value becomes nan, which is near nothing
-        expected, found = np.array(self.expected, float), np.array(self.found, float)
-        same_shape = expected.shape == found.shape
-        return same_shape and bool((abs(expected - found) <= self.tolerance).all())
+        expected, actual = np.array(self.expected, float), np.array(self.found, float)
+        same_shape = expected.shape == actual.shape
+        return same_shape and bool((abs(expected - actual) <= self.tolerance).all())
 
 
 def verify(

@@ -21,7 +21,7 @@ class _Closed(io.StringIO):
         raise OSError(errno.EBADF, "it is closed")
 
 
-class Output:
+class SafeOutput:
     """stdout or stderr, for print; rich writes to the stream itself, what it has made printable."""
 
     def __init__(self, stream: TextIO | None, *, needed: bool) -> None:
@@ -60,7 +60,7 @@ class Output:
 
 def print_error(error: BaseException) -> None:
     """Print an error that was raised on purpose."""
-    print(f"gpt1: {error}", file=Output(sys.stderr, needed=False), flush=True)
+    print(f"gpt1: {error}", file=SafeOutput(sys.stderr, needed=False), flush=True)
 
 
 def discard(stream: TextIO | None) -> None:
@@ -73,13 +73,13 @@ def discard(stream: TextIO | None) -> None:
 
 @contextlib.contextmanager
 def outputs() -> Iterator[None]:
-    """Print through `Output` within the block, and flush at its end. Raises StorageError."""
+    """Print through `SafeOutput` within the block, and flush at its end. Raises StorageError."""
     for number in range(3):  # or a file that we open would be taken for a closed stream
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    out, err = Output(sys.stdout, needed=True), Output(sys.stderr, needed=False)
+    out, err = SafeOutput(sys.stdout, needed=True), SafeOutput(sys.stderr, needed=False)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             yield

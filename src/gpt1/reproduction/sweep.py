@@ -56,7 +56,7 @@ _PARTS = {"mnli": ("matched", "mismatched"), "race": ("middle", "high")}
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitRows:
     """The training rows and the measured rows of a data set, within the limits."""
 
     task: Task
@@ -250,14 +250,14 @@ class Sweep:
         part = np.searchsorted(np.cumsum(counts), rows, side="right")
         return {name: np.flatnonzero(part == i).tolist() for i, name in enumerate(names)}
 
-    def _rows(self, data: str) -> Split:
+    def _rows(self, data: str) -> SplitRows:
         entry, limit = data_set(data), limit_of(data, self.test)
         train = entry.load(self.data, "train", limit_of(data, self.train))
         if find_split(entry.files, self.data, "test", missing_ok=True):
             test = entry.load(self.data, "test", limit)  # raises if it is damaged
             if all(example.label is not None for example in test.examples):
-                return Split(entry.task, train, test)
-        return Split(entry.task, train, entry.load(self.data, "dev", limit))
+                return SplitRows(entry.task, train, test)
+        return SplitRows(entry.task, train, entry.load(self.data, "dev", limit))
 
     def _run_folder(self, experiment: Experiment) -> Path:
         return self.out / "runs" / experiment.name

@@ -51,7 +51,7 @@ class Conflicts:
 
 
 @dataclass(frozen=True)
-class Table:
+class TaskTable:
     """The examples of some files; str() is for people.
 
     locations: "file:line" of each example. An example is None where a row to predict cannot be
@@ -76,7 +76,7 @@ class Table:
         """How many rows each class (or right answer) has."""
         return self.task.count_labels([e.label for e in self.usable if e.label is not None])
 
-    def going_on(self, trained: Task) -> Table:
+    def going_on(self, trained: Task) -> TaskTable:
         """Return the table with a task that has the labels of a trained model's as well."""
         task = self.task.going_on(trained)
         examples = [
@@ -101,7 +101,7 @@ def read_examples(
     labelled: bool = True,
     limit: int | None = None,
     options: ReadOptions | None = None,
-) -> Table:
+) -> TaskTable:
     """Return the examples of `sources` (files of any kind gpt1 reads, or `hub:owner/name`).
 
     columns: the standard name -> the file's, where they differ. task: one whose classes, scale or
@@ -162,7 +162,7 @@ def read_examples(
         counts.reject(f"outside the sample of {limit}", used)
     examples, locations = [examples[i] for i in chosen], [locations[i] for i in chosen]
     kept = [] if labelled else [kept[i] for i in chosen]
-    return Table(task, examples, counts, locations, conflicts, kept)
+    return TaskTable(task, examples, counts, locations, conflicts, kept)
 
 
 def rows_of_texts(task: Task, texts: Sequence[str]) -> tuple[list[Row], list[Example]]:

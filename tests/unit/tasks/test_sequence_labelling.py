@@ -24,7 +24,7 @@ from gpt1.tasks.entities import entities
 from gpt1.tasks.kinds import SequenceLabelling
 from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import Example
-from gpt1.tasks.tables import Table, read_examples
+from gpt1.tasks.tables import TaskTable, read_examples
 from gpt1.training import objectives
 from tolerances import ACCUMULATION_FP64
 
@@ -37,7 +37,7 @@ CONLL_2003 = (
 )
 
 
-def read(tmp_path: Path, text: str, name: str = "t.conll", **more: object) -> Table:
+def read(tmp_path: Path, text: str, name: str = "t.conll", **more: object) -> TaskTable:
     (tmp_path / name).write_bytes(text.encode())
     return read_examples(KIND, str(tmp_path / name), **more)  # type: ignore[arg-type]
 
