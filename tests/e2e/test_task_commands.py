@@ -335,10 +335,10 @@ def test_a_header_with_blanks_after_its_commas_is_read() -> None:
     assert "a 1, b 1" in err
 
 
-def test_a_file_that_predict_did_not_write_is_not_replaced() -> None:
+def test_a_file_that_exists_is_replaced_only_if_asked_for() -> None:
     before = Path("choice.csv").read_bytes()
     done = run_gpt1("predict choice choice-test.csv --out choice.csv")
     assert (done.code, "which exists" in done.stderr) == (2, True)
     assert Path("choice.csv").read_bytes() == before
-    for _ in range(2):
-        works("predict choice choice-test.csv --out labels.csv")
+    works("predict choice choice-test.csv --out labels.csv")
+    works("predict choice choice-test.csv --out labels.csv --force")
