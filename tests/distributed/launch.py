@@ -37,7 +37,7 @@ def make_corpus(place: Path) -> Path:
 def arguments(corpus: Path, out: Path, *settings: str) -> list[str]:
     """Return the words of a `gpt1 pretrain` command."""
     words = ["pretrain", str(corpus / "shards"), "--valid", str(corpus / "shards")]
-    words += ["--size", str(corpus / "size.toml"), "--out", str(out)]
+    words += ["--size", str(corpus / "size.toml"), "--recipe", "pretrain", "--out", str(out)]
     return words + [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]
 
 
@@ -47,6 +47,7 @@ def alone(corpus: Path, out: Path, *settings: str, resume: bool = False) -> gpt1
         corpus / "shards",
         valid=corpus / "shards",
         size=str(corpus / "size.toml"),
+        recipe="pretrain",
         out=out,
         resume=resume,
         overrides=[*SETTINGS, *settings],

@@ -167,7 +167,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("convert missing/model.bin --out new", 1, ["there is no folder missing"]),
     ("convert pickled/missing.bin --out new", 1, ["has no file missing.bin"]),
     ("pull nowhere", 1, ["the model is 'nowhere'", "owner/name"]),
-    ("pull some/model", 1, ["some/model could not be fetched", "HF_HUB_OFFLINE is set", "Unset"]),
+    ("pull some/model", 1, ["could not fetch the model some/model", "HF_HUB_OFFLINE is set", "Unset"]),
     ("pull a/b/c --out new", 1, ["the model is 'a/b/c'", "owner/name"]),
     # text files
     (f"prepare missing.txt {PREPARED}", 2, ["no file missing.txt", "Check"]),
@@ -207,7 +207,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"pretrain shards {TRAIN} --out things", 1, ["something is already in things", "--out"]),
     (f"pretrain shards {TRAIN} --out text.txt", 1, ["text.txt", "--out"]),
     (f"pretrain shards {TRAIN} --out run --resume --set optimizer.lr=0.5", 1,
-     ["optimizer.lr was 0.00025 and is 0.5", "another folder"]),
+     ["optimizer.lr was 0.003 and is 0.5", "another folder"]),
     (f"pretrain shards {TRAIN} --out brokenrun --resume", 1, ["run.json", "damaged"]),
     (f"finetune jokes.csv {TUNE} --column Jokes", 2, ["--text-column is given twice"]),
     ("finetune jokes.csv --column Jokes --model tiny --out new", 2, ["Did you mean 'Joke'?"]),

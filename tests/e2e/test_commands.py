@@ -91,7 +91,7 @@ def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     )
     assert out == "jokes/model\n"
     assert "30 rows from 1 file: 30 used, 0 rejected" in err
-    assert "each is 'JOKE: ' + text + the token <|endoftext|>" in err
+    assert "each is text + the token <|endoftext|>" in err
     assert "copied from the training texts: " in err
 
     line = "generate 'the cat' --model jokes --seed 3 --max-new-tokens 8 --json"

@@ -87,6 +87,7 @@ WORDS: Table = [
     ("train.compile", ["auto", "on", "off"], ["perhaps", None]),
     ("task.kind", ["lm", "classification", "entailment", "similarity", "regression", "choice",
                    "multi-label", "sequence-labelling"], ["none", "glue"]),
+    ("task.metric", [None, "f1"], [3]),
     ("task.class_weight", ["balanced", {"a": 2.0}, None], ["equal", {"a": 0.0}, {"a": "x"}, 3]),
     ("task.embeddings", ["two", "one"], [1, "three"]),
     ("task.choice_mask", ["own", "shared"], ["none"]),

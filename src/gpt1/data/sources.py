@@ -73,7 +73,7 @@ def _spool(source: str) -> Path:
         ):
             shutil.copyfileobj(pipe, file)
     except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror or error}.") from None
+        raise DataError(f"{source} cannot be read: {error.strerror}. Check the path.") from None
     return copy
 
 

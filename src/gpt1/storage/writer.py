@@ -36,7 +36,8 @@ class FolderWriter:
 
     def __init__(self, path: Path | str, *, replaceable: Collection[str] = ()) -> None:
         path = Path(path)
-        self.path = path.resolve() if path.is_symlink() else path
+        with wrap_os_errors("create", path):
+            self.path = path.resolve() if path.is_symlink() else path
         self._replaceable = replaceable
         self._files: dict[str, dict[str, Any]] = {}
         self._hold = contextlib.ExitStack()

@@ -193,7 +193,8 @@ def hugging_face_added(folder: Folder, vocabulary: Vocabulary) -> list[str]:
 def _check_size(folder: Folder, *names: str) -> None:
     for name in names:
         with wrap_os_errors("read", folder.path / name):
-            size = (folder.path / name).stat().st_size
+            path = folder.path / name
+            size = path.stat().st_size if path.exists() else 0  # a missing one is told when read
         if size > _LARGEST:
             raise TokenizerError(
                 f"{folder.path / name} has {size:,} bytes; a vocabulary's file has {_LARGEST:,} at "
