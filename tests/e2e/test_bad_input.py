@@ -167,7 +167,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     ("convert missing/model.bin --out new", 1, ["there is no folder missing"]),
     ("convert pickled/missing.bin --out new", 1, ["has no file missing.bin"]),
     ("pull nowhere", 1, ["the model is 'nowhere'", "owner/name"]),
-    ("pull some/model", 1, ["could not fetch the model some/model", "HF_HUB_OFFLINE is set", "Unset"]),
+    ("pull some/model", 1, ["could not fetch the model some/model", "OFFLINE is set", "Unset"]),
     ("pull a/b/c --out new", 1, ["the model is 'a/b/c'", "owner/name"]),
     # text files
     (f"prepare missing.txt {PREPARED}", 2, ["no file missing.txt", "Check"]),

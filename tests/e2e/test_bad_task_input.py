@@ -198,7 +198,7 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
     (("entailment",), "<head>\n<rows>the cat is a dog,the dog,<b>\n", TUNE, 0, ["no text occurs"]),
     # Rows to validate
     (ALL, {"f.csv": G, "v.csv": "<head>\nthe  Dog<m>,<b>\nand<m>,<a>\n"}, f"{TUNE} --valid v.csv",
-     2, [r"1 of 2 rows of v.csv are in f.csv too .v.csv:2., so figures", "flatter", "--allow-leakage"]),
+     2, [r"1 of 2 rows of v.csv are in f.csv too .v.csv:2., so", "flatter", "--allow-leakage"]),
     (ALL, {"f.csv": G, "v.csv": "<head>\nthe dog<m>,<b>\nand<m>,<a>\n"},
      f"{TUNE} --valid v.csv --allow-leakage", 0,
      ["v.csv against f.csv: of 2 test rows 1 occur in training", "2 to validate"]),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COLORS = ("#1f6fb4", "#d9601a", "#2c8a4b", "#a0409a", "#8a6d1f")
 _INSIDE = 4
 """A legend of more curves stands below the axes."""
+_LONGEST_LABEL = 50
 _RED = "#c8372d"
 _GREY = "#6a6f78"
 _CURVES: dict[str, dict[str, Any]] = {
@@ -104,7 +105,10 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     style = {"linewidth": 1.2, **_CURVES.get(curve.style, {"linestyle": curve.style})}
     if curve.marker or len(curve.x) == 1:
         style |= {"marker": "o", "markersize": 3}
-    axes.plot(curve.x, curve.y, label=printable(curve.label) or None, color=color, **style)
+    label = printable(curve.label)
+    if len(label) > _LONGEST_LABEL:  # of a path the end tells more; a longer legend hides the axes
+        label = "..." + label[3 - _LONGEST_LABEL :]
+    axes.plot(curve.x, curve.y, label=label or None, color=color, **style)
     if curve.band is not None:
         axes.fill_between(curve.x, *curve.band, color=color, alpha=0.13, linewidth=0)
 
