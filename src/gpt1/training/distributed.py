@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ from gpt1.model.build import Model
 from gpt1.reports.console import Console
 from gpt1.training.objectives import Objective
 from gpt1.training.watch import Watch
+
+_DRAIN = 0.2
+"""Seconds without the GIL before the process group goes: gloo's thread needs it to let go of the
+last broadcast, and the group's end waits for that thread while it holds the GIL."""
 
 
 class ObjectiveModule(nn.Module):
@@ -244,5 +249,6 @@ def join(device: torch.device) -> Iterator[Ranks]:
         raise
     finally:
         watch.stop()
+        time.sleep(_DRAIN)
         with contextlib.suppress(RuntimeError):  # the others may be gone
             dist.destroy_process_group()
