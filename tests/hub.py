@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import threading
+from abc import abstractmethod
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -68,20 +69,28 @@ class LoopbackHub:
         return {n: v for n, v in os.environ.items() if n not in cleared} | ours
 
 
-class _Handler(BaseHTTPRequestHandler):
+class QuietHandler(BaseHTTPRequestHandler):
+    """Answer HEAD and GET by `answer`, and print nothing."""
+
     protocol_version = "HTTP/1.1"
-    served: LoopbackHub
 
     def do_HEAD(self) -> None:
-        self._answer()
+        self.answer()
 
     def do_GET(self) -> None:
-        self._answer()
+        self.answer()
 
     def log_message(self, *_: Any) -> None:
         pass
 
-    def _answer(self) -> None:
+    @abstractmethod
+    def answer(self) -> None: ...
+
+
+class _Handler(QuietHandler):
+    served: LoopbackHub
+
+    def answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.served.requests.append((self.command, path))
         parts = path.strip("/").split("/")

@@ -102,14 +102,14 @@ def _read_jokes(jokes: Path | None, column: str) -> tuple[list[str], str]:
     """Return the jokes, one a row (one a line of a .txt file), and the counts of the rows."""
     from importlib import resources
 
+    from gpt1.data.dialect import ReadOptions
     from gpt1.data.tables import Texts
 
-    plain = jokes is not None and ".txt" in jokes.suffixes
+    plain = jokes is not None and ".txt" in jokes.suffixes  # its one column has no name to give
     with resources.as_file(resources.files("gpt1") / "assets" / "demo" / "jokes.csv") as packaged:
-        rows = Texts(jokes or packaged, None if plain else column)
+        options = ReadOptions(unit="line")
+        rows = Texts(jokes or packaged, None if plain else column, options=options)
         texts = list(rows)
-    if plain:
-        texts = [line for text in texts for line in text.splitlines() if line.strip()]
     if len(set(texts)) < 2:
         raise DataError(
             f"there are {len(set(texts))} different jokes; the demo needs at least two, one to "

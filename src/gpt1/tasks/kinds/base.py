@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -39,7 +39,7 @@ ClassWeight = str | Mapping[str, float] | None
 
 
 @dataclass(frozen=True)
-class Task(GoingOn, ABC):
+class Task(GoingOn):
     """What the head's numbers mean; n examples have n rows of scores unless a kind says otherwise.
 
     metric: the name in `metric_names` by which the best model is chosen.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
@@ -11,13 +12,13 @@ if TYPE_CHECKING:
     from gpt1.tasks.kinds.base import Task
 
 
-class GoingOn:
+class GoingOn(ABC):
     """Going on with the trained head of a task of the same kind; the base of `Task`."""
 
     @property
+    @abstractmethod
     def num_outputs(self) -> int:
         """How many numbers the head gives for a state."""
-        raise NotImplementedError
 
     def going_on(self, trained: Task) -> Self:
         """Return this task, learned from new rows, with the labels of `trained` as well."""
