@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from gpt1.checkpoint import huggingface
 from gpt1.config import ModelConfig
 from gpt1.model.transformer import Transformer
 
@@ -47,3 +49,9 @@ def model(seed: int = 0, **changes: object) -> Transformer:
                     float(".ln_" in name and "weight" in name), 0.1, generator=generator
                 )
     return transformer
+
+
+def stored(model: Transformer) -> dict[str, Tensor]:
+    """Return a model's weights as Hugging Face's tools have them."""
+    weights = huggingface.from_state(model.state_dict())
+    return {name: tensor.contiguous() for name, tensor in weights.items()}

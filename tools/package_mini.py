@@ -17,10 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gpt1 import storage
-from gpt1.checkpoint import folder
+from gpt1.checkpoint import folder, huggingface, tensors
 from gpt1.config import SamplingConfig, default_recipe, load_run, load_size
 from gpt1.data.tables import Texts
 from gpt1.evaluation.perplexity import Perplexity, measure
@@ -60,7 +58,10 @@ def main() -> None:
     samples = engine.generate(TorchBackend(model), tokenizer, [PROMPT] * SAMPLES, sampling)
     history = History.read(options.run)
 
-    files = folder.files(model, tokenizer, {"training": loaded.extra["training"]}, torch.float16)
+    files = dict(folder.files(model, tokenizer, {"training": loaded.extra["training"]}))
+    weights = huggingface.from_state(model.state_dict())
+    halved = tensors.File({n: w.half() for n, w in weights.items()}, {"format": "pt"})
+    files[folder.WEIGHTS] = b"".join(halved)
     digest = hashlib.sha256(files[folder.WEIGHTS]).hexdigest()
     texts = [sample.text for sample in samples]
     card = write_card(GPT1(model, tokenizer), found, texts, history, digest, options.note)
@@ -68,7 +69,8 @@ def main() -> None:
     files["curve.png"] = draw_png(run_charts({"mini": history})[0], size=(8, 4.5))
     storage.write_folder(out, files, replace=True)
     print(card)
-    print(f"{sum(map(len, files.values())) / 1e6:.1f} MB -> {out}")
+    size = sum(file.stat().st_size for file in Path(out).iterdir())
+    print(f"{size / 1e6:.1f} MB -> {out}")
 
 
 def settings_of(config: dict[str, Any]) -> list[str]:

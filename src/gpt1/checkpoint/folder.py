@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -134,8 +133,8 @@ def blank(config: ModelConfig, head: Head | None) -> Model:
 
 def files(
     model: Model, tokenizer: Tokenizer | None, extra: Mapping[str, Any] | None = None
-) -> dict[str, bytes]:
-    """Return the files of a model folder, name -> bytes, which transformers loads as well.
+) -> dict[str, bytes | tensors.File]:
+    """Return the files of a model folder, name -> content, which transformers loads as well.
 
     `extra` is added to gpt1.json. Raises TokenizerError if the vocabulary does not fit the model,
     CheckpointError if a weight is not a finite number.
@@ -150,17 +149,17 @@ def files(
     head: dict[str, Tensor] = {}
     row: tuple[str, ...] = ()
     if model.head is not None:
-        head = {name: value.detach().cpu() for name, value in model.head.state_dict().items()}
+        head = model.head.state_dict()
         if "task" in extra and model.config.n_hidden is None:
             weights[SCORE], more, row = classifier.describe(state, extra["task"], tokenizer)
             config |= more
-    contents = {
+    contents: dict[str, bytes | tensors.File] = {
         CONFIG: json_bytes(config),
         "generation_config.json": json_bytes({} if end is None else {"eos_token_id": end}),
-        WEIGHTS: safetensors.torch.save(weights, metadata={"format": "pt"}),
+        WEIGHTS: tensors.File(weights, {"format": "pt"}),
     }
     if head:
-        contents[HEAD] = safetensors.torch.save(head)
+        contents[HEAD] = tensors.File(head)
     own: dict[str, Any] = {"format": FORMAT, "gpt1": __version__}
     if tokenizer is not None:
         own["tokenizer"] = tokenizer.description()

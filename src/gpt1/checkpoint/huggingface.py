@@ -111,16 +111,19 @@ def to_state(
 
 
 def from_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights in Hugging Face's names and orientation, float32, without any head."""
-    state = {name: tensor.detach().cpu().float() for name, tensor in state.items()}
+    """Return the weights in Hugging Face's names and orientation, float32, without any head.
+
+    Float32 weights are not copied: the others' order of axes is a view's.
+    """
+    state = {name: tensor.detach().float() for name, tensor in state.items()}
     if "positions.weight" not in state:  # the LSTM baseline
-        return {n: tensor.contiguous() for n, tensor in state.items() if not n.startswith("head.")}
+        return {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
     n_layer = sum(name.endswith(".ln_1.weight") for name in state)
     stored = {}
     for name, stored_name in names(n_layer).items():
         tensor = state[name]
         transposed = tensor.dim() == 2 and stored_name.startswith("h.")
-        stored[_PREFIX + stored_name] = (tensor.t() if transposed else tensor).contiguous()
+        stored[_PREFIX + stored_name] = tensor.t() if transposed else tensor
     return stored
 
 

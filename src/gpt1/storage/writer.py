@@ -161,9 +161,12 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def write_folder(
-    path: Path | str, files: Mapping[str, bytes | Iterable[bytes]], *, replace: bool = False
+    path: Path | str,
+    files: Mapping[str, bytes | Iterable[bytes | memoryview]],
+    *,
+    replace: bool = False,
 ) -> None:
-    """Write `files` (name -> bytes) as one atomic folder with a manifest. Raises StorageError.
+    """Write `files` (name -> content) as one atomic folder with a manifest. Raises StorageError.
 
     With `replace` it may take the place of a folder all of whose files are among `files`.
     """

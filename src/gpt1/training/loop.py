@@ -231,7 +231,6 @@ def _skip(result: StepResult, state: TrainState, settings: TrainConfig, log: _Me
 
 def _save(run: Run, updater: Updater, state: TrainState) -> None:
     """Write a checkpoint on the first rank; the others wait for it."""
-    return_freed_memory()  # a checkpoint is built in memory
     ranks = updater.ranks
     model = ranks.unshard(updater.model)
     optimizer_state = ranks.gather(optimizers.state(updater.model, updater.optimizer))

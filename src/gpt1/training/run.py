@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import safetensors.torch
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
@@ -259,7 +258,7 @@ class Run:
             )
         self.log.flush()
         files = folder.files(model, self.tokenizer, self._metadata)
-        files[_OPTIMIZER] = safetensors.torch.save(dict(optimizer_state))
+        files[_OPTIMIZER] = tensors.File(optimizer_state)
         files[_STATE] = storage.json_bytes({**asdict(state), "log_sha256": self.log.sha256})
         storage.write_folder(self.path / "checkpoints" / f"step-{state.step:08d}", files)
         for old in self.checkpoints()[self.config.train.keep_checkpoints :]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gpt1.config import RunConfig
 from gpt1.data.packing import Batch
+from gpt1.model.allocator import return_freed_memory
 from gpt1.model.build import Model
 from gpt1.training import optimizers
 from gpt1.training.distributed import Ranks, reshard, unsynchronised
@@ -85,6 +86,12 @@ class Updater:
                 group["lr"] = lr
             self.optimizer.step()
         return result
+
+    def release(self) -> None:
+        """Drop gradients and the optimizer's state: no update comes any more."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
+        return_freed_memory()
 
     def _accumulate(
         self, batches: Sequence[Batch], number: int, totals: dict[str, float]

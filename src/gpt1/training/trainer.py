@@ -131,6 +131,7 @@ def _run(setup: TrainSetup, options: RunOptions) -> Model:
             if ranks.first and options.report:
                 write_report(run.path)
             raise
+        updater.release()
         best = run.best()
         if best is not None:
             distributed.load_weights(updater.model, best)

@@ -31,7 +31,7 @@ from tolerances import EXACT
 def write_model(path: Path, **changes: Any) -> dict[str, Tensor]:
     """Write a .bin as transformers did, with a tied head; return its tensors."""
     model = tiny.model(**changes)
-    weights = huggingface.from_state(model.state_dict())
+    weights = tiny.stored(model)
     weights["lm_head.weight"] = weights["transformer.tokens_embed.weight"]
     path.parent.mkdir(exist_ok=True)
     torch.save(OrderedDict(weights), path)

@@ -28,7 +28,7 @@ def write(path: Path, change: Callable[[Weights], Weights], **config: object) ->
     path.mkdir(exist_ok=True)
     values = huggingface.write_config(model.config, None) | config
     (path / "config.json").write_text(json.dumps(values))
-    weights = change(huggingface.from_state(model.state_dict()))
+    weights = change(tiny.stored(model))
     safetensors.torch.save_file(
         {name: tensor.clone().contiguous() for name, tensor in weights.items()},
         path / "model.safetensors",

@@ -128,7 +128,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "gpt1.json"])
 def test_hostile_settings_end_in_one_error(tmp_path: Path, case: str, name: str) -> None:
     values = huggingface.write_config(tiny.config(), None)
-    weights = huggingface.from_state(tiny.model().state_dict())
+    weights = tiny.stored(tiny.model())
     (tmp_path / "config.json").write_text(json.dumps(values))
     stem = "part" if "index" in name else "model"
     safetensors.torch.save_file(weights, tmp_path / f"{stem}.safetensors")

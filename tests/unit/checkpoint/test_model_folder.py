@@ -32,7 +32,7 @@ def saved(tmp_path: Path, tiny_tokenizer: Tokenizer) -> Path:
 def foreign(path: Path, change: Callable[[dict[str, Tensor]], None] = lambda _: None) -> Path:
     """Write a folder as another tool would, without vocabulary or manifest."""
     model = tiny.model()
-    weights = huggingface.from_state(model.state_dict())
+    weights = tiny.stored(model)
     change(weights)
     path.mkdir()
     (path / "config.json").write_text(json.dumps(huggingface.write_config(model.config, None)))

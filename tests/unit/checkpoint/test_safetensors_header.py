@@ -17,6 +17,22 @@ from tolerances import EXACT
 ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
+def test_written_files_are_those_of_safetensors() -> None:
+    made = {
+        "b": torch.arange(6.0).view(2, 3).t(),
+        "a": torch.tensor(1.5),
+        "half": torch.ones(3, dtype=torch.bfloat16),
+        "double": torch.zeros(2, 2, dtype=torch.float64),
+        "empty": torch.empty(0, 3),
+        "\u00e9": torch.ones(1),
+    }
+    whole = {name: tensor.contiguous() for name, tensor in made.items()}
+    for metadata in ({}, {"format": "pt"}):
+        written = tensors.File(made, metadata)
+        assert b"".join(written) == safetensors.torch.save(whole, metadata or None)
+        assert b"".join(written) == b"".join(written)
+
+
 def file_of(header: object, body: bytes = bytes(8)) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + body
