@@ -30,6 +30,7 @@ from gpt1.model.device import choose_device
 from gpt1.model.padding import pad_right
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.unknown import check_unknown
 
 SeveralTexts = Any
 """Several texts: a list, a numpy array, a column or one-column table of pandas or pyarrow."""
@@ -187,10 +188,13 @@ class GPT1:
         Several texts (a list, a column) have a list of scores. Raises InputError, ContextError.
         """
         model, tokenizer = self.transformer(), self.tokenizer
-        if isinstance(text, str):
-            return explaining.score(model, tokenizer, text)
-        texts = enumerate(texts_of(_several(text, "text"), "text"))
-        return [explaining.score(model, tokenizer, t, name=f"text[{i}]") for i, t in texts]
+        single = isinstance(text, str)
+        texts = [text] if single else texts_of(text, "text")
+        names = ["the text"] if single else [f"text[{i}]" for i in range(len(texts))]
+        check_unknown(texts, tokenizer, names, allow=True)
+        pairs = zip(texts, names, strict=True)
+        scores = [explaining.score(model, tokenizer, text, name=name) for text, name in pairs]
+        return scores[0] if single else scores
 
     def explain(self, text: str) -> Explanation:
         """Return every step of the article's walk from text to prediction, as data."""
@@ -211,19 +215,22 @@ class GPT1:
         resume: bool = False,
         config: Path | str | None = None,
         overrides: Sequence[str] = (),
+        allow_unknown: bool = False,
     ) -> GPT1:
         """Train a copy of this model to write such texts and return it; `out` keeps the run.
 
         texts: a list, an array or a column of texts; a table or the path of a file, of which
         `column` names one column, needed where none is called text. `recipe` None means
         "small-texts" for models of width below 512, such as mini, else "texts". `prefix` stands
-        before every text. `overrides` are "section.field=value", as after --set. Raises InputError
-        naming the row that is no text, TrainingError, DataError.
+        before every text. `overrides` are "section.field=value", as after --set. allow_unknown: go
+        on although the vocabulary lacks most of what the texts hold. Raises InputError naming the
+        row that is no text, TrainingError, DataError.
         """
         from gpt1.training.finetune import finetune
         from gpt1.training.run import RunOptions
 
         rows = texts_of(texts, column=column)
+        check_unknown(rows, self.tokenizer, allow=allow_unknown)
         recipe = recipe or default_recipe("lm", self.config)
         settings = load_run(
             recipe=recipe, file=config, overrides=overrides, data={"prefix": prefix}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import gpt1
 import tiny
 import worlds
 from commands import run_gpt1, run_gpt1_process
@@ -85,6 +87,7 @@ def test_a_sentence_can_be_an_argument(place: Path) -> None:
         ("predict one --text ЖЖЖ", "100% of what the texts hold"),
         ("predict one ru.csv", "ru.csv:2: 'Старый король'"),
         ("finetune ru.csv --task lm --text-column text --model one --out o", "--allow-unknown"),
+        ("prepare ru.csv --tokenizer one-words --out shards", "--allow-unknown"),
         ("evaluate one ru.csv --task lm --column text", "--allow-unknown"),
     ],
 )
@@ -105,6 +108,30 @@ def test_force_replaces_and_allow_unknown_goes_on(place: Path) -> None:
     assert "lacks 100%" in done.stderr
     done = run_gpt1("predict", "one", "--text", "the dog and a cat is Ж Ж").check()
     assert "of what the texts hold" in done.stderr
+
+
+RUSSIAN = ["Старый король", "Королева"] * 2
+
+
+def test_python_is_told_of_text_that_the_vocabulary_lacks(place: Path) -> None:
+    gpt = gpt1.load(place / "one")
+    fit = gpt1.TextClassifier(gpt, early_stopping=False, verbose=False, settings=["train.steps=1"])
+    short = {"out": place / "run", "overrides": ["train.steps=1"]}
+    calls: list[Callable[..., object]] = [
+        lambda **allow: gpt.finetune(RUSSIAN, **short, **allow),
+        lambda **allow: fit.set_params(**allow).fit(RUSSIAN, ["a", "b"] * 2),
+    ]
+    for call in calls:
+        with pytest.raises(gpt1.InputError, match=r"\[?0?\]?: 'Старый.*allow_unknown=True"):
+            call()
+        with pytest.warns(UserWarning, match="lacks 100%"):
+            call(allow_unknown=True)
+    for answer in (fit.predict, gpt.score):
+        with pytest.warns(UserWarning, match="lacks 100%"):
+            answer(RUSSIAN)
+    loaded = gpt1.TextClassifier.load(place / "one")
+    with pytest.warns(UserWarning, match="lacks 100%"):
+        assert len(loaded.predict(RUSSIAN)) == len(RUSSIAN)
 
 
 def test_a_folder_does_not_hide_a_packaged_model(place: Path) -> None:

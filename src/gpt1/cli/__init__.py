@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -70,6 +71,8 @@ def _show_warning(
 ) -> None:
     """Print a Note as one line, and a warning of a library as Python does."""
     text = str(message)
+    if issubclass(category, Note) and os.environ.get("RANK", "0") != "0":
+        return  # the first of several processes says it
     if not issubclass(category, Note):
         text = warnings.formatwarning(message, category, filename, lineno, line)
     print(text.rstrip(), file=sys.stderr)

@@ -168,10 +168,11 @@ def _perplexity(model: str, texts: Texts, json: bool, allow_unknown: bool) -> No
     import gpt1
     from gpt1.cli.progress import Progress
     from gpt1.evaluation.perplexity import measure
+    from gpt1.text.unknown import SAMPLED, check_unknown
 
     gpt = gpt1.load(model)
-    first = list(islice(texts, task_files.SAMPLED))
-    task_files.check_unknown(first, gpt.tokenizer, allow=allow_unknown)
+    first = list(islice(texts, SAMPLED))
+    check_unknown(first, gpt.tokenizer, allow=allow_unknown)
     with Progress("evaluating", "tokens") as shown:
         result = measure(gpt.model, gpt.tokenizer, texts, progress=shown.progress)
     print(texts.counts.report(), file=sys.stderr)

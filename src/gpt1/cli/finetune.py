@@ -13,7 +13,6 @@ import typer
 from gpt1.cli import options
 from gpt1.cli.task_files import (
     LM,
-    check_unknown,
     columns_given,
     is_files,
     one_column,
@@ -107,6 +106,7 @@ def finetune(
     from gpt1.data.tables import Texts
     from gpt1.tasks import network
     from gpt1.tasks.leakage import hold_out
+    from gpt1.text.unknown import check_unknown
     from gpt1.training import finetune as texts_training, supervised
     from gpt1.training.distributed import is_first
     from gpt1.training.resume import command_record
@@ -160,11 +160,10 @@ def finetune(
                 options=read_options,
                 allow_unknown=allow_unknown,
             )
-            train = read(files, limit=limit)
+            transfers = settings.task.n_transfer is None
+            trained = network.trained_task(gpt.model, kind) if transfers else None
+            train = read(files, limit=limit, trained=trained)
             _note(train)
-            trained = network.trained_task(gpt.model, kind)
-            if trained is not None and settings.task.n_transfer is None:
-                train = train.going_on(trained)
             if valid is None:
                 share, seed = settings.data.valid_share, settings.train.seed
                 rows = train.task, *hold_out(train.usable, share, seed, kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal
@@ -31,6 +32,7 @@ def prepare(
     encoding: options.Encoding = None,
     header: options.Header = None,
     lines: options.Lines = False,
+    allow_unknown: options.AllowUnknown = False,
     json: options.Json = False,
 ) -> None:
     """Turn text files into shards for pre-training.
@@ -43,6 +45,7 @@ def prepare(
     from gpt1.data.tables import Texts
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
+    from gpt1.text.unknown import SAMPLED, check_unknown
 
     if engine == "ray":
         from gpt1.data.ray_engine import encode_texts
@@ -51,9 +54,11 @@ def prepare(
 
     read_options = options.reading(delimiter, encoding, header, lines)
     texts = Texts(files, column, limit, read_options)
+    with without_torch():
+        loaded = Tokenizer.load(hub.of_run(tokenizer), words=words)
+        check_unknown(list(islice(texts, SAMPLED)), loaded, allow=allow_unknown)
     start = perf_counter()
     with Progress("preparing", "documents") as shown, without_torch():
-        loaded = Tokenizer.load(hub.of_run(tokenizer), words=words)
         summary = write_shards(
             out, texts, loaded, workers=workers, encode=encode_texts, progress=shown.progress
         )

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from gpt1.text.tokenizer import Tokenizer
 
 LM = "lm"
-SAMPLED = 1000
-"""Texts that are looked at for unknown characters."""
-_BEGINNING = 2000  # characters of each
 
 
 def task_named(name: str) -> tuple[str, DataSet | None]:
@@ -102,6 +99,7 @@ def read_table(
     *,
     columns: Mapping[str, str],
     task: Task | None = None,
+    trained: Task | None = None,
     labelled: bool = True,
     limit: int | None = None,
     options: ReadOptions | None = None,
@@ -114,9 +112,10 @@ def read_table(
     from gpt1.tasks.tables import read_examples
 
     table = read_examples(
-        kind, sources, columns=columns, task=task, labelled=labelled, limit=limit, options=options
-    )
-    return _reject_wordless(table, tokenizer, labelled, allow_unknown)
+        kind, sources, columns=columns, task=task, trained=trained, labelled=labelled,
+        options=options,
+    )  # fmt: skip
+    return _reject_wordless(table.sample(limit), tokenizer, labelled, allow_unknown)
 
 
 def texts_table(
@@ -151,6 +150,8 @@ def _reject_wordless(
     table: TaskTable, tokenizer: Tokenizer, labelled: bool, allow_unknown: bool
 ) -> TaskTable:
     """Return a table without the rows that have a text without a token."""
+    from gpt1.text.unknown import check_unknown
+
     pairs = zip(table.locations, table.examples, strict=True)
     places = [place for place, example in pairs if example is not None]
     texts = [" ".join(example.texts) for example in table.usable]
@@ -172,38 +173,6 @@ def _reject_wordless(
         raise DataError(f"{table.locations[0]}: nothing to use; {table.counts}.")
     examples = [table.examples[i] for i in usable]
     return replace(table, examples=examples, locations=[table.locations[i] for i in usable])
-
-
-def check_unknown(
-    texts: Sequence[str], tokenizer: Tokenizer, places: Sequence[str] = (), *, allow: bool
-) -> None:
-    """Say so if the vocabulary lacks over a tenth of what texts hold; raise DataError over half.
-
-    Of many texts a sample is looked at, of long ones the beginning.
-    """
-    from gpt1.training.distributed import is_first
-
-    counts = []
-    every = -(-len(texts) // SAMPLED) or 1
-    for number in range(0, len(texts), every):
-        text, place = texts[number], places[number] if places else f"text {number + 1}"
-        ids = tokenizer.encode(text[:_BEGINNING])
-        counts.append((ids.count(tokenizer.unknown_id), len(ids), f"{place}: {text[:40]!r}"))
-    unknown, tokens = sum(count[0] for count in counts), sum(count[1] for count in counts)
-    if unknown <= tokens / 10:
-        return
-    counts.sort(key=lambda count: -count[0] / max(1, count[1]))
-    said = (
-        f"the vocabulary lacks {unknown / tokens:.0%} of what the texts hold (<unk>), e.g. "
-        + "; ".join(row for _, _, row in counts[:3])
-    )
-    if unknown > tokens / 2 and not allow:
-        raise DataError(
-            f"{said}. The model cannot read them: take one with another vocabulary (gpt1 "
-            f"learn-bpe), or add --allow-unknown."
-        )
-    if is_first():
-        print(said, file=sys.stderr)
 
 
 def _wordless(examples: Sequence[Example], tokenizer: Tokenizer) -> set[str]:

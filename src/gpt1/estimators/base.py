@@ -31,10 +31,10 @@ from gpt1.estimators.rows import (
     read_features,
     read_pair,
     read_weights,
-    warn_of_blank,
+    warn_of_rows,
 )
 from gpt1.estimators.saving import read_classes, read_fitted, read_params, to_json
-from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, check_random_state, clone
+from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, clone, draw_seed
 from gpt1.model.build import Model
 from gpt1.pipeline import GPT1, load
 from gpt1.reports.history import History
@@ -45,6 +45,7 @@ from gpt1.tasks.leakage import hold_out
 from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.spec import SPECIAL, Example
 from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.unknown import check_unknown
 from gpt1.training import supervised
 from gpt1.training.run import RunOptions
 
@@ -97,6 +98,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     device: str = "auto"
     verbose: bool = True
     warm_start: bool = False
+    allow_unknown: bool = False
     run: str | Path | None = None
     settings: Sequence[str] = ()
 
@@ -133,6 +135,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             task = supervised.choose_metric(task, config.task.metric)
             words = tokenizer.with_words(config.data.words or tokenizer.words)
             words.add_tokens(SPECIAL)
+            texts, places = [" ".join(row) for row in rows], [f"X[{i}]" for i in range(len(rows))]
+            check_unknown(texts, words, places, allow=self.allow_unknown)
             truncated = encode(examples, task, words, model.config.n_ctx).truncated
             share = self.validation_fraction if self.early_stopping else 0.0
             training, held_out = hold_out(examples, share, config.train.seed, self._kind)
@@ -240,9 +244,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     # Training
 
+    def _trained(self) -> Task | None:
+        """Return the task of the fit that a warm start goes on from, None without one."""
+        return self.predictor_.task if self.warm_start and hasattr(self, "predictor_") else None
+
     def _start(self) -> tuple[Model, Tokenizer]:
         """Return a model that training may change, and its tokenizer."""
-        if self.warm_start and hasattr(self, "predictor_"):
+        if self._trained() is not None:
             return copy.deepcopy(self.model_), self.predictor_.tokenizer
         if isinstance(self.model, GPT1):
             return copy.deepcopy(self.model.model), self.model.tokenizer
@@ -283,7 +291,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         train = {
             "epochs": item(self.epochs),
             "batch_size": item(self.batch_size),
-            "seed": _draw_seed(self.random_state),
+            "seed": draw_seed(self.random_state),
             "device": self.device,
             "patience": item(self.n_iter_no_change) if self.early_stopping else None,
         }
@@ -303,7 +311,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "predictor_")
         read_features(self, X)
         predictor, rows = self.predictor_, self._read_new(X)
-        warn_of_blank(rows, predictor.tokenizer.encode)
+        warn_of_rows(rows, predictor.tokenizer)
         encoded = predictor.encode([Example(row) for row in rows], blank=True)
         if encoded.truncated and self.verbose:
             print(
@@ -328,20 +336,3 @@ def _names_of_parameters() -> Iterator[None]:
         for name, setting in _SETTINGS.items():
             message = message.replace(f"{setting} ", f"{name} ")
         raise ConfigError(message) from None
-
-
-def _draw_seed(random_state: Any) -> int:
-    """Return the seed of a run: an int as it is, or one that is drawn. Raises ConfigError."""
-    if random_state is None:  # from the system, so that no generator of the user's moves
-        random_state = np.random.default_rng()
-    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
-        return int(random_state)
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31))
-    try:
-        return int(check_random_state(random_state).randint(2**31 - 1))
-    except ValueError:
-        raise ConfigError(
-            f"random_state is {short(random_state)}; it must be None, a whole number from 0, a "
-            f"RandomState or a Generator of numpy."
-        ) from None

@@ -71,7 +71,7 @@ class _Classifier(_Chooser):
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         labels = read_labels(y, len(rows))
-        classes, codes = np.unique(labels, return_inverse=True)
+        classes = self._with_known(np.unique(labels))
         if len(classes) < 2:
             raise InputError(
                 f"y has one class, {classes[0]!s}, in all {len(rows):,} rows; a classifier needs "
@@ -84,7 +84,19 @@ class _Classifier(_Chooser):
         kind = KINDS[self._kind]
         assert issubclass(kind, ClassTask)
         task = kind(tuple(map(label_name, classes.tolist())))
-        return task, codes.tolist(), classes
+        return task, np.searchsorted(classes, labels).tolist(), classes
+
+    def _with_known(self, classes: NDArray[Any]) -> NDArray[Any]:
+        """Return sorted classes with those of a fit that a warm start goes on from, as a task does.
+
+        See `ClassTask.going_on`.
+        """
+        trained = self._trained()
+        known = None if trained is None else self.classes_
+        if known is None or (known.dtype.kind in "UOT") != (classes.dtype.kind in "UOT"):
+            return classes
+        goes_on = len(classes) == 1 or np.isin(classes, known).any()
+        return np.union1d(classes, known) if goes_on else classes
 
     def _task_settings(self) -> dict[str, Any]:
         weights = self.class_weight
@@ -119,7 +131,8 @@ class TextClassifier(_Classifier):
     all rows are trained on and the last model is kept.
     random_state: None, an int, a RandomState or a Generator. device: "auto", "cpu", "cuda".
     warm_start: a further fit goes on from the fitted model, also with its head. There is no
-    partial_fit. verbose: progress on stderr. run: a new folder that keeps the run, with its report.
+    partial_fit. allow_unknown: fit although the vocabulary lacks over half of what the texts hold.
+    verbose: progress on stderr. run: a new folder that keeps the run, with its report.
     settings: more of the configuration, e.g. ("task.clf_pdrop=0.2",).
 
     A text without a word is an error in fit; a prediction for one comes with a warning.
@@ -181,9 +194,11 @@ class MultiLabelClassifier(_Classifier):
         return self.predictor_.decide(probabilities).astype(np.int64)
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
-        classes, gold = read_label_sets(y, len(rows))
+        named, gold = read_label_sets(y, len(rows))
+        classes = self._with_known(named)
+        place = np.searchsorted(classes, named).tolist()
         task = MultiLabel(tuple(map(label_name, classes.tolist())))
-        return task, gold, classes
+        return task, [tuple(place[i] for i in row) for row in gold], classes
 
 
 class SequenceLabeler(_Classifier):
@@ -220,7 +235,8 @@ class SequenceLabeler(_Classifier):
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         gold = read_tags(y, rows)
         try:
-            task = SequenceLabelling.learn([], gold, [f"y[{i}]" for i in range(len(gold))])
+            places = [f"y[{i}]" for i in range(len(gold))]
+            task = SequenceLabelling.learn([], gold, places, self._trained())
         except DataError as error:
             raise InputError(str(error)) from None
         return task, gold, np.array(task.classes)
@@ -291,13 +307,14 @@ class SimilarityRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     def _learn_labels(self, rows: list[Row], y: Any) -> Learned:
         scores = [read_score(value, f"y[{i}]") for i, value in enumerate(read_column(y, len(rows)))]
-        if min(scores) == max(scores):
+        known = getattr(self._trained(), "scale", ())
+        if len({*scores, *known}) == 1:
             count = "one sample" if len(scores) == 1 else f"{len(scores):,} equal scores"
             raise InputError(
                 f"y has {count}, {scores[0]:g}; a regression needs scores that differ. Add others."
             )
-        low = min(scores) if self.low is None else read_score(self.low, "low")
-        high = max(scores) if self.high is None else read_score(self.high, "high")
+        low = min(*scores, *known) if self.low is None else read_score(self.low, "low")
+        high = max(*scores, *known) if self.high is None else read_score(self.high, "high")
         for i, score in enumerate(scores):
             if not low <= score <= high:
                 raise InputError(

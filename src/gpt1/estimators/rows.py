@@ -7,7 +7,7 @@ import math
 import numbers
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from gpt1.tasks.kinds import Task
 from gpt1.tasks.kinds.classes import classes_fault
 from gpt1.tasks.kinds.regression import MOST_SCORE
 from gpt1.tasks.spec import Example, fold_name, label_name
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.unknown import check_unknown
 
 Row = tuple[str, ...]
 """The texts of an example, as `tasks.spec.Example` has them."""
@@ -112,12 +114,14 @@ def _parts(value: Any, name: str, wanted: str) -> tuple[Any, Any]:
     return first, second
 
 
-def warn_of_blank(rows: Sequence[Row], encode: Callable[[str], Sequence[int]]) -> None:
-    """Warn of rows to predict with a text that is empty, or has no token."""
+def warn_of_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> None:
+    """Warn of rows to predict with a text that has no token, or that the vocabulary lacks."""
+    places = [f"X[{i}]" for i in range(len(rows))]
+    check_unknown([" ".join(row) for row in rows], tokenizer, places, allow=True)
     blank = [
-        f"X[{i}]"
-        for i, row in enumerate(rows)
-        if any(not any(map(str.isalnum, text)) and not encode(text) for text in row)
+        place
+        for place, row in zip(places, rows, strict=True)
+        if any(not any(map(str.isalnum, text)) and not tokenizer.encode(text) for text in row)
     ]
     if blank:
         have = "has" if len(blank) == 1 else "have"

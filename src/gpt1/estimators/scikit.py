@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from gpt1.errors import GPT1Error
+import numbers
+from typing import Any
+
+import numpy as np
+
+from gpt1.data.rows import short
+from gpt1.errors import ConfigError, GPT1Error
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
@@ -22,8 +28,25 @@ __all__ = [
     "ClassifierMixin",
     "RegressorMixin",
     "check_is_fitted",
-    "check_random_state",
     "clone",
     "column_or_1d",
+    "draw_seed",
     "validate_data",
 ]
+
+
+def draw_seed(random_state: Any) -> int:
+    """Return the seed of a run: an int as it is, or one that is drawn. Raises ConfigError."""
+    if random_state is None:  # from the system, so that no generator of the user's moves
+        random_state = np.random.default_rng()
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
+        return int(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except ValueError:
+        raise ConfigError(
+            f"random_state is {short(random_state)}; it must be None, a whole number from 0, a "
+            f"RandomState or a Generator of numpy."
+        ) from None

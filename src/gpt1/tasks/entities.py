@@ -63,9 +63,10 @@ entity_f1 = SumMetric(_count_entities, f1_of_sums)
 """The F1 of whole entities, from the tags of sentences."""
 
 
-def has_entities(tags: Sequence[str]) -> bool:
-    """Return whether tags mark entities; else they are of another sort, such as parts of speech."""
-    return all(tag == OUTSIDE or _SCHEME.fullmatch(tag) for tag in tags)
+def usual_metric(tags: Sequence[str]) -> str:
+    """Return "entity_f1" if tags mark entities; else they are, say, parts of speech."""
+    marked = all(tag == OUTSIDE or _SCHEME.fullmatch(tag) for tag in tags)
+    return "entity_f1" if marked else "token_accuracy"
 
 
 def split_words(text: str) -> list[tuple[int, int]]:

@@ -76,14 +76,13 @@ class TaskTable:
         """How many rows each class (or right answer) has."""
         return self.task.count_labels([e.label for e in self.usable if e.label is not None])
 
-    def going_on(self, trained: Task) -> TaskTable:
-        """Return the table with a task that has the labels of a trained model's as well."""
-        task = self.task.going_on(trained)
-        examples = [
-            None if e is None else replace(e, label=task.relabel(e.label, self.task))
-            for e in self.examples
-        ]
-        return replace(self, task=task, examples=examples)
+    def sample(self, limit: int | None) -> TaskTable:
+        """Return a random sample of labelled examples, the same ones each time; None: all."""
+        chosen = sample(len(self.examples), limit)
+        if rest := len(self.examples) - len(chosen):
+            self.counts.reject(f"outside the sample of {limit}", rest)
+        locations = [self.locations[i] for i in chosen]
+        return replace(self, examples=[self.examples[i] for i in chosen], locations=locations)
 
     def __str__(self) -> str:
         lines = [self.counts.report()]
@@ -98,18 +97,18 @@ def read_examples(
     *,
     columns: Mapping[str, str] | None = None,
     task: Task | None = None,
+    trained: Task | None = None,
     labelled: bool = True,
-    limit: int | None = None,
     options: ReadOptions | None = None,
 ) -> TaskTable:
     """Return the examples of `sources` (files of any kind gpt1 reads, or `hub:owner/name`).
 
     columns: the standard name -> the file's, where they differ. task: one whose classes, scale or
-    number of answers the labels must fit; without it, it is learned from the labels. labelled:
-    False for rows to predict, which need no labels but a task. limit: use a random sample of so
-    many, the same ones each time. Raises ConfigError, DataError, HubError.
+    number of answers the labels must fit; without it, it is learned from the labels, and goes on
+    from `trained`. labelled: False for rows to predict, which need no labels but a task. Raises
+    ConfigError, DataError, HubError.
     """
-    _check(kind, task, labelled, limit)
+    _check(kind, task, labelled)
     cls = KINDS[kind]
     finder = _Columns(cls, columns or {}, labelled)
     table = RowReader(sources, finder.choose, options=_options(cls, finder, options))
@@ -150,18 +149,12 @@ def read_examples(
         rows = [example for example in examples if example is not None]
         if task is None:
             raw = cls.merge_spellings(raw, counts.notes)
-            task = cls.learn(rows, raw, locations)
+            task = cls.learn(rows, raw, locations, trained)
         labels = map(task.parse_label, raw, locations)
         rows = [replace(e, label=label) for e, label in zip(rows, labels, strict=True)]
         conflicts = _conflicts(rows, raw, locations, cls)
         examples = list(rows)
     assert task is not None
-    chosen = sample(len(examples), limit)
-    if rest := set(range(len(examples))) - set(chosen):
-        used = sum(examples[i] is not None for i in rest)
-        counts.reject(f"outside the sample of {limit}", used)
-    examples, locations = [examples[i] for i in chosen], [locations[i] for i in chosen]
-    kept = [] if labelled else [kept[i] for i in chosen]
     return TaskTable(task, examples, counts, locations, conflicts, kept)
 
 
@@ -188,15 +181,13 @@ def rows_of_texts(task: Task, texts: Sequence[str]) -> tuple[list[Row], list[Exa
     return rows, examples
 
 
-def _check(kind: str, task: Task | None, labelled: bool, limit: int | None) -> None:
+def _check(kind: str, task: Task | None, labelled: bool) -> None:
     if kind not in KINDS:
         raise ConfigError(f"the task type is {kind!r}; it must be one of {', '.join(KINDS)}.")
     if task and task.kind != kind:
         raise ConfigError(f"the rows are to be read for {kind}, the task is {task.kind}.")
     if not task and not labelled:
         raise ConfigError("rows without labels need a task; pass the one of the model.")
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit is {limit}; it must be at least 1. Leave it out for all rows.")
 
 
 def _options(kind: type[Task], columns: _Columns, options: ReadOptions | None) -> ReadOptions:

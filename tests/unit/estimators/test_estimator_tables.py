@@ -160,6 +160,28 @@ def test_a_warm_start_goes_on(model: str, tmp_path: Path) -> None:
     assert np.abs(cold - before).max() > 0.05
 
 
+PAIR = [("the dog", "a cat")]
+WARM: list[tuple[str, Any, Any, Any, Any]] = [
+    # estimator, first X and y, then labels of the first row, and what the model knows then
+    ("TextClassifier", ["the", "a", "cat"], ["b", "a", "c"], ["b"], ["a", "b", "c"]),
+    ("TextClassifier", ["the", "a"], ["b", "a"], ["z"], ["a", "b", "z"]),
+    ("TextClassifier", ["the", "a"], [1, 2], [2], [1, 2]),
+    ("MultiLabelClassifier", ["the", "a"], [["b"], ["a"]], [["c", "b"]], ["a", "b", "c"]),
+    ("SequenceLabeler", [["the"], ["a"]], [["B-X"], ["O"]], [["O"]], ["O", "B-X"]),
+    ("SimilarityRegressor", PAIR * 2, [0, 5], [2], (0, 5)),
+    ("SimilarityRegressor", PAIR * 2, [0, 5], [9], (0, 9)),
+]
+
+
+@pytest.mark.parametrize(("name", "texts", "labels", "more", "known"), WARM)
+def test_a_warm_start_knows_the_labels_of_before(
+    name: str, texts: Any, labels: Any, more: Any, known: Any, model: str
+) -> None:
+    clf = getattr(gpt1, name)(model, early_stopping=False, verbose=False, warm_start=True)
+    clf.set_params(settings=("train.steps=1",)).fit(texts, labels).fit(texts[:1], more)
+    assert list(getattr(clf, "classes_", getattr(clf.predictor_.task, "scale", ()))) == list(known)
+
+
 def test_there_is_no_partial_fit(clf: Any) -> None:
     assert not hasattr(clf, "partial_fit")
     with pytest.raises(AttributeError, match="warm_start=True"):

@@ -20,6 +20,7 @@ from gpt1.tasks.kinds import (
     Task,
 )
 from gpt1.tasks.predictor import Predictor
+from gpt1.tasks.spec import Example
 
 ANEW: dict[int, int] = {}
 HEADS: list[tuple[Task, Task, dict[int, int], str]] = [
@@ -49,22 +50,37 @@ def test_the_rows_that_mean_the_same_are_kept(
         assert same == ([rows[new]] if new in rows else [])
 
 
-WIDENED: list[tuple[Task, Task, object, Task, object]] = [
-    (Classification(("a", "b")), Classification(("B", "c")), 1, Classification(("a", "b", "c")), 2),
-    (Classification(("a", "b")), Classification(("x", "y")), 1, Classification(("x", "y")), 1),
-    (MultiLabel(("a", "b")), MultiLabel(("b", "c")), (0, 1), MultiLabel(("a", "b", "c")), (1, 2)),
-    (Regression((0, 5)), Regression((1, 4)), 2.5, Regression((0, 5)), 2.5),
-    (SequenceLabelling(("O", "X")), SequenceLabelling(("O", "Y")), ("Y",), SequenceLabelling(
-        ("O", "Y")), ("Y",)),
+AB = Classification(("a", "b"))
+WIDENED: list[tuple[Task, object, Task, object]] = [
+    (AB, ["B", "c"], Classification(("a", "b", "c")), 1),
+    (AB, ["b"], AB, 1),
+    (AB, ["c"], Classification(("a", "b", "c")), 2),  # no task alone, so it is added
+    (AB, ["x", "y"], Classification(("x", "y")), 0),
+    (Entailment(("0", "1")), ["1"], Entailment(("0", "1")), 1),
+    (MultiLabel(("a", "b")), [("b", "c"), ()], MultiLabel(("a", "b", "c")), (1, 2)),
+    (MultiLabel(("a", "b")), [(), ()], MultiLabel(("a", "b")), ()),
+    (Regression((0, 5)), ["1", "4"], Regression((0, 5)), 1.0),
+    (Regression((0, 5)), ["2"], Regression((0, 5)), 2.0),
+    (Regression((0, 5)), ["7"], Regression((0, 7)), 7.0),
+    (Choice(2), ["1"], Choice(2), 1),
+    (SequenceLabelling(("O", "B-X")), [("b-x", "B-Y")], SequenceLabelling(("O", "B-X", "B-Y")),
+     ("B-X", "B-Y")),
+    (SequenceLabelling(("O", "B-X")), [("O", "O")], SequenceLabelling(("O", "B-X")), ("O", "O")),
+    (SequenceLabelling(("O", "X"), metric="token_accuracy"), [("O",)], SequenceLabelling(
+        ("O", "X"), metric="token_accuracy"), ("O",)),
+    (SequenceLabelling(("O", "B-X")), [("B-Y", "O")], SequenceLabelling(("O", "B-Y")),
+     ("B-Y", "O")),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("trained", "new", "label", "task", "moved"), WIDENED)
+@pytest.mark.parametrize(("trained", "labels", "task", "first"), WIDENED)
 def test_new_rows_may_lack_classes_and_have_others(
-    trained: Task, new: Task, label: object, task: Task, moved: object
+    trained: Task, labels: list[object], task: Task, first: object
 ) -> None:
-    assert new.going_on(trained) == task
-    assert task.relabel(label, new) == moved
+    examples = [Example(("the dog", "is", "a cat"))] * len(labels)
+    learned = type(trained).learn(examples, labels, ["a.csv:2"] * len(labels), trained)
+    assert learned == task
+    assert learned.parse_label(labels[0], "a.csv:2") == first
 
 
 def test_a_run_goes_on_with_more_rows(

@@ -151,13 +151,12 @@ def test_labels_and_answers_that_cannot_be_right_stop(
 def test_a_given_task_keeps_its_classes_and_must_fit_the_kind(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.csv", "text,label", "x,good", "y,good")
     assert read_examples("classification", path, task=WEATHER).labels == {"bad": 0, "good": 2}
-    for kind, task, limit, message in (
-        ("entailment", WEATHER, None, "to be read for entailment, the task is classification"),
-        ("sentiment", None, None, "the task type is 'sentiment'; it must be one of"),
-        ("classification", None, 0, "limit is 0"),
+    for kind, task, message in (
+        ("entailment", WEATHER, "to be read for entailment, the task is classification"),
+        ("sentiment", None, "the task type is 'sentiment'; it must be one of"),
     ):
         with pytest.raises(ConfigError, match=message):
-            read_examples(kind, path, task=task, limit=limit)
+            read_examples(kind, path, task=task)
 
 
 def test_a_regression_finds_its_scale(tmp_path: Path) -> None:
@@ -243,7 +242,7 @@ def test_every_row_to_predict_has_its_location(tmp_path: Path) -> None:
 def test_a_limit_is_a_nested_sample_with_the_classes_of_all_rows(tmp_path: Path) -> None:
     lines = [f"text {i},{i % 3}" for i in range(100)]
     path = _write(tmp_path / "a.csv", "text,label", *lines)
-    small, large = (read_examples("classification", path, limit=n) for n in (2, 20))
+    small, large = (read_examples("classification", path).sample(n) for n in (2, 20))
     assert small.task.classes == ("0", "1", "2")
     assert set(small.locations) < set(large.locations)
     assert small.counts.rejected == {"outside the sample of 2": 98}
@@ -262,9 +261,8 @@ def test_rows_in_are_rows_used_and_rejected_whatever_the_file_holds(tmp_path: Pa
         lines = rng.choices(pieces, [9, 9, 2, 2, 2, 2, 0.1], k=rng.randint(1, 20))
         _write(path, "text_a,text_b,label", *lines)
         labelled = rng.random() < 0.5
-        limit = rng.choice([None, 3])
         try:
-            table = read_examples("entailment", path, task=task, labelled=labelled, limit=limit)
+            table = read_examples("entailment", path, task=task, labelled=labelled)
         except DataError as error:
             if re.search(r"a.csv(:\d+)?: (nothing to use|the label is 'maybe')", str(error)):
                 continue
@@ -274,6 +272,6 @@ def test_rows_in_are_rows_used_and_rejected_whatever_the_file_holds(tmp_path: Pa
         assert account.rows == len(lines) == account.used + account.rejected.total()
         assert len(table.usable) == account.used
         assert len(table.locations) == len(table.examples)
-        if not labelled and not limit:
+        if not labelled:
             assert len(table.examples) == account.rows
     assert loaded > 200

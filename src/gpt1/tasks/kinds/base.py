@@ -108,11 +108,6 @@ class Task(GoingOn):
         """Return the labels, those that differ in case or blanks alone as one; `notes` says so."""
         return raw
 
-    @classmethod
-    @abstractmethod
-    def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Task:
-        """Return the task that labels as they are written belong to. Raises DataError."""
-
     @abstractmethod
     def parse_label(self, raw: Any, where: str) -> Label:
         """Return a label from how it is written. Raises DataError if the task has no such label."""

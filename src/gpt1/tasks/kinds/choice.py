@@ -64,7 +64,13 @@ class Choice(Task):
         return make_example([context, *answers], question)
 
     @classmethod
-    def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:
+    def learn(
+        cls,
+        examples: Sequence[Example],
+        raw: Sequence[Any],
+        places: Sequence[str],
+        trained: Task | None = None,
+    ) -> Self:
         """Return the task with as many answers as the examples have."""
         return cls(len(examples[0].texts) - 1)
 

@@ -87,11 +87,14 @@ class ClassTask(Task):
             )
         return np.array([weights.get(name, 1.0) for name in self.classes])
 
-    def going_on(self, trained: Task) -> Self:
-        """Return this task with the classes of `trained` before its own, if they share one."""
-        assert isinstance(trained, ClassTask)
-        if not self.rows_of(trained):
+    def going_on(self, trained: Task | None) -> Self:
+        """Return this task with the classes of `trained` before its own.
+
+        Several classes that `trained` has none of are those of another task.
+        """
+        if trained is None or (len(self.classes) > 1 and not self.rows_of(trained)):
             return self
+        assert isinstance(trained, ClassTask)
         known = {*map(fold_name, trained.classes)}
         new = (name for name in self.classes if fold_name(name) not in known)
         return replace(self, classes=(*trained.classes, *new))
@@ -143,10 +146,17 @@ class SingleClassTask(ClassTask):
         return [names[name] for name in raw]
 
     @classmethod
-    def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:
+    def learn(
+        cls,
+        examples: Sequence[Example],
+        raw: Sequence[Any],
+        places: Sequence[str],
+        trained: Task | None = None,
+    ) -> Self:
         """Return the task with the labels that occur, in order. Raises DataError."""
         classes = set(raw)
-        if len(classes) == 1:
+        task = cls(sorted_names(classes)).going_on(trained)
+        if len(task.classes) == 1:
             what = "the only row has" if len(raw) == 1 else f"all {len(raw):,} rows have"
             raise DataError(
                 f"{places[0]}: {what} the label {raw[0]!r}; a task needs at least two classes."
@@ -156,15 +166,11 @@ class SingleClassTask(ClassTask):
                 f"{places[0]}: the label is {raw[0][:40]!r}, and {fault}. Name the right column, "
                 f"--columns label=NAME (Python: columns={{'label': NAME}})."
             )
-        return cls(sorted_names(classes))
+        return task
 
     def parse_label(self, raw: Any, where: str) -> Label:
         """Return the index of a class. Raises DataError."""
         return self.class_index(raw, where)
-
-    def relabel(self, label: Label, other: Task) -> Label:
-        """Return the index of the class that has the index `label` in another task."""
-        return self.class_index(other.label_names[int(label)], "label")
 
     def translate(self, other: Task) -> Mapping[int, int] | None:
         """Return where the classes of `other` are among this task's, None if they differ."""

@@ -1,12 +1,12 @@
-"""`GoingOn`: what a task takes over from a model that was trained on one of the same kind."""
+"""`GoingOn`: what a task learns from its rows, and takes over from a trained one of its kind."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
-from gpt1.tasks.spec import Label
+from gpt1.tasks.spec import Example
 
 if TYPE_CHECKING:
     from gpt1.tasks.kinds.base import Task
@@ -15,18 +15,28 @@ if TYPE_CHECKING:
 class GoingOn(ABC):
     """Going on with the trained head of a task of the same kind; the base of `Task`."""
 
+    @classmethod
+    @abstractmethod
+    def learn(
+        cls,
+        examples: Sequence[Example],
+        raw: Sequence[Any],
+        places: Sequence[str],
+        trained: Task | None = None,
+    ) -> Self:
+        """Return the task that labels as they are written belong to, going on from `trained`.
+
+        Raises DataError.
+        """
+
     @property
     @abstractmethod
     def num_outputs(self) -> int:
         """How many numbers the head gives for a state."""
 
-    def going_on(self, trained: Task) -> Self:
+    def going_on(self, trained: Task | None) -> Self:
         """Return this task, learned from new rows, with the labels of `trained` as well."""
         return self
-
-    def relabel(self, label: Label, other: Task) -> Label:
-        """Return a label of `other`, whose labels this task has, in the terms of this one."""
-        return label
 
     def rows_of(self, trained: Task) -> Mapping[int, int]:
         """Return which numbers of the trained head mean the same: ours -> theirs."""

@@ -19,16 +19,16 @@ from gpt1.tasks.entities import (
     OUTSIDE,
     entities,
     entity_f1,
-    has_entities,
     split_words,
     tags_of_spans,
+    usual_metric,
 )
 from gpt1.tasks.kinds import evaluation
 from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import ClassTask, classes_fault
 from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.metrics import SumMetric, share_of_sums
-from gpt1.tasks.spec import Example, Label, label_name
+from gpt1.tasks.spec import Example, Label, fold_name, label_name
 from gpt1.tasks.transforms import Ids, sentence
 
 if TYPE_CHECKING:
@@ -117,11 +117,18 @@ class SequenceLabelling(ClassTask):
         return tuple(label_name(tag) or OUTSIDE for tag in tags)
 
     @classmethod
-    def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:
+    def learn(
+        cls,
+        examples: Sequence[Example],
+        raw: Sequence[Any],
+        places: Sequence[str],
+        trained: Task | None = None,
+    ) -> Self:
         """Return the task with the tags that occur, O first. Raises DataError."""
         counts = Counter(tag for tags in raw for tag in tags)
         tags = sorted(counts.keys() - {OUTSIDE})
-        if not tags:
+        task = cls((OUTSIDE, *tags), metric=usual_metric(tags)).going_on(trained)
+        if len(task.classes) == 1:
             raise DataError(
                 f"{places[0]}: every word has the tag {OUTSIDE}; there is nothing to learn. Is the "
                 f"tag the last column?"
@@ -131,23 +138,24 @@ class SequenceLabelling(ClassTask):
                 f"{places[0]}: the tags are {', '.join(raw[0])[:60]}, and {fault}. The tag must be "
                 f"the last column."
             )
-        metric = "entity_f1" if has_entities(tags) else "token_accuracy"
-        return cls((OUTSIDE, *tags), metric=metric)
+        return task
 
     def parse_label(self, raw: Any, where: str) -> Label:
-        """Return the tags; those that the task does not have can only be missed."""
-        return raw
+        """Return the tags, spelled as the task's; those that it lacks can only be missed."""
+        spelled = {fold_name(name): name for name in self.classes}
+        return tuple(t if t in self.classes else spelled.get(fold_name(t), t) for t in raw)
 
     def covering(self, examples: Sequence[Example]) -> Self:
         """Return the task with the tags of `examples` as well."""
         tags = {tag for example in examples for tag in example.label or ()}
         return replace(self, classes=(*self.classes, *sorted(tags - {*self.classes})))
 
-    def going_on(self, trained: Task) -> Self:
+    def going_on(self, trained: Task | None) -> Self:
         """Return this task with the tags of `trained` as well, if they share an entity's."""
-        if {*self.classes} & {*trained.score_names} <= {OUTSIDE}:
+        if trained is None or (self.classes[1:] and not self.rows_of(trained).keys() - {0}):
             return self
-        return super().going_on(trained)
+        task = super().going_on(trained)
+        return replace(task, metric=usual_metric(task.classes))
 
     def count_labels(self, labels: Sequence[Label]) -> dict[str, int]:
         """Return how many words have each tag."""

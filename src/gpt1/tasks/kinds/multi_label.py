@@ -89,25 +89,28 @@ class MultiLabel(ClassTask):
         return [tuple(dict.fromkeys(names[name] for name in row)) for row in raw]
 
     @classmethod
-    def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:
+    def learn(
+        cls,
+        examples: Sequence[Example],
+        raw: Sequence[Any],
+        places: Sequence[str],
+        trained: Task | None = None,
+    ) -> Self:
         """Return the task with the labels that occur, in order. Raises DataError."""
         classes = {name for names in raw for name in names}
-        if not classes:
+        task = cls(sorted_names(classes)).going_on(trained)
+        if not task.classes:
             raise DataError(f"{places[0]}: no row has a label; a task needs at least one class.")
         if fault := classes_fault(len(classes), sum(map(len, raw))):
             raise DataError(
                 f"{places[0]}: the labels are {SEPARATOR.join(raw[0])[:40]!r}, and {fault}. Name "
                 f"the right column, --columns labels=NAME (Python: columns={{'labels': NAME}})."
             )
-        return cls(sorted_names(classes))
+        return task
 
     def parse_label(self, raw: Any, where: str) -> Label:
         """Return the indices of classes. Raises DataError for a class that is not the task's."""
         return tuple(sorted(self.class_index(name, where) for name in raw))
-
-    def relabel(self, label: Label, other: Task) -> Label:
-        """Return the indices of the classes that have the indices `label` in another task."""
-        return self.parse_label([other.label_names[i] for i in label], "label")
 
     def count_labels(self, labels: Sequence[Label]) -> dict[str, int]:
         """Return how many examples have each class, and how many none."""

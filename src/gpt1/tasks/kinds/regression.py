@@ -46,14 +46,21 @@ class Regression(UnorderedPair, Task):
         return tuple(low + (high - low) * i / (ANCHORS - 1) for i in range(ANCHORS))
 
     @classmethod
-    def learn(cls, examples: Sequence[Example], raw: Sequence[Any], places: Sequence[str]) -> Self:
+    def learn(
+        cls,
+        examples: Sequence[Example],
+        raw: Sequence[Any],
+        places: Sequence[str],
+        trained: Task | None = None,
+    ) -> Self:
         """Return the task with a scale from the lowest to the highest score. Raises DataError."""
         scores = [_score(text, where) for text, where in zip(raw, places, strict=True)]
-        low, high = min(scores), max(scores)
+        task = cls(scale=(min(scores), max(scores))).going_on(trained)
+        low, high = task.scale
         if low == high:
             what = "the only score is" if len(scores) == 1 else f"all {len(scores):,} scores are"
             raise DataError(f"{places[0]}: {what} {low:g}; a regression needs scores that differ.")
-        return cls(scale=(low, high))
+        return task
 
     def parse_label(self, raw: Any, where: str) -> Label:
         """Return a score on the scale. Raises DataError."""
@@ -75,8 +82,10 @@ class Regression(UnorderedPair, Task):
         scores = [float(e.label) for e in examples if e.label is not None]
         return replace(self, scale=(min([*self.scale, *scores]), max([*self.scale, *scores])))
 
-    def going_on(self, trained: Task) -> Self:
+    def going_on(self, trained: Task | None) -> Self:
         """Return this task with a scale that has that of `trained` as well."""
+        if trained is None:
+            return self
         assert isinstance(trained, Regression)
         ends = (*self.scale, *trained.scale)
         return replace(self, scale=(min(ends), max(ends)))
