@@ -281,6 +281,12 @@ def test_results_of_another_model_and_damaged_ones(
     small = (*command, "--model", models["small"])
     reproduce(*small).check()
     reproduce(*small, "--finished").check()
+    page = out / "table5.md"
+    page.write_bytes(b"mine")
+    refused = reproduce(*small, "--finished")
+    assert (refused.code, f"{page} is not as gpt1 wrote it" in refused.stderr) == (1, True)
+    assert page.read_bytes() == b"mine"
+    page.unlink()
     refused = reproduce(*command, "--model", "mini", "--finished")
     assert "1 finished result(s) of" in refused.stderr
     assert "made with another model (small) than mini" in refused.stderr

@@ -189,10 +189,10 @@ def test_evaluation_gives_figures_and_a_page_in_the_run(kind: str) -> None:
     assert "against training: of 24 test rows" in err
     text = Path(kind, "evaluation.html").read_text("utf-8")
     assert f"{kind} on {kind}-test.csv" in text
-    shown, _ = works(f"evaluate {kind}/model {kind}-test.csv --page elsewhere.html")
+    shown, _ = works(f"evaluate {kind}/model {kind}-test.csv --page {kind}.html")
     assert f"{interval['value']:.4f}" in shown
     assert "24 rows" in shown
-    assert Path("elsewhere.html").read_text("utf-8").count("data:image/svg") == 1
+    assert Path(f"{kind}.html").read_text("utf-8").count("data:image/svg") == 1
     if kind != "regression":
         predicted = csv.DictReader(io.StringIO(works(f"predict {kind} {kind}-test.csv")[0]))
         with open(f"{kind}-test.csv", encoding="utf-8", newline="") as file:
@@ -333,12 +333,3 @@ def test_a_header_with_blanks_after_its_commas_is_read() -> None:
     Path("blanks.csv").write_text("text, label\nthe dog, a\na cat, b\n" * 1)
     _, err = works(f"finetune blanks.csv --task classification --out blanks {FAST}")
     assert "a 1, b 1" in err
-
-
-def test_a_file_that_exists_is_replaced_only_if_asked_for() -> None:
-    before = Path("choice.csv").read_bytes()
-    done = run_gpt1("predict choice choice-test.csv --out choice.csv")
-    assert (done.code, "which exists" in done.stderr) == (2, True)
-    assert Path("choice.csv").read_bytes() == before
-    works("predict choice choice-test.csv --out labels.csv")
-    works("predict choice choice-test.csv --out labels.csv --force")

@@ -155,6 +155,12 @@ def test_the_same_curves_of_a_few_rows_again(
         shown.append(zero_shot(*command, "--limit", 2, "--json").check().stdout)
     assert shown[0] == shown[1] == (tmp_path / "a.json").read_text()
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    refused = zero_shot(*command, "--limit", 1)
+    assert (refused.code, "b.png, which exists" in refused.stderr) == (2, True)
+    (tmp_path / "b.png").unlink()
+    assert "b.json, which exists" in zero_shot(*command, "--limit", 1).stderr
+    assert (tmp_path / "b.json").read_text() == shown[0]
+    zero_shot(*command, "--limit", 1, "--force").check()
     last = json.loads(shown[0])["runs"]["lstm"][-1]
     assert [result["rows"] for result in last["results"]] == [2] * 5
 

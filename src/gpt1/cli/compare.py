@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gpt1.cli import options, print_json
-from gpt1.errors import ConfigError
 
 
 def compare(
@@ -17,19 +16,20 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Write a page with both runs' curves to this .html file.")
     ] = None,
+    force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Compare the settings and the results of two runs.
 
     The runs need not be finished.
     """
+    from gpt1 import storage
     from gpt1.reports import runs
     from gpt1.reports.formatting import short_names
     from gpt1.reports.history import History
     from gpt1.reports.tables import print_table
 
-    if out is not None and out.suffix != ".html":
-        raise ConfigError(f"--out is {out}; the page's name must end in .html.")
+    present = out is not None and options.check_file("--out", out, ".html", force=force)
     a, b = History.read(first), History.read(second)
     named = dict(zip(short_names([first, second]), (a, b), strict=True))
     if json:
@@ -42,4 +42,4 @@ def compare(
         for title, table in runs.comparison_tables(named).items():
             print_table(title, table)
     if out is not None:
-        runs.write_comparison(out, named)
+        storage.write_file(out, runs.comparison_page(named), replace=present)

@@ -66,6 +66,7 @@ def evaluate(
         ),
     ] = None,
     allow_unknown: options.AllowUnknown = False,
+    force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Measure a model on labelled rows (a task), or on texts (perplexity).
@@ -78,8 +79,7 @@ def evaluate(
     from gpt1.tasks.predictor import Predictor
 
     kind, data = (None, None) if task is None else task_files.task_named(task)
-    if page is not None and page.suffix.lower() != ".html":
-        raise ConfigError(f"--page is {page}; the page's name must end in .html.")
+    present = page is not None and options.check_file("--page", page, ".html", force=force)
     if split is not None and data is None:
         raise ConfigError(
             f"--split is {split}; it is for a data set that --task names, e.g. --task sst2. Leave "
@@ -132,7 +132,7 @@ def evaluate(
         )
         trained = read(train).usable if train else _rows_of_run(model, predictor)
         evaluated = _files(predictor, files, read(files, limit=limit), trained)
-    _report(model, evaluated, page, json)
+    _report(model, evaluated, page, json, replace=present)
 
 
 def _run_of(model: str) -> Path | None:
@@ -259,11 +259,13 @@ def _measure(predictor: Predictor, examples: list[Example], **options: Any) -> T
     return evaluation
 
 
-def _report(model: str, evaluated: Evaluated, page: Path | None, json: bool) -> None:
+def _report(
+    model: str, evaluated: Evaluated, page: Path | None, json: bool, *, replace: bool
+) -> None:
     """Print the results; write the page where --page says, else into the model's run."""
     from gpt1.evaluation.tasks import render_evaluation
     from gpt1.reports.tables import print_table
-    from gpt1.storage import write_file
+    from gpt1.storage import update_file, write_file
 
     name, evaluation, counts = evaluated
     title = f"{model} on {name}"
@@ -278,15 +280,17 @@ def _report(model: str, evaluated: Evaluated, page: Path | None, json: bool) -> 
             print_table(evaluation.classes_title, evaluation.class_table())
 
     run = _run_of(model)
-    path = page or (run and run / "evaluation.html")
-    if path is None:
+    content, earlier = render_evaluation(title, evaluation, str(counts)), ""
+    if page is not None:
+        write_file(page, content, replace=replace)
+    elif run is None:
         print("--page FILE.html writes a page with the errors", file=sys.stderr)
         return
-    try:
-        write_file(path, render_evaluation(title, evaluation, str(counts)))
-    except StorageError as error:
-        if page is not None:
-            raise
-        print(f"the page was not written: {error} Try --page FILE.html.", file=sys.stderr)
-        return
-    print(f"a page with the most confident errors: {path}", file=sys.stderr)
+    else:
+        page = run / "evaluation.html"
+        try:
+            earlier = ", in place of the earlier one" if update_file(page, content) else ""
+        except StorageError as error:
+            print(f"the page was not written: {error} Or take --page FILE.html.", file=sys.stderr)
+            return
+    print(f"a page with the most confident errors: {page}{earlier}", file=sys.stderr)

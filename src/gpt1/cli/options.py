@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from gpt1.errors import ConfigError
 
 if TYPE_CHECKING:
     from gpt1.data.dialect import ReadOptions, Unit
@@ -72,6 +75,7 @@ AllowUnknown = Annotated[
         "--allow-unknown", help="Go on although the vocabulary lacks most of what the texts hold."
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -93,6 +97,23 @@ def reading(
     if lines is not None:
         unit = "line" if lines else "document"
     return ReadOptions(delimiter, encoding, header, unit)
+
+
+def check_file(flag: str, path: Path, *endings: str, force: bool) -> bool:
+    """Return whether a file that a command is to write exists, and may be replaced by --force.
+
+    Raises ConfigError if it may not, or if its name ends in none of `endings`.
+    """
+    if path.suffix.lower() not in endings:
+        raise ConfigError(f"{flag} is {path}; the file's name must end in {' or '.join(endings)}.")
+    exists = os.path.lexists(path)
+    if exists and path.is_dir():
+        raise ConfigError(f"{flag} is {path}, which is a folder. Choose another name.")
+    if exists and not force:
+        raise ConfigError(
+            f"{flag} is {path}, which exists. Choose another name, or add --force to replace it."
+        )
+    return exists
 
 
 def split_commas(text: str) -> list[str]:

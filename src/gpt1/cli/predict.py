@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json as json_format
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,8 +25,6 @@ from gpt1.cli.task_files import (
 from gpt1.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gpt1.tasks.kinds import Task
-
     Record = Mapping[str, Any]
 
 _OF_THE_TEXT = ("text", "tokens")
@@ -73,7 +70,7 @@ def predict(
             "--raw", help="csv: leave labels such as =A1 as they are, which spreadsheets would run."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Label new rows with a fine-tuned model: one row out for each row in, in the same order.
@@ -95,14 +92,18 @@ def predict(
         )
     if data is not None and (columns or text_column or text):
         raise ConfigError(f"--task {data.name} knows its columns; leave the other options out.")
-    present = out is not None and os.path.lexists(out)
     if bool(files) == bool(text):
         raise ConfigError("give files to label, - for stdin, or --text TEXT; not both.")
     predictor = Predictor.load(model)
     task, tokenizer = predictor.task, predictor.tokenizer
     if data is None and files and not (columns or text_column):
         data = recognise(files, task)
-    ending = _ending(task, files, out, force=force)
+    ending, present = task.output_ending(files[0] if files else ""), False
+    if out is not None:
+        if out.resolve() in [Path(file).resolve() for file in files]:
+            raise ConfigError(f"--out is {out}, which is the file to read. Choose another name.")
+        present = options.check_file("--out", out, *task.output_endings, force=force)
+        ending = out.suffix.lower()
     if keep_columns and ending not in (".csv", ".jsonl") and not json:
         raise ConfigError(
             f"--keep-columns is given; {ending} has no columns. Add --out FILE.jsonl."
@@ -141,23 +142,6 @@ def predict(
         print_json(records)
     else:
         print(content if out is None else f"{out}\n", end="")
-
-
-def _ending(task: Task, files: list[str], out: Path | None, *, force: bool) -> str:
-    """Return the ending of the file of answers. Raises ConfigError if it may not be written."""
-    if out is None:
-        return task.output_ending(files[0] if files else "")
-    ending = out.suffix.lower()
-    if ending not in task.output_endings:
-        endings = " or ".join(task.output_endings)
-        raise ConfigError(f"--out is {out}; the file's name must end in {endings}.")
-    if out.resolve() in [Path(file).resolve() for file in files]:
-        raise ConfigError(f"--out is {out}, which is the file to read. Choose another name.")
-    if os.path.lexists(out) and not force:
-        raise ConfigError(
-            f"--out is {out}, which exists. Choose another name, or add --force to replace it."
-        )
-    return ending
 
 
 def _keep_columns(

@@ -81,6 +81,7 @@ def reproduce(
     from gpt1.reproduction import experiments
     from gpt1.reproduction.plan import Display
     from gpt1.reproduction.sweep import Sweep
+    from gpt1.storage import check_own
 
     _check_flags(context, name)
     if checkpoints and set_:
@@ -88,6 +89,8 @@ def reproduce(
             "--set is for training; with --checkpoints nothing is trained. Leave one out."
         )
     chosen = _variants(variants, lstm)
+    for ending in ("md", "html", "json", "png"):
+        check_own(out / f"{name}.{ending}")
     limits = limit_train or None, limit_test or None
     sweep = Sweep(out, data, model, lstm, *limits, tuple(set_ or ()))
     with Progress() as shown:

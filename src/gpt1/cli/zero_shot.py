@@ -44,6 +44,7 @@ def zero_shot(
             help="The split to measure on.", show_default="dev; train of DPR, all of WSC273"
         ),
     ] = None,
+    force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Measure the paper's four zero-shot heuristics, of one model or over a pre-training run.
@@ -60,7 +61,7 @@ def zero_shot(
     from gpt1.evaluation.zero_shot_sets import check_sets, load_sets, measure
     from gpt1.reports.formatting import short_names
     from gpt1.reports.tables import print_table
-    from gpt1.storage import json_bytes, write_file
+    from gpt1.storage import check_own, json_bytes, update_file, write_file
 
     names = check_sets(options.split_commas(sets))
     runs = checkpoints or []
@@ -70,8 +71,13 @@ def zero_shot(
         raise ConfigError("--out is for the picture of --checkpoints RUN. Leave it out.")
     if out is None and len(runs) > 1:
         raise ConfigError("name the picture of several runs with --out FILE.png.")
-    if out is not None and out.suffix != ".png":
-        raise ConfigError(f"--out is {out}; the picture's name must end in .png.")
+    picture = out or Path(runs[0] if runs else "") / "zero-shot.png"
+    for path in (picture, picture.with_suffix(".json")) if runs else ():
+        if out is None:
+            check_own(path)
+        else:
+            ending = ".png" if path == picture else ".json"
+            options.check_file("--out", path, ending, force=force)
     for run in runs:
         zero_shot_curves.models_of_run(run)  # before the data is read
     questions = load_sets(data, names, limit, split)
@@ -102,10 +108,13 @@ def zero_shot(
         for run, name in zip(runs, short_names(runs), strict=True):
             shown.status(f"measuring {name}", "rows")
             curves[name] = zero_shot_curves.measure_run(run, questions, progress=shown.progress)
-    picture = out or runs[0] / "zero-shot.png"
     numbers = json_bytes(zero_shot_curves.as_json(curves))
-    write_file(picture, zero_shot_curves.draw_curves(curves))
-    write_file(picture.with_suffix(".json"), numbers)
+    files = {picture: zero_shot_curves.draw_curves(curves), picture.with_suffix(".json"): numbers}
+    for path, content in files.items():
+        if out is None:
+            update_file(path, content)
+        else:
+            write_file(path, content, replace=force)
     if json:
         print(numbers.decode(), end="")
     else:
@@ -113,7 +122,7 @@ def zero_shot(
         for name, points in curves.items():
             for section in zero_shot_curves.curve_tables(f"Zero-shot, {name}", points, columns):
                 print_table(section.title, section.table, section.note)
-    print(f"wrote {picture} and {picture.with_suffix('.json')}", file=sys.stderr)
+    print(f"wrote {' and '.join(map(str, files))}", file=sys.stderr)
 
 
 def _table(results: Sequence[ZeroShotResult]) -> Table:

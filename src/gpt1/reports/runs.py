@@ -40,14 +40,14 @@ def write_report(path: Path | str) -> None:
     sections += [Section("Configuration", None, note), *_settings(run)]
     sections.append(Section("Machine and data", _origin(run)))
     cards = [(label, value, "") for label, value in _results(run).items()]
-    storage.write_file(Path(path) / "report.html", render_page(name, (), sections, cards))
+    storage.update_file(Path(path) / "report.html", render_page(name, (), sections, cards))
 
 
-def write_comparison(out: Path | str, runs: Mapping[str, History]) -> None:
-    """Write a page with two runs (name -> run) side by side. Raises StorageError."""
+def comparison_page(runs: Mapping[str, History]) -> bytes:
+    """Return a page with two runs (name -> run) side by side."""
     tables = [Section(title, table) for title, table in comparison_tables(runs).items()]
     curves = Section("Curves", run_charts(runs))
-    storage.write_file(out, render_page(" and ".join(runs), (), [*tables, curves]))
+    return render_page(" and ".join(runs), (), [*tables, curves])
 
 
 def differences(a: History, b: History) -> dict[str, dict[str, tuple[Any, Any]]]:

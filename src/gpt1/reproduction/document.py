@@ -38,7 +38,7 @@ class Document:
             files["png"] = self.picture
         paths = {Path(out) / f"{self.name}.{ending}": data for ending, data in files.items()}
         for path, data in paths.items():
-            storage.write_file(path, data)
+            storage.update_file(path, data)
         return list(paths)
 
     def to_markdown(self) -> str:

@@ -12,7 +12,7 @@ remove what killed writers left.
 
 from gpt1.storage.log import Log
 from gpt1.storage.reader import MANIFEST, Folder, existing
-from gpt1.storage.record import read_record, write_record
+from gpt1.storage.record import check_own, read_record, update_file, write_record
 from gpt1.storage.system import Disk, disk, wrap_os_errors
 from gpt1.storage.writer import (
     FolderWriter,
@@ -32,6 +32,7 @@ __all__ = [
     "FolderWriter",
     "Log",
     "check_free",
+    "check_own",
     "clean_up",
     "disk",
     "existing",
@@ -39,6 +40,7 @@ __all__ = [
     "make_folder",
     "read_record",
     "remove",
+    "update_file",
     "wrap_os_errors",
     "write_file",
     "write_folder",

@@ -49,7 +49,7 @@ class FolderWriter:
         with wrap_os_errors("create a folder in", self.path.parent):
             self._folder = temporary_name(self.path, "new")
             system.disk.make_folder(self._folder)
-            self._hold.enter_context(_held(self._folder))
+            self._hold.enter_context(held(self._folder))
         return self
 
     def add(self, name: str, data: bytes | Iterable[bytes | memoryview]) -> None:
@@ -146,7 +146,7 @@ def _changed(path: Path) -> StorageError:
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
+def held(path: Path) -> Iterator[None]:
     """Keep `path` locked within the block: others see that its writer lives. Raises OSError."""
     if fcntl is None:  # Windows
         yield
@@ -175,8 +175,11 @@ def write_folder(
             folder.add(name, data)
 
 
-def write_file(path: Path | str, data: bytes, *, replace: bool = True) -> None:
-    """Write one file so that a reader sees the old or the new one. Raises StorageError."""
+def write_file(path: Path | str, data: bytes, *, replace: bool = False) -> None:
+    """Write one file so that a reader sees all of it or nothing. Raises StorageError.
+
+    With `replace` it takes the place of whatever file is there.
+    """
     path = Path(path)
     make_folder(path.parent)
     clean_up(path.parent)
@@ -184,7 +187,7 @@ def write_file(path: Path | str, data: bytes, *, replace: bool = True) -> None:
         new = temporary_name(path, "new")
         try:
             _write_new(new, (data,))
-            with _held(new):
+            with held(new):
                 if replace:
                     system.disk.rename(new, path)
                 else:
@@ -214,7 +217,7 @@ def make_folder(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or folder so that no part of it is ever read. Raises StorageError."""
-    with wrap_os_errors("remove", path), _held(path):
+    with wrap_os_errors("remove", path), held(path):
         for old in old_folders(path):
             system.disk.remove(old)  # first, or readers would find it in place of `path`
         gone = temporary_name(path, "gone")

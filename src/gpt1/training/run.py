@@ -6,7 +6,8 @@ RUN/checkpoints/step-00000500/   a model folder, with optimizer.safetensors and 
 RUN/best/               the best model by validation so far
 RUN/snapshots/step-00000100/     a model folder, never removed (train.snapshots)
 RUN/model/              the result
-RUN/report.html         drawn from run.json and the log: it needs no checksum of its own
+RUN/report.html         drawn from run.json and the log
+RUN/written.json        the hashes of the pages that gpt1 wrote: others are not replaced
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gpt1 import storage
 from gpt1.checkpoint import folder
 from gpt1.config import RunConfig, SamplingConfig
 from gpt1.errors import ConfigError, DataError, Interrupted, TrainingError, first_line
@@ -108,6 +109,8 @@ def _run(setup: TrainSetup, options: RunOptions) -> Model:
         )
         if ranks.first:
             stack.enter_context(run)
+            if options.report:
+                storage.check_own(run.path / "report.html")
             for note in [*run.notes, reopen(run, steps)]:
                 if note:
                     progress.note(note)

@@ -13,7 +13,7 @@ import pytest
 import run_logs
 from gpt1.errors import CorruptError, DataError
 from gpt1.reports.history import History
-from gpt1.reports.runs import write_comparison, write_report
+from gpt1.reports.runs import comparison_page, write_report
 from gpt1.storage import write_folder
 from pages import Page
 from run_logs import update
@@ -107,8 +107,7 @@ def test_texts_are_never_markup(tmp_path: Path) -> None:
     assert shown.count(bad) == 5
     other = make_run(tmp_path / "other", lines, machine={"torch": bad})
     both_runs = {bad: History.read(run), "other": History.read(other)}
-    write_comparison(tmp_path / "both.html", both_runs)
-    both = Page((tmp_path / "both.html").read_bytes())
+    both = Page(comparison_page(both_runs))
     assert both.rows[0] == ["", bad, "other"]
     assert [f"fingerprints: {bad}", bad[:12], "none"] in both.rows
 
@@ -119,8 +118,7 @@ def test_odd_names_and_texts_are_shown_as_they_are(tmp_path: Path) -> None:
     write_report(run.path)
     assert "half ? a pair, \u4e00" in (run.path / "report.html").read_text("utf-8")
     names = ["_hidden", "$x_{$ \u4e00 \udcff"]
-    write_comparison(tmp_path / "both.html", dict.fromkeys(names, run))
-    charts = "".join(Page((tmp_path / "both.html").read_bytes()).charts)
+    charts = "".join(Page(comparison_page(dict.fromkeys(names, run))).charts)
     for name in (" _hidden", "$x_{$ \u4e00 ?"):
         assert len(re.findall(rf"<text[^>]*>{re.escape(name)}(, smoothed)?</text>", charts)) == 8
 

@@ -104,12 +104,47 @@ def test_an_earlier_result_is_replaced_unless_something_was_added(tmp_path: Path
 
 
 def test_a_file_is_new_or_replaced_as_asked(tmp_path: Path) -> None:
-    storage.write_file(tmp_path / "it", b"1", replace=False)
+    storage.write_file(tmp_path / "it", b"1")
     with pytest.raises(StorageError, match="made or changed by something else"):
-        storage.write_file(tmp_path / "it", b"2", replace=False)
+        storage.write_file(tmp_path / "it", b"2")
     assert (tmp_path / "it").read_bytes() == b"1"
-    storage.write_file(tmp_path / "it", b"2")
+    storage.write_file(tmp_path / "it", b"2", replace=True)
     assert tree(tmp_path) == {"it": b"2"}
+
+
+def test_a_file_of_its_own_is_written_anew_and_no_other(tmp_path: Path) -> None:
+    page = tmp_path / "run" / "page.html"
+    rename = system.disk.rename
+
+    def crash(old: Path, new: Path) -> None:
+        if new == page:
+            raise KeyboardInterrupt
+        rename(old, new)
+
+    assert [storage.update_file(page, data) for data in (b"1", b"2", b"2")] == [False, True, True]
+    with (
+        mock.patch.object(system.disk, "rename", crash),
+        pytest.raises(KeyboardInterrupt),  # as if killed in between
+    ):
+        storage.update_file(page, b"3")
+    storage.update_file(page, b"4")
+    storage.update_file(page.with_name("other"), b"4")
+    for change in (
+        lambda: page.write_bytes(b"edited"),
+        lambda: page.write_bytes(b"1"),
+        lambda: (page.unlink(), page.symlink_to("other")),
+        lambda: (page.unlink(), page.mkdir()),
+    ):
+        change()
+        before = tree(tmp_path)
+        with pytest.raises(StorageError, match=r"not as gpt1 wrote it.*Move it away"):
+            storage.update_file(page, b"5")
+        assert tree(tmp_path) == before
+    page.rmdir()
+    assert not storage.update_file(page, b"6")
+    (page.parent / "written.json").write_bytes(b"{}[")
+    with pytest.raises(StorageError, match="not as gpt1 wrote it"):
+        storage.update_file(page, b"7")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows")

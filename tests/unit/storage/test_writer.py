@@ -194,11 +194,11 @@ def test_a_file_refused_at_any_call_is_whole(
     for path, disk in every_call(tmp_path, error, dies=False):
         if before is not None:
             path.write_bytes(before)
-        failed = refuses(disk, lambda path=path: storage.write_file(path, after))
+        failed = refuses(disk, lambda path=path: storage.write_file(path, after, replace=True))
         assert failed == (disk.n <= 5)  # create, write, flush, rename, flush the folder
         states.append(path.read_bytes() if path.exists() else None)
         assert [item.name for item in path.parent.iterdir()] == ["it"] * path.exists()
-        storage.write_file(path, b"again")
+        storage.write_file(path, b"again", replace=True)
         assert path.read_bytes() == b"again"
     assert states == [before] * 4 + [after] * 2  # only its place in the folder was not yet flushed
 
@@ -208,9 +208,9 @@ def test_a_file_cut_off_at_any_call_is_the_old_one_or_the_new_one(tmp_path: Path
     for path, disk in every_call(tmp_path, Died(), dies=True):
         path.write_bytes(b"old")
         with using(disk):
-            storage.write_file(path, b"newer")
+            storage.write_file(path, b"newer", replace=True)
         states.append(path.read_bytes())
-        storage.write_file(path, b"again")
+        storage.write_file(path, b"again", replace=True)
         assert path.read_bytes() == b"again"
     assert states == [b"old"] * 4 + [b"newer"] * 2
 
