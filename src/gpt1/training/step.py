@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gpt1.config import RunConfig
 from gpt1.data.packing import Batch
-from gpt1.model.allocator import return_freed_memory
+from gpt1.model.allocator import Gaps, return_freed_memory
 from gpt1.model.build import Model
 from gpt1.training import optimizers
 from gpt1.training.distributed import Ranks, reshard, unsynchronised
@@ -59,6 +59,7 @@ class Updater:
         self.module = self.ranks.wrap(model, objective, config.distributed)
         # after `wrap`, since FSDP replaces the parameters
         self.optimizer = optimizers.build(model, config.optimizer)
+        self._gaps = Gaps()
 
     def update(
         self, batches: Sequence[Batch], number: int, lr: float, stop_signals: Sequence[int] = ()
@@ -85,6 +86,7 @@ class Updater:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
+        self._gaps.limit()
         return result
 
     def release(self) -> None:
@@ -133,6 +135,7 @@ class Updater:
                     counts[name] += counted[name]
                 if objective.compute_metrics is not None:
                     scored.append((batch, terms["scores"].cpu()))
+                self._gaps.limit()
         reshard(self.module)
         figures: dict[str, float] = {
             "loss": sum(weights[name] * sums[name] / counts[name] for name in sums)

@@ -13,7 +13,7 @@ from gpt1.config import RunConfig, SamplingConfig
 from gpt1.errors import ConfigError, DataError, Interrupted, TrainingError, first_line
 from gpt1.generation import engine
 from gpt1.generation.torch_backend import make_backend
-from gpt1.model.allocator import keep_freed_memory, return_freed_memory
+from gpt1.model.allocator import keep_freed_memory
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device, choose_dtype
 from gpt1.model.transformer import Transformer
@@ -75,7 +75,7 @@ def run_training(setup: TrainSetup, options: RunOptions) -> Model:
     try:
         return _run(setup, options)
     finally:
-        return_freed_memory()
+        keep_freed_memory(False)
 
 
 def _run(setup: TrainSetup, options: RunOptions) -> Model:
