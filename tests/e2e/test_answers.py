@@ -52,8 +52,19 @@ def test_rows_keep_their_columns_and_their_places(place: Path) -> None:
     assert [any(row) for row in plain] == [True, False, False, True]
     records = json.loads(run_gpt1("predict one new.csv --keep-columns --json").check().stdout)
     assert [r["predicted_label"] for r in records] == [row[0] or None for row in plain]
+    Path("index.csv").write_text(",text,n,n\n0,the dog,1,2\n1,a cat,3,4\n")  # as pandas writes it
+    kept = table(run_gpt1("predict one index.csv --keep-columns").check().stdout)
+    assert [row[:4] for row in kept] == [
+        ["", "text", "n", "n.1"], ["0", "the dog", "1", "2"], ["1", "a cat", "3", "4"],
+    ]  # fmt: skip
     piped = run_gpt1_process("predict", "one", "-", "--keep-columns", stdin=FILE.encode()).check()
     assert piped.stdout == done.stdout
+
+
+def test_rows_that_are_not_measured_are_in_the_json(place: Path) -> None:
+    Path("test.csv").write_text("text,label\nthe dog,no\n\na cat,yes\n,no\n")
+    found = json.loads(run_gpt1("evaluate one test.csv --json").check().stdout)
+    assert found["accounting"]["rejected"] == {"blank line": 1, "empty": 1}
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ def _report(
     title = f"{model} on {name}"
     if json:
         names = {"model": model, "data": name}
-        print_json({**names, **evaluation.to_json(), "accounting": asdict(counts)})
+        print_json({**names, **evaluation.to_json(), "accounting": vars(counts)})
     else:
         print_table(title, evaluation.figure_table())
         rows = f"{evaluation.rows:,} row{'s' * (evaluation.rows != 1)}"

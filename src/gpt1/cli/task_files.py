@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -140,9 +141,7 @@ def data_set_table(
     fit_labels([], data, task)
     rows = read_data_set(data, sources, split, labelled=False)
     places = [""] * len(rows.examples)
-    columns = [*task.text_columns, *task.score_names]
-    texts = [dict(zip(columns, e.texts, strict=False)) if e else None for e in rows.examples]
-    table = TaskTable(task, rows.examples, rows.counts, places, Conflicts(), texts)
+    table = TaskTable(task, rows.examples, rows.counts, places, Conflicts(), rows.kept)
     return _reject_wordless(table, tokenizer, False, True)
 
 
@@ -204,7 +203,8 @@ def read_data_set(
                 f"out, or give the folder of {data.title}."
             )
         return data.read(sources, labelled=labelled)
-    return data.load_all(sources[0], split or ("dev" if labelled else "test"))
+    split = split or ("dev" if labelled else "test")
+    return data.load_all(sources[0], split, labelled=labelled)
 
 
 def is_files(data: DataSet, sources: Sequence[str]) -> bool:
@@ -220,20 +220,19 @@ def is_files(data: DataSet, sources: Sequence[str]) -> bool:
 
 
 def recognise(sources: Sequence[str], task: Task) -> DataSet | None:
-    """Return the data set whose official columns a file has instead of those of `task`."""
+    """Return the data set whose files look like the first of `sources`, not a table for `task`."""
     from gpt1.data.tables import RowReader
     from gpt1.tasks.datasets import DATA_SETS
 
     present: list[str] = []
-    try:
+    with contextlib.suppress(GPT1Error, StopIteration):  # a row may have been taken for a header
         next(iter(RowReader(sources[0], lambda _, names: present.extend(names))))
-    except (GPT1Error, StopIteration):
-        return None
     if set(task.text_columns) <= set(present):
         return None
-    for data in DATA_SETS.values():
-        fits = any(set(layout.columns(labelled=False)) <= set(present) for layout in data.layouts)
-        if fits and task.translate(data.task) is not None:
+    path = sources[0].casefold()
+    by_name = sorted(DATA_SETS.values(), key=lambda data: not data.files.are_named_in(path))
+    for data in by_name:
+        if task.translate(data.task) is not None and data.recognises(sources[0]):
             print(
                 f"read as a file of {data.title}, as its columns show; --columns says otherwise",
                 file=sys.stderr,

@@ -105,7 +105,7 @@ class TableFile:
             rows = chain(blanks, [first], rows)
         if self.dialect.row_names:
             header = ["", *header]
-        wanted = [(name, header.index(name)) for name in self._choose(choose, header)]
+        wanted = self._choose(choose, header)
         for line, row in rows:
             if not row:
                 yield line, BLANK
@@ -124,15 +124,20 @@ class TableFile:
                     f"{len(header)} ({', '.join(header)[:200]}). Correct the row."
                 )
 
-    def _choose(self, choose: ChooseColumns, header: list[str]) -> list[str]:
-        """Return the columns to read; those without a name, or with one of two, only if named."""
+    def _choose(self, choose: ChooseColumns, header: list[str]) -> list[tuple[str, int]]:
+        """Return the columns to read, each a name and where it is.
+
+        Where all are read, one without a name is "", and of several with one name the second has
+        .1 behind it.
+        """
         present = [name for name in header if name]
         names = choose(self.location, present)
         if names is None:
-            return [name for name in present if present.count(name) == 1]
+            twice = ((name, header[:i].count(name)) for i, name in enumerate(header))
+            return [(f"{name}.{n}" if n else name, i) for i, (name, n) in enumerate(twice)]
         for name in names:
             check_single(self.location, name, present)
-        return list(names)
+        return [(name, header.index(name)) for name in names]
 
 
 def _read_txt(lines: Lines, choose: ChooseColumns, unit: str) -> RowIterator:

@@ -106,7 +106,7 @@ def _learn(
         texts = test[0].texts
         rows = [task.targets(Example(texts, label)) for label in np.clip(scores, low, high)]
         return np.concatenate(rows)
-    if (right.sum(1) == 1).all():
+    if (right.sum(1) == 1).all() and np.ptp(right.argmax(1)):
         model = LogisticRegression(max_iter=1000).fit(x, right.argmax(1))
         chances = np.zeros((len(test), right.shape[1]))
         chances[:, model.classes_] = model.predict_proba(new)

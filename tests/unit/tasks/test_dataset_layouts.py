@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gpt1.cli.task_files import recognise
+from gpt1.data.lines import BLANK, WRONG_WIDTH
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.datasets import DATA_SETS, Rows, data_set
 from gpt1.tasks.datasets.winograd import SCHEMA_SETS, Schema
@@ -130,6 +132,18 @@ def test_a_distributions_file_loads_as_it_is(
         assert first == ("One. Two, too. Three. Four.", 'She said "five".', "Six.")
     else:
         assert tuple(text.strip() for text in first) == (ONE, TWO)[: len(first)]
+    _check_as_it_lies(name, path)
+
+
+def _check_as_it_lies(name: str, path: Path) -> None:
+    """A file is recognised without the set's name, and labelled whatever its labels are."""
+    found = recognise([str(path)], DATA_SETS[name].task)
+    assert found is DATA_SETS[name]
+    rows = found.read([str(path)], labelled=False)
+    assert len(rows.kept) == len(rows.examples) == rows.counts.rows
+    assert [example.label for example in rows.usable.examples] == [None] * rows.counts.used
+    assert set(rows.counts.rejected) <= {BLANK, WRONG_WIDTH}
+    assert all(len(row) >= len(rows.kept[-1] or ()) > 1 for row in filter(None, rows.kept))
 
 
 def test_races_folders_of_passages_load_as_they_are(tmp_path: Path) -> None:

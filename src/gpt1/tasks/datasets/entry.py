@@ -16,9 +16,9 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from gpt1.data.dialect import Headless, ReadOptions
-from gpt1.data.lines import WRONG_WIDTH
+from gpt1.data.lines import WRONG_WIDTH, Row
 from gpt1.data.tables import RowCounts, RowReader
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import ConfigError, DataError, GPT1Error
 from gpt1.tasks.datasets.files import Files, Source, find_split
 from gpt1.tasks.datasets.layout import Layout, Unusable, make_example, read_label, split_row
 from gpt1.tasks.kinds import Task
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 LISTED = 5
 """How many wrong rows are listed."""
+_TELLING = 20  # rows that show whether a file is of a set
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class DevSplit:
 class Rows(Generic[T]):
     """The examples of a split, and how many rows were used and rejected; str() is for people.
 
-    listed: the first wrong rows, as "file:line: why". note: how the split was cut.
+    listed: the first wrong rows, as "file:line: why". note: how the split was cut. kept: for rows
+    to label, what the files have in each.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Rows(Generic[T]):
     counts: RowCounts
     listed: tuple[str, ...] = ()
     note: str = ""
+    kept: Sequence[Row | None] = ()
 
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
@@ -68,12 +71,15 @@ class Rows(Generic[T]):
         """Return the examples at `rows`, in that order; the others are rejected for `reason`."""
         if left := len(self.examples) - len(rows):
             self.counts.reject(reason, left)
-        return replace(self, examples=[self.examples[i] for i in rows], **changes)
+        kept = [self.kept[i] for i in rows] if self.kept else ()
+        return replace(self, examples=[self.examples[i] for i in rows], kept=kept, **changes)
 
     @property
     def usable(self) -> Rows[Any]:
         """The rows without those that are None."""
-        return replace(self, examples=[e for e in self.examples if e is not None])
+        used = [i for i, example in enumerate(self.examples) if example is not None]
+        kept = [self.kept[i] for i in used] if self.kept else ()
+        return replace(self, examples=[self.examples[i] for i in used], kept=kept)
 
     def sample(self, limit: int | None) -> Self:
         """Return a random sample of `limit` examples; see `sample`."""
@@ -126,12 +132,18 @@ class DataSet:
             raise ConfigError(f"limit is {limit}; give at least 1, or leave it out for all rows.")
         return self.load_all(source, split).usable.sample(limit)
 
-    def load_all(self, source: Source, split: str) -> Rows[Example | None]:
-        """Return a split like `load`, with None for each row that cannot be used."""
+    def load_all(
+        self, source: Source, split: str, *, labelled: bool = True
+    ) -> Rows[Example | None]:
+        """Return a split like `load`, with None for each row that cannot be used.
+
+        labelled: False for rows to label, whose labels are not read (but those that a cut needs).
+        """
         check_split(self.title, self.splits, split)
         whole = self._cut_from(source, split)
         files = find_split(self.files, source, whole or split)
-        rows = _read(self, files, split, split.startswith("test"))
+        needed = None if split.startswith("test") else True
+        rows = _read(self, files, split, needed if labelled or whole else False, keep=not labelled)
         if whole and self.cut:
             rows = _cut(rows.usable, self.cut, self.task.kind)
         return rows
@@ -139,10 +151,19 @@ class DataSet:
     def read(self, files: Sequence[str], *, labelled: bool = True) -> Rows[Example | None]:
         """Return the rows of files of this set as they lie, None for each that cannot be used.
 
-        labelled: whether every row must have a label. Raises DataError.
+        labelled: False for rows to label, whose labels are not read. Raises DataError.
         """
         paths = [Path(file) for file in files]
-        return _read(self, paths, ", ".join(path.name for path in paths), not labelled)
+        return _read(
+            self, paths, ", ".join(path.name for path in paths), labelled, keep=not labelled
+        )
+
+    def recognises(self, file: str) -> bool:
+        """Return whether a file begins as those of this set do."""
+        try:
+            return any(_read(self, [Path(file)], "", None, limit=_TELLING).examples)
+        except GPT1Error:
+            return False
 
     def _cut_from(self, source: Source, split: str) -> str | None:
         """Return the split to cut this one from, if the source has no such split of its own."""
@@ -200,15 +221,18 @@ def _cut(rows: Rows[Any], cut: DevSplit, kind: str) -> Rows[Any]:
 
 
 class _LayoutFinder:
-    """Finds the layout of each file; `layout` and `labelled` are those of the file at hand."""
+    """Finds the layout of each file; `layout` and `labelled` are those of the file at hand.
 
-    def __init__(self, data: DataSet, can_lack_labels: bool) -> None:
+    wanted: True if a file must have labels, None if it may lack them, False if none are read.
+    """
+
+    def __init__(self, data: DataSet, wanted: bool | None) -> None:
         self.data = data
-        self.can_lack_labels = can_lack_labels
-        self.layout, self.labelled = data.layouts[0], True
+        self.choices = (True, False) if wanted is None else (wanted,)
+        self.layout, self.labelled = data.layouts[0], self.choices[0]
 
     def find(self, present: Sequence[str]) -> bool:
-        for labelled in (True, False) if self.can_lack_labels else (True,):
+        for labelled in self.choices:
             for layout in self.data.layouts:
                 if set(layout.columns(labelled)) <= set(present):
                     self.layout, self.labelled = layout, labelled
@@ -224,13 +248,13 @@ class _LayoutFinder:
                 return headless
         raise self.misfit(location, first)
 
-    def choose(self, location: str, present: Sequence[str]) -> Sequence[str]:
+    def choose(self, location: str, present: Sequence[str]) -> Sequence[str] | None:
         if not self.find(present):
             raise self.misfit(location, present)
-        return self.layout.columns(self.labelled)
+        return self.layout.columns(self.labelled) if self.labelled else None
 
     def misfit(self, location: str, present: Sequence[str]) -> DataError:
-        layouts = [layout.columns(not self.can_lack_labels) for layout in self.data.layouts]
+        layouts = [layout.columns(self.choices[-1]) for layout in self.data.layouts]
         expected = [", ".join(columns) for columns in layouts]
         expected += [f"{len(h.names)} columns without a header" for h in self.data.headless]
         columns = ", ".join(name[:30] for name in present[:12])
@@ -242,32 +266,44 @@ class _LayoutFinder:
 
 
 def _read(
-    data: DataSet, files: list[Path], split: str, can_lack_labels: bool
+    data: DataSet,
+    files: list[Path],
+    split: str,
+    labelled: bool | None,
+    limit: int | None = None,
+    keep: bool = False,
 ) -> Rows[Example | None]:
-    """Return an example for each row of `files`, or several; None for one that cannot be used."""
-    finder = _LayoutFinder(data, can_lack_labels)
+    """Return an example for each row of `files`, or several; None for one that cannot be used.
+
+    labelled: whether they must have labels; None: they may. keep: keep what the rows hold.
+    """
+    finder = _LayoutFinder(data, labelled)
     read_options = ReadOptions(formats=data.formats, headless=finder.header)
-    reader = RowReader(files, finder.choose, options=read_options)
+    reader = RowReader(files, finder.choose, limit, options=read_options)
     names = data.labels or [(name,) for name in data.task.label_names]
     spelled = {spelling: i for i, spellings in enumerate(names) for spelling in spellings}
     examples: list[Example | None] = []
+    kept: list[Row | None] = []
     faults: list[str] = []
     listed: list[str] = []
     for row in reader:
-        layout, labelled = finder.layout, finder.labelled
+        layout = finder.layout
         if row is None:
             examples.append(None)
+            kept.append(None)
             continue
         try:
-            parts = split_row(row, layout, labelled)
+            parts = split_row(row, layout)
         except Unusable as reason:
             faults.append(str(reason))
             examples.append(None)
+            kept.append(row)
             continue
+        kept += parts
         reader.counts.rows += len(parts) - 1
         reader.counts.used += len(parts) - 1
         for part in parts:
-            value = part[layout.label] if labelled else None
+            value = part[layout.label] if finder.labelled else None
             try:
                 label = read_label(data.task, spelled, value, reader.location)
                 examples.append(make_example(part, layout, data.task, label))
@@ -292,9 +328,10 @@ def _read(
     usable = [example for example in examples if example is not None]
     unlabelled = sum(example.label is None for example in usable)
     # a test split may have no labels at all; elsewhere a row without one has no gold label
-    if unlabelled and not (can_lack_labels and unlabelled == len(usable)):
+    if unlabelled and not (labelled is not True and unlabelled == len(usable)):
         counts.reject("no gold label", unlabelled)
         examples = [None if e is None or e.label is None else e for e in examples]
     if not any(examples):
         raise DataError(f"{files[0]}: nothing to use; {counts}.")
-    return Rows(data.name, split, examples, counts, tuple(listed[:LISTED]))
+    rows = kept if keep else ()
+    return Rows(data.name, split, examples, counts, tuple(listed[:LISTED]), kept=rows)

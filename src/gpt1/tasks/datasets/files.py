@@ -29,6 +29,10 @@ class Files:
     hub: str = ""
     hub_files: Mapping[str, str] = field(default_factory=dict)
 
+    def are_named_in(self, path: str) -> bool:
+        """Return whether a path, in lower case, has the name of the set's folder in it."""
+        return any(folder.casefold() in path for folder in self.folders)
+
 
 def glue(name: str, *folders: str, **splits: str) -> Files:
     """Return the files of a data set of GLUE, by default train.tsv, dev.tsv and test.tsv."""

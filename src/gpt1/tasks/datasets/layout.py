@@ -37,9 +37,9 @@ class Unusable(Exception):
     """A row makes no example; the message is the reason."""
 
 
-def split_row(row: Row, layout: Layout, labelled: bool) -> list[Row]:
+def split_row(row: Row, layout: Layout) -> list[Row]:
     """Return the row, or the several that its lists make. Raises Unusable."""
-    lists = [name for name in layout.lists if labelled or name != layout.label]
+    lists = [name for name in layout.lists if name in row]
     if not lists:
         return [row]
     if not all(isinstance(row[name], list) for name in lists):
