@@ -212,7 +212,7 @@ def _tokenizer(folder: Folder, config: ModelConfig) -> Tokenizer | None:
     tokenizer = Tokenizer.load(folder, rows=config.vocab_size)
     spare = config.vocab_size - len(tokenizer)
     padding = min(config.vocab_size & -config.vocab_size, _PADDING)  # the largest power of two
-    if OWN in folder or not 0 < spare < max(16, padding):
+    if OWN in folder or not 0 < spare <= max(15, padding):
         _compare(tokenizer, config, str(folder.path))
     return tokenizer
 

@@ -15,6 +15,7 @@ from gpt1.errors import ConfigError, DataError, InputError
 from gpt1.estimators.base import Estimator, Learned
 from gpt1.estimators.rows import (
     Row,
+    choices_of,
     item,
     read_choice,
     read_column,
@@ -245,14 +246,17 @@ class SequenceLabeler(_Classifier):
 class MultipleChoiceClassifier(_Chooser):
     """Choose the right one of several answers (paper, section 3.3).
 
-    X is n pairs (context, [answer, ...]) with the same number of answers, y the index of the right
-    one, from 0. Parameters (but class_weight) and attributes are TextClassifier's; `classes_` is
-    0, 1, ..., answers - 1, and rows to predict must have as many answers as those of fit.
+    X is n pairs (context, [answer, ...]) with the same number of answers, an array (n, 1 + answers)
+    or a table with the columns context and answers (lists), or context, answer_0, answer_1, ...; y
+    is the index of the right answer, from 0. Parameters (but class_weight) and attributes are
+    TextClassifier's; `classes_` is 0, 1, ..., answers - 1, and rows to predict must have as many
+    answers as those of fit.
     """
 
     _kind = "choice"
     _dtype = int
     _row = staticmethod(read_choice)
+    _rows = staticmethod(choices_of)
 
     def _read(self, X: Any, *, blank: bool = False) -> list[Row]:
         rows = super()._read(X, blank=blank)

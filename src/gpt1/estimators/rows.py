@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import numbers
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -54,6 +55,27 @@ def pairs_of(data: Any, name: str) -> list[Any]:
             f"{', '.join(map(repr, names[-2:]))}]]."
         )
     return to_list(data, name)
+
+
+def choices_of(data: Any, name: str) -> list[Any]:
+    """Return the pairs (context, answers) of a list, an array or a table. Raises InputError."""
+    names = column_names(data)
+    shape: tuple[int, ...] = getattr(data, "shape", ())
+    if names is None and len(shape) == 2 and shape[1] > 2:
+        return [(context, answers) for context, *answers in to_list(data, name)]
+    if names is None or len(names) == 2:
+        return to_list(data, name)
+    answers = [i for i, column in enumerate(names) if str(column).startswith("answer")]
+    if len(answers) < 2 or {*names} - {names[i] for i in answers} != {"context"}:
+        raise InputError(
+            f"{name} has the columns {', '.join(map(str, names))[:200]}; it must have context and "
+            f"answers, or context, answer_0, answer_1, ... and no other, e.g. {name}[['context', "
+            f"'answer_0', 'answer_1']]."
+        )
+    if all(names[i][-1].isdigit() for i in answers):
+        answers.sort(key=lambda i: int(re.findall(r"\d+", names[i])[-1]))
+    context = names.index("context")
+    return [[row[context], [row[i] for i in answers]] for row in to_list(data, name)]
 
 
 def sentences_of(data: Any, name: str) -> list[Any]:

@@ -69,7 +69,8 @@ def read_command(run: Path, **length: float | None) -> tuple[str, dict[str, Any]
         raise CorruptError(f"{record} is damaged. Restore it from a copy.") from None
     raise TrainingError(
         f"{record} does not say which command started the run: it was started from Python, or by "
-        f"an earlier gpt1. Repeat the call with resume=True, or the command with --resume."
+        f"an earlier gpt1. Repeat the call of finetune with resume=True, or the command with "
+        f"--resume; a fit of an estimator cannot be resumed."
     )
 
 

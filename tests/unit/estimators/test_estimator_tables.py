@@ -160,6 +160,26 @@ def test_a_warm_start_goes_on(model: str, tmp_path: Path) -> None:
     assert np.abs(cold - before).max() > 0.05
 
 
+CONTEXTS, FIRST, SECOND = ["the dog", "a cat"] * 2, ["is", "and"] * 2, ["a", "the"] * 2
+ANSWERS = list(map(list, zip(FIRST, SECOND, strict=True)))
+CHOICES: dict[str, Any] = {
+    "pairs": list(zip(CONTEXTS, ANSWERS, strict=True)),
+    "lists": pandas.DataFrame({"context": CONTEXTS, "answers": ANSWERS}),
+    "wide": pandas.DataFrame({"answer_1": SECOND, "context": CONTEXTS, "answer_0": FIRST}),
+    "letters": pandas.DataFrame({"context": CONTEXTS, "answerA": FIRST, "answerB": SECOND}),
+    "arrow": pyarrow.table({"context": CONTEXTS, "answer_0": FIRST, "answer_1": SECOND}),
+    "array": np.array([CONTEXTS, FIRST, SECOND], dtype=object).T,
+}
+
+
+@pytest.mark.parametrize("form", CHOICES)
+def test_forms_of_choices(form: str, model: str) -> None:
+    chooser = one_step("choice", model).fit(CHOICES["pairs"], [0, 1] * 2)
+    expected = chooser.predict_proba(CHOICES["pairs"])
+    chooser = one_step("choice", model).fit(CHOICES[form], [0, 1] * 2)
+    np.testing.assert_array_equal(chooser.predict_proba(CHOICES[form]), expected)
+
+
 PAIR = [("the dog", "a cat")]
 WARM: list[tuple[str, Any, Any, Any, Any]] = [
     # estimator, first X and y, then labels of the first row, and what the model knows then
