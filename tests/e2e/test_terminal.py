@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands import ENV, GPT1, run_gpt1
-from gpt1.reports.formatting import printable
+from gpt1.escaping import printable
 from run_logs import make_run, update
 
 STEERING = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e\r"
@@ -76,7 +76,8 @@ def test_runs_of_any_kinds_are_compared(tmp_path: Path) -> None:
     for name, lines in kinds.items():
         make_run(tmp_path / name, lines)
     for a in kinds:
-        run_gpt1("compare", tmp_path / a, tmp_path / "task", "--out", tmp_path / "it.html").check()
+        page = tmp_path / f"{a}.html"
+        run_gpt1("compare", tmp_path / a, tmp_path / "task", "--out", page).check()
         for b in kinds:
             results = run_gpt1("compare", tmp_path / a, tmp_path / b, "--json").check()
             assert [run["run"] for run in json.loads(results.stdout)["runs"]]

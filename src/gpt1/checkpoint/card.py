@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
 from gpt1._version import __version__
 from gpt1.checkpoint.classifier import CLASS
 from gpt1.config import ModelConfig
+from gpt1.escaping import escape_markdown
 from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
 
@@ -75,7 +75,7 @@ def _of_task(
     training, metric = extra.get("training", {}), task.get("metric", "")
     if isinstance(value := training.get("validation", {}).get(metric), float):
         lines.append(f"On the held-out rows: {metric} {value:.4f}.")
-    text = "\n".join(f"* {html.escape(' '.join(line.split()))}" for line in lines)
+    text = "\n".join(f"* {escape_markdown(' '.join(line.split()))}" for line in lines)
     if known:
         head, pipeline = "transformers", "pipeline_tag: text-classification\n"
         use = f"transformers loads it too, as `{CLASS}`, with the same scores.{simpler}"

@@ -7,8 +7,8 @@ from typing import Self
 
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
+from gpt1.escaping import printable
 from gpt1.reports.console import Console
-from gpt1.reports.formatting import printable
 
 _EVERY = 10.0
 """Seconds between lines, and before the first: a quick command prints none."""

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 
 from gpt1.errors import StorageError
-from gpt1.reports.formatting import printable
+from gpt1.escaping import printable
 
 
 class Console(RichConsole):

@@ -2,44 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
-
-
-_STEERING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
-"""Characters that move a terminal's cursor, colour it, rename it, or reverse what is read."""
-
-
-def printable(text: str) -> str:
-    r"""Return `text` as a terminal may show it: what would steer the terminal is spelt out.
-
-    >>> printable("a\tb" + chr(27) + "[31mred")
-    'a\tb\\x1b[31mred'
-    """
-    return _STEERING.sub(_spell, text)
-
-
-def defuse(text: str) -> str:
-    """Return a csv field that no spreadsheet runs as a formula.
-
-    >>> defuse("=1+1"), defuse("-1.5"), defuse("good")
-    ("'=1+1", '-1.5', 'good')
-    """
-    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return text
-    try:
-        float(text)
-    except ValueError:
-        return "'" + text
-    return text
-
-
-def _spell(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()
 
 
 def format_perplexity(loss: float) -> str:

@@ -1,6 +1,7 @@
 """Sections as one HTML page that can be mailed and printed: it needs no script and no other file.
 
-jinja2 escapes every text; charts are images within the page.
+jinja2 escapes every text, and spells out what would reverse or hide it; charts are images within
+the page.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 import jinja2
 
+from gpt1.escaping import printable
 from gpt1.reports.charts import draw_svg
 from gpt1.reports.sections import LineChart, Picture, Section
 
@@ -37,6 +40,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gpt1", "reports"),
         autoescape=True,
+        finalize=_printable,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -44,6 +48,10 @@ def _template() -> jinja2.Template:
     environment.filters["data_uri"] = _data_uri
     environment.filters["kind"] = lambda content: type(content).__name__
     return environment.get_template("page.html")
+
+
+def _printable(value: Any) -> Any:
+    return printable(value) if type(value) is str else value  # not what a macro has made
 
 
 def _data_uri(chart: LineChart | Picture) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape as escape_html
 
@@ -10,8 +9,8 @@ from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from gpt1.escaping import escape_markdown, printable
 from gpt1.reports.console import Console
-from gpt1.reports.formatting import printable
 from gpt1.reports.sections import Table
 
 
@@ -66,14 +65,11 @@ def markdown_table(table: Table) -> str:
     | --- | ---: |
     | z | 1 |
     """
-    lines = [table.columns, ["---", *["---:"] * (len(table.columns) - 1)], *table.rows]
-    escaped = [[escape_markdown(cell).replace("|", "\\|") for cell in cells] for cells in lines]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
-
-
-def escape_markdown(text: str) -> str:
-    """Return `text` as one line that markdown shows as it is, without links and HTML."""
-    return re.sub(r"([`\[\]<>])", r"\\\1", printable(text).replace("\n", "\\n"))
+    columns, *rows = (
+        [escape_markdown(cell) for cell in row] for row in (table.columns, *table.rows)
+    )
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def html_table(table: Table) -> str:

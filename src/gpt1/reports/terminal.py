@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from gpt1.errors import StorageError
-from gpt1.reports.formatting import printable
+from gpt1.escaping import printable
 
 
 class _Closed(io.StringIO):

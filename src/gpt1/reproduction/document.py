@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt1 import storage
+from gpt1.escaping import escape_markdown
 from gpt1.reports.page import render_page
 from gpt1.reports.sections import Picture, Section
 from gpt1.reports.tables import markdown_table
@@ -43,11 +44,12 @@ class Document:
 
     def to_markdown(self) -> str:
         """Return the document as markdown, which refers to the picture by its file name."""
-        parts = [f"# {self.title}", *self.notes]
+        parts = [f"# {escape_markdown(self.title)}", *map(escape_markdown, self.notes)]
         if self.picture is not None:
             parts.append(f"![{self.name}.png]({self.name}.png)")
         for section in self.sections:
-            parts += [f"## {section.title}", section.note, markdown_table(section.table)]
+            parts.append(f"## {escape_markdown(section.title)}")
+            parts += [escape_markdown(section.note), markdown_table(section.table)]
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def to_html(self) -> bytes:

@@ -8,9 +8,9 @@ training. A sweep that was cut off goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import hub
 from gpt1.checkpoint.folder import read_config
 from gpt1.config import ModelConfig, RunConfig, default_recipe, load_run
-from gpt1.errors import ConfigError, DataError, GPT1Error
+from gpt1.errors import ConfigError, DataError, GPT1Error, StorageError
 from gpt1.evaluation.baselines import MAJORITY, baseline_scores
 from gpt1.model.build import count_parameters
 from gpt1.pipeline import load
@@ -181,7 +181,10 @@ class Sweep:
 
     def tidy(self, experiment: Experiment) -> None:
         """Remove the run of a finished experiment: the models of all would fill the disk."""
-        shutil.rmtree(self._run_folder(experiment), ignore_errors=True)
+        run = self._run_folder(experiment)
+        if (run / "run.json").is_file():
+            with contextlib.suppress(StorageError):
+                storage.remove(run)
 
     def model(self, variant: str) -> str:
         """Return the model a variant is fine-tuned from. Raises ConfigError if there is no LSTM."""

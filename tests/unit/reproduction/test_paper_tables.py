@@ -247,7 +247,7 @@ def test_a_page_escapes_what_it_is_given() -> None:
     page = made.to_html().decode()
     assert "<script>" not in page
     assert page.count("&lt;script&gt;") == 7
-    assert r"\|&amp; | 1 |" in made.to_markdown()
+    assert r"\|\&amp; | 1 |" in made.to_markdown()
 
 
 def test_results_are_read_from_their_folder_alone(tmp_path: Path) -> None:

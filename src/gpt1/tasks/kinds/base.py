@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gpt1.data.tables import text_fault
 from gpt1.errors import ConfigError, DataError, InputError
-from gpt1.reports.formatting import defuse
+from gpt1.escaping import defuse
 from gpt1.tasks.kinds.fields import Fields, make_example
 from gpt1.tasks.kinds.going_on import GoingOn
 from gpt1.tasks.metrics import METRICS, Metric, SumMetric
