@@ -138,3 +138,31 @@ def test_what_is_no_run_or_damaged_is_told(runs: tuple[Path, Path], tmp_path: Pa
     assert "run.json is damaged" in done.stderr
     done = run_gpt1("compare", runs[0])
     assert (done.code, done.stdout) == (2, "")
+
+
+BAD_LINES: tuple[dict[str, Any], ...] = (
+    {"step": "1", "valid_loss": 2.0}, {"step": 1, "valid_loss": 2.0, "valid_accuracy": "high"},
+    {"step": 1, "valid_loss": None}, {"step": 1, "loss": 2.0}, {"step": 1, "sample": 5},
+    {"step": 1, "valid_loss": 1e308}, update(1, 10**400),
+)  # fmt: skip
+BAD_ENDS: tuple[Any, ...] = (
+    [], {"training": []}, {"training": None}, {"training": {"reason": 5}},
+    {"training": {"validation": {"loss": "low"}}},
+)  # fmt: skip
+
+
+BAD = [("metrics.jsonl", x) for x in BAD_LINES] + [("model/gpt1.json", x) for x in BAD_ENDS]
+
+
+@pytest.mark.parametrize(("name", "content"), BAD)
+def test_what_no_run_has_written_is_told(
+    runs: tuple[Path, Path], name: str, content: dict[str, Any]
+) -> None:
+    (runs[1] / "model").mkdir(exist_ok=True)
+    (runs[1] / "model/gpt1.json").write_text("{}")
+    run_gpt1("compare", *runs).check()
+    (runs[1] / name).write_text(json.dumps(content) + "\n")
+    for more in ((), ("--json",)):
+        done = run_gpt1("compare", *runs, *more)
+        assert (done.code, done.stdout) == (1, "")
+        assert f"{runs[1] / name} " in done.stderr

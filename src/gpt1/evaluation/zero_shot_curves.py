@@ -14,6 +14,7 @@ from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, ZeroShotResult, 
 from gpt1.pipeline import load
 from gpt1.reports.charts import draw_png
 from gpt1.reports.formatting import format_interval, format_percent
+from gpt1.reports.history import read_end
 from gpt1.reports.sections import Curve, Level, LineChart, Section, Table
 from gpt1.storage import Folder
 
@@ -39,9 +40,8 @@ def models_of_run(run: Path | str) -> dict[int, Path]:
     if not models:
         models = _step_folders(run / "checkpoints")
         if (run / "model").is_dir():
-            files = Folder(run / "model")
-            training = files.json(OWN).get("training", {}) if OWN in files else {}
-            models[training.get("steps", max(models, default=1))] = run / "model"
+            steps = read_end(run / "model").steps if OWN in Folder(run / "model") else None
+            models[max(models, default=1) if steps is None else steps] = run / "model"
     if not models:
         raise CheckpointError(
             f"{run} has neither snapshots nor checkpoints nor a model. Give a run's folder, the "

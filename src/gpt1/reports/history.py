@@ -23,12 +23,9 @@ from gpt1.model.build import count_parameters
 LAST = 50
 """How many updates the final training loss is the mean of."""
 _UPDATE = ("loss", "lr", "grad_norm", "tokens", "tokens_per_second", "seconds")
-_TYPES: dict[str, Any] = {
-    **dict.fromkeys((*_UPDATE, "valid_loss", "loader_share"), int | float),
-    "step": int,
-    "sample": str,
-    "skipped": str,
-}
+_TEXTS = ("sample", "skipped")
+_LARGEST = 1e40
+"""More than any float32."""
 
 Record = dict[str, Any]
 """A line of metrics.jsonl."""
@@ -41,6 +38,14 @@ class RunRecord(BaseModel):
     config: dict[str, dict[str, Any]]
     fingerprints: dict[str, Any]
     machine: dict[str, Any]
+
+
+class Ended(BaseModel):
+    """How a training ended, in RUN/model/gpt1.json."""
+
+    reason: str | None = None
+    steps: int | None = None
+    validation: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class History:
     evaluations: list[Record]
     samples: list[Record]
     skipped: list[Record]
-    ended: dict[str, Any]
+    ended: Ended
 
     @classmethod
     def read(cls, path: Path | str) -> History:
@@ -70,9 +75,7 @@ class History:
             if not _is_record(line):
                 text = str(line)[:60]
                 raise CorruptError(f"{log} line {number} is no record: {text!r}. Remove the line.")
-        ended: dict[str, Any] = {}
-        if (path / "model").is_dir():
-            ended = storage.Folder(path / "model").json("gpt1.json").get("training", {})
+        ended = read_end(path / "model") if (path / "model").is_dir() else Ended()
         kinds = ("loss", "valid_loss", "sample", "skipped")
         updates, evaluations, samples, skipped = ([x for x in lines if kind in x] for kind in kinds)
         return cls(path, record, updates, evaluations, samples, skipped, ended)
@@ -85,12 +88,12 @@ class History:
         name = f"valid_{self.metric}"
         measured = [line for line in self.evaluations if line["step"] and name in line]
         top = max(measured, key=lambda line: (line[name], -line["valid_loss"]), default={})
-        validation = self.ended.get("validation", {})
+        validation = self.ended.validation
         steps = [line["step"] for line in self.updates + self.skipped]
         speeds = [line["tokens_per_second"] for line in self.updates]
         shares = [line["loader_share"] for line in self.updates if "loader_share" in line]
         return {
-            "finished": self.ended.get("reason"),
+            "finished": self.ended.reason,
             "updates": max(steps, default=0),
             "skipped": len(self.skipped),
             "tokens": last.get("tokens", 0),
@@ -104,7 +107,7 @@ class History:
             "valid_metric": top.get(name),
             "metric_step": top.get("step"),
             "final_loss": validation.get("loss"),  # of all validation texts, in float32
-            "final_metric": validation.get(self.metric),
+            "final_metric": validation.get(self.metric or ""),
             "parameters": self._parameters(),
         }
 
@@ -142,12 +145,31 @@ def _read_record(path: Path) -> RunRecord:
         raise CorruptError(f"{path} is damaged. Restore it from a copy.") from None
 
 
+def read_end(model: Path) -> Ended:
+    """Return how the training of RUN/model ended. Raises CheckpointError, CorruptError."""
+    own = storage.Folder(model).json("gpt1.json")
+    try:
+        return Ended.model_validate(own.get("training", {}))
+    except (ValueError, AttributeError):
+        raise CorruptError(f"{model / 'gpt1.json'} is damaged. Restore it from a copy.") from None
+
+
 def _is_record(line: Any) -> bool:
     """Return whether a run can have written this line of metrics.jsonl."""
     if not isinstance(line, dict):
         return False
-    names = {"step", *line, *(_UPDATE if "loss" in line else ())}
-    return all(isinstance(line.get(name), _TYPES.get(name, object)) for name in names)
+    figures = {"step", *(_UPDATE if "loss" in line else ())}
+    figures |= {n for n in line if n in (*_UPDATE, "loader_share") or n.startswith("valid_")}
+    texts = (line[name] for name in _TEXTS if name in line)
+    return (
+        isinstance(line.get("step"), int)
+        and all(_is_figure(line.get(name)) for name in figures)
+        and all(isinstance(text, str) for text in texts)
+    )
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and not _LARGEST < abs(value) < math.inf
 
 
 def _mean(values: Iterable[float]) -> float | None:

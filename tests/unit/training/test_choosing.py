@@ -66,7 +66,7 @@ def test_the_metric_chooses_the_best_model(kind: str, metric: str, tmp_path: Pat
     fit(kind, tmp_path, f"task.metric={metric}", "train.eval_every=2")
     history = History.read(tmp_path / "run")
     figures = [line[f"valid_{metric}"] for line in history.evaluations if line["step"]]
-    assert history.ended["validation"][metric] == pytest.approx(max(figures), abs=1e-6)
+    assert history.ended.validation[metric] == pytest.approx(max(figures), abs=1e-6)
     assert Predictor.load(tmp_path / "run").task.metric == metric
 
 

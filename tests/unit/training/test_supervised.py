@@ -166,7 +166,7 @@ def test_the_best_by_the_metric_is_kept(tmp_path: Path) -> None:
     best = max(line["valid_accuracy"] for line in history.evaluations if line["step"])
     assert history.results["metric"] == "accuracy"
     assert history.results["valid_metric"] == best
-    assert history.ended["validation"]["accuracy"] == best
+    assert history.ended.validation["accuracy"] == best
     text = (tmp_path / "run" / "report.html").read_text()
     assert "validation accuracy" in text
     assert "erplexity" not in text.replace("perplexities", "")
