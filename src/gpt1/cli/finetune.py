@@ -189,10 +189,14 @@ def finetune(
 
 def _check_no_task(columns: Sequence[str]) -> None:
     """Raise ConfigError if a table has the columns of a task, and no option says what is meant."""
-    for label in {"label", "labels"} & {name.casefold() for name in columns}:
-        kind = "multi-label" if label == "labels" else "classification"
+    from gpt1.data.tables import label_column
+
+    if label := label_column(columns):
+        how = "multi-label" if label == "labels" else "classification"
+        if label not in ("label", "labels"):
+            how += f" --label-column {shlex.quote(label)}"
         raise ConfigError(
-            f"the file has the columns {', '.join(columns)}. To learn its labels add --task {kind} "
+            f"the file has the columns {', '.join(columns)}. To learn its labels add --task {how} "
             f"(or another task); to learn to write such texts, --task lm."
         )
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gpt1.data.sources import HUB
-from gpt1.data.tables import Texts, text_fault
+from gpt1.data.tables import Texts, guess_text_column, label_column, text_fault
 from gpt1.errors import InputError, did_you_mean
 
 _LISTED = 8  # rows in a message
@@ -170,11 +170,12 @@ def _read_files(data: Sequence[Any], name: str, column: str | None) -> list[str]
     files = [os.fspath(item) for item in data]
     rows = Texts(files, column)
     texts = list(rows)
-    if column is None and (labels := _labels(rows.present)):
+    if column is None and (labels := label_column(rows.present)):
+        text = guess_text_column(rows.present)
         raise InputError(
             f"{files[0]} has the columns {', '.join(rows.present)[:200]}. To learn to write such "
-            f"texts, give column='text'; to learn {labels!r}, use gpt1.TextClassifier or "
-            f"gpt1 finetune --task."
+            f"texts, give column={text!r}; to learn {labels!r}, use gpt1.TextClassifier or gpt1 "
+            f"finetune --task."
         )
     notes = list(rows.counts.notes)
     if any(isinstance(item, str) for item in data):
@@ -205,7 +206,7 @@ def _choose(names: Sequence[Any], name: str, column: str | None) -> int:
         return 0
     if not names:
         raise InputError(f"{name} is a table without columns; give one with a column of texts.")
-    labels = _labels(names)
+    labels = label_column(names)
     if names.count("text") == 1 and not labels:
         return names.index("text")
     usual = "text" if "text" in names else names[-1]
@@ -217,9 +218,3 @@ def _choose(names: Sequence[Any], name: str, column: str | None) -> int:
         f"{name} has the columns {present}; give the one with the texts alone, e.g. "
         f"{name}[{usual!r}]{more}."
     )
-
-
-def _labels(names: Sequence[Any]) -> Any:
-    """Return the name of a table's column of labels: it may be meant for a task."""
-    labels = [name for name in names if str(name).casefold() in ("label", "labels")]
-    return labels[0] if labels and len(names) > 1 else None

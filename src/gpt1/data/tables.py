@@ -30,6 +30,10 @@ from gpt1.data.sources import Sources, find_files
 from gpt1.errors import DataError
 
 _MAX_COLUMNS = 10_000
+_ROW_NUMBERS = frozenset({"id", "index", "idx", "row", "no", "no.", "nr", "nr.", "number", "#"})
+_LABELS = frozenset(
+    {"label", "labels", "class", "category", "target", "sentiment", "rating", "stars"}
+)
 
 
 @dataclass
@@ -126,10 +130,14 @@ class Texts:
     ) -> None:
         self.present: Sequence[str] = ()
         """The columns of the current file."""
+        self._column_guesses: list[str] = []
 
         def choose(location: str, present: Sequence[str]) -> list[str]:
             self.present = present
-            return [_text_column(location, present, column)]
+            name = _text_column(location, present, column)
+            if not column and name != "text" and len(present) > 1:
+                self._guess(f"the texts are the column {name} (--column)")
+            return [name]
 
         options = replace(options or ReadOptions(), names=frozenset({column or "text"}))
         self._reader = RowReader(sources, choose, limit, options)
@@ -141,8 +149,13 @@ class Texts:
 
     @property
     def guesses(self) -> list[str]:
-        """How files are read where that was not certain."""
-        return self._reader.guesses
+        """How files are read where that was not certain; complete once they have been read."""
+        return [*self._reader.guesses, *self._column_guesses]
+
+    def _guess(self, note: str) -> None:
+        for notes in (self.counts.notes, self._column_guesses):
+            if note not in notes:
+                notes.append(note)
 
     def __iter__(self) -> Iterator[str]:
         for row in filter(None, self._reader):
@@ -175,6 +188,24 @@ def read_texts(
     for note in rows.guesses:
         warnings.warn(note, stacklevel=2)
     return texts
+
+
+def guess_text_column(names: Sequence[str]) -> str | None:
+    """Return the column of texts, where the names of a table's columns leave one choice.
+
+    >>> guess_text_column(["id", "joke"]), guess_text_column(["title", "body"])
+    ('joke', None)
+    """
+    if "text" in names:
+        return "text"
+    rest = [name for name in names if str(name).casefold() not in _ROW_NUMBERS] or names
+    return rest[0] if len(rest) == 1 else None
+
+
+def label_column(names: Sequence[str]) -> str | None:
+    """Return the column that is named like one of labels: the table may be meant for a task."""
+    labels = [name for name in names if str(name).casefold() in _LABELS]
+    return labels[0] if labels and len(names) > 1 else None
 
 
 def text_fault(value: object) -> str | None:
@@ -211,7 +242,7 @@ def _few_columns(choose: ChooseColumns) -> ChooseColumns:
 
 
 def _text_column(location: str, present: Sequence[str], column: str | None) -> str:
-    name = column or (present[0] if len(present) == 1 else "text")
+    name = column or guess_text_column(present) or "text"
     if name in present:
         return name
     if column or not present:

@@ -113,8 +113,8 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         texts_of(file)
     with pytest.raises(UsageError, match=r"labels.csv has the columns .*give column='text'"):
         texts_of(Path("labels.csv"))
-    with pytest.raises(UsageError, match=r"jokes.csv has the columns id, joke"):
-        texts_of(Path("jokes.csv"))
+    with pytest.warns(UserWarning, match=r"the texts are the column joke \(--column\)"):
+        assert texts_of(Path("jokes.csv")) == TEXTS
     Path("and").touch()
     assert texts_of(["and"]) == ["and"]
     assert texts_of(["jokes.csv", "or"]) == ["jokes.csv", "or"]  # not all are files

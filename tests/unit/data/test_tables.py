@@ -126,8 +126,8 @@ def test_the_articles_csv_is_read_by_its_column(tmp_path: Path) -> None:
     assert gpt1.read_texts(path, column="Joke") == ['[me] "I can\'t, sorry"', "Two\nlines"]
     with pytest.raises(DataError, match=r"no column 'joke'; it has ID, Joke. Did you mean 'Joke'"):
         read_texts(path, column="joke")
-    with pytest.raises(DataError, match=r"columns ID, Joke; .*--column Joke"):
-        read_texts(path)
+    with pytest.warns(UserWarning, match=r"the texts are the column Joke \(--column\)"):
+        assert read_texts(path) == read_texts(path, column="Joke")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "half a JSON object": ("a.jsonl", b'{"text": "a"}\n{"text": "b\n', r"jsonl:2: not JSON"),
     "deep JSON": ("a.jsonl", b"[" * 200_000, r"a\.jsonl: not JSON"),
     "a number of 5,000 digits": ("a.jsonl", b'{"text": ' + b"1" * 5000 + b"}", "not JSON"),
-    "no text column": ("a.jsonl", b'{"txt": "a", "id": 1}\n', "one of them must be named"),
+    "no text column": ("a.jsonl", b'{"txt": "a", "title": "b"}\n', "one of them must be named"),
     "a later row without it": (
         "a.jsonl",
         b'{"text": "a"}\n{"txt": "b"}\n',
