@@ -24,6 +24,7 @@ from gpt1.data.sniffing import (
     SAMPLE_ROWS,
     find_delimiter,
     has_title,
+    is_doubtful_header,
     is_escaped,
     is_header,
     is_json,
@@ -200,6 +201,8 @@ def _header(
     header = is_header(rows, options.names) if options.header is None else options.header
     if not header and options.header is None:
         guesses += (f"without a header, since its first row is {_short(rows[0])} (--header)",)
+    elif options.header is None and is_doubtful_header(rows, options.names):
+        guesses += (f"with the header {_short(rows[0])} (--no-header)",)
     row_names = header and {len(row) for row in rows[1:]} == {len(rows[0]) + 1}
     if row_names:
         guesses += ("with a first column of row names",)

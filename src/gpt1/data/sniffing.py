@@ -37,6 +37,14 @@ def is_header(rows: Sequence[Sequence[str]], names: Collection[str] = ()) -> boo
     return len(first) > 1 or len(first[0].split()) < _WORDS_OF_A_TEXT
 
 
+def is_doubtful_header(rows: Sequence[Sequence[str]], names: Collection[str] = ()) -> bool:
+    """Tell whether the header of a single column could be a text: it has as many words as one."""
+    first = rows[0][0].strip()
+    if len(rows[0]) > 1 or first.casefold() in names:
+        return False
+    return " " in first or not any(" " in field.strip() for row in rows[1:] for field in row)
+
+
 def has_title(rows: Sequence[Sequence[str]]) -> bool:
     """Tell whether the first row is a title: one cell that is filled, over a row that is full."""
     if len(rows) < 3 or not rows[0][0].strip() or any(field.strip() for field in rows[0][1:]):

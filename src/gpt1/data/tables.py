@@ -135,7 +135,7 @@ class Texts:
         def choose(location: str, present: Sequence[str]) -> list[str]:
             self.present = present
             name = _text_column(location, present, column)
-            if not column and name != "text" and len(present) > 1:
+            if not column and name.casefold() != "text" and len(present) > 1:
                 self._guess(f"the texts are the column {name} (--column)")
             return [name]
 
@@ -196,8 +196,9 @@ def guess_text_column(names: Sequence[str]) -> str | None:
     >>> guess_text_column(["id", "joke"]), guess_text_column(["title", "body"])
     ('joke', None)
     """
-    if "text" in names:
-        return "text"
+    folded = [str(name).casefold() for name in names]
+    if folded.count("text") == 1 or "text" in names:
+        return "text" if "text" in names else names[folded.index("text")]
     rest = [name for name in names if str(name).casefold() not in _ROW_NUMBERS] or names
     return rest[0] if len(rest) == 1 else None
 

@@ -202,10 +202,14 @@ def _options(kind: type[Task], columns: _Columns, options: ReadOptions | None) -
 
 
 class _Columns:
-    """Finds the columns of a kind in a file; `columns` maps their standard names to the file's."""
+    """Finds the columns of a kind in a file; `columns` maps their standard names to the file's.
+
+    Names that differ in case only are the same, where only one column has such a name.
+    """
 
     def __init__(self, kind: type[Task], columns: Mapping[str, str], labelled: bool) -> None:
-        self.kind, self.columns, self.labelled = kind, columns, labelled
+        self.kind, self.columns, self.labelled = kind, dict(columns), labelled
+        self._given = columns
         self.needed = [*kind.text_columns, *[kind.label_column] * labelled]
         known = [*kind.text_columns, kind.more_columns, *[kind.label_column] * labelled]
         self.known = ", ".join(filter(None, known))
@@ -224,6 +228,11 @@ class _Columns:
 
     def choose(self, location: str, present: Sequence[str]) -> None:
         """Check the columns of a file, or of a jsonl file's first row. Raises DataError."""
+        folded = Counter(own.casefold() for own in present)
+        known = {own.casefold(): own for own in present if folded[own.casefold()] == 1}
+        rest = {name: own for name, own in known.items() if own not in self._given.values()}
+        self.columns = {n: own for n, own in rest.items() if n != own and self._is_known(n)}
+        self.columns |= self._given
         for name, own in self.columns.items():
             if own not in present and (self.labelled or name != self.kind.label_column):
                 raise no_column(location, own, present)
@@ -249,7 +258,7 @@ class _Columns:
         return DataError(
             f"{location} has the columns {', '.join(present)[:300]}; {self.kind.kind} takes "
             f"{self.known}. Say which is which, e.g. {self._flags(pairs)} (Python: "
-            f"columns={pairs})."
+            f"columns={pairs}). If they are a row of data, add --no-header (header=False)."
         )
 
     def _flags(self, pairs: Mapping[str, str]) -> str:

@@ -60,7 +60,8 @@ def test_columns_give_the_files_names(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{path} has the columns Review, Stars; classification takes text, label. Say which is "
         f"which, e.g. --text-column Review --label-column Stars (Python: "
-        f"columns={{'text': 'Review', 'label': 'Stars'}})."
+        f"columns={{'text': 'Review', 'label': 'Stars'}}). If they are a row of data, add "
+        f"--no-header (header=False)."
     )
     for columns, error, message in (
         ({"text": "review", "label": "Stars"}, DataError, "no column 'review'.*mean 'Review'"),
@@ -69,12 +70,23 @@ def test_columns_give_the_files_names(tmp_path: Path) -> None:
     ):
         with pytest.raises(error, match=message):
             read_examples("classification", path, columns=columns)
-    _write(path, "id,Label,Text", "1,good,x")
-    with pytest.raises(DataError, match="--text-column Text --label-column Label "):
+    _write(path, "id,Labels,Texts", "1,good,x")
+    with pytest.raises(DataError, match="--text-column Texts --label-column Labels "):
         read_examples("classification", path)
     _write(path, "id,context,right", "1,x,0")
     with pytest.raises(DataError, match=r"choice takes context, question, answer_0, answer_1, "):
         read_examples("choice", path)
+
+
+@pytest.mark.parametrize(
+    "header", ["0,Text,LABEL", "text,LABEL,0", "Text,text,label", "TEXT,0,label"]
+)
+def test_names_that_differ_in_case_only_are_known(tmp_path: Path, header: str) -> None:
+    columns = header.split(",")
+    exact = [name for name in columns if name == "text"] or ["Text", "TEXT"]
+    index = next(i for i, name in enumerate(columns) if name in exact)
+    path = _write(tmp_path / "a.csv", header, "ab,cd,ef", "gh,ij,kl")
+    assert read_examples("classification", path).examples[0].texts == (["ab", "cd", "ef"][index],)
 
 
 def test_classes_are_sorted_by_number_where_all_are_numbers(tmp_path: Path) -> None:
