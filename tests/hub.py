@@ -7,11 +7,14 @@ import json
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
+
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers and body."""
 
 
 class LoopbackHub:
@@ -19,6 +22,8 @@ class LoopbackHub:
 
     with LoopbackHub(models={"me/tiny": folder}, datasets={"me/jokes": folder}) as hub:
         subprocess.run(..., env=hub.env(tmp_path))
+
+    `change`, if set, makes another of every answer.
 
     `requests` lists what was asked for: ("GET", "/api/models/me/tiny/revision/main"). A repository
     in `gated` answers 401 with the hub's error code. The client reads its variables when it is
@@ -35,6 +40,7 @@ class LoopbackHub:
         self.repositories = {"models": dict(models or {}), "datasets": dict(datasets or {})}
         self.gated = gated
         self.requests: list[tuple[str, str]] = []
+        self.change: Callable[[Answer], Answer] | None = None
 
     def __enter__(self) -> Self:
         hub = self
@@ -44,6 +50,7 @@ class LoopbackHub:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -157,10 +164,12 @@ class _Handler(QuietHandler):
         self._send(b"{}", {"X-Error-Code": code, "Content-Type": "application/json"}, status)
 
     def _send(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
+        headers = {"Content-Length": str(len(body)), **headers}
+        if self.served.change is not None:
+            status, headers, body = self.served.change((status, headers, body))
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
