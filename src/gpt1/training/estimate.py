@@ -12,19 +12,21 @@ import torch
 from torch import Tensor
 
 from gpt1.config import ModelConfig
+from gpt1.model.attention import BLOCK
 from gpt1.model.build import count_parameters
 from gpt1.model.losses import CHUNK, linear_cross_entropy
 from gpt1.model.lstm import Recurrent
 from gpt1.model.transformer import Block
 from gpt1.reports.formatting import format_duration
 
-LIBRARIES = 600 << 20
-"""Bytes that Python, torch, its compiled kernels, the tokenizer and the report take, and gaps."""
+LIBRARIES = 450 << 20
+"""Bytes that Python, torch, its compiled kernels, the tokenizer and the report take."""
+_GAPS = 1.1  # the gaps between blocks: as large as `allocator.Gaps` lets them become
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A run's memory in bytes (without LIBRARIES), its time in seconds, and the speed measured."""
+    """A run's memory in bytes, its time in seconds, and the speed measured."""
 
     memory: int
     seconds: float
@@ -34,8 +36,8 @@ class Estimate:
     def __str__(self) -> str:
         speed = self.flops_per_second / (6 * self.parameters)
         return (
-            f"{self.parameters:,} parameters; about {(self.memory + LIBRARIES) / 2**30:.1f} GiB of "
-            f"memory and {format_duration(self.seconds)} ({speed:,.0f} tokens/s, measured here: "
+            f"{self.parameters:,} parameters; about {self.memory / 2**30:.1f} GiB of memory and "
+            f"{format_duration(self.seconds)} ({speed:,.0f} tokens/s, measured here: "
             f"{self.flops_per_second / 1e9:,.0f} GFLOP/s)"
         )
 
@@ -47,28 +49,38 @@ def estimate(
     micro_tokens: int,
     device: torch.device,
     dtype: torch.dtype,
+    length: int | None = None,
 ) -> Estimate:
-    """Estimate a run over `tokens` in all, `micro_tokens` in one forward pass.
+    """Estimate a run over `tokens` in all, at most `micro_tokens` of them in one forward pass.
 
-    Memory: weights, gradients and Adam's state in float32, a 16-bit copy under autocast; then one
-    micro-batch's activations and a chunk of logits, or a checkpoint while it is written (12 bytes
-    a parameter, and Adam's 8 once more while they are copied). Time: one block and the head,
-    forward and backward, measured on `device`.
+    `length` is the positions of a row, by default n_ctx. Time: one block and the head, forward and
+    backward, measured on `device`.
     """
     parameters = count_parameters(config)
+    seconds = _seconds_per_token(config, micro_tokens, device, dtype)
+    memory = estimate_memory(config, micro_tokens, length or config.n_ctx, device, dtype)
+    return Estimate(memory, tokens * seconds, parameters, 6 * parameters / seconds)
+
+
+def estimate_memory(
+    config: ModelConfig, micro_tokens: int, length: int, device: torch.device, dtype: torch.dtype
+) -> int:
+    """Return the bytes that a run needs with `micro_tokens` in rows of `length` positions.
+
+    Weights, gradients and Adam's state in float32, a 16-bit copy under autocast; what the blocks
+    keep for their backward pass, a chunk of logits, and two gradients of the token matrix.
+    """
     width = 2 if dtype == torch.bfloat16 else 4
-    attention = 0  # a GPU stores no attention weights
-    if device.type == "cpu":
-        attention = config.n_head * config.n_ctx * (2 if config.attn_pdrop else 1)
-    stored = config.n_layer * (34 * config.n_embd + attention)
+    attention = 0.0  # a GPU stores no attention weights
+    if device.type == "cpu":  # half of the square, and a mask of dropout
+        attention = config.n_head * (length + BLOCK) / 2 * (2 if config.attn_pdrop else 1)
+    stored = config.n_layer * ((21 if width == 2 else 19) * config.n_embd + attention)
     if config.n_hidden is not None:
         stored = 10 * config.n_embd + 16 * config.n_hidden
-    activations = micro_tokens * stored * width
-    logits = min(CHUNK, micro_tokens) * config.vocab_size * (8 + width)
-    fixed = parameters * (16 + (2 if width == 2 else 0))
-    memory = fixed + max(activations + logits, 20 * parameters)
-    seconds = _seconds_per_token(config, micro_tokens, device, dtype)
-    return Estimate(memory, tokens * seconds, parameters, 6 * parameters / seconds)
+    weights = count_parameters(config) * (16 + (2 if width == 2 else 0))
+    logits = min(CHUNK, micro_tokens) * config.vocab_size * width
+    gradients = 8 * config.vocab_size * config.n_embd
+    return round(_GAPS * (LIBRARIES + weights + micro_tokens * stored * width + logits + gradients))
 
 
 def _seconds_per_token(

@@ -86,7 +86,6 @@ class Updater:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
-        self._gaps.limit()
         return result
 
     def release(self) -> None:
@@ -116,6 +115,7 @@ class Updater:
                 loss.backward()  # type: ignore[no-untyped-call]
             for name in totals:
                 sums[name] += terms[name].detach()
+            self._gaps.limit()
         return [float(total) for total in sums.values()]
 
     def evaluate(self, batches: Iterable[Batch], dtype: torch.dtype) -> dict[str, float]:

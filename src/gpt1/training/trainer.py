@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from gpt1.reports.runs import write_report
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, loop
 from gpt1.training.distributed import Ranks
-from gpt1.training.estimate import estimate
+from gpt1.training.estimate import estimate, estimate_memory
 from gpt1.training.loop import Sampler, TrainSetup
 from gpt1.training.progress import TrainingProgress
 from gpt1.training.resume import reopen
@@ -31,6 +32,9 @@ from gpt1.training.step import Updater, autocast
 
 MICRO_TOKENS = 8192
 """Tokens in one forward pass if train.micro_batch_size is not set."""
+_MEMORY = 3.6 * 2**30
+"""Bytes that a run on a CPU should not exceed: larger models take fewer tokens at a time."""
+_SHAPES = 20  # updates whose shapes the estimate takes into account
 EVALUATION_ROWS = 8
 _FEW_UPDATES = 50
 _COMPILE_TOLERANCE = 2e-2  # between a compiled model and the plain one, also in bfloat16
@@ -53,13 +57,21 @@ def resolve_config(config: RunConfig, tokenizer: Tokenizer, longest: int = 0) ->
     """
     device = choose_device(config.train.device)
     dtype = choose_dtype(config.train.dtype, device)
-    rows = max(1, MICRO_TOKENS // (longest or config.model.n_ctx))
+    model = config.model.model_copy(update={"vocab_size": len(tokenizer)})
+    length = longest or model.n_ctx
+    rows = config.train.micro_batch_size
+    if rows is None:
+        rows = max(1, min(config.train.batch_size, MICRO_TOKENS // length))
+        if device.type == "cpu":
+            while (
+                rows > 1 and estimate_memory(model, rows * length, length, device, dtype) > _MEMORY
+            ):
+                rows -= 1
     train = {
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),
-        "micro_batch_size": config.train.micro_batch_size or min(config.train.batch_size, rows),
+        "micro_batch_size": rows,
     }
-    model = config.model.model_copy(update={"vocab_size": len(tokenizer)})
     return config.model_copy(
         update={"model": model, "train": config.train.model_copy(update=train)}
     )
@@ -210,10 +222,14 @@ def _forecast(setup: TrainSetup, steps: int, device: torch.device, ranks: int) -
     train, batches = setup.config.train, setup.batches
     tokens = batches.tokens_per_sample
     micro = min(train.micro_batch_size or train.batch_size, -(-train.batch_size // ranks))
+    updates = (batches.update(step, 0, ranks) for step in range(min(steps, _SHAPES)))
+    shapes = [batch.ids.shape for update in updates for batch in update]
+    largest = max(shapes, key=math.prod)
     expected = estimate(
         setup.config.model,
         tokens=round(steps * train.batch_size * tokens / ranks),
-        micro_tokens=round(micro * tokens),
+        micro_tokens=math.prod(largest),
+        length=largest[1],
         device=device,
         dtype=getattr(torch, train.dtype),
     )
