@@ -90,11 +90,18 @@ class Interrupted(TrainingError):
 
 _MEMORY = (
     "can't allocate memory",
+    "cannot allocate memory",
     "not enough memory",
     "could not create a primitive",
+    "could not create a memory",
+    "could not execute a primitive",
     "bad_alloc",
+    "failed to map segment",
+    "unable to create type object",
+    "pyobject pointer is null",
+    "can't start new thread",
 )
-"""What torch's CPU allocators and oneDNN say when memory runs out."""
+"""What torch, oneDNN, the loader of libraries, pybind and Rust say when memory runs out."""
 
 
 @contextlib.contextmanager
@@ -102,11 +109,24 @@ def memory_guard(message: str, kind: type[GPT1Error] = GPT1Error) -> Iterator[No
     """Raise `kind` with `message` if memory runs out within the block."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if not known and not any(text in str(error) for text in _MEMORY):
+    except GPT1Error:
+        raise
+    except BaseException as error:  # Rust's panics are no Exception
+        if not _is_of_memory(error):
             raise
         raise kind(f"memory ran out {message}") from error
+
+
+def _is_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that led to it, says that memory ran out."""
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        said = str(error).lower()
+        if any(text in said for text in _MEMORY):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

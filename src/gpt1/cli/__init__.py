@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 
 from gpt1._version import __version__
 from gpt1.errors import GPT1Error, InputError, Note, memory_guard
+from gpt1.model.allocator import address_space_left
 from gpt1.reports import terminal
 
 COMMANDS = {
@@ -40,6 +41,8 @@ COMMANDS = {
 }
 
 
+_LEAST = 750 << 20
+_FULL = 256 << 20  # with less left, libraries give odd errors
 _MEMORY = "(a smaller model, fewer rows or shorter texts need less). Free some and run it again."
 
 
@@ -59,6 +62,11 @@ def main() -> None:
     except GPT1Error as error:
         terminal.print_error(error)
         sys.exit(error.exit_code)
+    except Exception:
+        if address_space_left() > _FULL:
+            raise
+        terminal.print_error(GPT1Error(f"memory ran out {_MEMORY}"))
+        sys.exit(1)
 
 
 def _show_warning(
@@ -189,12 +197,22 @@ def _app(arguments: list[str]) -> typer.Typer:
     return app
 
 
+def _check_limit() -> None:
+    """Raise GPT1Error if the system allows less than any command needs: libraries would crash."""
+    if address_space_left() < _LEAST:
+        raise GPT1Error(
+            f"memory is limited (ulimit -v); gpt1 needs {_LEAST >> 20:,} MiB of addresses for "
+            f"Python, torch and the smallest model. Raise the limit."
+        )
+
+
 def _load(name: str) -> Callable[..., None]:
     word = name.replace("-", "_")
     command: Callable[..., None] = getattr(import_module(f"gpt1.cli.{word}"), word)
 
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
+        _check_limit()
         try:
             command(*arguments, **options)
         except KeyboardInterrupt:

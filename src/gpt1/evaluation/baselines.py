@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.model.allocator import address_space_left
 from gpt1.tasks.datasets.entry import sample
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.spec import Example
@@ -29,6 +30,7 @@ Features = Callable[[Sequence[tuple[str, ...]]], Any]
 MAJORITY, TFIDF, OVERLAP, USUAL_TAG = "majority", "TF-IDF", "word overlap", "usual tag"
 MOST_ROWS = 20_000
 """Training rows that are learned from; of more, a random sample."""
+_LEAST = 512 << 20  # bytes without which scipy's BLAS waits for memory for ever
 
 
 def has_sklearn() -> bool:
@@ -67,6 +69,8 @@ def baseline_scores(
     if train and task.num_texts is None:
         scores[USUAL_TAG] = _usual_tags(train, targets, test, majority)
     elif train and has_sklearn():
+        if address_space_left() < _LEAST:
+            raise MemoryError
         scores[TFIDF] = _learn(task, train, test, _tfidf(task))
         if len(train[0].texts) > 1:
             scores[OVERLAP] = _learn(task, train, test, lambda texts: _overlap(texts, task.ordered))

@@ -36,11 +36,11 @@ class Gaps:
         self._limit = 0.0
 
     def limit(self) -> None:
-        """Give kept blocks back if resident memory has grown by a twentieth since that was last done.
+        """Give kept blocks back if resident memory has grown by a twentieth since the last time.
 
         Batches of one shape fill the gaps that they leave, and cost nothing here.
         """
-        resident = _resident()
+        resident = _own_size(1)
         if resident > self._limit > 0:
             return_freed_memory()
             self._limit = 0
@@ -48,11 +48,21 @@ class Gaps:
             self._limit = _GROWTH * resident
 
 
-def _resident() -> int:
-    """Return the bytes of this process that are in memory, 0 where Linux does not tell."""
+def address_space_left() -> int:
+    """Return the bytes of addresses that the system still allows (ulimit -v), without one many."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return sys.maxsize
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - _own_size(0)
+
+
+def _own_size(kind: int) -> int:
+    """Return this process's bytes of addresses (0) or in memory (1), 0 where Linux doesn't tell."""
     try:
         with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            return int(file.read().split()[kind]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
 

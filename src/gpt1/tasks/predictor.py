@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import folder, hub
-from gpt1.errors import CheckpointError
+from gpt1.errors import CheckpointError, memory_guard
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device
 from gpt1.tasks import network
@@ -19,6 +19,8 @@ from gpt1.tasks.collate import Encoded, by_length, encode
 from gpt1.tasks.kinds import Task, task_from_json
 from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
+
+_MEMORY = "while examples were scored. Free some, or give a smaller batch_size or shorter texts."
 
 
 class Predictor:
@@ -91,7 +93,7 @@ class Predictor:
         """Return the distributions of encoded examples; see `probabilities`."""
         probabilities = np.empty(encoded.targets.shape)
         done = 0
-        with torch.inference_mode():
+        with torch.inference_mode(), memory_guard(_MEMORY):
             for chosen, batch in by_length(encoded, batch_size):
                 states = network.hidden(self.model, batch)
                 logits = network.scores(self.model, states, batch, self.task)

@@ -89,7 +89,7 @@ def train(
                 batches = setup.batches.update(state.step, ranks.rank, ranks.count)
                 waited = time.monotonic() - began
                 lr = config.optimizer.lr * schedules.factor(config.schedule, state.step, steps)
-                with _memory_guard(f"at update {state.step + 1}", settings):
+                with guard(f"at update {state.step + 1}", settings):
                     result = updater.update(batches, state.step, lr, stop_signals)
                 step_seconds = time.monotonic() - began
 
@@ -195,7 +195,7 @@ def _evaluate(
     if setup.validation is None:
         return
     settings, metric = setup.config.train, setup.objective.metric
-    with _memory_guard(f"in the evaluation after update {state.step}", settings):
+    with guard(f"in the evaluation after update {state.step}", settings):
         figures = updater.evaluate(setup.validation.once(settings.eval_windows), updater.dtype)
     if not math.isfinite(figures["loss"]):
         raise TrainingError(
@@ -249,7 +249,8 @@ def _out_of_patience(setup: TrainSetup, state: TrainState, steps: int, eval_ever
     return state.step >= max(epoch, start + patience * epoch)
 
 
-def _memory_guard(when: str, settings: TrainConfig) -> contextlib.AbstractContextManager[None]:
+def guard(when: str, settings: TrainConfig) -> contextlib.AbstractContextManager[None]:
+    """Return the context that tells what to do if memory runs out."""
     return memory_guard(
         f"{when}. The last checkpoint is untouched: free some memory and --resume, or start a run "
         f"with a smaller train.micro_batch_size ({settings.micro_batch_size} now).",

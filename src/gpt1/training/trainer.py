@@ -135,7 +135,8 @@ def _run(setup: TrainSetup, options: RunOptions) -> Model:
         _check_ranks(run, ranks)
         if ranks.first:
             run.check_room(setup.model)
-        progress.note(_forecast(setup, steps, device, ranks.count))
+        with loop.guard("before the first update", train):
+            progress.note(_forecast(setup, steps, device, ranks.count))
         dtype = getattr(torch, train.dtype)
         if train.compile == "on" or (train.compile == "auto" and device.type == "cuda"):
             _compile(setup.model, dtype, progress)
@@ -182,7 +183,8 @@ def _evaluate(setup: TrainSetup, updater: Updater, progress: TrainingProgress) -
     """Return the figures on all of the validation batches, if there are any, and show them."""
     if setup.validation is None:
         return {}
-    figures = updater.evaluate(setup.validation.once(), torch.float32)
+    with loop.guard("in the last evaluation", setup.config.train):
+        figures = updater.evaluate(setup.validation.once(), torch.float32)
     others = "".join(f", {n} {value:.4f}" for n, value in figures.items() if n != "loss")
     progress.note(
         f"validation, all of it in float32: loss {figures['loss']:.4f}"
