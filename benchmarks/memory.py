@@ -1,9 +1,10 @@
-"""Memory of fine-tuning on short texts: the estimate beside the peak, and what stays between fits.
+"""Memory of fine-tuning: the estimate beside the peak, and what stays between fits in one process.
 
     python benchmarks/memory.py rows.csv --steps 60 --fits 3
 
 rows.csv has the columns text and label. Each run is a process of its own, as a user starts it; its
-peak is the system's figure (getrusage), the one of /usr/bin/time -v.
+peak is the system's figure (getrusage), the one of /usr/bin/time -v. The full size has random
+weights, and makes a checkpoint and two evaluations in its few updates.
 """
 
 from __future__ import annotations
@@ -17,16 +18,30 @@ import tempfile
 from pathlib import Path
 
 FITS = """
-import sys, gpt1
+import csv, resource, sys, gpt1
 path, steps, fits = sys.argv[1], sys.argv[2], int(sys.argv[3])
-import csv
 rows = list(csv.DictReader(open(path, encoding="utf-8")))
 X, y = [row["text"] for row in rows], [row["label"] for row in rows]
 for number in range(1, fits + 1):
     settings = (f"train.steps={steps}",)
     gpt1.TextClassifier("mini", random_state=0, verbose=False, settings=settings).fit(X, y)
     pages = int(open("/proc/self/statm").read().split()[1])
-    print(f"resident after fit {number}: {pages * 4096 / 2**20:,.0f} MiB", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    resident = pages * resource.getpagesize() >> 20
+    line = f"| TextClassifier, {resident:,} MiB resident after fit {number} | | {peak:,} | |"
+    print(line, flush=True)
+"""
+FULL = """
+import sys, gpt1, torch
+from gpt1.config import load_size
+from gpt1.model.transformer import Transformer
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.vocabulary import Vocabulary
+config, words = load_size("gpt1"), gpt1.load("mini").tokenizer.vocabulary
+spare = {f"spare{id}</w>": id for id in range(len(words.ids), config.vocab_size)}
+tokenizer = Tokenizer(Vocabulary.of({**words.ids, **spare}, words.merges))
+model = Transformer(config, generator=torch.Generator().manual_seed(0))
+gpt1.GPT1(model, tokenizer).save(sys.argv[1])
 """
 
 
@@ -47,15 +62,23 @@ def main() -> None:
     parser.add_argument("--steps", default="60")
     parser.add_argument("--fits", default="3")
     args = parser.parse_args()
+    few = ("--set", "train.eval_every=3", "--set", "train.eval_windows=64")
+    print("| run | MiB said before | peak | said / peak |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        for task in ("lm", "classification"):
-            run = ["finetune", args.rows, "--task", task, "--steps", args.steps]
-            run += ["--text-column", "text", "--out", str(Path(folder, task))]
+        full = str(Path(folder, "gpt1"))
+        subprocess.run([sys.executable, "-c", FULL, full], check=True)
+        for name, model, task, steps, more in (
+            ("mini, plain texts", "mini", "lm", args.steps, ()),
+            ("mini, classification", "mini", "classification", args.steps, ()),
+            ("GPT-1's size, classification", full, "classification", "6", few),
+        ):
+            run = ["finetune", args.rows, "--model", model, "--task", task, "--steps", steps, *more]
+            run += ["--text-column", "text", "--out", str(Path(folder, name))]
             peak, printed = peak_of([sys.executable, "-m", "gpt1", *run])
             said = re.search(r"about ([\d.]+) GiB", printed)
             assert said is not None
             estimate = float(said[1]) * 1024
-            print(f"{task}: {estimate:,.0f} MiB said, {peak:,} MiB peak ({estimate / peak:.0%})")
+            print(f"| {name} | {estimate:,.0f} | {peak:,} | {estimate / peak:.0%} |", flush=True)
     subprocess.run([sys.executable, "-c", FITS, args.rows, args.steps, args.fits], check=True)
 
 

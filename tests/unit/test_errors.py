@@ -57,4 +57,4 @@ def test_a_command_that_is_short_of_memory_says_so(tmp_path: Path, mebibytes: in
     arguments = ("finetune", rows, "--task", "classification", "--out", tmp_path / "out")
     done = run_gpt1_process(*arguments, preexec_fn=limit)
     assert done.code == 1
-    assert "memory" in done.err.splitlines()[-1]
+    assert "memory" in done.stderr.splitlines()[-1]
