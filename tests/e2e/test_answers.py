@@ -80,6 +80,26 @@ def test_a_text_can_be_an_argument(place: Path, command: list[str], rows: int) -
     assert len(table(run_gpt1("predict", *command).check().stdout)) == 1 + rows
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [("", "'"), ("--keep-columns", "'"), ("--raw", ""), ("--raw --keep-columns", "")],
+)
+def test_labels_that_are_formulas_are_quoted_unless_raw(
+    place: Path, options: str, shown: str
+) -> None:
+    labels = ('=HYPERLINK("x")', "@SUM(1)")
+    task, words = Classification(labels), worlds.tokenizer(place / "w")
+    Predictor(worlds.model(task, words).float(), words, task).save(place / "formulas")
+    Path("texts.csv").write_text("text\n" + "the dog\na cat\nis\n" * 9)
+    rows = table(run_gpt1(f"predict formulas texts.csv {options}").check().stdout)
+    found = {row[rows[0].index("label")] for row in rows[1:]}
+    assert found
+    assert found <= {shown + label for label in labels}
+    assert not [cell for row in rows for cell in row if cell.startswith("=")] or not shown
+    records = json.loads(run_gpt1(f"predict formulas texts.csv {options} --json").check().stdout)
+    assert {record["label"] for record in records} <= set(labels)
+
+
 def test_a_sentence_can_be_an_argument(place: Path) -> None:
     written = run_gpt1("predict", "words", "--text", "the dog").check().stdout
     assert [line.split("\t")[0] for line in written.splitlines()] == ["the", "dog", ""]

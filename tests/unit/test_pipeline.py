@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,3 +125,24 @@ def test_finetune_takes_a_frame_and_refuses_what_is_no_text(
     assert not (tmp_path / "run").exists()
     gpt.finetune(frame, column="joke", **more)
     assert "3 texts to train on" in capfd.readouterr().err
+
+
+FORK = """
+import os, signal, torch, gpt1
+torch.set_num_threads(2)
+gpt = gpt1.load("mini")
+text = gpt.generate("The dog", max_new_tokens=8, temperature=0).text
+child = os.fork()
+if not child:
+    signal.alarm(20)  # ends it if it waits for threads that it does not have
+    assert gpt.generate("The dog", max_new_tokens=8, temperature=0).text == text
+    assert gpt.score(["xylophones, too"])
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows")
+def test_a_fork_of_a_process_that_has_generated_generates() -> None:
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    subprocess.run([sys.executable, "-c", FORK], check=True, env=env)

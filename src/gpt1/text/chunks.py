@@ -6,7 +6,6 @@ depend on their line are never cached, nor are very long ones, so the memory is 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
@@ -24,6 +23,7 @@ class ChunkCache(dict[str, tuple[T, ...]]):
 
     `of_word` returns the items of a lower-case word, `marks` holds those of the two marks of
     `pre_tokenizers`. The cache is emptied when it holds `limit` chunks (2^19 take some 100 MB).
+    Threads share it without a lock: what is found for a chunk depends on nothing but the chunk.
     """
 
     def __init__(
@@ -33,7 +33,6 @@ class ChunkCache(dict[str, tuple[T, ...]]):
         marks: Mapping[str, tuple[T, ...]],
     ) -> None:
         super().__init__()
-        self._lock = threading.RLock()
         self._pre_tokenizer, self._of_word, self._marks = pre_tokenizer, of_word, marks
         self.limit = 1 << 19
 
@@ -51,10 +50,6 @@ class ChunkCache(dict[str, tuple[T, ...]]):
         return items
 
     def __missing__(self, chunk: str) -> tuple[T, ...]:
-        with self._lock:
-            return self._find(chunk)
-
-    def _find(self, chunk: str) -> tuple[T, ...]:
         items = self._marks.get(chunk)
         if items is None:
             words = self._pre_tokenizer.chunk(chunk)

@@ -6,8 +6,11 @@ import copy
 import hashlib
 import json
 import pickle
+import random
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import numpy as np
 import pandas
 import pytest
 
+import tiny
 from gpt1.errors import CheckpointError, CorruptError, InputError, TokenizerError
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.text.vocabulary import Vocabulary
@@ -242,3 +246,31 @@ print([name for name in ("spacy", "ftfy") if name in sys.modules])
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert ran.stdout.splitlines() == ["[]", "['spacy']"]
+
+
+@pytest.mark.parametrize("words", ["original", "slow", "fast"])
+@pytest.mark.parametrize("limit", [1 << 19, 7])
+def test_threads_share_the_cache(tmp_path: Path, words: str, limit: int) -> None:
+    tiny.write_vocabulary(tmp_path)
+    draw, letters = random.Random(3), "thedogcats0123.,'!?-:()\\<>@/ \né漢 "
+    texts = ["".join(draw.choices(letters, k=draw.randint(1, 60))) for _ in range(400)]
+    idioms = ("can't", "8", "8)", ":-)", "a.m.", "U.S.", "<unk>", "http://a.b/c", "x@y.z", "(o:")
+    texts += [" ".join(draw.choices(idioms, k=9)) for _ in range(100)]
+    alone, shared = (Tokenizer.load(tmp_path, words=words) for _ in range(2))
+    expected, shared._ids_of.limit = alone.encode_batch(texts), limit
+    gate, interval = threading.Barrier(8), sys.getswitchinterval()
+
+    def encode(seed: int) -> list[list[int]]:
+        order = random.Random(seed).sample(range(len(texts)), len(texts))
+        gate.wait()
+        ids = {i: shared.encode(texts[i]) for i in order}
+        return [ids[i] for i in range(len(texts))]
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(encode, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [expected] * 8
+    assert {chunk: alone._ids_of[chunk] for chunk in shared._ids_of} == dict(shared._ids_of)
