@@ -35,6 +35,9 @@ class Predictor:
         self.tokenizer = tokenizer
         self.task = task
 
+    def __repr__(self) -> str:
+        return f"Predictor({self.task!r})"
+
     @classmethod
     def load(cls, name: str | Path, *, device: str = "auto") -> Predictor:
         """Load a folder that `gpt1 finetune --task` wrote, or the run around it.
