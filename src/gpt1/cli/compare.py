@@ -32,6 +32,8 @@ def compare(
     present = out is not None and options.check_file("--out", out, ".html", force=force)
     a, b = History.read(first), History.read(second)
     named = dict(zip(short_names([first, second]), (a, b), strict=True))
+    if out is not None:
+        storage.write_file(out, runs.comparison_page(named), replace=present)
     if json:
         losses = runs.common_validation(a, b)
         results = [{"run": name, **run.results} for name, run in named.items()]
@@ -41,5 +43,3 @@ def compare(
     else:
         for title, table in runs.comparison_tables(named).items():
             print_table(title, table)
-    if out is not None:
-        storage.write_file(out, runs.comparison_page(named), replace=present)

@@ -262,13 +262,27 @@ def _measure(predictor: Predictor, examples: list[Example], **options: Any) -> T
 def _report(
     model: str, evaluated: Evaluated, page: Path | None, json: bool, *, replace: bool
 ) -> None:
-    """Print the results; write the page where --page says, else into the model's run."""
+    """Write the page where --page says, else into the model's run; print the results."""
     from gpt1.evaluation.tasks import render_evaluation
     from gpt1.reports.tables import print_table
     from gpt1.storage import update_file, write_file
 
     name, evaluation, counts = evaluated
     title = f"{model} on {name}"
+    run = _run_of(model)
+    content, said = render_evaluation(title, evaluation, str(counts)), ""
+    if page is not None:
+        write_file(page, content, replace=replace)
+    elif run is None:
+        said = "--page FILE.html writes a page with the errors"
+    else:
+        page = run / "evaluation.html"
+        try:
+            earlier = ", in place of the earlier one" * update_file(page, content)
+            said = f"a page with the most confident errors: {page}{earlier}"
+        except StorageError as error:
+            said = f"the page was not written: {error} Or take --page FILE.html."
+
     if json:
         names = {"model": model, "data": name}
         print_json({**names, **evaluation.to_json(), "accounting": vars(counts)})
@@ -278,19 +292,4 @@ def _report(
         print("; ".join(filter(None, [rows, evaluation.baselines_note])))
         if evaluation.classes:
             print_table(evaluation.classes_title, evaluation.class_table())
-
-    run = _run_of(model)
-    content, earlier = render_evaluation(title, evaluation, str(counts)), ""
-    if page is not None:
-        write_file(page, content, replace=replace)
-    elif run is None:
-        print("--page FILE.html writes a page with the errors", file=sys.stderr)
-        return
-    else:
-        page = run / "evaluation.html"
-        try:
-            earlier = ", in place of the earlier one" if update_file(page, content) else ""
-        except StorageError as error:
-            print(f"the page was not written: {error} Or take --page FILE.html.", file=sys.stderr)
-            return
-    print(f"a page with the most confident errors: {page}{earlier}", file=sys.stderr)
+    print(said or f"a page with the most confident errors: {page}", file=sys.stderr)

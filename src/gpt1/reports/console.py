@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from rich.console import Console as RichConsole
 
 from gpt1.errors import StorageError
 from gpt1.escaping import printable
+from gpt1.reports import terminal
 
 
 class Console(RichConsole):
@@ -18,10 +20,15 @@ class Console(RichConsole):
         shown = [printable(text) if isinstance(text, str) else text for text in objects]
         try:
             super().print(*shown, **options)
-        except BrokenPipeError:
-            raise
         except OSError as error:
             if not self.stderr:
                 raise StorageError(
                     f"could not write to standard output: {error.strerror}."
                 ) from None
+
+    def on_broken_pipe(self) -> None:
+        """End the command if the reader of stdout has had enough; print no more on stderr."""
+        self.quiet = True
+        terminal.discard(self.file)
+        if not self.stderr:
+            sys.exit(0)

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from gpt1.errors import StorageError
 from gpt1.escaping import printable
@@ -45,10 +45,10 @@ class SafeOutput:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:
-            raise
         except OSError as error:
             discard(self.rich_proxied_file)
+            if self._needed and isinstance(error, BrokenPipeError):
+                sys.exit(0)  # the reader, such as head, has had enough
             if self._needed:
                 raise StorageError(
                     f"could not write to standard output: {error.strerror}. Nothing else was lost."
@@ -63,7 +63,7 @@ def print_error(error: BaseException) -> None:
     print(f"gpt1: {error}", file=SafeOutput(sys.stderr, needed=False), flush=True)
 
 
-def discard(stream: TextIO | None) -> None:
+def discard(stream: IO[str] | None) -> None:
     """Let all that is still written to a stream go nowhere, or Python complains at its end."""
     if stream is None:
         return
