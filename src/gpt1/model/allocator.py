@@ -9,7 +9,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST = 2**31 - 1
 _USUAL = 1 << 25  # the most that glibc sets by itself
-_GROWTH = 1.05
+_GROWTH = 1.02
 
 
 def keep_freed_memory(keep: bool = True) -> None:
@@ -36,7 +36,7 @@ class Gaps:
         self._limit = 0.0
 
     def limit(self) -> None:
-        """Give kept blocks back if resident memory has grown by a twentieth since the last time.
+        """Give kept blocks back if resident memory has grown by a fiftieth since the last time.
 
         Batches of one shape fill the gaps that they leave, and cost nothing here.
         """
