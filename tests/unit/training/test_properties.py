@@ -125,24 +125,25 @@ def test_more_processes_than_samples_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("n_ctx", "batch_size", "given", "expected"),
+    ("n_embd", "n_ctx", "batch_size", "given", "expected"),
     [
-        (512, 64, None, 16),  # 8,192 tokens a forward pass
-        (512, 8, None, 8),
-        (128, 64, None, 64),
-        (128, 100, None, 64),
-        (16384, 4, None, 1),
-        (8192, 4, None, 1),
-        (512, 64, 3, 3),
-        (512, 2, 64, 64),
+        (192, 512, 64, None, 16),  # 8,192 tokens a forward pass
+        (192, 512, 8, None, 8),
+        (192, 128, 100, None, 64),
+        (768, 512, 64, None, 5),  # of a larger model what fits 4 GB
+        (768, 128, 64, None, 25),
+        (768, 16384, 4, None, 1),
+        (768, 8192, 4, None, 1),
+        (768, 512, 64, 3, 3),
+        (768, 512, 2, 64, 64),
     ],
 )
 def test_the_micro_batch_fits_unless_it_is_given(
-    tokenizer: Tokenizer, n_ctx: int, batch_size: int, given: int | None, expected: int
+    tokenizer: Tokenizer, n_embd: int, n_ctx: int, batch_size: int, given: int | None, expected: int
 ) -> None:
     config = load_run(
-        model={"n_ctx": n_ctx, "vocab_size": 77},
-        train={"batch_size": batch_size, "micro_batch_size": given},
+        model={"n_ctx": n_ctx, "n_embd": n_embd, "vocab_size": 77},
+        train={"batch_size": batch_size, "micro_batch_size": given, "device": "cpu"},
     )
     settled = resolve_config(config, tokenizer)
     assert settled.train.micro_batch_size == expected
