@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ entity_f1 = SumMetric(_count_entities, f1_of_sums)
 """The F1 of whole entities, from the tags of sentences."""
 
 
-def usual_metric(tags: Sequence[str]) -> str:
+def usual_metric(tags: Iterable[str]) -> str:
     """Return "entity_f1" if tags mark entities; else they are, say, parts of speech."""
     marked = all(tag == OUTSIDE or _SCHEME.fullmatch(tag) for tag in tags)
     return "entity_f1" if marked else "token_accuracy"

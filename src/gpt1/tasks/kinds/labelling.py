@@ -125,15 +125,14 @@ class SequenceLabelling(ClassTask):
         trained: Task | None = None,
     ) -> Self:
         """Return the task with the tags that occur, O first. Raises DataError."""
-        counts = Counter(tag for tags in raw for tag in tags)
-        tags = sorted(counts.keys() - {OUTSIDE})
-        task = cls((OUTSIDE, *tags), metric=usual_metric(tags)).going_on(trained)
+        counts = Counter(tag for tags in raw for tag in tags if tag != OUTSIDE)
+        task = cls((OUTSIDE, *sorted(counts)), metric=usual_metric(counts)).going_on(trained)
         if len(task.classes) == 1:
             raise DataError(
                 f"{places[0]}: every word has the tag {OUTSIDE}; there is nothing to learn. Is the "
                 f"tag the last column?"
             )
-        if fault := classes_fault(len(tags), counts.total() - counts[OUTSIDE]):
+        if fault := classes_fault(len(counts), counts.total()):
             raise DataError(
                 f"{places[0]}: the tags are {', '.join(raw[0])[:60]}, and {fault}. The tag must be "
                 f"the last column."
