@@ -19,6 +19,9 @@ class Cache(Protocol):
     def clear(self, slot: int) -> None:
         """Empty a slot, so that nothing in it, NaN included, can reach a later row."""
 
+    def truncate(self, slot: int, length: int) -> None:
+        """Forget all but the first `length` positions of a slot."""
+
 
 class Backend(Protocol):
     """A model that reads ids and returns logits, without dropout or gradients.
@@ -44,3 +47,13 @@ class Backend(Protocol):
 
     def decode(self, ids: Tensor, cache: Any, slots: slice) -> Tensor:
         """Read one further id (B,) of each row in `slots`; return the logits (B, V) after it."""
+
+    def extend(self, ids: Tensor, lengths: Tensor, cache: Any, slots: slice) -> Tensor:
+        """Read further ids behind what each row in `slots` holds, perhaps nothing.
+
+        ids (B, T) are padded on the right; lengths (B,) count each row's own. The longest row and T
+        fit into the cache together. Returns the states (B, T, C) after every id, for `logits`.
+        """
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the logits (..., V) of states (..., C)."""

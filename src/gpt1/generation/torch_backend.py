@@ -56,19 +56,25 @@ class TorchBackend:
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
         """Read rows (B, T) from position 0 into `slots`; return the logits (B, V) after each."""
-        rows = cache[slots]
-        rows.lengths.zero_()
-        hidden = self._transformer.hidden(ids.to(self.device), cache=rows)
-        rows.advance(lengths)
-        return self._logits(hidden[torch.arange(len(ids)), lengths - 1])  # of (B, C)
+        cache[slots].lengths.zero_()
+        states = self.extend(ids, lengths, cache, slots)
+        return self.logits(states[torch.arange(len(ids)), lengths - 1])  # of (B, C)
 
     @torch.inference_mode()
     def decode(self, ids: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
         """Read one further id (B,) of each row in `slots`; return the logits (B, V) after it."""
         rows = cache[slots]
-        hidden = self._transformer.hidden(ids[:, None].to(self.device), cache=rows)
+        states = self._transformer.hidden(ids[:, None].to(self.device), cache=rows)
         rows.advance(1)
-        return self._logits(hidden[:, -1])
+        return self.logits(states[:, -1])
+
+    @torch.inference_mode()
+    def extend(self, ids: Tensor, lengths: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
+        """Read further ids (B, T) behind what each row holds; return the states (B, T, C)."""
+        rows = cache[slots]
+        states = self._transformer.hidden(ids.to(self.device), cache=rows)
+        rows.advance(lengths)
+        return states
 
     def is_current(self) -> bool:
         """Tell whether the model still has the weights that this backend was made from.
@@ -77,8 +83,9 @@ class TorchBackend:
         """
         return self._versions == _versions(self._source)
 
-    def _logits(self, states: Tensor) -> Tensor:
-        """Return the logits (B, V) of states (B, C), in float32 or finer."""
+    @torch.inference_mode()
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the logits (..., V) of states (..., C), in float32 or finer."""
         if self._head is not None:
             return self._head.forward(states)
         logits = F.linear(states, self._transformer.tokens.weight)

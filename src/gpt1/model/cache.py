@@ -83,6 +83,10 @@ class KeyValueCache:
         self.values[:, slot] = 0
         self.lengths[slot] = 0
 
+    def truncate(self, slot: int, length: int) -> None:
+        """Forget all but the first `length` positions of a slot."""
+        self.lengths[slot] = length
+
     def move(self, source: int, target: int) -> None:
         """Copy one slot to another."""
         length = int(self.lengths[source])

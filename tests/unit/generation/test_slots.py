@@ -42,6 +42,9 @@ class Histories(list[list[int]]):
     def clear(self, slot: int) -> None:
         self[slot] = []
 
+    def truncate(self, slot: int, length: int) -> None:
+        del self[slot][length:]
+
 
 class HashBackend:
     """Logits that are drawn anew for every sequence of ids: any mix-up of rows shows."""
@@ -53,7 +56,7 @@ class HashBackend:
         self.prefills: list[tuple[int, ...]] = []
         self.caches = 0
 
-    def logits(self, ids: list[int]) -> Tensor:
+    def after(self, ids: list[int]) -> Tensor:
         seed = torch.Generator().manual_seed(hash(tuple(ids)) % 2**63)
         return 3 * torch.randn(self.config.vocab_size, generator=seed)
 
@@ -65,12 +68,22 @@ class HashBackend:
         self.prefills.append(tuple(ids.shape))
         for row, length, slot in zip(ids, lengths, range(slots.start, slots.stop), strict=True):
             cache[slot] = row[:length].tolist()
-        return torch.stack([self.logits(history) for history in cache[slots]])
+        return torch.stack([self.after(history) for history in cache[slots]])
 
     def decode(self, ids: Tensor, cache: Histories, slots: slice) -> Tensor:
-        for history, new_id in zip(cache[slots], ids.tolist(), strict=True):
-            history.append(new_id)
-        return torch.stack([self.logits(history) for history in cache[slots]])
+        return self.extend(ids[:, None], torch.ones(len(ids)).long(), cache, slots)[:, 0]
+
+    def extend(self, ids: Tensor, lengths: Tensor, cache: Histories, slots: slice) -> Tensor:
+        rows = []
+        for history, row, length in zip(cache[slots], ids.tolist(), lengths.tolist(), strict=True):
+            start = len(history)
+            history += row[:length]
+            seen = [history[: start + min(i, length)] for i in range(1, len(row) + 1)]
+            rows.append(torch.stack([self.after(ids) for ids in seen]))
+        return torch.stack(rows)
+
+    def logits(self, states: Tensor) -> Tensor:
+        return states
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +171,7 @@ def test_alternatives_are_the_likeliest_ids_and_their_log_probabilities(
         if event.request == 1:
             assert event.alternatives == ()
             continue
-        logprobs = backend.logits(history).log_softmax(-1)
+        logprobs = backend.after(history).log_softmax(-1)
         best = logprobs.topk(4)
         assert [i for i, _ in event.alternatives] == best.indices.tolist()
         assert [p for _, p in event.alternatives] == pytest.approx(best.values.tolist(), abs=1e-5)

@@ -139,6 +139,26 @@ def test_a_backend_shares_embeddings_and_knows_when_the_model_has_moved_on() -> 
         assert not exact.is_current()
 
 
+def test_rows_are_extended_cut_back_and_extended_again() -> None:
+    """Pieces of every length, in rows of different lengths, against the whole texts at once."""
+    model = make().double()
+    backend, ids = TorchBackend(model), some_ids()[:2, :20]
+    with torch.inference_mode():
+        expected = model(ids).logits
+    cache = backend.new_cache(3, 30)
+    backend.extend(ids[:, :9], torch.tensor([9, 4]), cache, slice(0, 2))
+    cache.truncate(0, 7)  # rows of 7 and 4 ids
+    further = torch.stack([ids[0, 7:12], ids[1, 4:9]])
+    found = backend.logits(backend.extend(further, torch.tensor([5, 3]), cache, slice(0, 2)))
+    torch.testing.assert_close(found[0], expected[0, 7:12])
+    torch.testing.assert_close(found[1, :3], expected[1, 4:7])
+    assert cache.lengths.tolist() == [12, 7, 0]
+    torch.testing.assert_close(
+        backend.decode(torch.stack([ids[0, 12], ids[1, 7]]), cache, slice(0, 2)),
+        torch.stack([expected[0, 12], expected[1, 7]]),
+    )
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_auto_on_cuda_is_bfloat16_and_close() -> None:
