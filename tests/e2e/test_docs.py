@@ -8,6 +8,7 @@ are; `text` blocks hold what only the trained weights give and are not compared.
 from __future__ import annotations
 
 import ast
+import copy
 import csv
 import json
 import re
@@ -23,14 +24,18 @@ from typing import Any
 import pytest
 import torch
 
+import worlds
 from gpt1.checkpoint import folder
 from gpt1.config import ModelConfig
 from gpt1.model.transformer import Transformer
+from gpt1.tasks.predictor import Predictor
+from gpt1.tasks.spec import Example
 from gpt1.text.tokenizer import Tokenizer
 from hub import LoopbackHub
 
 ROOT = Path(__file__).parents[2]
 ENGLISH, PORTUGUESE = ROOT / "docs" / "article.md", ROOT / "docs" / "article.pt.md"
+ONNX = ROOT / "docs" / "onnx.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 _HELLO = [3570, 240, 547, 2585, 544, 4957]
@@ -222,7 +227,7 @@ def test_the_article_quotes_the_published_values() -> None:
     [
         document
         for document in DOCUMENTS
-        if document not in (ENGLISH, PORTUGUESE)
+        if document not in (ENGLISH, PORTUGUESE, ONNX)
         and any(block.kind == "python" for block in blocks_of(document))
     ],
     ids=lambda document: document.name,
@@ -231,6 +236,51 @@ def test_the_code_of_the_other_documents_runs(
     document: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     run(document, [b for b in blocks_of(document) if b.kind == "python"], tmp_path, environment)
+
+
+WITHOUT_GPT1 = """
+import sys
+sys.modules |= {"gpt1": None, "torch": None}  # importing them fails
+exec(compile(sys.stdin.read(), sys.argv[1], "exec"))
+"""
+
+
+def test_the_graphs_run_without_gpt1(
+    tmp_path: Path, tiny_tokenizer: Tokenizer, environment: dict[str, str]
+) -> None:
+    words, task = copy.deepcopy(tiny_tokenizer), worlds.TASKS["classification"]
+    words = words.with_words("fast")
+    tuned = worlds.model(task, words).float()
+    folder.save(tmp_path / "runs" / "reviews", tuned, words, {"task": task.to_json()})
+    prepare, loop, classify, exact = (b for b in blocks_of(ONNX) if b.kind in ("sh", "python"))
+    (_, codes), (ids, _) = run(ONNX, [prepare, exact], tmp_path, environment)
+    assert codes == [0, 0]
+
+    def printed(block: Block) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_GPT1, ONNX.name],
+            input=block.text, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    import gpt1
+
+    gpt = gpt1.load("mini", dtype="float32")
+    prompts = ["It was a dark and", "The captain"]
+    written = gpt.generate(prompts, max_new_tokens=20)
+    assert [" ".join(line.split()) for line in printed(loop)] == [
+        " ".join(gpt.tokenizer.decode(g.ids, clean_up=False).split()) for g in written
+    ]
+    texts = ["A warm, funny film.", "Dull, loud and far too long."]
+    scores = Predictor(tuned, words, task).probabilities([Example((text,)) for text in texts])
+    expected = [
+        f"{task.score_names[row.argmax()]} {row.max():.3f} {text}"
+        for row, text in zip(scores, texts, strict=True)
+    ]
+    shown = [line.split(" ", 2) for line in printed(classify)]
+    assert [f"{name} {float(p):.3f} {text}" for name, p, text in shown] == expected
+    assert json.loads(ids) == gpt.tokenizer.encode("I don't know -- yet...")
 
 
 def test_the_commands_in_the_documents_exist_with_their_options() -> None:

@@ -36,6 +36,7 @@ COMMANDS = {
     "compare": "Compare two runs.",
     "pull": "Fetch a model from the hub.",
     "convert": "Convert a foreign model file, safely.",
+    "export": "Write a model as an ONNX graph for onnxruntime.",
     "verify": "Check a model against the published values.",
     "doctor": "Show versions, devices and a model's parameters.",
 }
