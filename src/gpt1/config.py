@@ -9,21 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from gpt1.errors import ConfigError, did_you_mean
+from gpt1.errors import ConfigError
 from gpt1.presets import given, merge, parse_override, read_preset, read_toml
+from gpt1.settings import Settings as Settings, check as check
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, no unknown fields, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(Settings):
@@ -54,19 +49,45 @@ class ModelConfig(Settings):
 
 
 class SamplingConfig(Settings):
-    """How the next token is chosen; the defaults are greedy."""
+    """How the next token is chosen; the defaults are greedy. Types are strict: True is not 1.
+
+    Names and meanings are those of transformers' GenerationConfig, or of OpenAI's interface.
+    """
+
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
     max_new_tokens: int = Field(64, ge=0, le=2**20)
+    """The most new tokens."""
     max_length: int | None = Field(None, ge=1, le=2**20)
     """Limits prompt and new tokens together, as in the article; replaces max_new_tokens."""
     temperature: float = Field(0.0, ge=0, le=1e4)
-    """0 is greedy."""
+    """Randomness; 0 is greedy."""
     top_k: int | None = Field(None, ge=1)
+    """Sample only from the top_k likeliest tokens."""
     top_p: float | None = Field(None, gt=0, le=1)
+    """Sample only from the likeliest tokens whose probabilities reach this sum."""
     min_p: float | None = Field(None, ge=0, le=1)
+    """Sample only from tokens at least this fraction as likely as the likeliest."""
+    typical_p: float | None = Field(None, gt=0, le=1)
+    """Sample only from the tokens closest to the expected surprise, up to this probability."""
     repetition_penalty: float = Field(1.0, gt=0, le=1e4)
+    """Above 1, makes every token of the text so far less likely (CTRL)."""
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    """Subtracted from the logit of every token generated so far."""
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    """Subtracted once for each time the token was generated."""
+    no_repeat_ngram_size: int = Field(0, ge=0, le=2**20)
+    """No sequence of so many tokens appears twice; 0 allows all."""
+    logit_bias: dict[str | int, Annotated[float, Field(ge=-100, le=100)]] = Field({})
+    """Added to the logits of tokens, each given by its id or its text."""
+    bad_words: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
+    """Words or phrases that are not written."""
+    alternatives: int = Field(0, ge=0, le=2**20)
+    """How many of the likeliest ids are reported for each new token."""
     seed: int | None = Field(None, ge=0, lt=2**63)
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """The same seed gives the same text; none draws one."""
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
+    """The text ends before any of these."""
     overflow: Literal["stop", "slide"] = "stop"
     """At n_ctx positions: stop, or keep the last half window and continue."""
 
@@ -220,20 +241,7 @@ class RunConfig(Settings):
         return self
 
 
-S = TypeVar("S", bound=Settings)
 _WIDE = 512  # n_embd from which on the paper's learning rates suit
-
-
-def check(kind: type[S], values: Mapping[str, Any], *, where: str = "") -> S:
-    """Build settings of `kind` from `values`, or raise ConfigError.
-
-    >>> check(SamplingConfig, {"top_p": 0.9}).top_p
-    0.9
-    """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_explain(kind, error, where)) from None
 
 
 def load_size(name: str) -> ModelConfig:
@@ -299,23 +307,3 @@ def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfi
             f"--set sampling.min_p=0.1"
         )
     return check(SamplingConfig, values["sampling"], where="sampling")
-
-
-def _explain(kind: type[Settings], error: ValidationError, where: str) -> str:
-    lines = []
-    for item in error.errors():
-        path = [str(part) for part in item["loc"]]
-        name = ".".join([*([where] if where else []), *path])
-        if item["type"] == "extra_forbidden":
-            owner: Any = kind
-            for part in path[:-1]:
-                owner = owner.model_fields[part].annotation
-            names = list(owner.model_fields)
-            unknown = f"unknown setting {name!r}.{did_you_mean(path[-1], names)}"
-            lines.append(f"{unknown} The settings there: {', '.join(names)}")
-        elif item["type"] == "value_error":
-            lines.append(str(item["ctx"]["error"]))
-        else:
-            limit = item["msg"].removeprefix("Input ")
-            lines.append(f"{name} is {item['input']!r}; it {limit}.")
-    return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Unpack, overload
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from gpt1.data.rows import column_of, list_rows, texts_of
 from gpt1.errors import CheckpointError, InputError, TokenizerError
 from gpt1.generation import engine, explain as explaining, torch_backend
 from gpt1.generation.explain import Explanation, NextTokens, Score
-from gpt1.generation.request import Generation, Prompt, SamplingOptions
+from gpt1.generation.request import Generation, Prompt, SamplingOptions, named_options
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device
@@ -103,76 +103,30 @@ class GPT1:
     def generate(
         self, prompt: SeveralTexts, **sampling: Unpack[SamplingOptions]
     ) -> list[Generation]: ...
-    def generate(  # noqa: PLR0913 - named, so that editors complete them
-        self,
-        prompt: str | SeveralTexts,
-        *,
-        max_new_tokens: int = 64,
-        max_length: int | None = None,
-        temperature: float = 0.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        repetition_penalty: float = 1.0,
-        seed: int | None = None,
-        stop: str | Sequence[str] | None = (),
-        overflow: Literal["stop", "slide"] = "stop",
+    @named_options
+    def generate(
+        self, prompt: str | SeveralTexts, **sampling: Unpack[SamplingOptions]
     ) -> Generation | list[Generation]:
         """Continue a prompt, or several (a list, a column) with the same results as one by one.
 
         temperature: 0 is greedy. max_length counts the prompt too, as in the article, and replaces
         max_new_tokens. stop: the text ends before such a string. overflow: at the model's last
-        position "stop", or "slide": drop the older half and go on. Raises ConfigError for a setting
-        out of its bounds, ContextError for a prompt longer than n_ctx, InputError for no prompt.
+        position "stop", or "slide": drop the older half and go on. `SamplingConfig` describes every
+        setting. Raises ConfigError for a setting out of its bounds, ContextError for a prompt
+        longer than n_ctx, InputError for no prompt.
         """
-        sampling = _sampling(
-            max_new_tokens=max_new_tokens,
-            max_length=max_length,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repetition_penalty=repetition_penalty,
-            seed=seed,
-            stop=stop,
-            overflow=overflow,
-        )
+        settings = _sampling(sampling)
         single = isinstance(prompt, str)
         prompts: list[Prompt] = (
             [prompt] if single else column_of(_several(prompt, "prompt"), "prompt")
         )
-        generations = engine.generate(self.backend(), self.tokenizer, prompts, sampling)
+        generations = engine.generate(self.backend(), self.tokenizer, prompts, settings)
         return generations[0] if single else generations
 
-    def stream(  # noqa: PLR0913 - named, so that editors complete them
-        self,
-        prompt: str,
-        *,
-        max_new_tokens: int = 64,
-        max_length: int | None = None,
-        temperature: float = 0.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        repetition_penalty: float = 1.0,
-        seed: int | None = None,
-        stop: str | Sequence[str] | None = (),
-        overflow: Literal["stop", "slide"] = "stop",
-    ) -> Iterator[str]:
+    @named_options
+    def stream(self, prompt: str, **sampling: Unpack[SamplingOptions]) -> Iterator[str]:
         """Continue a prompt piece by piece; joined, the pieces are `generate`'s completion."""
-        sampling = _sampling(
-            max_new_tokens=max_new_tokens,
-            max_length=max_length,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repetition_penalty=repetition_penalty,
-            seed=seed,
-            stop=stop,
-            overflow=overflow,
-        )
-        return engine.stream(self.backend(), self.tokenizer, prompt, sampling)
+        return engine.stream(self.backend(), self.tokenizer, prompt, _sampling(sampling))
 
     def next_tokens(self, text: str, k: int = 10) -> NextTokens:
         """Return the k most likely next tokens: id, text, probability, logit."""
@@ -263,10 +217,12 @@ def _several(texts: Any, name: str) -> Any:
     return texts
 
 
-def _sampling(*, stop: str | Sequence[str] | None, **settings: Any) -> SamplingConfig:
-    """Return checked settings of sampling. Raises ConfigError."""
-    stops = (stop,) if isinstance(stop, str) else () if stop is None else stop
-    return check(SamplingConfig, {**settings, "stop": stops})
+def _sampling(options: SamplingOptions) -> SamplingConfig:
+    """Return checked settings; `stop` may be one string or none. Raises ConfigError."""
+    settings: dict[str, Any] = {**options}
+    if "stop" in settings and isinstance(settings["stop"], str | None):
+        settings["stop"] = (settings["stop"],) if settings["stop"] is not None else ()
+    return check(SamplingConfig, settings)
 
 
 def load(

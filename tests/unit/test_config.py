@@ -67,7 +67,10 @@ BOUNDS: Table = [
     ("sampling.top_k", [1, 10**9, None], [0, -1]),
     ("sampling.top_p", [TINY, 1, None], [0, -TINY, 1.01]),
     ("sampling.min_p", [0, 1, None], [-TINY, 1.01]),
+    ("sampling.typical_p", [TINY, 1, None], [0, -TINY, 1.01]),
     ("sampling.repetition_penalty", [TINY, 1e4], [0, -1, 1.1e4]),
+    ("sampling.presence_penalty sampling.frequency_penalty", [-2, 2], [-2.01, 2.01]),
+    ("sampling.no_repeat_ngram_size sampling.alternatives", [0, 2**20], [-1, 2**20 + 1]),
     ("sampling.seed", [0, 2**63 - 1, None], [-1, 2**63]),
 ]  # fmt: skip
 WORDS: Table = [
@@ -93,7 +96,8 @@ WORDS: Table = [
     ("task.choice_mask", ["own", "shared"], ["none"]),
     ("distributed.strategy", ["ddp", "fsdp"], ["fsdp1", None]),
     ("sampling.overflow", ["stop", "slide"], ["wrap", None]),
-    ("sampling.stop", [[], ["\n"], ("a", "b")], [[""], "\n", [3], None]),
+    ("sampling.stop sampling.bad_words", [[], ["\n"], ("a", "b")], [[""], "\n", [3], None]),
+    ("sampling.logit_bias", [{}, {"the": 100, 3: -100.0}], [3, None, "the"]),
 ]  # fmt: skip
 
 

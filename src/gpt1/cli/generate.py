@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import sys
 from dataclasses import asdict
@@ -10,6 +11,8 @@ from typing import Annotated
 import typer
 
 from gpt1.cli import options, print_json, read_text
+from gpt1.config import SamplingConfig, load_sampling
+from gpt1.settings import describe
 
 
 def generate(
@@ -42,12 +45,10 @@ def generate(
 ) -> None:
     """Continue a prompt and show the text while it is generated.
 
-    The seed is printed to stderr. Further settings: --set sampling.min_p=0.1,
-    sampling.repetition_penalty=1.2, sampling.max_length=20, sampling.overflow=slide,
-    sampling.top_k=none (all tokens).
+    The seed is printed to stderr. --set sampling.FIELD=VALUE changes any other setting, e.g.
+    --set 'sampling.bad_words=["dog", "cat"]'; --set sampling.top_k=none switches one off. The
+    fields:
     """
-    from gpt1.config import load_sampling
-
     sampling = load_sampling(
         set_ or (),
         max_new_tokens=max_new_tokens,
@@ -75,3 +76,11 @@ def generate(
     for piece in pieces:
         print(piece, end="", flush=True)
     print()
+
+
+assert generate.__doc__
+_FLAGS = inspect.signature(generate).parameters
+_LINES = [
+    f"- {name}: {told}" for name, told in describe(SamplingConfig).items() if name not in _FLAGS
+]
+generate.__doc__ = "\n\n".join([inspect.cleandoc(generate.__doc__), *_LINES])

@@ -23,8 +23,15 @@ from torch import Tensor
 from gpt1.config import SamplingConfig
 from gpt1.errors import CheckpointError, ContextError, InputError
 from gpt1.generation.backend import Backend
-from gpt1.generation.request import Event, Generation, Prompt, Request, encode_prompt, random_seed
-from gpt1.generation.sampling import FAILED, pick
+from gpt1.generation.request import (
+    Event,
+    Generation,
+    Prompt,
+    Request,
+    choose,
+    encode_prompt,
+    random_seed,
+)
 from gpt1.model.padding import pad_right
 from gpt1.text.tokenizer import Tokenizer
 
@@ -76,31 +83,17 @@ class Engine:
         prompt: Prompt,
         sampling: SamplingConfig,
         *,
-        alternatives: int = 0,
         name: str = "the prompt",
     ) -> int:
         """Queue a request; return its number, counted from 0.
 
-        Its events carry the `alternatives` likeliest ids of each step. `name` is what messages call
-        the prompt. A prompt that fills the model's positions, or max_new_tokens=0, ends at once
-        with an empty completion. Raises InputError (a prompt without ids, an unknown id, or a
-        prompt of max_length ids or more) and ContextError (more ids than positions).
+        `name` is what messages call the prompt. A prompt that fills the model's positions, or
+        max_new_tokens=0, ends at once with an empty completion. Raises InputError (a prompt without
+        ids, an unknown id, a prompt of max_length ids or more, a setting that does not fit the
+        vocabulary) and ContextError (more ids than positions).
         """
         config = self.backend.config
-        if not 0 <= alternatives <= config.vocab_size:
-            raise InputError(
-                f"alternatives is {alternatives}; it must be from 0 to {config.vocab_size}, the "
-                f"size of the vocabulary."
-            )
-        request = Request(
-            self._submitted,
-            prompt,
-            sampling,
-            self.tokenizer,
-            config,
-            alternatives=alternatives,
-            name=name,
-        )
+        request = Request(self._submitted, prompt, sampling, self.tokenizer, config, name=name)
         needed = min(len(request.ids) + request.limit, config.n_ctx)
         if needed > self.capacity:
             raise ContextError(
@@ -132,14 +125,8 @@ class Engine:
         logits += self._prefill(admitted)
         if not logits:
             return events
-        for slot, (new_id, logprob, alternatives) in enumerate(self._sample(torch.cat(logits))):
-            request = self._running[slot]
-            piece = request.accept(new_id, logprob)
-            result = request.result() if request.finish_reason else None
-            if new_id == FAILED:
-                events.append(Event(request.number, piece=piece, generation=result))
-            else:
-                events.append(Event(request.number, new_id, logprob, piece, alternatives, result))
+        steps = choose(self._running, torch.cat(logits))
+        events += [row.take(step) for row, step in zip(self._running, steps, strict=True)]
         for slot in reversed(range(len(self._running))):  # rows behind it have not ended
             if self._running[slot].finish_reason:
                 self._release(slot)
@@ -180,7 +167,7 @@ class Engine:
 
     def _prefill(self, requests: Sequence[Request]) -> list[Tensor]:
         """Read prompts into the slots behind the running rows; return the logits after them."""
-        config, device = self.backend.config, self.backend.device
+        device = self.backend.device
         if requests and self._cache is None:
             self._cache = self.backend.new_cache(self.slots, self.capacity)
         logits = []
@@ -192,32 +179,7 @@ class Engine:
             self._running += group
         for request in requests:
             request.cached = len(request.ids)
-            if request.sampling.repetition_penalty != 1:
-                seen = torch.zeros(config.vocab_size, dtype=torch.bool)
-                seen[request.ids] = True
-                request.seen = seen.to(device)
         return logits
-
-    def _sample(self, logits: Tensor) -> list[tuple[int, float, tuple[tuple[int, float], ...]]]:
-        """Return each row's next id, its log-probability and the alternatives to it."""
-        groups: dict[tuple[float | None, ...], list[int]] = {}
-        for slot, request in enumerate(self._running):
-            groups.setdefault(request.sampling_key, []).append(slot)
-        written: dict[int, tuple[int, float, tuple[tuple[int, float], ...]]] = {}
-        for slots in groups.values():
-            rows = [self._running[slot] for slot in slots]
-            seen = [row.seen for row in rows if row.seen is not None]
-            picked, logprobs = pick(
-                logits if len(rows) == len(logits) else logits[slots],
-                rows[0].sampling,
-                [row.generator for row in rows],
-                torch.stack(seen) if seen else None,
-            )
-            ids, scores = torch.stack([picked.double(), logprobs.double()]).tolist()
-            for slot, row, new_id, logprob in zip(slots, rows, ids, scores, strict=True):
-                likeliest = _likeliest(logits[slot], row.alternatives)
-                written[slot] = int(new_id), logprob, likeliest
-        return [written[slot] for slot in range(len(self._running))]
 
     def _release(self, slot: int) -> None:
         """Free a slot: the last row takes its place."""
@@ -311,11 +273,3 @@ def _by_length(requests: Sequence[Request], padding: int) -> list[list[Request]]
         groups.append([request])
         ids = length
     return groups
-
-
-def _likeliest(logits: Tensor, count: int) -> tuple[tuple[int, float], ...]:
-    if not count:
-        return ()
-    best = logits.topk(count)
-    logprobs = best.values - logits.logsumexp(-1)
-    return tuple(zip(best.indices.tolist(), logprobs.tolist(), strict=True))

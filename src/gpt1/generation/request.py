@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import Parameter
+from typing import Any, Literal, TypedDict, TypeVar, cast, get_type_hints
 
 import torch
 from torch import Tensor
 
 from gpt1.config import ModelConfig, SamplingConfig
-from gpt1.errors import ContextError, InputError
-from gpt1.generation.sampling import FAILED, GREEDY_BELOW
+from gpt1.errors import ContextError, InputError, did_you_mean
+from gpt1.generation.processors import logits_processors
+from gpt1.generation.sampling import (
+    BLOCKED,
+    FAILED,
+    GREEDY_BELOW,
+    Alternatives,
+    likeliest,
+    pick,
+)
 from gpt1.generation.streaming import TextStreamer
 from gpt1.text.tokenizer import Tokenizer
 
 Prompt = str | Sequence[int]
 """A text, or its ids."""
 
-FinishReason = Literal["length", "stop", "eos", "error", "cancelled"]
+FinishReason = Literal["length", "stop", "eos", "blocked", "error", "cancelled"]
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -30,10 +41,47 @@ class SamplingOptions(TypedDict, total=False):
     top_k: int | None
     top_p: float | None
     min_p: float | None
+    typical_p: float | None
     repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    no_repeat_ngram_size: int
+    logit_bias: Mapping[str | int, float]
+    bad_words: Sequence[str]
+    alternatives: int
     seed: int | None
     stop: str | Sequence[str] | None
     overflow: Literal["stop", "slide"]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def named_options(method: F) -> F:
+    """Name the keywords of a method that takes `**sampling` in its signature, and check them.
+
+    So `help` and notebooks show every setting with its default; type checkers and editors read
+    `SamplingOptions`.
+    """
+    signature = inspect.signature(method)
+    options = get_type_hints(SamplingOptions)
+    named = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=options[name])
+        for name, field in SamplingConfig.model_fields.items()
+    ]
+    others = [p for p in signature.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    whole = signature.replace(parameters=[*others, *named])
+
+    @functools.wraps(method)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in whole.parameters:
+                hint = did_you_mean(name, [*whole.parameters])
+                raise TypeError(f"{method.__name__}() has no parameter {name!r}.{hint}")
+        return method(*args, **kwargs)
+
+    checked.__signature__ = whole  # type: ignore[attr-defined]
+    return cast(F, checked)
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,8 +94,10 @@ class Generation:
     logprobs: for each new id the natural log of the model's own probability, at temperature 1,
     before penalty and filters.
     finish_reason: "length" (a limit, or the model's last position), "stop" (a stop string), "eos"
-    (the tokenizer's end token), "error" (the logits were not finite; the text before is kept),
-    "cancelled" (by `Engine.cancel`; likewise).
+    (the tokenizer's end token), "blocked" (the settings allow no id), "error" (the logits were not
+    finite; the text before is kept), "cancelled" (by `Engine.cancel`; likewise).
+    alternatives: for each new id the likeliest ids and their log-probabilities, the likeliest
+    first; empty unless `alternatives` asks for them.
     """
 
     text: str
@@ -55,6 +105,7 @@ class Generation:
     ids: list[int]
     logprobs: list[float]
     finish_reason: FinishReason
+    alternatives: list[Alternatives] = field(default_factory=list)
 
     def __repr__(self) -> str:
         count, reason = len(self.logprobs), self.finish_reason
@@ -75,7 +126,7 @@ class Event:
     id: int | None = None
     logprob: float | None = None
     piece: str = ""
-    alternatives: tuple[tuple[int, float], ...] = ()
+    alternatives: Sequence[tuple[int, float]] = ()
     generation: Generation | None = None
 
 
@@ -90,14 +141,17 @@ class Request:
         tokenizer: Tokenizer,
         config: ModelConfig,
         *,
-        alternatives: int = 0,
         name: str = "the prompt",
     ) -> None:
         self.number = number
         self.ids = encode_prompt(tokenizer, prompt, config, name)
         self.prompt_length = len(self.ids)
         self.sampling = sampling
-        self.alternatives = alternatives
+        if sampling.alternatives > config.vocab_size:
+            raise InputError(
+                f"alternatives is {sampling.alternatives}; it must be from 0 to "
+                f"{config.vocab_size}, the size of the vocabulary."
+            )
         self.limit = sampling.max_new_tokens
         if sampling.max_length is not None:
             self.limit = sampling.max_length - self.prompt_length
@@ -109,10 +163,10 @@ class Request:
         if sampling.overflow != "slide":
             self.limit = min(self.limit, config.n_ctx - self.prompt_length)
         self.logprobs: list[float] = []
+        self.alternatives: list[Alternatives] = []
         self.cached = 0
         """How many positions of this row the cache holds."""
-        self.seen: Tensor | None = None
-        """The ids in the text, boolean (V,), for a repetition penalty."""
+        self.processors = logits_processors(sampling, tokenizer, self.prompt_length)
         self.finish_reason: FinishReason | None = None if self.limit else "length"
         self._streamer = TextStreamer(tokenizer, self.ids, sampling.stop)
         self._eos_id = tokenizer.eos_id
@@ -123,16 +177,29 @@ class Request:
     def sampling_key(self) -> tuple[float | None, ...]:
         """The settings that shape the next id's distribution; equal ones are sampled together."""
         s = self.sampling
-        return s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty
+        return s.temperature, s.top_k, s.top_p, s.min_p, s.typical_p
+
+    def process(self, logits: Tensor) -> Tensor:
+        """Return logits (V,) as the settings change them after the present ids."""
+        for processor in self.processors:
+            logits = processor(logits, self.ids)
+        return logits
+
+    def take(self, step: Step) -> Event:
+        """Add the next id, or end at one that is none; return what became of it."""
+        reasons: dict[int, FinishReason] = {FAILED: "error", BLOCKED: "blocked"}
+        reason = reasons.get(step.id)
+        if reason:
+            return Event(self.number, piece=self.finish(reason), generation=self.result())
+        self.alternatives.append(step.alternatives)
+        piece = self.accept(step.id, step.logprob)
+        result = self.result() if self.finish_reason else None
+        return Event(self.number, step.id, step.logprob, piece, step.alternatives, result)
 
     def accept(self, new_id: int, logprob: float) -> str:
         """Add the next id; return the text that later ids cannot change."""
-        if new_id == FAILED:
-            return self.finish("error")
         self.ids.append(new_id)
         self.logprobs.append(logprob)
-        if self.seen is not None:
-            self.seen[new_id] = True
         if new_id == self._eos_id:
             return self.finish("eos")
         piece = self._streamer.push(new_id)
@@ -147,7 +214,8 @@ class Request:
         if self._streamer.stopped:
             self.finish_reason = "stop"
             count = self._streamer.count_needed(self.ids[self.prompt_length :])
-            del self.ids[self.prompt_length + count :], self.logprobs[count:]
+            del self.ids[self.prompt_length + count :]
+            del self.logprobs[count:], self.alternatives[count:]
         return piece
 
     def result(self) -> Generation:
@@ -155,7 +223,41 @@ class Request:
         assert self.finish_reason is not None
         completion = self._streamer.text
         text = self._streamer.prompt_text + completion
-        return Generation(text, completion, self.ids, self.logprobs, self.finish_reason)
+        alternatives = self.alternatives if self.sampling.alternatives else []
+        return Generation(
+            text, completion, self.ids, self.logprobs, self.finish_reason, alternatives
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was chosen to follow a row: the next id, its log-probability and the alternatives."""
+
+    id: int
+    logprob: float
+    alternatives: Alternatives
+
+
+def choose(requests: Sequence[Request], logits: Tensor) -> list[Step]:
+    """Choose the next id of each request after logits (B, V), by its own settings."""
+    groups: dict[tuple[float | None, ...], list[int]] = {}
+    for row, request in enumerate(requests):
+        groups.setdefault(request.sampling_key, []).append(row)
+    steps: dict[int, Step] = {}
+    for rows in groups.values():
+        group = [requests[row] for row in rows]
+        own = logits if len(rows) == len(logits) else logits[rows]
+        processed = None
+        if any(request.processors for request in group):
+            pairs = zip(group, own, strict=True)
+            processed = torch.stack([request.process(x) for request, x in pairs])
+        generators = [request.generator for request in group]
+        picked, logprobs = pick(own, group[0].sampling, generators, processed)
+        ids, scores = torch.stack([picked.double(), logprobs.double()]).tolist()
+        for row, request, new_id, logprob in zip(rows, group, ids, scores, strict=True):
+            others = likeliest(logits[row], request.sampling.alternatives)
+            steps[row] = Step(int(new_id), logprob, others)
+    return [steps[row] for row in range(len(requests))]
 
 
 def random_seed(sampling: SamplingConfig) -> int:

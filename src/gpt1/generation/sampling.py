@@ -1,11 +1,12 @@
 """Logits to ids: pure functions, in one fixed order.
 
-    repetition penalty -> temperature -> top-k -> top-p -> min-p -> draw
+    processors -> temperature -> top-k -> top-p -> min-p -> typical -> draw
 
 Temperature 0 takes the likeliest id (the lowest among equals). A filter never separates equals: ids
 that tie with the last one kept are kept too, so no result depends on the order of a sort. The draw
 goes along the vocabulary, not along the ranking, so two nearly equal logits that change places
-by rounding do not change the text. Shapes: B rows, V vocabulary.
+by rounding do not change the text. `processors` changes the logits beforehand. Shapes: B rows, V
+vocabulary.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ GREEDY_BELOW = 1e-5
 FAILED = -1
 """The id of a row whose logits are not finite."""
 
+BLOCKED = -2
+"""The id of a row whose settings allow no id."""
+
 _HEAD = 1024
 """How many of the likeliest ids top-p sorts before it sorts the whole vocabulary."""
 
@@ -35,29 +39,15 @@ def uniforms(generators: Sequence[torch.Generator]) -> Tensor:
     return torch.cat([torch.rand(1, dtype=torch.float64, generator=g) for g in generators])
 
 
-def penalise(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Make the ids in `seen`, boolean (B, V), less likely (CTRL, section 4.1).
-
-    logits (B, V): positive ones are divided by `penalty`, negative ones multiplied.
-
-    >>> penalise(torch.tensor([[2.0, -2.0, 2.0]]), torch.tensor([[True, True, False]]), 4.0)
-    tensor([[ 0.5000, -8.0000,  2.0000]])
-    """
-    penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
-    return torch.where(seen, penalised, logits)
-
-
-def probabilities(logits: Tensor, sampling: SamplingConfig, seen: Tensor | None = None) -> Tensor:
+def probabilities(logits: Tensor, sampling: SamplingConfig) -> Tensor:
     """Return the distribution (B, V) that ids are drawn from, rows summing to 1.
 
-    logits (B, V), float32 or float64; seen, boolean (B, V): the ids of each row's text, needed for
-    a repetition penalty. A row with a NaN, or without a finite largest logit, comes out as NaN.
+    logits (B, V), float32 or float64. A row with a NaN, or without a finite largest logit, comes
+    out as NaN.
 
     >>> probabilities(torch.tensor([[0.0, 0.0, -9.0]]), SamplingConfig(temperature=1, top_k=2))
     tensor([[0.5000, 0.5000, 0.0000]])
     """
-    if seen is not None:
-        logits = penalise(logits, seen, sampling.repetition_penalty)
     best = logits.amax(-1, keepdim=True)
     if sampling.temperature < GREEDY_BELOW:
         p = (logits == best).to(logits.dtype)
@@ -71,6 +61,23 @@ def probabilities(logits: Tensor, sampling: SamplingConfig, seen: Tensor | None 
         p = p.masked_fill(p < _nucleus_floor(p, sampling.top_p, sampling.top_k or V), 0)
     if sampling.min_p is not None:
         p = p.masked_fill(p < sampling.min_p * p.amax(-1, keepdim=True), 0)
+    p = p / p.sum(-1, keepdim=True)
+    if sampling.typical_p is not None and sampling.typical_p < 1:
+        p = _typical(p, sampling.typical_p)
+    return p
+
+
+def _typical(p: Tensor, mass: float) -> Tensor:
+    """Keep the ids whose surprise is closest to the entropy of p (B, V), up to `mass`.
+
+    Locally typical sampling (Meister et al. 2022).
+    """
+    entropy = -torch.xlogy(p, p).sum(-1, keepdim=True)
+    distance = (p.log() + entropy).abs()
+    ranked, order = distance.sort(-1)
+    sums = p.gather(-1, order).cumsum(-1, dtype=torch.float64)
+    last = (sums < mass).sum(-1, keepdim=True).clamp_max(p.shape[-1] - 1)
+    p = p.masked_fill(distance > ranked.gather(-1, last), 0)
     return p / p.sum(-1, keepdim=True)
 
 
@@ -104,22 +111,37 @@ def pick(
     logits: Tensor,
     sampling: SamplingConfig,
     generators: Sequence[torch.Generator],
-    seen: Tensor | None = None,
+    processed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the next ids (B,) and their natural log-probabilities (B,), on logits' device.
 
-    The log-probabilities are the model's own: temperature 1, before penalty and filters. A row
-    whose logits hold a NaN, a +infinity, or nothing finite gives FAILED; the others are as without
-    it. logits (B, V), seen boolean (B, V).
+    logits (B, V) are the model's own, and so are the log-probabilities: temperature 1, before
+    processors and filters. processed (B, V): the logits to sample from, if they differ. A row whose
+    logits hold a NaN, a +infinity, or nothing finite gives FAILED, one whose processed logits leave
+    no id gives BLOCKED; the others are as without it.
     """
     if logits.device.type == "mps":  # which has no float64
-        logits, seen = logits.cpu(), None if seen is None else seen.cpu()
+        logits, processed = logits.cpu(), None if processed is None else processed.cpu()
+    changed = logits if processed is None else processed
     if sampling.temperature < GREEDY_BELOW:
-        penalty = sampling.repetition_penalty
-        ids = (logits if seen is None else penalise(logits, seen, penalty)).argmax(-1)
+        ids = changed.argmax(-1)
     else:
-        p = probabilities(logits, sampling, seen)
+        p = probabilities(changed, sampling)
         u = uniforms(generators).to(p.device, non_blocking=True)
         ids = draw(p, u).clamp_max(logits.shape[-1] - 1)  # a row of NaN points nowhere
     logprobs = logits.gather(-1, ids[:, None]).squeeze(-1) - logits.logsumexp(-1)
+    ids = torch.where(changed.amax(-1).isneginf(), BLOCKED, ids)
     return torch.where(logits.amax(-1).isfinite(), ids, FAILED), logprobs
+
+
+Alternatives = list[tuple[int, float]]
+"""Ids and their log-probabilities, the likeliest first."""
+
+
+def likeliest(logits: Tensor, count: int) -> Alternatives:
+    """Return the `count` likeliest ids of logits (V,), with their log-probabilities."""
+    if not count:
+        return []
+    best = logits.topk(count)
+    logprobs = best.values - logits.logsumexp(-1)
+    return list(zip(best.indices.tolist(), logprobs.tolist(), strict=True))

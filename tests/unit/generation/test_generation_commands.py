@@ -9,6 +9,7 @@ import pytest
 
 import gpt1
 from commands import run_gpt1
+from gpt1.config import SamplingConfig
 from gpt1.model.transformer import Transformer
 from gpt1.pipeline import GPT1
 from gpt1.text.tokenizer import Tokenizer
@@ -58,8 +59,17 @@ def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
     assert found["ids"] == expected.ids
     assert found["finish_reason"] == "length"
     assert sorted(found) == [
-        "completion", "finish_reason", "ids", "logprobs", "seed", "text",
+        "alternatives", "completion", "finish_reason", "ids", "logprobs", "seed", "text",
     ]  # fmt: skip
+
+
+def test_the_help_lists_every_setting_with_its_bounds() -> None:
+    told = run_gpt1("generate", "--help").check().stdout
+    flags = {"--max-new-tokens", "--temperature", "--top-k", "--top-p", "--seed", "--stop"}
+    assert all(flag in told for flag in flags)
+    for name in SamplingConfig.model_fields:
+        assert ("--" + name.replace("_", "-") in flags) != (f"- {name}: " in told)
+    assert "- min_p: float, >= 0, <= 1, or none; default none." in told
 
 
 @pytest.mark.parametrize(

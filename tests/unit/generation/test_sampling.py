@@ -16,10 +16,20 @@ from transformers import (
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
 from gpt1.config import SamplingConfig
-from gpt1.generation.sampling import FAILED, GREEDY_BELOW, draw, pick, probabilities, uniforms
+from gpt1.generation.processors import penalise
+from gpt1.generation.sampling import (
+    BLOCKED,
+    FAILED,
+    GREEDY_BELOW,
+    draw,
+    pick,
+    probabilities,
+    uniforms,
+)
 
 LOGITS = torch.tensor([[0.4, 0.3, 0.2, 0.1]], dtype=torch.float64).log()
 
@@ -58,11 +68,17 @@ def test_the_distribution_is_the_one_computed_by_hand(
 
 def test_the_repetition_penalty_comes_before_everything_else() -> None:
     logits = torch.tensor([[2.0, 1.9, -1.0]], dtype=torch.float64)
-    seen = torch.tensor([[True, False, True]])
-    p = probabilities(logits, SamplingConfig(temperature=1, repetition_penalty=2), seen)
+    penalised = penalise(logits[0], [0, 2, 0], 2)[None]
+    p = probabilities(penalised, SamplingConfig(temperature=1))
     torch.testing.assert_close(p, torch.tensor([[1.0, 1.9, -2.0]]).double().softmax(-1))
-    ids, _ = pick(logits, SamplingConfig(repetition_penalty=2), row_generators(0, [0]), seen)
+    ids, _ = pick(logits, SamplingConfig(), row_generators(0, [0]), penalised)
     assert ids.tolist() == [1]  # greedy too: the penalty takes the lead from id 0
+
+
+def penalised(logits: Tensor, seen: Tensor, sampling: SamplingConfig) -> Tensor:
+    pairs = zip(logits, seen, strict=True)
+    penalty = sampling.repetition_penalty
+    return torch.stack([penalise(x, ids.nonzero()[:, 0].tolist(), penalty) for x, ids in pairs])
 
 
 def transformers_distribution(logits: Tensor, seen: Tensor, s: SamplingConfig) -> Tensor:
@@ -78,6 +94,8 @@ def transformers_distribution(logits: Tensor, seen: Tensor, s: SamplingConfig) -
             x = TopPLogitsWarper(s.top_p)(seen_ids, x)
         if s.min_p is not None:
             x = MinPLogitsWarper(s.min_p)(seen_ids, x)
+        if s.typical_p is not None:
+            x = TypicalLogitsWarper(s.typical_p)(seen_ids, x)
         out.append(x.softmax(-1))
     return torch.cat(out)
 
@@ -90,6 +108,7 @@ def transformers_distribution(logits: Tensor, seen: Tensor, s: SamplingConfig) -
     top_k=st.none() | st.integers(1, 400),
     top_p=st.none() | st.floats(0.05, 0.99),
     min_p=st.none() | st.floats(0, 0.9),
+    typical_p=st.none() | st.floats(0.05, 0.99),
     penalty=st.floats(0.5, 2),
 )
 def test_the_distribution_is_that_of_transformers(
@@ -99,6 +118,7 @@ def test_the_distribution_is_that_of_transformers(
     top_k: int | None,
     top_p: float | None,
     min_p: float | None,
+    typical_p: float | None,
     penalty: float,
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -106,10 +126,12 @@ def test_the_distribution_is_that_of_transformers(
     seen = torch.rand(3, V, generator=generator) < 0.2
     seen[:, 0] = True
     sampling = SamplingConfig(
-        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=penalty
-    )
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p,
+        repetition_penalty=penalty,
+    )  # fmt: skip
     torch.testing.assert_close(
-        probabilities(logits, sampling, seen), transformers_distribution(logits, seen, sampling)
+        probabilities(penalised(logits, seen, sampling), sampling),
+        transformers_distribution(logits, seen, sampling),
     )
 
 
@@ -157,6 +179,7 @@ def test_huge_temperatures_and_logits_are_finite() -> None:
         {"temperature": 0.7, "top_k": 20},
         {"temperature": 1.3, "top_p": 0.8},
         {"temperature": 1, "min_p": 0.05, "repetition_penalty": 1.5},
+        {"temperature": 1.2, "typical_p": 0.6},
     ],
 )
 def test_draws_follow_the_distribution(settings_: dict[str, float]) -> None:
@@ -166,11 +189,12 @@ def test_draws_follow_the_distribution(settings_: dict[str, float]) -> None:
     logits = torch.randn(1, V, generator=generator, dtype=torch.float64) * 1.5
     seen = torch.rand(1, V, generator=generator) < 0.3
     sampling = SamplingConfig(**settings_)
-    p = probabilities(logits, sampling, seen)
+    processed = penalised(logits, seen, sampling)
+    p = probabilities(processed, sampling)
     rows, chunk = [], 2000
     source = row_generators(3, [0]) * chunk  # one row's stream, read on and on
     for _ in range(N // chunk):
-        ids, _ = pick(logits.expand(chunk, V), sampling, source, seen.expand(chunk, V))
+        ids, _ = pick(logits.expand(chunk, V), sampling, source, processed.expand(chunk, V))
         rows.append(ids)
     counts = torch.bincount(torch.cat(rows), minlength=V).double()
     possible = p[0] > 0
@@ -200,9 +224,9 @@ def test_an_impossible_id_is_never_drawn(weights: list[float], u: float) -> None
 
 def test_logprobs_are_the_models_own_whatever_the_settings() -> None:
     logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    seen = torch.ones(4, 50, dtype=torch.bool)
     sampling = SamplingConfig(temperature=0.3, top_k=3, repetition_penalty=3)
-    ids, logprobs = pick(logits, sampling, row_generators(0, range(4)), seen)
+    processed = penalised(logits, torch.ones(4, 50), sampling)
+    ids, logprobs = pick(logits, sampling, row_generators(0, range(4)), processed)
     expected = logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
     torch.testing.assert_close(logprobs, expected)
 
@@ -230,3 +254,16 @@ def test_a_row_draws_the_same_numbers_alone_and_among_others() -> None:
     alone = [torch.cat([uniforms(g) for g in [row_generators(40 + i, [0])] * 3]) for i in range(5)]
     assert torch.equal(together, torch.stack(alone, 1))
     assert together.unique().numel() == together.numel()
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_row_that_may_write_nothing_is_blocked_alone(temperature: float) -> None:
+    logits = torch.randn(3, 40, generator=torch.Generator().manual_seed(5))
+    sampling = SamplingConfig(temperature=temperature, top_k=10)
+    whole, _ = pick(logits, sampling, row_generators(1, range(3)))
+    processed = logits.clone()
+    processed[1] = -math.inf
+    ids, _ = pick(logits, sampling, row_generators(1, range(3)), processed)
+    assert ids.tolist() == [int(whole[0]), BLOCKED, int(whole[2])]
+    processed[2] = logits[2, 3] = math.nan
+    assert pick(logits, sampling, row_generators(1, range(3)), processed)[0][2] == FAILED

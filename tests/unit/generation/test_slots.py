@@ -26,6 +26,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"temperature": 0.8, "top_k": 5},
     {"temperature": 1.2, "top_p": 0.9, "min_p": 0.02},
     {"repetition_penalty": 1.4},
+    {"presence_penalty": 1.5, "no_repeat_ngram_size": 2, "logit_bias": {"dog": 3.0}},
+    {"temperature": 1.0, "frequency_penalty": 1.0, "typical_p": 0.7, "bad_words": ("a", "cat")},
     {"temperature": 1.0, "stop": ("t", "o ")},
     {"temperature": 1.0, "overflow": "slide", "max_new_tokens": 40},
     {"max_new_tokens": 0},
@@ -108,7 +110,7 @@ def run(engine: Engine) -> list[Event]:
 def some_request(source: random.Random) -> tuple[list[int], SamplingConfig]:
     prompt = [source.randrange(1, CONFIG.vocab_size) for _ in range(source.randint(1, 24))]
     settings = {"max_new_tokens": source.randint(1, 12), **source.choice(SETTINGS)}
-    return prompt, SamplingConfig(seed=source.randrange(1000), **settings)
+    return prompt, SamplingConfig(seed=source.randrange(1000), alternatives=2, **settings)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -126,7 +128,7 @@ def test_each_request_writes_what_it_writes_alone(
         action = source.random()
         if action < 0.3 and len(requests) < 20:
             prompt, sampling = some_request(source)
-            requests[engine.submit(prompt, sampling, alternatives=2)] = prompt, sampling
+            requests[engine.submit(prompt, sampling)] = prompt, sampling
         elif action < 0.35 and requests:
             number = source.choice(list(requests))
             generation = engine.cancel(number)
@@ -164,12 +166,13 @@ def test_alternatives_are_the_likeliest_ids_and_their_log_probabilities(
 ) -> None:
     backend = HashBackend(CONFIG)
     engine = Engine(backend, tokenizer)
-    engine.submit([3, 4], SamplingConfig(max_new_tokens=5, temperature=1, seed=1), alternatives=4)
+    sampling = SamplingConfig(max_new_tokens=5, temperature=1, seed=1, alternatives=4)
+    engine.submit([3, 4], sampling)
     engine.submit([5], SamplingConfig(max_new_tokens=5))
     history = [3, 4]
     for event in run(engine):
         if event.request == 1:
-            assert event.alternatives == ()
+            assert not event.alternatives
             continue
         logprobs = backend.after(history).log_softmax(-1)
         best = logprobs.topk(4)
@@ -213,8 +216,8 @@ def test_what_does_not_fit_is_refused(tokenizer: Tokenizer) -> None:
     engine = Engine(HashBackend(CONFIG), tokenizer, capacity=10)
     with pytest.raises(ContextError, match=r"the prompt needs 11 positions; .* slots have 10"):
         engine.submit([1] * 8, SamplingConfig(max_new_tokens=3))
-    for wrong in (-1, CONFIG.vocab_size + 1):
-        with pytest.raises(InputError, match=f"alternatives is {wrong}; it must be from 0 to"):
-            engine.submit([1], SamplingConfig(max_new_tokens=3), alternatives=wrong)
+    wrong = CONFIG.vocab_size + 1
+    with pytest.raises(InputError, match=f"alternatives is {wrong}; it must be from 0 to"):
+        engine.submit([1], SamplingConfig(max_new_tokens=3, alternatives=wrong))
     assert len(engine) == 0
     assert engine.step() == []
