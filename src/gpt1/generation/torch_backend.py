@@ -35,7 +35,7 @@ class TorchBackend:
         self.weights: Weights = weights
         self.name = f"torch {weights}"
         self._source = model
-        self._versions = _versions(model)
+        self._versions = weight_versions(model)
         if weights == "bfloat16":
             self._transformer = copy.deepcopy(model).to(torch.bfloat16).eval()
         else:
@@ -81,7 +81,7 @@ class TorchBackend:
 
         Sees optimizer steps, loaded states, replaced or moved tensors; not writes through `.data`.
         """
-        return self._versions == _versions(self._source)
+        return self._versions == weight_versions(self._source)
 
     @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def _shallow_copy(module: Any, *, half: bool) -> Any:
     return other
 
 
-def _versions(model: nn.Module) -> list[tuple[int, int]]:
+def weight_versions(model: nn.Module) -> list[tuple[int, int]]:
     """Return what changes when a weight does: its memory and how often it was written to."""
     weights = model.parameters()  # an inference tensor keeps no count
     return [(p.data_ptr(), -1 if p.is_inference() else p._version) for p in weights]

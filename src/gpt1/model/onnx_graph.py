@@ -44,9 +44,13 @@ class Graph:
     def output(
         self, tensor: str, name: str, kind: type[np.generic], shape: Sequence[int | str]
     ) -> None:
-        """Return `tensor` under `name`."""
-        self.add("Identity", tensor, outputs=(name,))
+        """Let the graph return `tensor` under `name`."""
+        self.add("Identity", tensor, outputs=(self.result(name, kind, shape),))
+
+    def result(self, name: str, kind: type[np.generic], shape: Sequence[int | str]) -> str:
+        """Return `name`, the tensor that a node is to write, as an output of the graph."""
         self._outputs.append(self._value(name, kind, shape))
+        return name
 
     def add(
         self, operator: str, *inputs: str, outputs: Sequence[str] = (), **attributes: Any
@@ -58,9 +62,10 @@ class Graph:
         return names[0]
 
     def weight(self, name: str, value: Tensor) -> str:
-        """Store a weight once; return its name."""
+        """Store a weight once, as float32 or, if that is what it holds, bytes; return its name."""
         if name not in self._tensors:
-            array = value.detach().to("cpu", torch.float32).contiguous().numpy()
+            kind = torch.uint8 if value.dtype == torch.uint8 else torch.float32
+            array = value.detach().to("cpu", kind).contiguous().numpy()
             self._tensors[name] = self._onnx.numpy_helper.from_array(array, name)
         return name
 
