@@ -82,6 +82,12 @@ class SamplingConfig(Settings):
     """Added to the logits of tokens, each given by its id or its text."""
     bad_words: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
     """Words or phrases that are not written."""
+    choices: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
+    """The completion is one of these texts."""
+    regex: str | None = None
+    """The completion matches this regular expression (extra gpt1[regex])."""
+    force_words: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
+    """Words or phrases that the completion contains."""
     alternatives: int = Field(0, ge=0, le=2**20)
     """How many of the likeliest ids are reported for each new token."""
     seed: int | None = Field(None, ge=0, lt=2**63)
@@ -90,6 +96,18 @@ class SamplingConfig(Settings):
     """The text ends before any of these."""
     overflow: Literal["stop", "slide"] = "stop"
     """At n_ctx positions: stop, or keep the last half window and continue."""
+
+    @model_validator(mode="after")
+    def _constraints_stand_alone(self) -> Self:
+        names = ("choices", "regex", "force_words")
+        given = [name for name in names if getattr(self, name)]
+        given += ["stop"] if given and self.stop else []
+        if len(given) > 1:
+            raise ValueError(
+                f"{' and '.join(given)} were given; a text follows one constraint, and no stop "
+                f"string cuts it short. Leave out all but one."
+            )
+        return self
 
 
 class OptimizerConfig(Settings):

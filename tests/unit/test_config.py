@@ -96,7 +96,9 @@ WORDS: Table = [
     ("task.choice_mask", ["own", "shared"], ["none"]),
     ("distributed.strategy", ["ddp", "fsdp"], ["fsdp1", None]),
     ("sampling.overflow", ["stop", "slide"], ["wrap", None]),
-    ("sampling.stop sampling.bad_words", [[], ["\n"], ("a", "b")], [[""], "\n", [3], None]),
+    ("sampling.stop sampling.bad_words sampling.choices sampling.force_words",
+     [[], ["\n"], ("a", "b")], [[""], "\n", [3], None]),
+    ("sampling.regex", ["a+", None], [3, ["a"], True]),
     ("sampling.logit_bias", [{}, {"the": 100, 3: -100.0}], [3, None, "the"]),
 ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gpt1.config import ModelConfig, SamplingConfig
 from gpt1.errors import ContextError, InputError, did_you_mean
+from gpt1.generation.constraints import make_constraint
 from gpt1.generation.processors import logits_processors
 from gpt1.generation.sampling import (
     BLOCKED,
@@ -29,7 +30,7 @@ from gpt1.text.tokenizer import Tokenizer
 Prompt = str | Sequence[int]
 """A text, or its ids."""
 
-FinishReason = Literal["length", "stop", "eos", "blocked", "error", "cancelled"]
+FinishReason = Literal["length", "stop", "eos", "constraint", "blocked", "error", "cancelled"]
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -48,6 +49,9 @@ class SamplingOptions(TypedDict, total=False):
     no_repeat_ngram_size: int
     logit_bias: Mapping[str | int, float]
     bad_words: Sequence[str]
+    choices: Sequence[str]
+    regex: str | None
+    force_words: Sequence[str]
     alternatives: int
     seed: int | None
     stop: str | Sequence[str] | None
@@ -94,8 +98,9 @@ class Generation:
     logprobs: for each new id the natural log of the model's own probability, at temperature 1,
     before penalty and filters.
     finish_reason: "length" (a limit, or the model's last position), "stop" (a stop string), "eos"
-    (the tokenizer's end token), "blocked" (the settings allow no id), "error" (the logits were not
-    finite; the text before is kept), "cancelled" (by `Engine.cancel`; likewise).
+    (the tokenizer's end token), "constraint" (a choice or a match is complete, and the model would
+    go on with what it does not allow), "blocked" (the settings allow no id), "error" (the logits
+    were not finite; the text before is kept), "cancelled" (by `Engine.cancel`; likewise).
     alternatives: for each new id the likeliest ids and their log-probabilities, the likeliest
     first; empty unless `alternatives` asks for them.
     """
@@ -167,6 +172,14 @@ class Request:
         self.cached = 0
         """How many positions of this row the cache holds."""
         self.processors = logits_processors(sampling, tokenizer, self.prompt_length)
+        self.constraint = make_constraint(sampling, tokenizer)
+        if self.constraint:
+            self.state = self.constraint.start(self.ids)
+            if (least := self.constraint.distance(self.state)) > self.limit:
+                raise InputError(
+                    f"{name} leaves room for {self.limit} new ids; the constraint needs at least "
+                    f"{least}. Raise max_new_tokens, or shorten the prompt."
+                )
         self.finish_reason: FinishReason | None = None if self.limit else "length"
         self._streamer = TextStreamer(tokenizer, self.ids, sampling.stop)
         self._eos_id = tokenizer.eos_id
@@ -183,18 +196,37 @@ class Request:
         """Return logits (V,) as the settings change them after the present ids."""
         for processor in self.processors:
             logits = processor(logits, self.ids)
+        if self.constraint and self.constraint.distance(self.state):
+            allowed = self.constraint.allowed(self.state, self.room).to(logits.device)
+            logits = logits.masked_fill(~allowed, -torch.inf)
         return logits
+
+    @property
+    def room(self) -> int:
+        """How many ids may still follow."""
+        return self.limit - len(self.logprobs)
 
     def take(self, step: Step) -> Event:
         """Add the next id, or end at one that is none; return what became of it."""
         reasons: dict[int, FinishReason] = {FAILED: "error", BLOCKED: "blocked"}
         reason = reasons.get(step.id)
+        if self.constraint and not reason:
+            if self.constraint.allowed(self.state, self.room)[step.id]:
+                self.state = self.constraint.follow(self.state, step.id)
+            else:  # where the text may end, every id can be chosen
+                reason = "constraint"
         if reason:
             return Event(self.number, piece=self.finish(reason), generation=self.result())
         self.alternatives.append(step.alternatives)
         piece = self.accept(step.id, step.logprob)
+        if self.constraint and not self.finish_reason and self._is_complete():
+            piece += self.finish("constraint")
         result = self.result() if self.finish_reason else None
         return Event(self.number, step.id, step.logprob, piece, step.alternatives, result)
+
+    def _is_complete(self) -> bool:
+        assert self.constraint
+        return not self.constraint.allowed(self.state, self.room).any()
 
     def accept(self, new_id: int, logprob: float) -> str:
         """Add the next id; return the text that later ids cannot change."""
@@ -248,7 +280,7 @@ def choose(requests: Sequence[Request], logits: Tensor) -> list[Step]:
         group = [requests[row] for row in rows]
         own = logits if len(rows) == len(logits) else logits[rows]
         processed = None
-        if any(request.processors for request in group):
+        if any(request.processors or request.constraint for request in group):
             pairs = zip(group, own, strict=True)
             processed = torch.stack([request.process(x) for request, x in pairs])
         generators = [request.generator for request in group]

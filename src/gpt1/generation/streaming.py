@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import TypeVar
 
 from gpt1.errors import Note
 from gpt1.text.bpe import END
 from gpt1.text.detokenize import CLEAN_UP, join
 from gpt1.text.pre_tokenizers import UNKNOWN
 from gpt1.text.tokenizer import Tokenizer
+
+T = TypeVar("T")
 
 
 class TextStreamer:
@@ -47,6 +50,12 @@ class TextStreamer:
         while count and self._decode(new_ids[: count - 1]).startswith(self.text):
             count -= 1
         return count
+
+    def copy(self) -> TextStreamer:
+        """Return a streamer that goes on from here by itself."""
+        other = _copy(self)
+        other._decoder = self._decoder.copy()
+        return other
 
     def _decode(self, new_ids: Sequence[int]) -> str:
         decoder = StreamDecoder(self._tokenizer, self._prompt)
@@ -125,7 +134,10 @@ class StreamDecoder:
 
     def push(self, id: int) -> str:
         """Return the text that `id` completes, perhaps empty. Raises InputError if out of range."""
-        (token,) = self._tokenizer.tokens([id])
+        return self.push_token(*self._tokenizer.tokens([id]))
+
+    def push_token(self, token: str) -> str:
+        """Return the text that a token of the vocabulary completes, perhaps empty."""
         text = self._space + token.removesuffix(END)
         self._space = " " if token.endswith(END) else ""
         for stage in self._stages:
@@ -138,6 +150,25 @@ class StreamDecoder:
         for stage in self._stages:
             text = stage.push(text) + stage.finish()
         return text
+
+    def copy(self) -> StreamDecoder:
+        """Return a decoder that goes on from here by itself."""
+        other = _copy(self)
+        other._stages = [_copy(stage) for stage in self._stages]
+        return other
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """Everything that later text depends on."""
+        held = [(s._held, isinstance(s, _Strip) and s._started) for s in self._stages]
+        return self._space, *held
+
+
+def _copy(thing: T) -> T:
+    """Return a shallow copy, in a tenth of copy.copy's time."""
+    other = object.__new__(type(thing))
+    other.__dict__.update(thing.__dict__)
+    return other
 
 
 class _Replace:
