@@ -20,7 +20,7 @@ def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     """
     weight = weight.detach().float()
     scale = weight.abs().amax(1) / 127
-    scale = torch.where(scale > 0, scale, 1.0)
+    scale = torch.where(scale == 0, 1.0, scale)  # NaN stays NaN
     return (weight / scale[:, None]).round().to(torch.int8), scale
 
 
@@ -39,7 +39,7 @@ def quantize_groups(
     best = torch.full_like(low, torch.inf)
     for clip in _CLIPS:
         scale = (high - low) * (clip / top)
-        scale = torch.where(scale > 0, scale, 1.0)
+        scale = torch.where(scale == 0, 1.0, scale)
         zero = (-low * clip / scale).round()
         q = (w / scale + zero).round_().clamp_(0, top)
         steps = q - zero

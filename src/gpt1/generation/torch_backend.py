@@ -1,51 +1,60 @@
 """Generation with PyTorch: the weights' precision while text is generated.
 
-Decoding one id reads every weight once, so weights of 16 bits halve its time: on a CPU they are
-float16 with float32 sums (nearly exact); on CUDA everything is bfloat16. The model itself does not
-change: a `TorchBackend` holds a copy of its module tree in evaluation mode, which shares every
-tensor but the packed matrices.
+Decoding one id reads every weight once, so weights of 16 bits halve its time, and those of 8 halve
+it again. On a CPU only the matrices are narrower, see `kernels`; on CUDA everything is bfloat16.
+The model itself does not change: a `TorchBackend` holds a copy of its module tree in evaluation
+mode, which shares every tensor but the packed matrices.
 """
 
 from __future__ import annotations
 
 import copy
-from functools import cache
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt1.errors import ConfigError
+from gpt1.generation import kernels
+from gpt1.generation.kernels import Kernel, Width
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.device import has_bfloat16
 from gpt1.model.transformer import Transformer
-
-Weights = Literal["float32", "float16", "bfloat16"]
 
 
 class TorchBackend:
     """A `Transformer` made ready to generate; see `backend.Backend`.
 
-    weights: the form of the matrices; "float32" means the model's own, unchanged.
+    weights: the form of the matrices; "float32" means the model's own, unchanged. Raises
+    ConfigError for one that the model's device cannot do.
     """
 
-    def __init__(self, model: Transformer, weights: Weights = "float32") -> None:
+    def __init__(self, model: Transformer, weights: Width = "float32") -> None:
         self.config = model.config
-        self.weights: Weights = weights
+        self.weights: Width = weights
         self.name = f"torch {weights}"
         self._source = model
         self._versions = weight_versions(model)
-        if weights == "bfloat16":
+        self._head: Kernel | None = None
+        if weights == "float32":
+            self._transformer = _shallow_copy(model)
+        elif model.tokens.weight.device.type == "cpu":
+            kernel = kernels.choose(weights)
+            self._transformer = _shallow_copy(model, kernel)
+            self._head = kernel(model.tokens.weight, None)
+        elif weights == "bfloat16":
             self._transformer = copy.deepcopy(model).to(torch.bfloat16).eval()
         else:
-            self._transformer = _shallow_copy(model, half=weights == "float16")
+            raise ConfigError(
+                f"dtype is {weights!r}, which needs a CPU; on {model.tokens.weight.device} use "
+                f"float32 or bfloat16."
+            )
         table = self._transformer.tokens.weight
         self.device, self.dtype = table.device, table.dtype
-        self._head = _HalfLinear(table, None) if weights == "float16" else None
         sizes = [p.numel() * p.element_size() for p in self._transformer.parameters()]
-        half = [*self._transformer.modules(), self._head]
-        self.num_bytes = sum(sizes) + sum(m.num_bytes for m in half if isinstance(m, _HalfLinear))
+        packed = [*self._transformer.modules(), self._head]
+        self.num_bytes = sum(sizes) + sum(m.num_bytes for m in packed if isinstance(m, Kernel))
 
     def new_cache(self, slots: int, capacity: int) -> KeyValueCache:
         """Return an empty cache for `slots` rows of up to `capacity` positions."""
@@ -93,71 +102,49 @@ class TorchBackend:
 
 
 def make_backend(model: Transformer, dtype: str = "auto") -> TorchBackend:
-    """Return `model` ready to generate, with 16-bit weights where they help or its own ("float32").
+    """Return `model` ready to generate with weights of `dtype`: "auto" or one of `Width`.
 
-    auto: float16 weights with float32 sums on a CPU whose torch has them, bfloat16 on CUDA with
-    bfloat16 units, else (and for a model that is not float32) the model's own weights. Raises
-    ConfigError for another `dtype`.
+    auto: 16 bits where they help, which is float16 with float32 sums on a CPU whose torch has them
+    and bfloat16 on CUDA with bfloat16 units; else, and for a model that is not float32, the model's
+    own weights. Raises ConfigError for another `dtype`, or one that the device cannot do.
     """
     check_dtype(dtype)
     table = model.tokens.weight
     if dtype == "float32" or table.dtype != torch.float32:
         return TorchBackend(model)
-    return TorchBackend(model, best_weights(table.device))
+    return TorchBackend(model, best_weights(table.device) if dtype == "auto" else dtype)  # type: ignore[arg-type]
 
 
 def check_dtype(dtype: str) -> None:
     """Raise ConfigError if `dtype` is not one that `make_backend` takes."""
-    if dtype not in ("auto", "float32"):
+    if dtype not in ("auto", *get_args(Width)):
         raise ConfigError(
-            f"dtype is {dtype!r}; generation takes auto (16-bit weights where they help) or "
-            f"float32 (exact). Use one of these."
+            f"dtype is {dtype!r}; generation takes auto (16-bit weights where they help), float32 "
+            f"(exact), float16, bfloat16 or int8. Use one of these."
         )
 
 
-def best_weights(device: torch.device) -> Weights:
-    """Return the form of float32 weights that generates fastest on `device`."""
+def best_weights(device: torch.device) -> Width:
+    """Return the form of float32 weights that `auto` means on `device`."""
     if device.type == "cuda" and has_bfloat16(device):
         return "bfloat16"
-    return "float16" if device.type == "cpu" and _has_half_linear() else "float32"
+    able = device.type == "cpu" and any(t.failure is None for t in kernels.trials("float16"))
+    return "float16" if able else "float32"
 
 
-class _HalfLinear(nn.Module):
-    """y = x W^T + b with W kept in float16 and summed in float32; x (..., in) is float32."""
+def _shallow_copy(module: Any, kernel: type[Kernel] | None = None) -> Any:
+    """Return a copy of the module tree that shares all tensors, in evaluation mode.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.num_bytes = 2 * weight.numel() + (0 if bias is None else 4 * bias.numel())
-        bias = None if bias is None else bias.detach()
-        self.packed: Any = torch.ops.quantized.linear_prepack_fp16(weight.detach(), bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
-        return y
-
-
-@cache
-def _has_half_linear() -> bool:
-    """Try the operators once: some builds and processors lack them, or get them wrong."""
-    weight = torch.linspace(-1, 1, 96).view(6, 16)
-    x = torch.linspace(-2, 2, 32).view(2, 16)
-    try:
-        y = _HalfLinear(weight, None)(x)
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False
-    return bool((y - x @ weight.T).abs().max() < 1e-2)
-
-
-def _shallow_copy(module: Any, *, half: bool) -> Any:
-    """Return a copy of the module tree that shares all tensors, in evaluation mode."""
+    Its linear layers become a `kernel` each, if one is given.
+    """
     if module is None:  # the task head of a model that has none
         return None
-    if half and isinstance(module, nn.Linear):
-        return _HalfLinear(module.weight, module.bias)
+    if kernel is not None and isinstance(module, nn.Linear):
+        return kernel(module.weight, module.bias)
     other = copy.copy(module)
     other.training = False
     children = module._modules.items()
-    other._modules = {name: _shallow_copy(child, half=half) for name, child in children}
+    other._modules = {name: _shallow_copy(child, kernel) for name, child in children}
     return other
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gpt1.config import ModelConfig
 from gpt1.errors import ConfigError
-from gpt1.generation import torch_backend
+from gpt1.generation import kernels
 from gpt1.generation.torch_backend import TorchBackend, make_backend
 from gpt1.model.transformer import Transformer
 from tolerances import BF16
@@ -46,7 +46,7 @@ def test_float32_is_the_model_itself(dtype: torch.dtype) -> None:
     assert logits.dtype == dtype
     assert make_backend(make(torch.float64)).dtype == torch.float64  # auto rounds nothing finer
     with pytest.raises(ConfigError, match=r"dtype is 'int4'; .* auto .* float32"):
-        make_backend(model, "int4")
+        make_backend(model, "int4")  # which onnxruntime has
     with torch.inference_mode():
         torch.testing.assert_close(logits, model(ids).logits)
 
@@ -54,14 +54,14 @@ def test_float32_is_the_model_itself(dtype: torch.dtype) -> None:
 def test_auto_takes_float16_weights_on_a_cpu_that_has_them_and_stays_close() -> None:
     model, ids = make(), some_ids()
     ready = make_backend(model)
-    assert ready.weights == ("float16" if torch_backend._has_half_linear() else "float32")
+    assert ready.weights in ("float16", "float32")
     with torch.inference_mode():
         assert error(logits_of(ready, ids), model(ids).logits) < HALF
 
 
 def test_float16_weights_compute_with_the_rounded_weights_in_float32() -> None:
     """The only loss is the rounding of the weights: rounding them by hand gives the same."""
-    if not torch_backend._has_half_linear():
+    if make_backend(make()).weights != "float16":
         pytest.skip("this torch build has no float16 linear operator")
     model, ids = make(), some_ids()
     rounded = make()
@@ -74,25 +74,62 @@ def test_float16_weights_compute_with_the_rounded_weights_in_float32() -> None:
     assert error(logits_of(make_backend(model), ids), expected) < 1e-6
 
 
-def test_without_a_sound_operator_the_weights_stay_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_sound_kernel_the_weights_stay_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> None:
         raise RuntimeError("no engine")
 
-    probe = torch_backend._has_half_linear.__wrapped__
-    monkeypatch.setattr(torch_backend._HalfLinear, "forward", lambda self, x: torch.zeros(2, 6))
-    assert probe() is False
-    monkeypatch.setattr(torch.ops.quantized, "linear_prepack_fp16", missing)
-    assert probe() is False
-    monkeypatch.setattr(torch_backend, "_has_half_linear", probe)
+    monkeypatch.setattr(kernels, "trials", kernels.trials.__wrapped__)
+    monkeypatch.setattr(kernels.HalfFbgemm, "forward", lambda self, x: torch.zeros(len(x), 1536))
+    assert "wrong" in (kernels.trials("float16")[0].failure or "")
     assert make_backend(make()).weights == "float32"
+    monkeypatch.setattr(torch.ops.quantized, "linear_prepack_fp16", missing)
+    assert kernels.trials("float16")[0].failure == "no engine"
+    with pytest.raises(ConfigError, match=r"cannot compute with float16 .* float32, bfloat16, int8"):
+        make_backend(make(), "float16")
 
 
-def test_bfloat16_is_close_and_a_copy() -> None:
+@pytest.mark.parametrize(("width", "most"), [("float16", HALF), ("bfloat16", BF16), ("int8", 0.05)])
+def test_every_width_is_close_and_shares_the_embeddings(width: str, most: float) -> None:
+    model, ids = make(), some_ids()
+    ready = make_backend(model, width)
+    assert ready.weights == width
+    assert ready.num_bytes < 4 * model.num_parameters() + ready._head.num_bytes  # type: ignore[union-attr]
+    assert ready._transformer.tokens.weight is model.tokens.weight
+    with torch.inference_mode():
+        assert error(logits_of(ready, ids), model(ids).logits) < most
+
+
+@pytest.mark.parametrize("kernel", kernels.KERNELS["int8"])
+def test_int8_computes_the_rounded_matrices_exactly_whatever_rows_are_together(
+    kernel: type[kernels.Kernel],
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    weight, bias = torch.randn(80, 96, generator=generator), torch.randn(80, generator=generator)
+    x = torch.randn(40, 96, generator=generator) * torch.logspace(-3, 3, 40)[:, None]
+    x[7] = 0
+    if any(t.kernel == kernel.__name__ and t.failure for t in kernels.trials("int8")):
+        pytest.skip(f"this machine has no {kernel.__name__}")
+    scale = weight.abs().amax(1).double() / 127
+    steps = x.abs().amax(1, keepdim=True).clamp_min(1e-30) / 127
+    rows = (x / steps).round().double()
+    expected = rows @ (weight / scale[:, None].float()).round().double().T * scale
+    expected = expected * steps.double() + bias.double()
+    packed = kernel(weight, bias)
+    together = packed(x)
+    torch.testing.assert_close(together.double(), expected, rtol=1e-6, atol=1e-6)
+    for i, row in enumerate(x):
+        assert torch.equal(packed(row[None]), together[i : i + 1])
+    assert torch.equal(packed(x.view(2, 20, 96)), together.view(2, 20, 80))
+    x[3, 5] = torch.nan
+    assert packed(x)[3].isnan().all()
+    assert torch.equal(packed(x)[4:], together[4:])
+
+
+def test_bfloat16_leaves_the_model_in_float32() -> None:
     model, ids = make(), some_ids()
     ready = TorchBackend(model, "bfloat16")
     logits = logits_of(ready, ids)
     assert logits.dtype == torch.float32
-    assert ready.new_cache(1, 8).keys.dtype == torch.bfloat16
     with torch.inference_mode():
         assert error(logits, model(ids).logits) < BF16
     assert model.tokens.weight.dtype == torch.float32
