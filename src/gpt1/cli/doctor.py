@@ -34,7 +34,7 @@ def doctor(
     from gpt1.reports.sections import Table
     from gpt1.reports.tables import print_table
 
-    report: dict[str, Any] = {"machine": machine()}
+    report: dict[str, Any] = {"machine": machine(), "kernels": kernel_trials()}
     if model is not None:
         report["parameters"] = parameters(folder.read_config(hub.resolve(model)))
     elif size is not None:
@@ -44,6 +44,8 @@ def doctor(
         return
     rows = [(name, str(value)) for name, value in report["machine"].items()]
     print_table("This machine", Table((), rows, "settings"))
+    rows = [tuple(trial.values()) for trial in report["kernels"]]
+    print_table("\nKernels", Table(("weights", "kernel", "error", "1 row", "32 rows", ""), rows))
     if "parameters" in report:
         rows = [(name, f"{count:,}") for name, count in report["parameters"].items()]
         print_table("\nParameters", Table((), rows))
@@ -78,6 +80,29 @@ def machine() -> dict[str, Any]:
     settings["generating in"] = f"{best_weights(device)} weights"
     settings["training in"] = str(choose_dtype("auto", device)).removeprefix("torch.")
     return settings
+
+
+def kernel_trials() -> list[dict[str, str]]:
+    """Return how torch's kernels did for each width, and which one was chosen."""
+    from gpt1.generation import kernels
+
+    report = []
+    for width in kernels.KERNELS:
+        trials = kernels.trials(width)
+        able = any(trial.failure is None for trial in trials)
+        for trial in trials:
+            chosen = able and kernels.choose(width).__name__ == trial.kernel
+            report.append(
+                {
+                    "weights": width,
+                    "kernel": trial.kernel,
+                    "error": "" if trial.error is None else f"{trial.error:.0e}",
+                    "few": "" if trial.few_ms is None else f"{trial.few_ms:.3f} ms",
+                    "many": "" if trial.many_ms is None else f"{trial.many_ms:.3f} ms",
+                    "note": trial.failure or ("chosen" if chosen else ""),
+                }
+            )
+    return report
 
 
 def parameters(config: ModelConfig) -> dict[str, int]:

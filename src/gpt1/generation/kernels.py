@@ -88,12 +88,12 @@ class BFloat16(Kernel):
     tolerance = 2e-2
 
     def pack(self, weight: Tensor) -> int:  # noqa: D102
-        self.half = weight.bfloat16()
+        self.plain = weight.bfloat16()
         self.half_bias = None if self.bias is None else self.bias.bfloat16()
         return 2 * weight.numel()
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return F.linear(x.bfloat16(), self.half, self.half_bias).float()
+        return F.linear(x.bfloat16(), self.plain, self.half_bias).float()
 
 
 class _Int8(Kernel):
@@ -104,7 +104,7 @@ class _Int8(Kernel):
 
     tolerance = 5e-2
 
-    def pack(self, weight: Tensor) -> int:  # noqa: D102
+    def pack(self, weight: Tensor) -> int:
         rows, self.scale = quantize_rows(weight)
         self.keep(rows)
         return rows.numel() + 4 * len(rows)
@@ -116,7 +116,7 @@ class _Int8(Kernel):
         """Return rows W^T (M, N), float32, for int8 rows (M, K)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         batch, x = x.shape[:-1], x.reshape(-1, self.shape[1])
         scale = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True).mul_(1 / 127)
         rows = torch.div(x, scale.clamp_min_(1e-30)).round_().to(torch.int8)
@@ -216,4 +216,3 @@ def _milliseconds(call: Callable[[Tensor], Tensor], x: Tensor, seconds: float = 
         call(x)
         best = min(best, time.perf_counter() - start)
     return 1000 * best
-

@@ -81,7 +81,7 @@ class TorchBackend:
     def extend(self, ids: Tensor, lengths: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
         """Read further ids (B, T) behind what each row holds; return the states (B, T, C)."""
         rows = cache[slots]
-        states = self._transformer.hidden(ids.to(self.device), cache=rows)
+        states: Tensor = self._transformer.hidden(ids.to(self.device), cache=rows)
         rows.advance(lengths)
         return states
 
@@ -96,7 +96,8 @@ class TorchBackend:
     def logits(self, states: Tensor) -> Tensor:
         """Return the logits (..., V) of states (..., C), in float32 or finer."""
         if self._head is not None:
-            return self._head.forward(states)
+            logits: Tensor = self._head(states)
+            return logits
         logits = F.linear(states, self._transformer.tokens.weight)
         return logits.float() if logits.dtype.itemsize < 4 else logits
 

@@ -84,7 +84,9 @@ def test_without_a_sound_kernel_the_weights_stay_float32(monkeypatch: pytest.Mon
     assert make_backend(make()).weights == "float32"
     monkeypatch.setattr(torch.ops.quantized, "linear_prepack_fp16", missing)
     assert kernels.trials("float16")[0].failure == "no engine"
-    with pytest.raises(ConfigError, match=r"cannot compute with float16 .* float32, bfloat16, int8"):
+    with pytest.raises(
+        ConfigError, match=r"cannot compute with float16 .* float32, bfloat16, int8"
+    ):
         make_backend(make(), "float16")
 
 
