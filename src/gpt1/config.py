@@ -96,6 +96,8 @@ class SamplingConfig(Settings):
     """The text ends before any of these."""
     overflow: Literal["stop", "slide"] = "stop"
     """At n_ctx positions: stop, or keep the last half window and continue."""
+    truecase: bool = False
+    """Restores capitals and spaces in the text where that is safe."""
 
     @model_validator(mode="after")
     def _constraints_stand_alone(self) -> Self:

@@ -163,6 +163,6 @@ def test_the_demo_learns_and_writes_offline(tmp_path: Path) -> None:
     start, tuned = map(float, re.findall(r"held out: ([\d.]+) -> ([\d.]+) ", done.stdout)[0])
     assert tuned < start / 2
     jokes = done.stdout.partition("4. Three jokes")[2].partition("Perplexity")[0]
-    assert len(re.findall(r"^  joke ?:", jokes, re.MULTILINE)) == 6
+    assert len(re.findall(r"^  Joke ?:", jokes, re.MULTILINE)) == 6
     out, _ = gpt1(tmp_path, "generate 'JOKE: Why' --model here --seed 0")
-    assert re.match("joke ?: why", out)
+    assert re.match("Joke ?: why", out)

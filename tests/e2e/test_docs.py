@@ -291,7 +291,11 @@ def test_the_commands_in_the_documents_exist_with_their_options() -> None:
     options: dict[str, set[str]] = {}
     for name in COMMANDS:
         command = get_command(_app([name])).commands[name]  # type: ignore[attr-defined]
-        options[name] = {opt for parameter in command.params for opt in parameter.opts}
+        options[name] = {
+            opt
+            for parameter in command.params
+            for opt in (*parameter.opts, *parameter.secondary_opts)
+        }
     found = 0
     for document in DOCUMENTS:
         for block in blocks_of(document):

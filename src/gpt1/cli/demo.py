@@ -51,7 +51,9 @@ def demo(
 
     def write(gpt: gpt1.GPT1, prompt: str) -> None:
         for seed in range(3):
-            text = gpt.generate(prompt, max_new_tokens=40, temperature=0.8, top_k=40, seed=seed)
+            text = gpt.generate(
+                prompt, max_new_tokens=40, temperature=0.8, top_k=40, seed=seed, truecase=True
+            )
             console.print(f"  {' '.join(text.text.split())}", markup=False)
 
     texts, counts = _read_jokes(jokes, column)

@@ -40,6 +40,9 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(help="Stop before this text; may be repeated.")
     ] = None,
+    truecase: Annotated[
+        bool, typer.Option(help="Restore capitals and spaces in the text where that is safe.")
+    ] = True,
     json: options.Json = False,
     set_: options.Overrides = None,
 ) -> None:
@@ -57,6 +60,7 @@ def generate(
         top_p=top_p,
         seed=secrets.randbits(32) if seed is None else seed,
         stop=tuple(stop or ()),
+        truecase=truecase,
     )
     text = read_text(prompt)
 
@@ -72,7 +76,7 @@ def generate(
         return
     ids = gpt.tokenizer.encode(text)
     pieces = engine.stream(gpt.backend(), gpt.tokenizer, ids, sampling)
-    print(gpt.tokenizer.decode(ids), end="", flush=True)
+    print(gpt.tokenizer.decode(ids, truecase=sampling.truecase), end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)
     print()

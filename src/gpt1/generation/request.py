@@ -56,6 +56,7 @@ class SamplingOptions(TypedDict, total=False):
     seed: int | None
     stop: str | Sequence[str] | None
     overflow: Literal["stop", "slide"]
+    truecase: bool
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -181,7 +182,9 @@ class Request:
                     f"{least}. Raise max_new_tokens, or shorten the prompt."
                 )
         self.finish_reason: FinishReason | None = None if self.limit else "length"
-        self._streamer = TextStreamer(tokenizer, self.ids, sampling.stop)
+        self._streamer = TextStreamer(
+            tokenizer, self.ids, sampling.stop, truecase=sampling.truecase
+        )
         self._eos_id = tokenizer.eos_id
         seed = random_seed(sampling) if sampling.seed is None else sampling.seed
         self.generator = torch.Generator().manual_seed(seed)

@@ -11,6 +11,7 @@ from gpt1.text.bpe import END
 from gpt1.text.detokenize import CLEAN_UP, join
 from gpt1.text.pre_tokenizers import UNKNOWN
 from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.truecase import Truecaser
 
 T = TypeVar("T")
 
@@ -21,33 +22,42 @@ class TextStreamer:
     `text` is all text returned so far; it follows `prompt_text`. Stop strings are searched in the
     completion only, as the tokenizer writes them (lower case, cleaned up) or as they are given,
     across token borders. The completion ends right before the one that is complete first (the
-    longest, if two end together).
+    longest, if two end together). `truecase` restores capitals and spaces in what is returned, in
+    `prompt_text` too, after stop strings are found.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, prompt: Sequence[int], stop: Sequence[str] = ()
+        self,
+        tokenizer: Tokenizer,
+        prompt: Sequence[int],
+        stop: Sequence[str] = (),
+        *,
+        truecase: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
         self._prompt = tuple(prompt)
         self._stop = tuple(dict.fromkeys([*stop, *(as_written(s, tokenizer) for s in stop)]))
         self._decoder = StreamDecoder(tokenizer, prompt)
-        self.prompt_text = self._decoder.prompt_text
+        self._caser = Truecaser() if truecase else None
+        self.prompt_text = self._cased(self._decoder.prompt_text, last=True)
         self._held = ""
+        self._plain = ""  # `text` before its capitals
         self.text = ""
         self.stopped = False
 
     def push(self, new_id: int) -> str:
         """Read one id; return the text that later ids cannot change, perhaps empty."""
-        return self._take(self._decoder.push(new_id), last=False)
+        return self._give(self._take(self._decoder.push(new_id), last=False), last=False)
 
     def finish(self) -> str:
         """Return the rest of the text; no ids may follow."""
-        return "" if self.stopped else self._take(self._decoder.finish(), last=True)
+        rest = "" if self.stopped else self._take(self._decoder.finish(), last=True)
+        return self._give(rest, last=True)
 
     def count_needed(self, new_ids: Sequence[int]) -> int:
         """Return how many of `new_ids` it takes to write `text`: the last may reach beyond it."""
         count = len(new_ids)
-        while count and self._decode(new_ids[: count - 1]).startswith(self.text):
+        while count and self._decode(new_ids[: count - 1]).startswith(self._plain):
             count -= 1
         return count
 
@@ -68,8 +78,19 @@ class TextStreamer:
         undecided = 0 if last else self._undecided()
         end = min(stops)[1] if stops else len(self._held) - undecided
         out, self._held = self._held[:end], self._held[end:]
-        self.text += out
+        self._plain += out
         return out
+
+    def _give(self, piece: str, *, last: bool) -> str:
+        piece = self._cased(piece, last=last)
+        self.text += piece
+        return piece
+
+    def _cased(self, piece: str, *, last: bool) -> str:
+        """Return a piece with its capitals, as far as nothing later changes them."""
+        if self._caser is None:
+            return piece
+        return self._caser.push(piece) + (self._caser.finish() if last else "")
 
     def _undecided(self) -> int:
         """Return the length of the longest end of the held text that begins a stop string."""

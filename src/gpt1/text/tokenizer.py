@@ -30,6 +30,7 @@ from gpt1.text.pre_tokenizers import (
     check_words,
     make_pre_tokenizer,
 )
+from gpt1.text.truecase import truecase as with_capitals
 from gpt1.text.vocabulary import (
     END_OF_TEXT,
     Vocabulary,
@@ -205,14 +206,21 @@ class Tokenizer:
     # --- ids to text
 
     def decode(
-        self, ids: Iterable[int], *, clean_up: bool = True, skip_special: bool = False
+        self,
+        ids: Iterable[int],
+        *,
+        clean_up: bool = True,
+        skip_special: bool = False,
+        truecase: bool = False,
     ) -> str:
         """Return the text of `ids`: raw, or with the ten clean-ups of spec 2.6.1.
 
-        `skip_special` omits `<unk>` and added tokens. Raises InputError for an id out of range.
+        `skip_special` omits `<unk>` and added tokens; `truecase` restores capitals and spaces where
+        that is safe (see `gpt1.text.truecase`). Raises InputError for an id out of range.
         """
         tokens = self.tokens(ids, skip_special=skip_special)
-        return join(tokens, slow=self.words == "slow", clean_up=clean_up)
+        text = join(tokens, slow=self.words == "slow", clean_up=clean_up)
+        return with_capitals(text) if truecase else text
 
     def tokens(self, ids: Iterable[int], *, skip_special: bool = False) -> list[str]:
         """Return the vocabulary strings of `ids`. Raises InputError for an id out of range."""

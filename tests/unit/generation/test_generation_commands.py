@@ -40,10 +40,15 @@ def run(*arguments: str, stdin: str = "") -> tuple[str, str]:
 def test_generate_writes_text_to_stdout_and_its_seed_to_stderr(gpt: GPT1) -> None:
     out, err = run("generate", "My dog")
     seed = int(err.removeprefix("seed: "))
-    expected = gpt.generate("My dog", temperature=0.8, top_k=40, seed=seed)
+    sampling = {"temperature": 0.8, "top_k": 40, "seed": seed}
+    expected = gpt.generate("My dog", **sampling, truecase=True)
     assert out == expected.text + "\n"
     assert run("generate", "My dog", "--seed", str(seed))[0] == out
     assert run("generate", "-", "--seed", str(seed), stdin="My dog\n")[0] == out
+    plain = run("generate", "My dog", "--seed", str(seed), "--no-truecase")[0]
+    assert plain == gpt.generate("My dog", **sampling).text + "\n"
+    assert plain[0] == "m"
+    assert out[0] == "M"
 
 
 def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
@@ -52,7 +57,7 @@ def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
         "--set", "sampling.top_k=none", "--stop", "zz",
         "--set", "sampling.repetition_penalty=1.5", "--json",
     )  # fmt: skip
-    expected = gpt.generate("My dog", max_new_tokens=9, repetition_penalty=1.5)
+    expected = gpt.generate("My dog", max_new_tokens=9, repetition_penalty=1.5, truecase=True)
     found = json.loads(out)
     assert "never writes 'zz'" in err
     assert found["text"] == expected.text
@@ -65,7 +70,9 @@ def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
 
 def test_the_help_lists_every_setting_with_its_bounds() -> None:
     told = run_gpt1("generate", "--help").check().stdout
-    flags = {"--max-new-tokens", "--temperature", "--top-k", "--top-p", "--seed", "--stop"}
+    flags = {
+        "--max-new-tokens", "--temperature", "--top-k", "--top-p", "--seed", "--stop", "--truecase",
+    }  # fmt: skip
     assert all(flag in told for flag in flags)
     for name in SamplingConfig.model_fields:
         assert ("--" + name.replace("_", "-") in flags) != (f"- {name}: " in told)
@@ -120,3 +127,24 @@ def test_explain_as_json_is_the_whole_walk() -> None:
     found = json.loads(run("explain", "My dog is cute", "--steps", "4", "--json")[0])
     assert (len(found["steps"]), len(found["article_steps"])) == (4, 4)
     assert found["logits_shape"][1] == len(found["ids"]) == len(found["positions"])
+
+
+def test_truecase_in_pieces_is_truecase_of_the_whole_and_changes_no_id(
+    gpt: GPT1,
+) -> None:
+    for seed in range(12):
+        sampling = {"max_new_tokens": 40, "temperature": 1.0, "seed": seed}
+        prompt = ["my dog .", "i ' m", "hello , i"][seed % 3]
+        plain = gpt.generate(prompt, **sampling)
+        cased = gpt.generate(prompt, **sampling, truecase=True)
+        assert cased.ids == plain.ids
+        assert cased.text[0].isupper()
+        assert cased.text.casefold().replace(" ", "") == plain.text.casefold().replace(" ", "")
+        assert "".join(gpt.stream(prompt, **sampling, truecase=True)) == cased.completion
+        assert cased.text == gpt.tokenizer.decode(cased.ids, truecase=True)
+        if plain.completion[3:5].strip():
+            stops = {"stop": plain.completion[3:5]}
+            stopped = gpt.generate(prompt, **sampling, **stops)
+            again = gpt.generate(prompt, **sampling, **stops, truecase=True)
+            assert (again.finish_reason, again.ids) == (stopped.finish_reason, stopped.ids)
+            assert again.completion.casefold() == stopped.completion.casefold()

@@ -35,6 +35,7 @@ ALLOWED = {  # all others are refused
     "frequency_penalty": {"-0.0", "-1"},
     "regex": {"none"},
     "seed": {"none"},
+    "truecase": {"true"},
 }
 TABLE = [
     (name, text)
