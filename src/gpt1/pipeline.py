@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt1.checkpoint import folder, hub
@@ -21,7 +23,8 @@ from gpt1.config import (
 )
 from gpt1.data.rows import column_of, list_rows, texts_of
 from gpt1.errors import CheckpointError, InputError, TokenizerError
-from gpt1.generation import engine, explain as explaining, torch_backend
+from gpt1.generation import embedding, engine, explain as explaining, torch_backend
+from gpt1.generation.embedding import Pool
 from gpt1.generation.explain import Explanation, NextTokens, Score
 from gpt1.generation.request import Generation, Prompt, SamplingOptions, named_options
 from gpt1.generation.torch_backend import TorchBackend
@@ -149,6 +152,20 @@ class GPT1:
         pairs = zip(texts, names, strict=True)
         scores = [explaining.score(model, tokenizer, text, name=name) for text, name in pairs]
         return scores[0] if single else scores
+
+    def embed(
+        self, texts: SeveralTexts, *, pool: Pool = "mean", layer: int = -1
+    ) -> NDArray[np.float32]:
+        """Return a vector for each text (a list, a column), float32 (N, C), in float32.
+
+        pool: "mean" over the text's tokens, "last" or "extract", the token that a model fine-tuned
+        on a task reads behind a text. layer: 0 is the embeddings, -1 the last block. A text's
+        vector does not depend on the others. Raises InputError, ConfigError.
+        """
+        rows = self.tokenizer.encode_batch(texts_of(_several(texts, "texts")))
+        if empty := [f"texts[{i}]" for i, row in enumerate(rows) if not row]:
+            raise InputError(f"{list_rows(empty)[:-1]} has no tokens; give some words.")
+        return embedding.embed(self.transformer(), self.tokenizer, rows, pool=pool, layer=layer)
 
     def explain(self, text: str) -> Explanation:
         """Return every step of the article's walk from text to prediction, as data."""

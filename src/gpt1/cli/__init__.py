@@ -30,6 +30,7 @@ COMMANDS = {
     "finetune": "Train a model further, on your own texts or on a task.",
     "resume": "Go on with a run.",
     "predict": "Label new rows with a fine-tuned model.",
+    "embed": "Turn texts into vectors.",
     "evaluate": "Measure a model: a task's metrics, or perplexity on a text.",
     "zero-shot": "Measure the paper's zero-shot heuristics.",
     "reproduce": "Reproduce the paper's tables and figures.",

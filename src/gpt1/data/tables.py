@@ -157,13 +157,17 @@ class Texts:
             if note not in notes:
                 notes.append(note)
 
-    def __iter__(self) -> Iterator[str]:
-        for row in filter(None, self._reader):
-            (text,) = row.values()
-            if fault := text_fault(text):
+    def rows(self) -> Iterator[str | None]:
+        """Yield the text of each row, None for one that is rejected."""
+        for row in self._reader:
+            (text,) = row.values() if row else (None,)
+            if row and (fault := text_fault(text)):
                 self.counts.reject(fault)
-            else:
-                yield text
+                text = None
+            yield text
+
+    def __iter__(self) -> Iterator[str]:
+        return (text for text in self.rows() if text is not None)
 
 
 def read_texts(

@@ -11,6 +11,7 @@ V vocabulary. Differences from the release are listed in docs/fidelity.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -199,8 +200,11 @@ class Transformer(nn.Module):
         segments: Tensor | None = None,
         cache: KeyValueCache | None = None,
         embeddings: tuple[Tensor, Tensor] | None = None,
+        depth: int | None = None,
     ) -> Tensor:
         """Return the last block's states (B, T, C), before the head, which the objectives read.
+
+        depth: return those after so many blocks instead.
 
         segments (B, T): positions attend to their own segment only (documents packed into a row), 0
         is padding. embeddings: token and position matrices to use instead of the model's own, with
@@ -213,7 +217,8 @@ class Transformer(nn.Module):
             mask = attention.same_segment(
                 segments, self.config.n_embd // self.config.n_head, dropout
             )
-        return self._encode(self._embed(ids, position_ids, cache, embeddings), mask, cache)
+        h = self._embed(ids, position_ids, cache, embeddings)
+        return self._encode(h, mask, cache, depth=depth)
 
     def num_parameters(self) -> int:
         """Return the number of weights, the tied head counted once (spec 1.9.1)."""
@@ -251,11 +256,12 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None,
         states: list[Tensor] | None = None,
         attentions: list[Tensor] | None = None,
+        depth: int | None = None,
     ) -> Tensor:
         """Return the states (B, T, C) after the last block; append to the lists that are given."""
         if cache is not None:
             mask = cache.mask
-        for block in self.blocks:
+        for block in islice(self.blocks, depth):
             if states is not None:
                 states.append(h)
             h = block(h, mask, cache, attentions)
