@@ -23,9 +23,10 @@ from gpt1.config import (
 )
 from gpt1.data.rows import column_of, list_rows, texts_of
 from gpt1.errors import CheckpointError, InputError, TokenizerError
-from gpt1.generation import embedding, engine, explain as explaining, torch_backend
+from gpt1.generation import choose_backend, embedding, engine, explain as explaining
 from gpt1.generation.embedding import Pool
 from gpt1.generation.explain import Explanation, NextTokens, Score
+from gpt1.generation.onnx_backend import OnnxBackend
 from gpt1.generation.request import Generation, Prompt, SamplingOptions, named_options
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.build import Model
@@ -43,7 +44,9 @@ class GPT1:
     """A GPT-1 that reads and writes text.
 
     Its parts are `config`, `tokenizer` and `model`. `dtype` is the format of the weights for
-    generation: "auto" (16 bits where that is fast) or "float32". All else is computed in float32.
+    generation: "auto" (16 bits where that is fast), "float32", "float16", "bfloat16", "int8" or
+    "int4". `backend` is what generates: "torch", "onnx" (extra `onnx`), or "auto", which for int8
+    is the faster of them and for int4 onnx. All else is computed by torch in float32.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class GPT1:
         tokenizer: Tokenizer,
         *,
         dtype: str = "auto",
+        backend: str = "auto",
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         if len(tokenizer) != model.config.vocab_size:
@@ -61,9 +65,10 @@ class GPT1:
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self._dtype = dtype
+        choose_backend.check(dtype, backend)
+        self._dtype, self._backend_name = dtype, backend
         self._metadata = metadata or {}  # the task of its head, if it has one
-        self._backend: TorchBackend | None = None
+        self._backend: TorchBackend | OnnxBackend | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -209,12 +214,14 @@ class GPT1:
         model = copy.deepcopy(self.transformer())
         options = RunOptions(out, resume)
         model, tokenizer = finetune(model, self.tokenizer, rows, settings, options)
-        return GPT1(model, tokenizer, dtype=self._dtype)
+        return GPT1(model, tokenizer, dtype=self._dtype, backend=self._backend_name)
 
-    def backend(self) -> TorchBackend:
+    def backend(self) -> TorchBackend | OnnxBackend:
         """Return the backend that generates with the model's present weights, as `dtype` says."""
         if self._backend is None or not self._backend.is_current():
-            self._backend = torch_backend.make_backend(self.transformer(), self._dtype)
+            self._backend = choose_backend.make_backend(
+                self.transformer(), self._dtype, self._backend_name
+            )
         return self._backend
 
     def transformer(self) -> Transformer:
@@ -247,14 +254,16 @@ def load(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    backend: str = "auto",
     words: str | None = None,
 ) -> GPT1:
     """Load a packaged model, a folder, a Hugging Face repository, or OpenAI's params_*.npy.
 
     `words` is how text is split into words: "original", "slow" or "fast"; None means as the model
-    was trained, or as released where that is not recorded. Raises CheckpointError, HubError.
+    was trained, or as released where that is not recorded. `dtype` and `backend` are those of
+    `GPT1`. Raises CheckpointError, HubError, ConfigError.
     """
-    torch_backend.check_dtype(dtype)
+    choose_backend.check(dtype, backend)
     path = hub.resolve(name)
     loaded = folder.load(path)
     if loaded.tokenizer is None:
@@ -265,7 +274,7 @@ def load(
     tokenizer = loaded.tokenizer if words is None else loaded.tokenizer.with_words(words)
     model = folder.build(loaded).to(choose_device(device))
     metadata = {"task": loaded.extra["task"]} if "task" in loaded.extra else {}
-    return GPT1(model, tokenizer, dtype=dtype, metadata=metadata)
+    return GPT1(model, tokenizer, dtype=dtype, backend=backend, metadata=metadata)
 
 
 def pretrain(  # noqa: PLR0913

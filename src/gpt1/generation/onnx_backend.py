@@ -39,19 +39,9 @@ class OnnxBackend:
     """
 
     def __init__(self, model: Transformer, weights: Weights = "float32") -> None:
-        if not is_installed():
-            raise ConfigError('backend onnx needs onnxruntime. Run pip install "gpt1[onnx]".')
+        if fault := self.fault(model):
+            raise ConfigError(fault)
         table = model.tokens.weight
-        if table.device.type != "cpu" or table.dtype != torch.float32:
-            raise ConfigError(
-                f"backend onnx runs float32 models on a CPU; this one is {table.dtype} on "
-                f"{table.device}. Take backend torch."
-            )
-        if (model.config.n_embd // model.config.n_head) % 8:
-            raise ConfigError(
-                f"backend onnx needs heads of a multiple of 8 numbers; this model has "
-                f"{model.config.n_head} in a width of {model.config.n_embd}. Take backend torch."
-            )
         self.config = model.config
         self.weights: Weights = weights
         self.name = f"onnx {weights}"
@@ -66,6 +56,24 @@ class OnnxBackend:
     def new_cache(self, slots: int, capacity: int) -> KeyValueCache:
         """Return an empty cache for `slots` rows of up to `capacity` positions."""
         return _Cache(self.config, slots, capacity=capacity)
+
+    @staticmethod
+    def fault(model: Transformer) -> str | None:
+        """Return why onnxruntime cannot run a model, None if it can."""
+        table, config = model.tokens.weight, model.config
+        if not is_installed():
+            return 'backend onnx needs onnxruntime. Run pip install "gpt1[onnx]".'
+        if table.device.type != "cpu" or table.dtype != torch.float32:
+            return (
+                f"backend onnx runs float32 models on a CPU; this one is {table.dtype} on "
+                f"{table.device}. Take backend torch."
+            )
+        if (config.n_embd // config.n_head) % 8:
+            return (
+                f"backend onnx needs heads of a multiple of 8 numbers; this model has "
+                f"{config.n_head} in a width of {config.n_embd}. Take backend torch."
+            )
+        return None
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: Tensor, cache: _Cache, slots: slice) -> Tensor:

@@ -11,10 +11,11 @@ from torch import Tensor
 import tiny
 from gpt1.config import ModelConfig, SamplingConfig
 from gpt1.errors import ConfigError
-from gpt1.generation import engine
+from gpt1.generation import choose_backend, engine
 from gpt1.generation.onnx_backend import OnnxBackend, Weights, is_installed
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.transformer import Transformer
+from gpt1.pipeline import GPT1, load
 from gpt1.text.tokenizer import Tokenizer
 from tolerances import FP32
 
@@ -123,3 +124,58 @@ def test_what_it_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_installed()
     with pytest.raises(ConfigError, match=r"pip install \"gpt1\[onnx\]\""):
         OnnxBackend(tiny.model())
+
+
+def test_the_backend_is_the_one_asked_for_or_the_faster_one(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(vocab_size=len(tokenizer))
+    for dtype, backend, name in (
+        ("float32", "onnx", "onnx float32"),
+        ("auto", "onnx", "onnx float32"),
+        ("int8", "onnx", "onnx int8"),
+        ("int4", "auto", "onnx int4"),
+        ("int8", "torch", "torch int8"),
+        ("float32", "auto", "torch float32"),
+    ):
+        gpt = GPT1(model, tokenizer, dtype=dtype, backend=backend)
+        assert gpt.backend().name == name
+        assert len(gpt.generate("my dog", max_new_tokens=5).logprobs) == 5
+    spent = {"torch": 2.0, "onnx": 1.0}
+    monkeypatch.setattr(choose_backend, "_seconds", lambda b: spent[b.name.split()[0]])
+    for winner in ("onnx", "torch"):
+        choose_backend.faster.cache_clear()
+        assert GPT1(model, tokenizer, dtype="int8").backend().name == f"{winner} int8"
+        spent["torch"] = 0.5
+    choose_backend.faster.cache_clear()
+    odd = make(vocab_size=len(tokenizer), n_embd=36, n_head=3)
+    assert GPT1(odd, tokenizer, dtype="int8").backend().name == "torch int8"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "backend", "message"),
+    [
+        ("int5", "auto", "dtype is 'int5'; it must be one of auto, float32, .*int4"),
+        ("auto", "tvm", "backend is 'tvm'; it must be auto, torch or onnx"),
+        ("int4", "torch", "dtype is 'int4'; backend torch can do auto, float32, float16, .*int8"),
+        ("float16", "onnx", "backend onnx can do auto, float32, int8, int4"),
+    ],
+)
+def test_what_no_backend_can_do_is_refused_before_a_model_is_loaded(
+    dtype: str, backend: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load("no-such-model", dtype=dtype, backend=backend)
+
+
+def test_without_onnxruntime_int8_is_torchs_and_int4_says_what_to_install(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    choose_backend.faster.cache_clear()
+    model = make(vocab_size=len(tokenizer))
+    assert GPT1(model, tokenizer, dtype="int8").backend().name == "torch int8"
+    for dtype, backend in (("int4", "auto"), ("int8", "onnx")):
+        with pytest.raises(ConfigError, match=r"needs onnxruntime. Run pip install"):
+            GPT1(model, tokenizer, dtype=dtype, backend=backend)
+    choose_backend.faster.cache_clear()
