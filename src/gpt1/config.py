@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gpt1.errors import ConfigError
 from gpt1.presets import given, merge, parse_override, read_preset, read_toml
+from gpt1.sampling import SamplingConfig as SamplingConfig
 from gpt1.settings import Settings as Settings, check as check
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -44,70 +45,6 @@ class ModelConfig(Settings):
             raise ValueError(
                 f"n_embd is {self.n_embd} and n_head is {self.n_head}; n_embd must be divisible by "
                 f"n_head. Try n_embd={self.n_embd // self.n_head * self.n_head or self.n_head}"
-            )
-        return self
-
-
-class SamplingConfig(Settings):
-    """How the next token is chosen; the defaults are greedy. Types are strict: True is not 1.
-
-    Names and meanings are those of transformers' GenerationConfig, or of OpenAI's interface.
-    """
-
-    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
-
-    max_new_tokens: int = Field(64, ge=0, le=2**20)
-    """The most new tokens."""
-    max_length: int | None = Field(None, ge=1, le=2**20)
-    """Limits prompt and new tokens together, as in the article; replaces max_new_tokens."""
-    temperature: float = Field(0.0, ge=0, le=1e4)
-    """Randomness; 0 is greedy."""
-    top_k: int | None = Field(None, ge=1)
-    """Sample only from the top_k likeliest tokens."""
-    top_p: float | None = Field(None, gt=0, le=1)
-    """Sample only from the likeliest tokens whose probabilities reach this sum."""
-    min_p: float | None = Field(None, ge=0, le=1)
-    """Sample only from tokens at least this fraction as likely as the likeliest."""
-    typical_p: float | None = Field(None, gt=0, le=1)
-    """Sample only from the tokens closest to the expected surprise, up to this probability."""
-    repetition_penalty: float = Field(1.0, gt=0, le=1e4)
-    """Above 1, makes every token of the text so far less likely (CTRL)."""
-    presence_penalty: float = Field(0.0, ge=-2, le=2)
-    """Subtracted from the logit of every token generated so far."""
-    frequency_penalty: float = Field(0.0, ge=-2, le=2)
-    """Subtracted once for each time the token was generated."""
-    no_repeat_ngram_size: int = Field(0, ge=0, le=2**20)
-    """No sequence of so many tokens appears twice; 0 allows all."""
-    logit_bias: dict[str | int, Annotated[float, Field(ge=-100, le=100)]] = Field({})
-    """Added to the logits of tokens, each given by its id or its text."""
-    bad_words: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
-    """Words or phrases that are not written."""
-    choices: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
-    """The completion is one of these texts."""
-    regex: str | None = None
-    """The completion matches this regular expression (extra gpt1[regex])."""
-    force_words: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
-    """Words or phrases that the completion contains."""
-    alternatives: int = Field(0, ge=0, le=2**20)
-    """How many of the likeliest ids are reported for each new token."""
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    """The same seed gives the same text; none draws one."""
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), strict=False)
-    """The text ends before any of these."""
-    overflow: Literal["stop", "slide"] = "stop"
-    """At n_ctx positions: stop, or keep the last half window and continue."""
-    truecase: bool = False
-    """Restores capitals and spaces in the text where that is safe."""
-
-    @model_validator(mode="after")
-    def _constraints_stand_alone(self) -> Self:
-        names = ("choices", "regex", "force_words")
-        given = [name for name in names if getattr(self, name)]
-        given += ["stop"] if given and self.stop else []
-        if len(given) > 1:
-            raise ValueError(
-                f"{' and '.join(given)} were given; a text follows one constraint, and no stop "
-                f"string cuts it short. Leave out all but one."
             )
         return self
 

@@ -24,6 +24,7 @@ from gpt1.config import (
 from gpt1.data.rows import column_of, list_rows, texts_of
 from gpt1.errors import CheckpointError, InputError, TokenizerError
 from gpt1.generation import choose_backend, embedding, engine, explain as explaining
+from gpt1.generation.backend import Backend
 from gpt1.generation.embedding import Pool
 from gpt1.generation.explain import Explanation, NextTokens, Score
 from gpt1.generation.onnx_backend import OnnxBackend
@@ -106,21 +107,32 @@ class GPT1:
         return ids, mask.long()
 
     @overload
-    def generate(self, prompt: str, **sampling: Unpack[SamplingOptions]) -> Generation: ...
+    def generate(
+        self, prompt: str, *, assistant: GPT1 | None = None, **sampling: Unpack[SamplingOptions]
+    ) -> Generation: ...
     @overload
     def generate(
-        self, prompt: SeveralTexts, **sampling: Unpack[SamplingOptions]
+        self,
+        prompt: SeveralTexts,
+        *,
+        assistant: GPT1 | None = None,
+        **sampling: Unpack[SamplingOptions],
     ) -> list[Generation]: ...
     @named_options
     def generate(
-        self, prompt: str | SeveralTexts, **sampling: Unpack[SamplingOptions]
+        self,
+        prompt: str | SeveralTexts,
+        *,
+        assistant: GPT1 | None = None,
+        **sampling: Unpack[SamplingOptions],
     ) -> Generation | list[Generation]:
         """Continue a prompt, or several (a list, a column) with the same results as one by one.
 
         temperature: 0 is greedy. max_length counts the prompt too, as in the article, and replaces
         max_new_tokens. stop: the text ends before such a string. overflow: at the model's last
         position "stop", or "slide": drop the older half and go on. `SamplingConfig` describes every
-        setting. Raises ConfigError for a setting out of its bounds, ContextError for a prompt
+        setting. assistant: a smaller model of the same vocabulary whose guesses speed this one up.
+        Raises ConfigError for a setting out of its bounds, ContextError for a prompt
         longer than n_ctx, InputError for no prompt.
         """
         settings = _sampling(sampling)
@@ -128,13 +140,32 @@ class GPT1:
         prompts: list[Prompt] = (
             [prompt] if single else column_of(_several(prompt, "prompt"), "prompt")
         )
-        generations = engine.generate(self.backend(), self.tokenizer, prompts, settings)
+        generations = engine.generate(
+            self.backend(), self.tokenizer, prompts, settings, assistant=self.assist(assistant)
+        )
         return generations[0] if single else generations
 
     @named_options
-    def stream(self, prompt: str, **sampling: Unpack[SamplingOptions]) -> Iterator[str]:
-        """Continue a prompt piece by piece; joined, the pieces are `generate`'s completion."""
-        return engine.stream(self.backend(), self.tokenizer, prompt, _sampling(sampling))
+    def stream(
+        self, prompt: str, *, assistant: GPT1 | None = None, **sampling: Unpack[SamplingOptions]
+    ) -> Iterator[str]:
+        """Continue a prompt piece by piece; joined, the pieces are `generate`'s completion.
+
+        Beams, and several texts of a prompt, come in one piece.
+        """
+        settings, other = _sampling(sampling), self.assist(assistant)
+        return engine.stream(self.backend(), self.tokenizer, prompt, settings, assistant=other)
+
+    def assist(self, assistant: GPT1 | None) -> Backend | None:
+        """Return a smaller model's backend. Raises InputError for another vocabulary."""
+        if assistant is None:
+            return None
+        if assistant.tokenizer.fingerprint != self.tokenizer.fingerprint:
+            raise InputError(
+                "the assistant has another vocabulary than the model; its guesses would mean other "
+                "words. Take a smaller model with the same vocabulary."
+            )
+        return assistant.backend()
 
     def next_tokens(self, text: str, k: int = 10) -> NextTokens:
         """Return the k most likely next tokens: id, text, probability, logit."""

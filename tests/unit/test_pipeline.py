@@ -30,7 +30,7 @@ def gpt(tmp_path_factory: pytest.TempPathFactory) -> gpt1.GPT1:
 
 @pytest.mark.parametrize("method", ["generate", "stream"])
 def test_every_setting_of_sampling_is_a_parameter(method: str) -> None:
-    parameters = list(inspect.signature(getattr(gpt1.GPT1, method)).parameters.values())[2:]
+    parameters = list(inspect.signature(getattr(gpt1.GPT1, method)).parameters.values())[3:]
     fields = SamplingConfig.model_fields
     assert {p.name: p.default for p in parameters} == {n: f.default for n, f in fields.items()}
     assert {p.name for p in parameters} == SamplingOptions.__annotations__.keys()

@@ -14,6 +14,8 @@ from gpt1.cli import options, print_json, read_text
 from gpt1.config import SamplingConfig, load_sampling
 from gpt1.settings import describe
 
+_SEARCH = ("sampling.num_beams=", "sampling.penalty_alpha=")
+
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to continue; - reads it from stdin.")],
@@ -22,11 +24,18 @@ def generate(
         int | None, typer.Option(help="How many tokens to generate at most.", show_default="64")
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Randomness; 0 always picks the most likely token.")
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            help="Randomness; 0 always picks the most likely token.",
+            show_default="0.8; 0 with beams or contrastive search",
+        ),
+    ] = None,
     top_k: Annotated[
-        int, typer.Option(help="Sample only from the K most likely tokens.", metavar="K")
-    ] = 40,
+        int | None,
+        typer.Option(
+            help="Sample only from the K most likely tokens.", metavar="K", show_default="40"
+        ),
+    ] = None,
     top_p: Annotated[
         float | None,
         typer.Option(
@@ -43,6 +52,10 @@ def generate(
     truecase: Annotated[
         bool, typer.Option(help="Restore capitals and spaces in the text where that is safe.")
     ] = True,
+    assistant: Annotated[
+        str | None,
+        typer.Option(help="A smaller model of the same vocabulary, whose guesses speed it up."),
+    ] = None,
     json: options.Json = False,
     set_: options.Overrides = None,
 ) -> None:
@@ -52,6 +65,11 @@ def generate(
     --set 'sampling.bad_words=["dog", "cat"]'; --set sampling.top_k=none switches one off. The
     fields:
     """
+    search = any(s.strip().startswith(_SEARCH) for s in set_ or ())
+    if temperature is None:
+        temperature = 0.0 if search else 0.8
+    if top_k is None:
+        top_k = 4 if search else 40
     sampling = load_sampling(
         set_ or (),
         max_new_tokens=max_new_tokens,
@@ -68,14 +86,17 @@ def generate(
     from gpt1.generation import engine
 
     gpt = gpt1.load(model)
+    helper = None if assistant is None else gpt.assist(gpt1.load(assistant))
     if sampling.temperature:
         print(f"seed: {sampling.seed}", file=sys.stderr)
     if json:
-        generation = engine.generate(gpt.backend(), gpt.tokenizer, [text], sampling)[0]
+        generation = engine.generate(
+            gpt.backend(), gpt.tokenizer, [text], sampling, assistant=helper
+        )[0]
         print_json({**asdict(generation), "seed": sampling.seed})
         return
     ids = gpt.tokenizer.encode(text)
-    pieces = engine.stream(gpt.backend(), gpt.tokenizer, ids, sampling)
+    pieces = engine.stream(gpt.backend(), gpt.tokenizer, ids, sampling, assistant=helper)
     print(gpt.tokenizer.decode(ids, truecase=sampling.truecase), end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)

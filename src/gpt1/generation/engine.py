@@ -32,11 +32,14 @@ from gpt1.generation.request import (
     encode_prompt,
     random_seed,
 )
+from gpt1.generation.strategies import best_of, is_plain, run
 from gpt1.model.padding import pad_right
 from gpt1.text.tokenizer import Tokenizer
 
 SLOTS = 32
 """Rows generated together; further requests wait, which changes no text."""
+APART = 1_000_003
+"""Between the seeds of a prompt's texts, so that they are not the next prompts'."""
 PREFILL = 4096
 """The most ids in one prefill; a longer prompt is read alone."""
 PADDING = {"cpu": 32, "cuda": 1024}
@@ -93,6 +96,11 @@ class Engine:
         vocabulary) and ContextError (more ids than positions).
         """
         config = self.backend.config
+        if not is_plain(sampling) or max(sampling.best_of, sampling.num_return_sequences) > 1:
+            raise InputError(
+                "a slot of the engine writes one text, id by id; beams, contrastive search, "
+                "look-up and several texts of a prompt are for `generate`."
+            )
         request = Request(self._submitted, prompt, sampling, self.tokenizer, config, name=name)
         needed = min(len(request.ids) + request.limit, config.n_ctx)
         if needed > self.capacity:
@@ -193,7 +201,12 @@ class Engine:
 
 
 def generate(
-    backend: Backend, tokenizer: Tokenizer, prompts: Sequence[Prompt], sampling: SamplingConfig
+    backend: Backend,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    sampling: SamplingConfig,
+    *,
+    assistant: Backend | None = None,
 ) -> list[Generation]:
     """Continue each prompt and return the results in the prompts' order.
 
@@ -201,27 +214,41 @@ def generate(
     without a seed, one is drawn from torch's global generator. Raises as `Engine.submit`.
     """
     results: dict[int, Generation] = {}
-    for event in stream_events(backend, tokenizer, prompts, sampling):
+    for event in stream_events(backend, tokenizer, prompts, sampling, assistant=assistant):
         if event.generation is not None:
             results[event.request] = event.generation
     return [results[number] for number in range(len(prompts))]
 
 
 def stream(
-    backend: Backend, tokenizer: Tokenizer, prompt: Prompt, sampling: SamplingConfig
+    backend: Backend,
+    tokenizer: Tokenizer,
+    prompt: Prompt,
+    sampling: SamplingConfig,
+    *,
+    assistant: Backend | None = None,
 ) -> Iterator[str]:
     """Continue one prompt piece by piece; the joined pieces are `generate`'s completion.
 
     Raises as `Engine.submit`, before the first piece, and CheckpointError at the end of the text if
     the logits were not finite, since plain pieces have no finish_reason.
     """
-    return _pieces(stream_events(backend, tokenizer, [prompt], sampling))
+    events = stream_events(backend, tokenizer, [prompt], sampling, assistant=assistant)
+    return _pieces(events)
 
 
 def stream_events(
-    backend: Backend, tokenizer: Tokenizer, prompts: Sequence[Prompt], sampling: SamplingConfig
+    backend: Backend,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    sampling: SamplingConfig,
+    *,
+    assistant: Backend | None = None,
 ) -> Iterator[Event]:
     """Like `generate`, but yield the event of each new id; `request` is the prompt's index.
+
+    Beams, and several texts of a prompt, have one event at their end. assistant: a smaller model
+    of the same vocabulary, whose guesses the model checks.
 
     Prompts are checked at once, before the first event; closing the iterator frees its memory.
     """
@@ -235,16 +262,50 @@ def stream_events(
     longest = max(map(len, rows), default=0)
     most = sampling.max_length or longest + sampling.max_new_tokens
     capacity = min(backend.config.n_ctx, max(longest, most))
-    engine = Engine(backend, tokenizer, slots=min(SLOTS, len(rows)), capacity=capacity)
     seed = random_seed(sampling) if sampling.seed is None else sampling.seed
+    several = 1 if sampling.num_beams > 1 else max(sampling.best_of, sampling.num_return_sequences)
+    if assistant is not None and max(sampling.num_beams, several) > 1:
+        raise InputError("an assistant goes with one text, without beams. Leave out one of them.")
+    if not is_plain(sampling) or assistant is not None:
+        requests = []
+        for i, (ids, name) in enumerate(zip(rows, names, strict=True)):
+            own = sampling.model_copy(update={"seed": seed + i})
+            requests.append(Request(i, ids, own, tokenizer, backend.config, name=name))
+        return _by_strategy(backend, requests, assistant)
+    engine = Engine(backend, tokenizer, slots=min(SLOTS, several * len(rows)), capacity=capacity)
     for i, (ids, name) in enumerate(zip(rows, names, strict=True)):
-        engine.submit(ids, sampling.model_copy(update={"seed": seed + i}), name=name)
-    return _events(engine)
+        for j in range(several):
+            one = {"best_of": 1, "num_return_sequences": 1}
+            own = sampling.model_copy(update={"seed": (seed + i + j * APART) % 2**63, **one})
+            engine.submit(ids, own, name=name)
+    return _events(engine) if several == 1 else _best(engine, sampling, several)
 
 
 def _events(engine: Engine) -> Iterator[Event]:
     while len(engine):
         yield from engine.step()
+
+
+def _best(engine: Engine, sampling: SamplingConfig, several: int) -> Iterator[Event]:
+    """Yield one event for each prompt, once all of its texts have ended."""
+    results: dict[int, dict[int, Generation]] = {}
+    for event in _events(engine):
+        if event.generation is not None:
+            number, text = divmod(event.request, several)
+            found = results.setdefault(number, {})
+            found[text] = event.generation
+            if len(found) == several:
+                texts = [found[j] for j in range(several)]
+                best = best_of(texts, sampling.num_return_sequences, ranked=sampling.best_of > 1)
+                yield Event(number, piece=best.completion, generation=best)
+
+
+@torch.inference_mode()
+def _by_strategy(
+    backend: Backend, requests: Sequence[Request], assistant: Backend | None
+) -> Iterator[Event]:
+    for request in requests:
+        yield from run(backend, request, assistant)
 
 
 def _pieces(events: Iterator[Event]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,16 @@ class SamplingOptions(TypedDict, total=False):
     choices: Sequence[str]
     regex: str | None
     force_words: Sequence[str]
+    num_beams: int
+    num_beam_groups: int
+    diversity_penalty: float
+    length_penalty: float
+    early_stopping: Literal[True, False, "never"]
+    penalty_alpha: float | None
+    prompt_lookup_num_tokens: int | None
+    num_assistant_tokens: int
+    best_of: int
+    num_return_sequences: int
     alternatives: int
     seed: int | None
     stop: str | Sequence[str] | None
@@ -103,7 +114,8 @@ class Generation:
     go on with what it does not allow), "blocked" (the settings allow no id), "error" (the logits
     were not finite; the text before is kept), "cancelled" (by `Engine.cancel`; likewise).
     alternatives: for each new id the likeliest ids and their log-probabilities, the likeliest
-    first; empty unless `alternatives` asks for them.
+    first; empty unless `alternatives` asks for them. others: further texts of the same prompt, if
+    num_return_sequences asks for them.
     """
 
     text: str
@@ -112,6 +124,7 @@ class Generation:
     logprobs: list[float]
     finish_reason: FinishReason
     alternatives: list[Alternatives] = field(default_factory=list)
+    others: list[Generation] = field(default_factory=list)
 
     def __repr__(self) -> str:
         count, reason = len(self.logprobs), self.finish_reason
@@ -183,7 +196,7 @@ class Request:
                 )
         self.finish_reason: FinishReason | None = None if self.limit else "length"
         self._streamer = TextStreamer(
-            tokenizer, self.ids, sampling.stop, truecase=sampling.truecase
+            tokenizer, self.ids, sampling.stop, truecase=sampling.truecase and not self.constraint
         )
         self._eos_id = tokenizer.eos_id
         seed = random_seed(sampling) if sampling.seed is None else sampling.seed
@@ -204,6 +217,14 @@ class Request:
             logits = logits.masked_fill(~allowed, -torch.inf)
         return logits
 
+    def fork(self) -> Request:
+        """Return a request that goes on from here by itself, with the same generator."""
+        other = copy.copy(self)
+        other.ids, other.logprobs = [*self.ids], [*self.logprobs]
+        other.alternatives = [*self.alternatives]
+        other._streamer = self._streamer.copy()
+        return other
+
     @property
     def room(self) -> int:
         """How many ids may still follow."""
@@ -222,14 +243,11 @@ class Request:
             return Event(self.number, piece=self.finish(reason), generation=self.result())
         self.alternatives.append(step.alternatives)
         piece = self.accept(step.id, step.logprob)
-        if self.constraint and not self.finish_reason and self._is_complete():
+        open_ = None if self.finish_reason else self.constraint
+        if open_ and not open_.allowed(self.state, self.room).any():
             piece += self.finish("constraint")
         result = self.result() if self.finish_reason else None
         return Event(self.number, step.id, step.logprob, piece, step.alternatives, result)
-
-    def _is_complete(self) -> bool:
-        assert self.constraint
-        return not self.constraint.allowed(self.state, self.room).any()
 
     def accept(self, new_id: int, logprob: float) -> str:
         """Add the next id; return the text that later ids cannot change."""

@@ -65,6 +65,7 @@ class TextStreamer:
         """Return a streamer that goes on from here by itself."""
         other = _copy(self)
         other._decoder = self._decoder.copy()
+        other._caser = self._caser and _copy(self._caser)
         return other
 
     def _decode(self, new_ids: Sequence[int]) -> str:

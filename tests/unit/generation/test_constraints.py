@@ -137,6 +137,12 @@ def test_what_cannot_be_written_is_refused(
         write(tokenizer, 1, **settings)
 
 
+def test_a_constraint_speaks_of_the_text_as_it_is_returned(tokenizer: Tokenizer) -> None:
+    for settings in ({"choices": ["yes", "no"]}, {"regex": "yes|no"}):
+        found = write(tokenizer, 3, truecase=True, **settings)
+        assert {text.completion.removeprefix(" ") for text in found} <= {"yes", "no"}
+
+
 def test_constraints_stand_alone(tokenizer: Tokenizer) -> None:
     for settings in ({"regex": "a", "choices": ["a"]}, {"force_words": ["a"], "stop": ["b"]}):
         with pytest.raises(ValueError, match="were given; a text follows one constraint"):

@@ -64,7 +64,7 @@ def test_generate_takes_its_settings_from_flags_and_set(gpt: GPT1) -> None:
     assert found["ids"] == expected.ids
     assert found["finish_reason"] == "length"
     assert sorted(found) == [
-        "alternatives", "completion", "finish_reason", "ids", "logprobs", "seed", "text",
+        "alternatives", "completion", "finish_reason", "ids", "logprobs", "others", "seed", "text",
     ]  # fmt: skip
 
 

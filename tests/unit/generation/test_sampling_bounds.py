@@ -34,6 +34,11 @@ ALLOWED = {  # all others are refused
     "presence_penalty": {"-0.0", "-1"},
     "frequency_penalty": {"-0.0", "-1"},
     "regex": {"none"},
+    "diversity_penalty": {"-0.0"},
+    "length_penalty": {"-0.0", "-1"},
+    "early_stopping": {"true"},
+    "penalty_alpha": {"none"},
+    "prompt_lookup_num_tokens": {"none"},
     "seed": {"none"},
     "truecase": {"true"},
 }
@@ -41,7 +46,7 @@ TABLE = [
     (name, text)
     for name in SamplingConfig.model_fields
     for text in VALUES
-    if (name, text) != ("regex", '"1"')  # a text, as it should be
+    if (name, text) not in (("regex", '"1"'), ("penalty_alpha", "-0.0"))  # are what they should be
 ]
 
 
@@ -88,8 +93,8 @@ def test_all_places_name_the_same_settings(gpt: GPT1) -> None:
         == list(describe(SamplingConfig))
     )
     for method in (GPT1.generate, GPT1.stream):
-        _, prompt, *parameters = inspect.signature(method).parameters.values()
-        assert prompt.name == "prompt"
+        _, prompt, assistant, *parameters = inspect.signature(method).parameters.values()
+        assert (prompt.name, assistant.name) == ("prompt", "assistant")
         assert {p.name: p.default for p in parameters} == {n: f.default for n, f in fields.items()}
     with pytest.raises(
         TypeError, match=r"stream\(\) has no parameter 'topk'. Did you mean 'top_k'"

@@ -38,8 +38,7 @@ class Histories(list[list[int]]):
     """What each slot has read."""
 
     def move(self, source: int, target: int) -> None:
-        self[target] = self[source]
-        self[source] = []
+        self[target] = [*self[source]]
 
     def clear(self, slot: int) -> None:
         self[slot] = []
