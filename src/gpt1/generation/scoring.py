@@ -1,8 +1,8 @@
 """Log-probabilities of continuations: `score`, perplexity and zero-shot all rest on these.
 
-Everything is computed in the weights' precision (float32 as loaded), without dropout, gradients or
-autocast. Sequences are sorted by length and padded on the right, which changes no score: states
-never see what comes after them.
+Everything is computed in the precision of the model given: float32 as loaded, narrower for one that
+`torch_backend.narrow` returns; without dropout, gradients or autocast. Sequences are sorted by
+length and padded on the right, which changes no score: states never see what comes after them.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def continuation_logprobs(
                 f"one id. Leave the row out."
             )
     several = any(len(options) > 1 for options in continuations)
-    device, weight = model.tokens.weight.device, model.tokens.weight
+    device = model.tokens.weight.device
     scores: list[list[LogProbs]] = [[]] * len(contexts)
     with evaluation_mode(model):
         for batch in _batches(model, contexts, continuations, progress):
@@ -94,7 +94,7 @@ def continuation_logprobs(
             lengths = [len(c) for _, c in pairs]
             row = torch.arange(len(pairs)).repeat_interleave(torch.tensor(lengths))
             column = torch.cat([torch.arange(n) + s for s, n in zip(starts, lengths, strict=True)])
-            logprobs = token_logprobs(hidden[row, column], weight, ids[row, column + 1])
+            logprobs = token_logprobs(model, hidden[row, column], ids[row, column + 1])
             parts = iter(np.split(logprobs.cpu().double().numpy(), np.cumsum(lengths)[:-1]))
             for i in batch:
                 scores[i] = [next(parts) for _ in continuations[i]]
@@ -134,16 +134,16 @@ def _read_contexts(model: Transformer, contexts: Sequence[Ids], more: int) -> Ke
     return cache
 
 
-def token_logprobs(states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def token_logprobs(model: Model, states: Tensor, targets: Tensor) -> Tensor:
     """Return the log-probabilities (N,) that states (N, C) give to targets, int64 (N,).
 
-    weight (V, C) is the tied head. Only a few states meet it at a time: the logits of all would be
+    Only a few states meet it at a time: the logits of all would be
     the largest tensor there is.
     """
-    step = max(1, 4 * CACHED // len(weight))
+    step = max(1, 4 * CACHED // model.config.vocab_size)
     parts = []
     for h, y in zip(torch.split(states, step), torch.split(targets, step), strict=True):
-        logits = h @ weight.T  # (n, V)
+        logits = model.logits(h)  # (n, V)
         parts.append(logits.gather(1, y[:, None])[:, 0] - logits.logsumexp(1))
     return torch.cat(parts)
 

@@ -1,7 +1,8 @@
 """Generation with PyTorch: the weights' precision while text is generated.
 
 Decoding one id reads every weight once, so weights of 16 bits halve its time, and those of 8 halve
-it again. On a CPU only the matrices are narrower, see `kernels`; on CUDA everything is bfloat16.
+it again. With float16 and int8 only the matrices are narrower; with bfloat16 all is, but the head
+of a task.
 The model itself does not change: a `TorchBackend` holds a copy of its module tree in evaluation
 mode, which shares every tensor but the packed matrices.
 """
@@ -12,7 +13,6 @@ import copy
 from typing import Any, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt1.errors import ConfigError
@@ -26,8 +26,8 @@ from gpt1.model.transformer import Transformer
 class TorchBackend:
     """A `Transformer` made ready to generate; see `backend.Backend`.
 
-    weights: the form of the matrices; "float32" means the model's own, unchanged. Raises
-    ConfigError for one that the model's device cannot do.
+    weights: the form of the matrices; "float32" means the model's own, unchanged. Raises as
+    `narrow`.
     """
 
     def __init__(self, model: Transformer, weights: Width = "float32") -> None:
@@ -36,25 +36,12 @@ class TorchBackend:
         self.name = f"torch {weights}"
         self._source = model
         self._versions = weight_versions(model)
-        self._head: Kernel | None = None
-        if weights == "float32":
-            self._transformer = _shallow_copy(model)
-        elif model.tokens.weight.device.type == "cpu":
-            kernel = kernels.choose(weights)
-            self._transformer = _shallow_copy(model, kernel)
-            self._head = kernel(model.tokens.weight, None)
-        elif weights == "bfloat16":
-            self._transformer = copy.deepcopy(model).to(torch.bfloat16).eval()
-        else:
-            raise ConfigError(
-                f"dtype is {weights!r}, which needs a CPU; on {model.tokens.weight.device} use "
-                f"float32 or bfloat16."
-            )
+        self._transformer = narrow(model, weights)
         table = self._transformer.tokens.weight
         self.device, self.dtype = table.device, table.dtype
         sizes = [p.numel() * p.element_size() for p in self._transformer.parameters()]
-        packed = [*self._transformer.modules(), self._head]
-        self.num_bytes = sum(sizes) + sum(m.num_bytes for m in packed if isinstance(m, Kernel))
+        packed = [m.num_bytes for m in self._transformer.modules() if isinstance(m, Kernel)]
+        self.num_bytes = sum(sizes) + sum(packed)
 
     def new_cache(self, slots: int, capacity: int) -> KeyValueCache:
         """Return an empty cache for `slots` rows of up to `capacity` positions."""
@@ -95,10 +82,7 @@ class TorchBackend:
     @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:
         """Return the logits (..., V) of states (..., C), in float32 or finer."""
-        if self._head is not None:
-            logits: Tensor = self._head(states)
-            return logits
-        logits = F.linear(states, self._transformer.tokens.weight)
+        logits = self._transformer.logits(states)
         return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
@@ -114,6 +98,29 @@ def make_backend(model: Transformer, dtype: str = "auto") -> TorchBackend:
     if dtype == "float32" or table.dtype != torch.float32:
         return TorchBackend(model)
     return TorchBackend(model, best_weights(table.device) if dtype == "auto" else dtype)  # type: ignore[arg-type]
+
+
+def narrow(model: Transformer, weights: Width) -> Transformer:
+    """Return a copy in evaluation mode with matrices of `weights`, sharing all that stays as it is.
+
+    Raises ConfigError for a width that the model's device cannot do.
+    """
+    device = model.tokens.weight.device
+    if weights == "float32":
+        copied: Transformer = _shallow_copy(model)
+    elif device.type == "cpu" or weights == "bfloat16":
+        if weights == "bfloat16":  # and so are the activations: converting them costs more
+            head, model = model.head, copy.deepcopy(model).to(torch.bfloat16)
+            model.head = head
+        kernel = kernels.choose(weights) if device.type == "cpu" else None
+        copied = _shallow_copy(model, kernel)
+        if kernel is not None:
+            copied.lm_head = kernel(model.tokens.weight, None)
+    else:
+        raise ConfigError(
+            f"dtype is {weights!r}, which needs a CPU; on {device} use float32 or bfloat16."
+        )
+    return copied
 
 
 def check_dtype(dtype: str) -> None:
@@ -138,7 +145,7 @@ def _shallow_copy(module: Any, kernel: type[Kernel] | None = None) -> Any:
 
     Its linear layers become a `kernel` each, if one is given.
     """
-    if module is None:  # the task head of a model that has none
+    if module is None:  # the heads of a model that has none
         return None
     if kernel is not None and isinstance(module, nn.Linear):
         return kernel(module.weight, module.bias)

@@ -103,9 +103,13 @@ class LSTM(nn.Module):
                 )
             segments = None if attention_mask.all() else attention_mask.bool().long()
         h = self.hidden(ids, segments=segments)
-        logits = F.linear(h, self.tokens.weight)  # (B, T, V)
+        logits = self.logits(h)  # (B, T, V)
         loss = None if labels is None else next_token_loss(h, self.tokens.weight, labels)
         return Output(logits, loss)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the logits (..., V) of states (..., C)."""
+        return F.linear(states, self.tokens.weight)
 
     def hidden(
         self, ids: Tensor, *, position_ids: Tensor | None = None, segments: Tensor | None = None

@@ -77,7 +77,7 @@ class Attention(nn.Module):
             attentions.append(weights)
         elif cache is not None:
             y = attention.cached_attention(q, k, v, mask, cache.ends)
-        elif x.device.type == "cpu":
+        elif x.device.type == "cpu" and torch.is_grad_enabled():
             y = attention.block_attention(q, k, v, mask, dropout)
         else:
             y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None)
@@ -148,6 +148,7 @@ class Transformer(nn.Module):
         self.embd_drop = Dropout(config.embd_pdrop)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head: Head | None = None  # of a task, after supervised fine-tuning
+        self.lm_head: nn.Module | None = None  # the tied head in another form, for generation
         draw_weights(self, config.initializer_range, generator)
 
     def forward(  # noqa: PLR0913
@@ -188,7 +189,7 @@ class Transformer(nn.Module):
         attentions: list[Tensor] | None = [] if output_attentions else None
         h = self._embed(ids, position_ids, cache, token_type_ids=token_type_ids)
         h = self._encode(h, mask, cache, states, attentions)
-        logits = F.linear(h, self.tokens.weight)  # (B, T, V)
+        logits = self.logits(h)  # (B, T, V)
         loss = None if labels is None else next_token_loss(h, self.tokens.weight, labels)
         return Output(logits, loss, states, attentions)
 
@@ -219,6 +220,13 @@ class Transformer(nn.Module):
             )
         h = self._embed(ids, position_ids, cache, embeddings)
         return self._encode(h, mask, cache, depth=depth)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the logits (..., V) of states (..., C)."""
+        if self.lm_head is not None:
+            logits: Tensor = self.lm_head(states)
+            return logits
+        return F.linear(states, self.tokens.weight)
 
     def num_parameters(self) -> int:
         """Return the number of weights, the tied head counted once (spec 1.9.1)."""

@@ -26,8 +26,8 @@ _MEMORY = "while examples were scored. Free some, or give a smaller batch_size o
 class Predictor:
     """A model that was fine-tuned on a task: examples in, scores out.
 
-    `task` says what the scores mean. The model runs in float32 without dropout, longest examples
-    first; an example's scores do not depend on the others beyond rounding.
+    `task` says what the scores mean. The model runs without dropout, longest examples first; an
+    example's scores do not depend on the others beyond rounding.
     """
 
     def __init__(self, model: Model, tokenizer: Tokenizer, task: Task) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import chain
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ import torch
 import tiny
 from gpt1.errors import ContextError, InputError
 from gpt1.generation import scoring
+from gpt1.generation.kernels import Width
 from gpt1.generation.scoring import continuation_logprobs, next_logits, token_logprobs
+from gpt1.generation.torch_backend import narrow
 from gpt1.model.build import Model, build_model
 from tolerances import FP64
 
@@ -87,8 +90,21 @@ def test_what_cannot_be_scored_is_named(model: Model) -> None:
         continuation_logprobs(model, [[1], [2]], [[[2]]])
 
 
-def test_the_head_gives_log_probabilities_of_the_weights_precision() -> None:
-    states, weight = torch.randn(5, 8), torch.randn(11, 8)
+def test_states_become_log_probabilities_through_the_head(model: Model) -> None:
+    states = torch.randn(5, model.config.n_embd, dtype=torch.float64)
     targets = torch.tensor([3, 0, 10, 7, 7])
-    expected = (states @ weight.T).log_softmax(-1).gather(1, targets[:, None])[:, 0]
-    torch.testing.assert_close(token_logprobs(states, weight, targets), expected)
+    logits = states @ model.tokens.weight.T
+    expected = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(token_logprobs(model, states, targets), expected)
+
+
+@pytest.mark.parametrize("width", ["float16", "bfloat16", "int8"])
+def test_narrower_matrices_score_through_the_same_function(width: Width) -> None:
+    model = tiny.model()
+    contexts = [ids_of(1) for _ in range(6)]
+    texts = [[ids_of(7)], [ids_of(3), ids_of(5)]] * 3
+    exact = continuation_logprobs(model, contexts, texts)
+    near = continuation_logprobs(narrow(model, width), contexts, texts)
+    for found, expected in zip(chain(*near), chain(*exact), strict=True):
+        assert abs(found - expected).max() < 0.2
+        assert abs(found - expected).max() > 0  # it is not the same model
