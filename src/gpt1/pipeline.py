@@ -47,7 +47,8 @@ class GPT1:
     Its parts are `config`, `tokenizer` and `model`. `dtype` is the format of the weights for
     generation: "auto" (16 bits where that is fast), "float32", "float16", "bfloat16", "int8" or
     "int4". `backend` is what generates: "torch", "onnx" (extra `onnx`), or "auto", which for int8
-    is the faster of them and for int4 onnx. All else is computed by torch in float32.
+    is the faster of them and for int4 onnx. All else is computed by torch in float32, but `score`,
+    which also takes bfloat16.
     """
 
     def __init__(
@@ -180,13 +181,11 @@ class GPT1:
 
         Several texts (a list, a column) have a list of scores. Raises InputError, ContextError.
         """
-        model, tokenizer = self.transformer(), self.tokenizer
         single = isinstance(text, str)
         texts = [text] if single else texts_of(text, "text")
         names = ["the text"] if single else [f"text[{i}]" for i in range(len(texts))]
-        check_unknown(texts, tokenizer, names, allow=True)
-        pairs = zip(texts, names, strict=True)
-        scores = [explaining.score(model, tokenizer, text, name=name) for text, name in pairs]
+        check_unknown(texts, self.tokenizer, names, allow=True)
+        scores = explaining.score_texts(self.scorer(), self.tokenizer, texts, names)
         return scores[0] if single else scores
 
     def embed(
@@ -254,6 +253,11 @@ class GPT1:
                 self.transformer(), self._dtype, self._backend_name
             )
         return self._backend
+
+    def scorer(self) -> Transformer:
+        """Return the model that scores: float32, or bfloat16 if that is the `dtype`."""
+        backend = self.backend() if self._dtype == "bfloat16" else None
+        return backend.model if isinstance(backend, TorchBackend) else self.transformer()
 
     def transformer(self) -> Transformer:
         """Return the model. Raises InputError if it is the LSTM baseline."""

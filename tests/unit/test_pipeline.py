@@ -146,3 +146,15 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 def test_a_fork_of_a_process_that_has_generated_generates() -> None:
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     subprocess.run([sys.executable, "-c", FORK], check=True, env=env)
+
+
+def test_scores_are_float32_unless_bfloat16_is_named() -> None:
+    texts = ["the cat sat on the mat .", "it was a dark and stormy night ."]
+    exact = gpt1.load("mini").score(texts)
+    assert gpt1.load("mini", dtype="int8").score(texts) == exact
+    near = gpt1.load("mini", dtype="bfloat16").score(texts)
+    for a, b in zip(near, exact, strict=True):
+        assert 0 < abs(a.loss - b.loss) < 0.05
+        assert a.ids == b.ids
+    for text, score in zip(texts, exact, strict=True):  # in a batch as alone
+        assert gpt1.load("mini").score(text).logprobs == pytest.approx(score.logprobs, rel=1e-5)

@@ -67,6 +67,7 @@ def evaluate(
     ] = None,
     allow_unknown: options.AllowUnknown = False,
     force: options.Force = False,
+    dtype: options.Dtype = "float32",
     json: options.Json = False,
 ) -> None:
     """Measure a model on labelled rows (a task), or on texts (perplexity).
@@ -76,6 +77,7 @@ def evaluate(
     For any other model it gives perplexity and bits per byte over the texts, in float32.
     """
     from gpt1.data.tables import Texts
+    from gpt1.generation.torch_backend import narrow
     from gpt1.tasks.predictor import Predictor
 
     kind, data = (None, None) if task is None else task_files.task_named(task)
@@ -102,9 +104,10 @@ def evaluate(
                 )
         read_options = options.reading(delimiter, encoding, header, lines, "document")
         texts = Texts(files, task_files.one_column(column), limit, read_options)
-        _perplexity(model, texts, json, allow_unknown)
+        _perplexity(model, texts, json, allow_unknown, dtype)
         return
     predictor = Predictor.load(model)
+    predictor.model = narrow(predictor.model, dtype)
     if task is None and not (columns or column or label_column):
         data = task_files.recognise(files, predictor.task)
     if data is not None:
@@ -164,17 +167,17 @@ def _has_task(model: str) -> bool:
     return isinstance(own, dict) and "task" in own
 
 
-def _perplexity(model: str, texts: Texts, json: bool, allow_unknown: bool) -> None:
+def _perplexity(model: str, texts: Texts, json: bool, allow_unknown: bool, dtype: str) -> None:
     import gpt1
     from gpt1.cli.progress import Progress
     from gpt1.evaluation.perplexity import measure
     from gpt1.text.unknown import SAMPLED, check_unknown
 
-    gpt = gpt1.load(model)
+    gpt = gpt1.load(model, dtype=dtype)
     first = list(islice(texts, SAMPLED))
     check_unknown(first, gpt.tokenizer, allow=allow_unknown)
     with Progress("evaluating", "tokens") as shown:
-        result = measure(gpt.model, gpt.tokenizer, texts, progress=shown.progress)
+        result = measure(gpt.scorer(), gpt.tokenizer, texts, progress=shown.progress)
     print(texts.counts.report(), file=sys.stderr)
     if json:
         print_json(asdict(result))

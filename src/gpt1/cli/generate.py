@@ -56,6 +56,7 @@ def generate(
         str | None,
         typer.Option(help="A smaller model of the same vocabulary, whose guesses speed it up."),
     ] = None,
+    dtype: options.AnyDtype = "auto",
     json: options.Json = False,
     set_: options.Overrides = None,
 ) -> None:
@@ -85,7 +86,7 @@ def generate(
     import gpt1
     from gpt1.generation import engine
 
-    gpt = gpt1.load(model)
+    gpt = gpt1.load(model, dtype=dtype)
     helper = None if assistant is None else gpt.assist(gpt1.load(assistant))
     if sampling.temperature:
         print(f"seed: {sampling.seed}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 _MODEL = "A packaged model, a model folder, a run, or owner/name on the hub."
 Model = Annotated[str, typer.Option(help=_MODEL)]
 ModelArgument = Annotated[str, typer.Argument(help=_MODEL)]
+
+Dtype = Annotated[
+    Literal["float32", "bfloat16"],
+    typer.Option(help="The weights: float32 is exact, bfloat16 is faster."),
+]
+AnyDtype = Annotated[
+    str,
+    typer.Option(
+        help="The weights: auto (16 bits where they help), float32, float16, bfloat16, int8, int4."
+    ),
+]
 
 FILES = "csv, tsv, xlsx, json, jsonl, txt (also gzipped), parquet, or hub:owner/name."
 Files = Annotated[list[str], typer.Argument(help=FILES)]

@@ -71,6 +71,7 @@ def predict(
         ),
     ] = False,
     force: options.Force = False,
+    dtype: options.Dtype = "float32",
     json: options.Json = False,
 ) -> None:
     """Label new rows with a fine-tuned model: one row out for each row in, in the same order.
@@ -82,6 +83,7 @@ def predict(
     """
     from gpt1 import storage
     from gpt1.cli.progress import Progress
+    from gpt1.generation.torch_backend import narrow
     from gpt1.tasks.predictor import Predictor
 
     files, data = files or [], None if data_set is None else task_named(data_set)[1]
@@ -95,6 +97,7 @@ def predict(
     if bool(files) == bool(text):
         raise ConfigError("give files to label, - for stdin, or --text TEXT; not both.")
     predictor = Predictor.load(model)
+    predictor.model = narrow(predictor.model, dtype)
     task, tokenizer = predictor.task, predictor.tokenizer
     if data is None and files and not (columns or text_column):
         data = recognise(files, task)

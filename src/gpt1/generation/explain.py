@@ -139,22 +139,30 @@ def next_tokens(model: Transformer, tokenizer: Tokenizer, text: str, k: int = 10
     return NextTokens(_greedy(TorchBackend(model), tokenizer, ids, 1, k))
 
 
-def score(model: Transformer, tokenizer: Tokenizer, text: str, *, name: str = "the text") -> Score:
-    """Return the loss, perplexity and log-probabilities of `text` (spec 9.5.1).
+def score_texts(
+    model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], names: Sequence[str]
+) -> list[Score]:
+    """Return the loss, perplexity and log-probabilities of each text (spec 9.5.1).
 
-    `name` is what messages call it. Raises InputError (fewer than two ids), ContextError (longer
-    than the model's positions).
+    `names` are what messages call them. Raises InputError (fewer than two ids), ContextError
+    (longer than the model's positions).
     """
-    ids = encode_prompt(tokenizer, text, model.config, name)
-    if len(ids) < 2:
-        raise InputError(
-            f"{name} is 1 id long ({text[:40]!r}); a score needs at least 2, since the first id "
-            f"is not predicted. Give a longer text."
-        )
-    logprobs = continuation_logprobs(model, [ids[:1]], [[ids[1:]]])[0][0]
-    _check_finite(torch.from_numpy(logprobs))
-    loss = -float(logprobs.mean())
-    return Score(loss, perplexity(loss), ids, logprobs.tolist())
+    rows = []
+    for text, name in zip(texts, names, strict=True):
+        ids = encode_prompt(tokenizer, text, model.config, name)
+        if len(ids) < 2:
+            raise InputError(
+                f"{name} is 1 id long ({text[:40]!r}); a score needs at least 2, since the first "
+                f"id is not predicted. Give a longer text."
+            )
+        rows.append(ids)
+    found = continuation_logprobs(model, [ids[:1] for ids in rows], [[ids[1:]] for ids in rows])
+    scores = []
+    for ids, (logprobs,) in zip(rows, found, strict=True):
+        _check_finite(torch.from_numpy(logprobs))
+        loss = -float(logprobs.mean())
+        scores.append(Score(loss, perplexity(loss), ids, logprobs.tolist()))
+    return scores
 
 
 def explain(
@@ -192,7 +200,7 @@ def explain(
         corner_rows=rows,
         corner_columns=columns,
         corners=logits[rows][:, columns].tolist(),
-        loss=score(model, tokenizer, text).loss if T > 1 else None,
+        loss=score_texts(model, tokenizer, [text], ["the text"])[0].loss if T > 1 else None,
         positions=_positions(logits, ids, tokenizer),
         next_tokens=_best(logits[-1], k, tokenizer),
         steps=_greedy(backend, tokenizer, ids, min(steps, model.config.n_ctx - T)),

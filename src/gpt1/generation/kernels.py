@@ -34,6 +34,8 @@ class Kernel(nn.Module):
 
     num_bytes: int
     """The size of the weights as they are kept."""
+    gelu: bool | None = None
+    """Whether the result goes through GELU too; None for a kernel that cannot do it."""
     tolerance: float
     """The largest error in a trial, relative to the largest value."""
 
@@ -67,6 +69,7 @@ class HalfFbgemm(Kernel):
 class BFloat16OneDnn(Kernel):
     """bfloat16 weights, inputs and results, float32 sums, in oneDNN's own layout."""
 
+    gelu = False
     tolerance = 2e-2
 
     def pack(self, weight: Tensor) -> int:  # noqa: D102
@@ -77,7 +80,7 @@ class BFloat16OneDnn(Kernel):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         y: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x.bfloat16(), self.packed, self.half_bias, "none", [], ""
+            x.bfloat16(), self.packed, self.half_bias, "gelu" if self.gelu else "none", [], "tanh"
         )
         return y
 

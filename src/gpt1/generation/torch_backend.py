@@ -10,7 +10,7 @@ mode, which shares every tensor but the packed matrices.
 from __future__ import annotations
 
 import copy
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,12 @@ from torch import Tensor, nn
 from gpt1.errors import ConfigError
 from gpt1.generation import kernels
 from gpt1.generation.kernels import Kernel, Width
+from gpt1.model.build import Model
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.device import has_bfloat16
-from gpt1.model.transformer import Transformer
+from gpt1.model.transformer import MLP, Transformer, gelu
+
+M = TypeVar("M", bound=Model)
 
 
 class TorchBackend:
@@ -36,11 +39,11 @@ class TorchBackend:
         self.name = f"torch {weights}"
         self._source = model
         self._versions = weight_versions(model)
-        self._transformer = narrow(model, weights)
-        table = self._transformer.tokens.weight
+        self.model = narrow(model, weights)
+        table = self.model.tokens.weight
         self.device, self.dtype = table.device, table.dtype
-        sizes = [p.numel() * p.element_size() for p in self._transformer.parameters()]
-        packed = [m.num_bytes for m in self._transformer.modules() if isinstance(m, Kernel)]
+        sizes = [p.numel() * p.element_size() for p in self.model.parameters()]
+        packed = [m.num_bytes for m in self.model.modules() if isinstance(m, Kernel)]
         self.num_bytes = sum(sizes) + sum(packed)
 
     def new_cache(self, slots: int, capacity: int) -> KeyValueCache:
@@ -60,7 +63,7 @@ class TorchBackend:
     def decode(self, ids: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
         """Read one further id (B,) of each row in `slots`; return the logits (B, V) after it."""
         rows = cache[slots]
-        states = self._transformer.hidden(ids[:, None].to(self.device), cache=rows)
+        states = self.model.hidden(ids[:, None].to(self.device), cache=rows)
         rows.advance(1)
         return self.logits(states[:, -1])
 
@@ -68,7 +71,7 @@ class TorchBackend:
     def extend(self, ids: Tensor, lengths: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
         """Read further ids (B, T) behind what each row holds; return the states (B, T, C)."""
         rows = cache[slots]
-        states: Tensor = self._transformer.hidden(ids.to(self.device), cache=rows)
+        states: Tensor = self.model.hidden(ids.to(self.device), cache=rows)
         rows.advance(lengths)
         return states
 
@@ -82,7 +85,7 @@ class TorchBackend:
     @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:
         """Return the logits (..., V) of states (..., C), in float32 or finer."""
-        logits = self._transformer.logits(states)
+        logits = self.model.logits(states)
         return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
@@ -100,14 +103,18 @@ def make_backend(model: Transformer, dtype: str = "auto") -> TorchBackend:
     return TorchBackend(model, best_weights(table.device) if dtype == "auto" else dtype)  # type: ignore[arg-type]
 
 
-def narrow(model: Transformer, weights: Width) -> Transformer:
+def narrow(model: M, weights: Width) -> M:
     """Return a copy in evaluation mode with matrices of `weights`, sharing all that stays as it is.
 
-    Raises ConfigError for a width that the model's device cannot do.
+    Raises ConfigError for a width that the model's device cannot do, or that an LSTM cannot.
     """
     device = model.tokens.weight.device
     if weights == "float32":
-        copied: Transformer = _shallow_copy(model)
+        copied: M = _shallow_copy(model)
+    elif not isinstance(model, Transformer):
+        raise ConfigError(
+            f"dtype is {weights!r}; the LSTM baseline computes in float32. Leave it out."
+        )
     elif device.type == "cpu" or weights == "bfloat16":
         if weights == "bfloat16":  # and so are the activations: converting them costs more
             head, model = model.head, copy.deepcopy(model).to(torch.bfloat16)
@@ -153,7 +160,15 @@ def _shallow_copy(module: Any, kernel: type[Kernel] | None = None) -> Any:
     other.training = False
     children = module._modules.items()
     other._modules = {name: _shallow_copy(child, kernel) for name, child in children}
+    if isinstance(other, MLP) and other.activation is gelu:
+        first = other._modules["fc"]
+        if isinstance(first, Kernel) and first.gelu is False:
+            first.gelu, other.activation = True, _unchanged  # in one pass over the memory
     return other
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
 
 
 def weight_versions(model: nn.Module) -> list[tuple[int, int]]:

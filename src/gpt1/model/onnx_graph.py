@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt1.errors import CheckpointError, ConfigError
 from gpt1.model.build import Model
-from gpt1.model.transformer import Transformer
+from gpt1.model.transformer import Transformer, gelu
 
 OPSET = 21
 _LIMIT = 2**31 - 1
@@ -188,9 +189,9 @@ def add_block(graph: Graph, name: str, h: str, attended: str, block: Any) -> str
     attended = graph.linear(f"{name}.attention.proj", attended, block.attention.proj)
     n = graph.norm(f"{name}.ln_1", graph.add("Add", h, attended), block.ln_1)
     u = graph.linear(f"{name}.mlp.fc", n, block.mlp.fc)
-    if block.mlp.afn == "gelu":
+    if block.mlp.activation is gelu:
         u = graph.add("Gelu", u, approximate="tanh")
-    elif block.mlp.afn == "relu":
+    elif block.mlp.activation is F.relu:
         u = graph.add("Relu", u)
     else:
         u = graph.add("Mul", u, graph.add("Sigmoid", u))

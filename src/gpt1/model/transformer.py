@@ -10,6 +10,7 @@ V vocabulary. Differences from the release are listed in docs/fidelity.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -86,6 +87,18 @@ class Attention(nn.Module):
         return out
 
 
+def gelu(x: Tensor) -> Tensor:
+    """Return GELU in the release's form, by a tanh, not the error function."""
+    return F.gelu(x, approximate="tanh")
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": gelu,
+    "relu": F.relu,
+    "swish": F.silu,
+}  # swish is x * sigmoid(x)
+
+
 class MLP(nn.Module):
     """Two affine maps, four times as wide in between, without dropout there (spec 1.5)."""
 
@@ -93,16 +106,12 @@ class MLP(nn.Module):
         super().__init__()
         self.fc = nn.Linear(config.n_embd, 4 * config.n_embd)
         self.proj = nn.Linear(4 * config.n_embd, config.n_embd)
-        self.afn = config.afn
+        self.activation = _ACTIVATIONS[config.afn]
         self.resid_drop = Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, C) of x (B, T, C), for each position alone."""
-        u = self.fc(x)  # (B, T, 4C)
-        if self.afn == "gelu":
-            u = F.gelu(u, approximate="tanh")  # the release's form, not the error function's
-        else:
-            u = F.relu(u) if self.afn == "relu" else F.silu(u)  # "swish" is x * sigmoid(x)
+        u = self.activation(self.fc(x))  # (B, T, 4C)
         out: Tensor = self.resid_drop(self.proj(u))
         return out
 

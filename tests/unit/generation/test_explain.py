@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from gpt1.config import SamplingConfig
 from gpt1.errors import CheckpointError, ContextError, InputError
 from gpt1.generation.engine import generate
-from gpt1.generation.explain import explain, next_tokens, score
+from gpt1.generation.explain import explain, next_tokens, score_texts
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.transformer import Transformer
 from gpt1.text.tokenizer import Tokenizer
@@ -42,7 +43,7 @@ def test_the_score_is_torchs_cross_entropy(model: Transformer, tokenizer: Tokeni
         logits = model(ids[None]).logits[0]
         labelled = model(ids[None], labels=ids[None]).loss
     each = F.cross_entropy(logits[:-1], ids[1:], reduction="none")
-    found = score(model, tokenizer, TEXT)
+    found = score_texts(model, tokenizer, [TEXT], ["the text"])[0]
     assert found.ids == ids.tolist()
     assert found.logprobs == pytest.approx((-each).tolist(), rel=1e-5)
     assert found.loss == pytest.approx(float(each.mean()), rel=1e-6)
@@ -88,7 +89,7 @@ def test_the_walk_holds_every_step(model: Transformer, tokenizer: Tokenizer) -> 
     assert walk.corner_columns == [0, 1, 2, V - 3, V - 2, V - 1]
     corners = logits[walk.corner_rows][:, walk.corner_columns]
     torch.testing.assert_close(torch.tensor(walk.corners), corners)
-    assert walk.loss == score(model, tokenizer, TEXT).loss
+    assert walk.loss == score_texts(model, tokenizer, [TEXT], ["the text"])[0].loss
     likeliest = next_tokens(model, tokenizer, TEXT, k=5)
     assert [(t.id, pytest.approx(t.logit, rel=1e-5)) for t in walk.next_tokens] == [
         (t.id, t.logit) for t in likeliest
@@ -115,7 +116,11 @@ def test_what_has_no_answer_is_refused(model: Transformer, tokenizer: Tokenizer)
     walk = explain(model, tokenizer, "i", steps=0)
     assert (len(walk.ids), walk.loss, walk.corner_rows) == (1, None, [0])
     with pytest.raises(InputError, match="the text is 1 id long"):
-        score(model, tokenizer, "i")
+        score_texts(model, tokenizer, ["i"], ["the text"])
+
+    def score(*args: Any) -> None:
+        score_texts(*args[:2], [args[2]], ["the text"])
+
     for function in (next_tokens, score, explain):
         with pytest.raises(InputError, match="the text is empty"):
             function(model, tokenizer, " ")
@@ -129,4 +134,4 @@ def test_what_has_no_answer_is_refused(model: Transformer, tokenizer: Tokenizer)
     with torch.no_grad():
         broken.positions.weight[0, 0] = math.nan
     with pytest.raises(CheckpointError, match="not finite"):
-        score(broken, tokenizer, TEXT)
+        score_texts(broken, tokenizer, [TEXT], ["the text"])

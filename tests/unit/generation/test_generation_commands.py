@@ -24,7 +24,7 @@ def gpt(model: Transformer, tokenizer: Tokenizer) -> GPT1:
 def loaded(gpt: GPT1, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
 
-    def load(name: str) -> GPT1:
+    def load(name: str, **options: str) -> GPT1:
         asked.append(name)
         return gpt
 

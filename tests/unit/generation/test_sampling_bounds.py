@@ -69,7 +69,7 @@ def test_python_takes_what_is_allowed_and_names_what_is_not(gpt: GPT1) -> None:
 def test_the_shell_takes_what_is_allowed_and_names_what_is_not(
     gpt: GPT1, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpt1, "load", lambda name: gpt, raising=False)
+    monkeypatch.setattr(gpt1, "load", lambda name, **options: gpt, raising=False)
     for name, text in TABLE:
         done = run_gpt1("generate", "my dog", "--set", f"sampling.{name}={text}")
         if text in ALLOWED.get(name, ()):

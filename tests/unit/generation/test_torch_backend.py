@@ -96,7 +96,7 @@ def test_every_width_is_close_and_shares_what_it_can(width: str, most: float) ->
     ready = make_backend(model, width)
     assert ready.weights == width
     assert ready.num_bytes < 8 * model.num_parameters()
-    shared = ready._transformer.tokens.weight is model.tokens.weight
+    shared = ready.model.tokens.weight is model.tokens.weight
     assert shared == (width != "bfloat16")
     with torch.inference_mode():
         assert error(logits_of(ready, ids), model(ids).logits) < most
@@ -160,8 +160,8 @@ def test_the_model_is_left_alone_and_dropout_is_off() -> None:
 def test_a_backend_shares_embeddings_and_knows_when_the_model_has_moved_on() -> None:
     model = make()
     ready = make_backend(model)
-    assert ready._transformer.tokens.weight is model.tokens.weight
-    assert ready._transformer.positions.weight is model.positions.weight
+    assert ready.model.tokens.weight is model.tokens.weight
+    assert ready.model.positions.weight is model.positions.weight
 
     def step() -> None:
         with torch.no_grad():
