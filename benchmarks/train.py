@@ -18,14 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 from gpt1.config import ModelConfig
 
 CONTENDERS = ("ours", "transformers bf16", "transformers float32")
 
 
-def contender(name: str, size: str, batch: int) -> None:
-    """Run one step per line on stdin and print its seconds; print the peak memory in MB last."""
+def make_step(name: str, size: str, batch: int) -> tuple[Callable[[], float], ModelConfig]:
+    """Return a call that makes a step of a contender and returns its seconds, and the shape."""
     import torch
 
     from gpt1.config import OptimizerConfig, load_size
@@ -64,6 +65,12 @@ def contender(name: str, size: str, batch: int) -> None:
         optimizer.zero_grad()
         return time.perf_counter() - began
 
+    return step, config
+
+
+def contender(name: str, size: str, batch: int) -> None:
+    """Run one step per line on stdin and print its seconds; print the peak memory in MB last."""
+    step, _ = make_step(name, size, batch)
     step()
     print("ready", flush=True)
     for _ in sys.stdin:

@@ -142,3 +142,15 @@ def _flags(function: object) -> set[str]:
 def test_the_changelog_begins_with_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == gpt1.__version__
+
+
+@pytest.mark.parametrize("given", [None, "active"])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(given: str | None) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    if given is not None:
+        environment["OMP_WAIT_POLICY"] = given
+    script = "import gpt1, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == [given or "passive", "False"]

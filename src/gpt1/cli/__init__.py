@@ -39,6 +39,7 @@ COMMANDS = {
     "convert": "Convert a foreign model file, safely.",
     "export": "Write a model as an ONNX graph for onnxruntime.",
     "verify": "Check a model against the published values.",
+    "bench": "Measure this machine, and how fast it writes.",
     "doctor": "Show versions, devices and a model's parameters.",
 }
 

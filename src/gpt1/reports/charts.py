@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from gpt1.reports.sections import Curve, LineChart
+from gpt1.reports.sections import BarChart, Curve, LineChart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,10 @@ _STYLE: Any = {
 }
 
 
-def draw_svg(chart: LineChart) -> bytes:
+def draw_svg(chart: LineChart | BarChart) -> bytes:
     """Return a chart as SVG with a transparent background, without its title."""
+    if isinstance(chart, BarChart):
+        return _draw_figure([chart], (2.4 + 0.7 * len(chart.names), 3.2), "svg")
     return _draw_figure([chart], (4.2, 4.2) if chart.diagonal else (4.6, 2.8), "svg")
 
 
@@ -56,7 +58,7 @@ def draw_png(*charts: LineChart, size: tuple[float, float]) -> bytes:
 
 
 def _draw_figure(
-    charts: Sequence[LineChart], size: tuple[float, float], form: Literal["svg", "png"]
+    charts: Sequence[LineChart | BarChart], size: tuple[float, float], form: Literal["svg", "png"]
 ) -> bytes:
     import matplotlib  # slow to import, and needed only here
     import matplotlib.figure
@@ -67,7 +69,10 @@ def _draw_figure(
         figure = matplotlib.figure.Figure(figsize=size, layout="constrained", dpi=150)
         panels = figure.subplots(1, len(charts), squeeze=False)[0]
         for axes, chart in zip(panels, charts, strict=True):
-            _draw(axes, chart)
+            if isinstance(chart, BarChart):
+                _draw_bars(axes, chart)
+            else:
+                _draw(axes, chart)
             if not svg:
                 axes.set_title(chart.title)
         metadata = {"Date": None} if svg else None
@@ -98,6 +103,23 @@ def _draw(axes: Axes, chart: LineChart) -> None:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, handlelength=3.5)
     elif labels:
         axes.legend()
+
+
+def _draw_bars(axes: Axes, chart: BarChart) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    width = 0.8 / len(chart.bars)
+    for number, (label, heights) in enumerate(chart.bars.items()):
+        places = [i + (number + 0.5) * width - 0.4 for i in range(len(heights))]
+        color = _COLORS[number % len(_COLORS)]
+        bars = axes.bar(places, heights, width, label=printable(label), color=color)
+        axes.bar_label(bars, fmt=lambda height: f"{height:,.0f}", fontsize=6, padding=1)
+    names = ["\n".join(map(printable, name.splitlines())) for name in chart.names]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylabel(chart.y_label)
+    axes.yaxis.set_major_formatter(FuncFormatter(format_tick))
+    axes.grid(False, axis="x")
+    axes.legend()
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:

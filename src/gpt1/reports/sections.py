@@ -81,6 +81,16 @@ class LineChart:
 
 
 @dataclass(frozen=True)
+class BarChart:
+    """Groups of bars: bars[label][i] is the height over names[i]."""
+
+    title: str
+    y_label: str
+    names: Sequence[str]
+    bars: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
 class Picture:
     """A picture as PNG."""
 
