@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from gpt1.estimators.rows import (
 )
 from gpt1.estimators.saving import read_classes, read_fitted, read_params, to_json
 from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, clone, draw_seed
+from gpt1.generation.torch_backend import narrow
 from gpt1.model.build import Model
 from gpt1.pipeline import GPT1, load
 from gpt1.reports.history import History
@@ -96,6 +97,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     n_iter_no_change: float | None = None
     random_state: Any = None
     device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     verbose: bool = True
     warm_start: bool = False
     allow_unknown: bool = False
@@ -310,6 +312,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "predictor_")
         read_features(self, X)
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ConfigError(f"dtype is {short(self.dtype)}; it must be float32 or bfloat16.")
         predictor, rows = self.predictor_, self._read_new(X)
         warn_of_rows(rows, predictor.tokenizer)
         encoded = predictor.encode([Example(row) for row in rows], blank=True)
@@ -319,7 +323,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 f"window and were truncated (docs/tasks.md says how)",
                 file=sys.stderr,
             )
-        return predictor.score(encoded)
+        model = narrow(self.model_, self.dtype)
+        return Predictor(model, predictor.tokenizer, predictor.task).score(encoded)
 
     def _read_new(self, X: Any) -> list[Row]:
         """Return the rows of X, which must be like those of fit; their texts may be empty."""

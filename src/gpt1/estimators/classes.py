@@ -131,6 +131,7 @@ class TextClassifier(_Classifier):
     over), and keep the best model. Without it, or where the part is less than 20 different texts,
     all rows are trained on and the last model is kept.
     random_state: None, an int, a RandomState or a Generator. device: "auto", "cpu", "cuda".
+    dtype: "float32", or "bfloat16", which predicts several times faster and rounds.
     warm_start: a further fit goes on from the fitted model, also with its head. There is no
     partial_fit. allow_unknown: fit although the vocabulary lacks over half of what the texts hold.
     verbose: progress on stderr. run: a new folder that keeps the run, with its report.

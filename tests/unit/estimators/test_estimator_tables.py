@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 
 import gpt1
 from fits import make, one_step, rows
-from gpt1.errors import InputError
+from gpt1.errors import ConfigError, InputError
 
 X, Y = rows("classification", 12)
 COLUMN = np.array(X, object)[:, None]
@@ -140,6 +140,17 @@ def test_weights_are_routed(clf: Any) -> None:
 def test_logarithms(clf: Any) -> None:
     clf.fit(X, Y)
     np.testing.assert_allclose(np.exp(clf.predict_log_proba(X)), clf.predict_proba(X))
+
+
+def test_bfloat16_predicts_nearly_the_same(model: str) -> None:
+    texts, labels = rows("classification", 24)
+    clf = make("classification", model, epochs=6).fit(texts, labels)
+    exact = clf.predict_proba(texts)
+    near = clf.set_params(dtype="bfloat16").predict_proba(texts)
+    assert 0 < np.abs(near - exact).max() < 0.02
+    assert np.array_equal(clf.set_params(dtype="float32").predict_proba(texts), exact)
+    with pytest.raises(ConfigError, match="dtype is 'int8'; it must be float32 or bfloat16"):
+        clf.set_params(dtype="int8").predict(texts)
 
 
 def test_a_warm_start_goes_on(model: str, tmp_path: Path) -> None:
