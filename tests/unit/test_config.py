@@ -357,3 +357,10 @@ def test_sampling_resolves_and_knows_its_section_alone() -> None:
 
 def test_the_setting_task_kind_names_every_kind() -> None:
     assert set(get_args(TaskConfig.model_fields["kind"].annotation)) == {"lm", *KINDS}
+
+
+@pytest.mark.parametrize("value", ['"1[78]\\d"', "'it's'", '"a\\"'])
+def test_a_value_in_quotes_must_be_toml(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"sampling.regex=.* whose value is no TOML text: "):
+        load_sampling([f"sampling.regex={value}"])
+    assert load_sampling([r"sampling.regex='1[78]\d'"]).regex == r"1[78]\d"

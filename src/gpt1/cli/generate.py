@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from gpt1.cli import options, print_json, read_text
 from gpt1.config import SamplingConfig, load_sampling
@@ -90,11 +91,15 @@ def generate(
     helper = None if assistant is None else gpt.assist(gpt1.load(assistant))
     if sampling.temperature:
         print(f"seed: {sampling.seed}", file=sys.stderr)
-    if json:
+    if json or sampling.num_return_sequences > 1:
         generation = engine.generate(
             gpt.backend(), gpt.tokenizer, [text], sampling, assistant=helper
         )[0]
-        print_json({**asdict(generation), "seed": sampling.seed})
+        if json:
+            print_json({**asdict(generation), "seed": sampling.seed})
+        else:
+            for number, other in enumerate([generation, *generation.others], 1):
+                print(f"{number}. {other.text}")
         return
     ids = gpt.tokenizer.encode(text)
     pieces = engine.stream(gpt.backend(), gpt.tokenizer, ids, sampling, assistant=helper)
@@ -107,6 +112,8 @@ def generate(
 assert generate.__doc__
 _FLAGS = inspect.signature(generate).parameters
 _LINES = [
-    f"- {name}: {told}" for name, told in describe(SamplingConfig).items() if name not in _FLAGS
+    f"- {name}: {escape(told)}"
+    for name, told in describe(SamplingConfig).items()
+    if name not in _FLAGS
 ]
 generate.__doc__ = "\n\n".join([inspect.cleandoc(generate.__doc__), *_LINES])

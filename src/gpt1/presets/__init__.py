@@ -81,6 +81,11 @@ def parse_override(text: str) -> dict[str, Any]:
         )
     try:
         parsed = tomllib.loads(f"x = {value.strip()}")["x"]
-    except (ValueError, RecursionError):  # also an integer of thousands of digits
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
         parsed = value.lstrip()
+        if parsed[:1] in ("'", '"') and parsed.rstrip()[1:].endswith(parsed[0]):
+            raise ConfigError(
+                f"--set is {text!r}, whose value is no TOML text: {error}. Between single quotes a "
+                f"backslash stands for itself: '\\d+'"
+            ) from None
     return {section: {field: parsed}}
