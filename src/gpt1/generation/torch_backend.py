@@ -10,6 +10,8 @@ mode, which shares every tensor but the packed matrices.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, get_args
 
 import torch
@@ -119,10 +121,9 @@ def narrow(model: M, weights: Width) -> M:
         if weights == "bfloat16":  # and so are the activations: converting them costs more
             head, model = model.head, copy.deepcopy(model).to(torch.bfloat16)
             model.head = head
-        kernel = kernels.choose(weights) if device.type == "cpu" else None
-        copied = _shallow_copy(model, kernel)
-        if kernel is not None:
-            copied.lm_head = kernel(model.tokens.weight, None)
+        packed = _pack(model, kernels.choose(weights)) if device.type == "cpu" else {}
+        copied = _shallow_copy(model, packed)
+        copied.lm_head = packed.get(model.tokens)
     else:
         raise ConfigError(
             f"dtype is {weights!r}, which needs a CPU; on {device} use float32 or bfloat16."
@@ -147,19 +148,27 @@ def best_weights(device: torch.device) -> Width:
     return "float16" if able else "float32"
 
 
-def _shallow_copy(module: Any, kernel: type[Kernel] | None = None) -> Any:
+def _pack(model: Model, kernel: type[Kernel]) -> dict[nn.Module, Kernel]:
+    """Return a kernel for each linear layer, and for the tokens' matrix as the head."""
+    layers = [model.tokens, *(m for m in model.modules() if isinstance(m, nn.Linear))]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # torch packs on one thread
+        packed = pool.map(lambda m: kernel(m.weight, getattr(m, "bias", None)), layers)
+        return dict(zip(layers, packed, strict=True))
+
+
+def _shallow_copy(module: Any, packed: Mapping[nn.Module, Kernel] | None = None) -> Any:
     """Return a copy of the module tree that shares all tensors, in evaluation mode.
 
-    Its linear layers become a `kernel` each, if one is given.
+    Linear layers are replaced by those `packed`.
     """
     if module is None:  # the heads of a model that has none
         return None
-    if kernel is not None and isinstance(module, nn.Linear):
-        return kernel(module.weight, module.bias)
+    if packed and isinstance(module, nn.Linear):
+        return packed[module]
     other = copy.copy(module)
     other.training = False
     children = module._modules.items()
-    other._modules = {name: _shallow_copy(child, kernel) for name, child in children}
+    other._modules = {name: _shallow_copy(child, packed) for name, child in children}
     if isinstance(other, MLP) and other.activation is gelu:
         first = other._modules["fc"]
         if isinstance(first, Kernel) and first.gelu is False:
