@@ -98,7 +98,7 @@ def test_from_text_to_jokes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     out, err = gpt1(place, line)
     written = json.loads(out)
     assert err == "seed: 3\n"
-    assert written["text"].startswith("the cat")
+    assert written["text"].startswith("The cat")
     assert written["finish_reason"] in ("length", "eos")
     assert len(written["logprobs"]) <= 8
 

@@ -79,6 +79,9 @@ class Bigrams(nn.Module):
         for word, (later, bonus) in (signals or {}).items():
             self.signals[id(word), id(later)] = bonus
 
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        return states @ self.tokens.weight.T
+
     def hidden(self, ids: Tensor) -> Tensor:
         assert ids.shape[1] <= self.config.n_ctx
         return self.table[ids] + self.signals[ids].cumsum(1)
