@@ -257,4 +257,5 @@ def _write_new(path: Path, chunks: Iterable[bytes | memoryview]) -> dict[str, An
 
 def json_bytes(value: Any) -> bytes:
     """Return `value` as the indented JSON that gpt1 writes."""
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # a lone surrogate becomes its JSON escape
