@@ -31,6 +31,8 @@ Words = tuple[str, ...]
 # of a long chunk; it grows when a match comes near its far end.
 _WINDOW = 64
 _NEAR = 8
+_TAIL = 16
+"""The first window for a suffix, which is searched for at each of its characters."""
 _USER = r"(?:\S+(?::\S*)?@)?"
 """The optional user and password of spaCy's URL pattern."""
 
@@ -61,6 +63,7 @@ class EnglishRules:
         tokenizer: Any = spacy.blank("en").tokenizer
         self._prefix: Callable[[str], Match[str] | None] = tokenizer.prefix_search
         self._suffix: Callable[[str], Match[str] | None] = tokenizer.suffix_search
+        self._tail_suffix = lru_cache(1 << 12)(self._find_suffix)
         self._infixes = tokenizer.infix_finditer
         self._url: Callable[[str], Match[str] | None] = tokenizer.url_match
         # The part before an "@" takes quadratic time; in text without one it cannot match
@@ -128,12 +131,16 @@ class EnglishRules:
         return 0
 
     def _suffix_length(self, chunk: str, start: int, end: int) -> int:
-        width = _WINDOW
-        while match := self._suffix(chunk[max(start, end - width) : end]):
-            if start + width >= end or match.start() >= _NEAR:
-                return match.end() - match.start()
+        width = _TAIL
+        length = self._tail_suffix(chunk[max(start, end - width) : end])
+        while length > width - _NEAR and start + width < end:
             width *= 2
-        return 0
+            length = self._find_suffix(chunk[max(start, end - width) : end])
+        return length
+
+    def _find_suffix(self, text: str) -> int:
+        match = self._suffix(text)
+        return match.end() - match.start() if match else 0
 
     def _middle(self, text: str, rules: Mapping[str, Words]) -> Words:
         """Split what is left between prefixes and suffixes."""
