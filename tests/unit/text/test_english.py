@@ -69,7 +69,7 @@ def test_words_before_a_chunk_can_change_it(spacys: Any, rules: EnglishRules) ->
 
 @pytest.mark.parametrize("piece", ["a", ".", "'", "°C.", "a.b:", "1", "(", "'s", "日", "a@b."])
 def test_long_chunks_have_spacys_words(spacys: Any, rules: EnglishRules, piece: str) -> None:
-    for size in (63, 64, 65, 127, 300):
+    for size in (15, 16, 17, 33, 63, 64, 65, 127, 300):
         chunk = f"«{piece * size}"[:size]
         assert list(rules.line([chunk])) == [word.text for word in spacys(chunk)]
 
@@ -87,3 +87,9 @@ def test_time_is_linear_in_the_length_of_a_chunk(rules: EnglishRules, piece: str
 
     size = 2000 if piece == "'" else 32_000
     assert seconds(4 * size) < 9 * seconds(size) + 0.005  # 4 if linear, 16 if quadratic
+
+
+def test_a_suffix_that_comes_again_is_not_searched_for_again(rules: EnglishRules) -> None:
+    searched = rules._tail_suffix.cache_info().misses
+    rules.line(["'s" * 1000])
+    assert rules._tail_suffix.cache_info().misses - searched < 40
