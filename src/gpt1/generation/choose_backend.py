@@ -11,12 +11,13 @@ import torch
 from gpt1.config import ModelConfig
 from gpt1.errors import ConfigError
 from gpt1.generation import kernels, onnx_backend, torch_backend
+from gpt1.generation.kernels import Width
 from gpt1.generation.onnx_backend import OnnxBackend
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.transformer import Transformer
 
 Name = Literal["auto", "torch", "onnx"]
-DTYPES = ("auto", "float32", "float16", "bfloat16", "int8", "int4")
+DTYPES = ("auto", *get_args(Width), "int4")
 _LACKING = {"torch": ("int4",), "onnx": ("float16", "bfloat16")}
 
 

@@ -195,11 +195,12 @@ def trials(width: str) -> tuple[Trial, ...]:
 
 def choose(width: str) -> type[Kernel]:
     """Return the fastest kernel of `width` on this machine, or raise ConfigError."""
-    right = [trial for trial in trials(width) if trial.failure is None]
+    known = width in KERNELS
+    right = [trial for trial in trials(width) if trial.failure is None] if known else []
     if not right:
         able = [name for name in KERNELS if any(t.failure is None for t in trials(name))]
         raise ConfigError(
-            f"this machine cannot compute with {width} weights; it can with "
+            f"torch cannot compute with {width} weights on this machine; it can with "
             f"{', '.join(['float32', *able])}. Use one of these as dtype."
         )
     best = min(right, key=lambda t: (t.few_ms or 0) + (t.many_ms or 0))

@@ -21,6 +21,7 @@ from gpt1.generation.quantize import quantize_groups
 from gpt1.generation.torch_backend import weight_versions
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.onnx_graph import Graph, add_block
+from gpt1.model.padding import repeat_last
 from gpt1.model.transformer import Transformer
 
 Weights = Literal["float32", "int8", "int4"]
@@ -92,8 +93,8 @@ class OnnxBackend:
     def extend(self, ids: Tensor, lengths: Tensor, cache: _Cache, slots: slice) -> Tensor:
         """Read further ids (B, T) behind what each row holds; return the states (B, T, C)."""
         before = cache.lengths[slots]
-        positions = before[:, None] + torch.arange(ids.shape[1])
-        positions.clamp_(max=self.config.n_ctx - 1)  # beyond it is padding
+        ids, columns = repeat_last(ids, lengths)
+        positions = (before[:, None] + columns).clamp_max(self.config.n_ctx - 1)
         model = self._source
         h = F.embedding(ids, model.tokens.weight) + F.embedding(positions, model.positions.weight)
         states = torch.empty_like(h)

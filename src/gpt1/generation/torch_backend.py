@@ -2,9 +2,8 @@
 
 Decoding one id reads every weight once, so weights of 16 bits halve its time, and those of 8 halve
 it again. With float16 and int8 only the matrices are narrower; with bfloat16 all is, but the head
-of a task.
-The model itself does not change: a `TorchBackend` holds a copy of its module tree in evaluation
-mode, which shares every tensor but the packed matrices.
+of a task. The model itself does not change: a `TorchBackend` holds a copy of its module tree in
+evaluation mode, which shares every tensor but the packed matrices.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from gpt1.generation.kernels import Kernel, Width
 from gpt1.model.build import Model
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.device import has_bfloat16
+from gpt1.model.padding import repeat_last
 from gpt1.model.transformer import MLP, Transformer, gelu
 
 M = TypeVar("M", bound=Model)
@@ -72,8 +72,12 @@ class TorchBackend:
     @torch.inference_mode()
     def extend(self, ids: Tensor, lengths: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
         """Read further ids (B, T) behind what each row holds; return the states (B, T, C)."""
-        rows = cache[slots]
-        states: Tensor = self.model.hidden(ids.to(self.device), cache=rows)
+        rows, positions = cache[slots], None
+        if int(lengths.min()) < ids.shape[1]:
+            ids, columns = repeat_last(ids, lengths)
+            positions = (rows.lengths[:, None] + columns).clamp_max(self.config.n_ctx - 1)
+            positions = positions.to(self.device)
+        states: Tensor = self.model.hidden(ids.to(self.device), position_ids=positions, cache=rows)
         rows.advance(lengths)
         return states
 
@@ -96,19 +100,19 @@ def make_backend(model: Transformer, dtype: str = "auto") -> TorchBackend:
 
     auto: 16 bits where they help, which is float16 with float32 sums on a CPU whose torch has them
     and bfloat16 on CUDA with bfloat16 units; else, and for a model that is not float32, the model's
-    own weights. Raises ConfigError for another `dtype`, or one that the device cannot do.
+    own weights. Raises ConfigError for a `dtype` that the device or torch cannot do.
     """
-    check_dtype(dtype)
-    table = model.tokens.weight
-    if dtype == "float32" or table.dtype != torch.float32:
-        return TorchBackend(model)
-    return TorchBackend(model, best_weights(table.device) if dtype == "auto" else dtype)  # type: ignore[arg-type]
+    if dtype == "auto":
+        table = model.tokens.weight
+        dtype = best_weights(table.device) if table.dtype == torch.float32 else "float32"
+    return TorchBackend(model, dtype)  # type: ignore[arg-type]
 
 
 def narrow(model: M, weights: Width) -> M:
     """Return a copy in evaluation mode with matrices of `weights`, sharing all that stays as it is.
 
-    Raises ConfigError for a width that the model's device cannot do, or that an LSTM cannot.
+    Raises ConfigError for a width that the model's device cannot do, an LSTM, or other weights than
+    float32.
     """
     device = model.tokens.weight.device
     if weights == "float32":
@@ -118,10 +122,16 @@ def narrow(model: M, weights: Width) -> M:
             f"dtype is {weights!r}; the LSTM baseline computes in float32. Leave it out."
         )
     elif device.type == "cpu" or weights == "bfloat16":
+        kernel = kernels.choose(weights) if device.type == "cpu" else None
+        if model.tokens.weight.dtype != torch.float32:
+            raise ConfigError(
+                f"dtype is {weights!r}; the model is {model.tokens.weight.dtype}, and only float32 "
+                f"is rounded. Leave dtype out."
+            )
         if weights == "bfloat16":  # and so are the activations: converting them costs more
             head, model = model.head, copy.deepcopy(model).to(torch.bfloat16)
             model.head = head
-        packed = _pack(model, kernels.choose(weights)) if device.type == "cpu" else {}
+        packed = {} if kernel is None else _pack(model, kernel)
         copied = _shallow_copy(model, packed)
         copied.lm_head = packed.get(model.tokens)
     else:
@@ -129,15 +139,6 @@ def narrow(model: M, weights: Width) -> M:
             f"dtype is {weights!r}, which needs a CPU; on {device} use float32 or bfloat16."
         )
     return copied
-
-
-def check_dtype(dtype: str) -> None:
-    """Raise ConfigError if `dtype` is not one that `make_backend` takes."""
-    if dtype not in ("auto", *get_args(Width)):
-        raise ConfigError(
-            f"dtype is {dtype!r}; generation takes auto (16-bit weights where they help), float32 "
-            f"(exact), float16, bfloat16 or int8. Use one of these."
-        )
 
 
 def best_weights(device: torch.device) -> Width:

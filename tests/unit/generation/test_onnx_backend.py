@@ -179,3 +179,24 @@ def test_without_onnxruntime_int8_is_torchs_and_int4_says_what_to_install(
         with pytest.raises(ConfigError, match=r"needs onnxruntime. Run pip install"):
             GPT1(model, tokenizer, dtype=dtype, backend=backend)
     choose_backend.faster.cache_clear()
+
+
+@pytest.mark.parametrize("backend", [TorchBackend, OnnxBackend])
+@pytest.mark.parametrize("broken", ["position 12", "token 0", "token of another row"])
+def test_padding_brings_no_nan_of_others_into_a_row(
+    backend: type[TorchBackend] | type[OnnxBackend], broken: str
+) -> None:
+    model = make()
+    ids = some_ids(2, 20).clamp_min(1)
+    ids[0, 19], ids[1, 4:] = 300, 0
+    with torch.no_grad():
+        if broken == "position 12":
+            model.positions.weight[12] = torch.nan
+        else:
+            model.tokens.weight[0 if broken == "token 0" else 300] = torch.nan
+    ready = backend(model)
+    read = ready.prefill(ids, torch.tensor([20, 4]), ready.new_cache(2, 30), slice(0, 2))
+    alone = ready.prefill(ids[1:, :4], torch.tensor([4]), ready.new_cache(1, 30), slice(0, 1))
+    unbroken = alone[0].isfinite()
+    assert unbroken.sum() >= 300  # all but the logit of a broken token itself
+    torch.testing.assert_close(read[1][unbroken], alone[0][unbroken], rtol=1e-5, atol=1e-5)

@@ -45,8 +45,12 @@ def test_float32_is_the_model_itself(dtype: torch.dtype) -> None:
     logits = logits_of(make_backend(model, "float32"), ids)
     assert logits.dtype == dtype
     assert make_backend(make(torch.float64)).dtype == torch.float64  # auto rounds nothing finer
-    with pytest.raises(ConfigError, match=r"dtype is 'int4'; .* auto .* float32"):
+    with pytest.raises(
+        ConfigError, match=r"torch cannot compute with int4 .* can with float32, float16"
+    ):
         make_backend(model, "int4")  # which onnxruntime has
+    with pytest.raises(ConfigError, match=r"the model is torch\.float64, and only float32 is"):
+        make_backend(make(torch.float64), "int8")
     with torch.inference_mode():
         torch.testing.assert_close(logits, model(ids).logits)
 
@@ -85,7 +89,7 @@ def test_without_a_sound_kernel_the_weights_stay_float32(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.ops.quantized, "linear_prepack_fp16", missing)
     assert kernels.trials("float16")[0].failure == "no engine"
     with pytest.raises(
-        ConfigError, match=r"cannot compute with float16 .* float32, bfloat16, int8"
+        ConfigError, match=r"torch cannot compute with float16 .* can with float32, bfloat16, int8"
     ):
         make_backend(make(), "float16")
 
