@@ -1,7 +1,8 @@
 """spaCy's English word rules, in time linear in the length of a chunk.
 
 The rules (exceptions, prefixes, suffixes, infixes, URLs) are spaCy's own, read from
-`spacy.blank("en")`. The algorithm is that of spaCy's Tokenizer, in two stages:
+`spacy.blank("en")` and kept in the user's cache folder, since importing spaCy takes a second. The
+algorithm is that of spaCy's Tokenizer, in two stages:
 
 1. Each white-space chunk by itself: exceptions, then prefixes and suffixes off its ends, then URLs
    and infixes.
@@ -16,13 +17,18 @@ because it copies the chunk for every affix (quadratic time) and never forgets a
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from re import Match
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from re import Match, Pattern
 from typing import Any
 
 Words = tuple[str, ...]
@@ -35,6 +41,8 @@ _TAIL = 16
 """The first window for a suffix, which is searched for at each of its characters."""
 _USER = r"(?:\S+(?::\S*)?@)?"
 """The optional user and password of spaCy's URL pattern."""
+_FORMAT = 1
+"""Of the file in the cache folder; to be raised when its contents or their meaning change."""
 
 
 @contextmanager
@@ -53,29 +61,102 @@ def without_torch() -> Iterator[None]:
         del sys.modules["torch"]
 
 
+@cache
+def spacys_rules() -> dict[str, Any]:
+    """Return what `EnglishRules` needs, as JSON holds it, from the cache folder or from spaCy.
+
+    A spaCy that the caller has imported may hold other rules, so it is asked and nothing is kept.
+    """
+    if "spacy" in sys.modules:
+        return _ask_spacy()
+    with suppress(OSError, ValueError, ImportError, RuntimeError):  # no file, spaCy or home folder
+        checksum, _, data = _cache_file().read_bytes().partition(b"\n")
+        if hashlib.sha256(data).hexdigest().encode() == checksum:
+            return dict(json.loads(data))
+    rules = _ask_spacy()
+    data = json.dumps(rules).encode()
+    with suppress(OSError, ImportError, RuntimeError):
+        path = _cache_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f"{path.name}.{os.getpid()}")
+        new.write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+        new.replace(path)
+    return rules
+
+
+def _cache_file() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return folder / "gpt1" / f"spacy-{version('spacy')}-rules-{_FORMAT}.json"
+
+
+def _ask_spacy() -> dict[str, Any]:
+    import spacy
+    from spacy.symbols import ORTH
+
+    tokenizer: Any = spacy.blank("en").tokenizer
+    methods = {
+        "prefix": tokenizer.prefix_search,
+        "suffix": tokenizer.suffix_search,
+        "infix": tokenizer.infix_finditer,
+        "url": tokenizer.url_match,
+    }
+    patterns = {name: method.__self__ for name, method in methods.items()}
+    rules: dict[str, Any] = {
+        "patterns": {name: (found.pattern, found.flags) for name, found in patterns.items()},
+        "exceptions": {
+            chunk: [word[ORTH] for word in words] for chunk, words in tokenizer.rules.items()
+        },
+        "runs": [],
+    }
+    rules["runs"] = EnglishRules(rules).find_runs()
+    return rules
+
+
 class EnglishRules:
-    """Split white-space chunks into words as spaCy's blank English tokenizer does (spec 2.2.3)."""
+    """Split white-space chunks into words as spaCy's blank English tokenizer does (spec 2.2.3).
 
-    def __init__(self) -> None:
-        import spacy
-        from spacy.symbols import ORTH
+    rules: as `spacys_rules` returns them, which is the default.
+    """
 
-        tokenizer: Any = spacy.blank("en").tokenizer
-        self._prefix: Callable[[str], Match[str] | None] = tokenizer.prefix_search
-        self._suffix: Callable[[str], Match[str] | None] = tokenizer.suffix_search
-        self._tail_suffix = lru_cache(1 << 12)(self._find_suffix)
-        self._infixes = tokenizer.infix_finditer
-        self._url: Callable[[str], Match[str] | None] = tokenizer.url_match
-        # The part before an "@" takes quadratic time; in text without one it cannot match
-        pattern = tokenizer.url_match.__self__
-        self._url_without_user = re.compile(pattern.pattern.replace(_USER, ""), pattern.flags).match
-
+    def __init__(self, rules: Mapping[str, Any] | None = None) -> None:
+        rules = spacys_rules() if rules is None else rules
+        self._patterns: Mapping[str, tuple[str, int]] = rules["patterns"]
         self._rules: dict[str, Words] = {
-            chunk: tuple(word[ORTH] for word in words) for chunk, words in tokenizer.rules.items()
+            chunk: tuple(words) for chunk, words in rules["exceptions"].items()
         }
         self._longest = max(map(len, self._rules))
-        self._runs = self._find_runs()
+        runs: dict[Words, list[Words]] = defaultdict(list)  # by their first word or two
+        for run in map(tuple, rules["runs"]):
+            runs[run[:2]].append(run)
+        self._runs = dict(runs)
+        self._tail_suffix = lru_cache(1 << 12)(self._find_suffix)
         self._cached = lru_cache(1 << 16)(self._chunk)
+
+    # Compiling all of them takes a tenth of a second, and plain words need none
+    @cached_property
+    def _prefix(self) -> Callable[[str], Match[str] | None]:
+        return self._compile("prefix").search
+
+    @cached_property
+    def _suffix(self) -> Callable[[str], Match[str] | None]:
+        return self._compile("suffix").search
+
+    @cached_property
+    def _infixes(self) -> Callable[[str], Iterator[Match[str]]]:
+        return self._compile("infix").finditer
+
+    @cached_property
+    def _url(self) -> Callable[[str], Match[str] | None]:
+        return self._compile("url").match
+
+    @cached_property
+    def _url_without_user(self) -> Callable[[str], Match[str] | None]:
+        # The part before an "@" takes quadratic time; in text without one it cannot match
+        return self._compile("url", without=_USER).match
+
+    def _compile(self, name: str, without: str = "") -> Pattern[str]:
+        pattern, flags = self._patterns[name]
+        return re.compile(pattern.replace(without, ""), flags)
 
     def chunk(self, chunk: str) -> Words | None:
         """Return the words of `chunk`, or None if they depend on the rest of its line."""
@@ -162,17 +243,16 @@ class EnglishRules:
             words.append(text[start:])
         return tuple(words)
 
-    def _find_runs(self) -> dict[Words, list[Words]]:
-        """Return the runs of words that spell an exception, by their first word or two.
+    def find_runs(self) -> list[Words]:
+        """Return the runs of words that spell an exception.
 
         spaCy only looks for exceptions that match some affix rule.
         """
-        runs: dict[Words, list[Words]] = defaultdict(list)
-        for chunk in self._rules:
-            if self._prefix(chunk) or self._suffix(chunk) or any(self._infixes(chunk)):
-                words = self._stage1(chunk, {})
-                runs[words[:2]].append(words)
-        return dict(runs)
+        return [
+            self._stage1(chunk, {})
+            for chunk in self._rules
+            if self._prefix(chunk) or self._suffix(chunk) or any(self._infixes(chunk))
+        ]
 
     def _stage2(self, chunks: Sequence[Words]) -> Words:
         words = [word for chunk in chunks for word in chunk]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from time import process_time
 from typing import Any
 
 import pytest
 import spacy
 
+from gpt1.text import english
 from gpt1.text.english import EnglishRules
 
 
@@ -17,9 +22,26 @@ def spacys() -> Any:
     return spacy.blank("en").tokenizer
 
 
-@pytest.fixture(scope="module")
-def rules() -> EnglishRules:
-    return EnglishRules()
+@pytest.fixture(scope="module", params=["spacy", "file"])
+def rules(request: pytest.FixtureRequest) -> EnglishRules:
+    found = english.spacys_rules()
+    return EnglishRules(found if request.param == "spacy" else json.loads(json.dumps(found)))
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], str]:
+    """Where a process that has not imported spaCy reads its rules; the cache folder is tmp_path."""
+    rules, asked = json.loads(json.dumps(english.spacys_rules())), []
+    monkeypatch.setattr(english, "_ask_spacy", lambda: asked.append(1) or rules)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "spacy")
+
+    def read() -> str:
+        asked.clear()
+        assert english.spacys_rules.__wrapped__() == rules
+        return "spacy" if asked else "file"
+
+    return read
 
 
 def hard_lines(tokenizer: Any, count: int, seed: int = 0) -> list[list[str]]:
@@ -93,3 +115,31 @@ def test_a_suffix_that_comes_again_is_not_searched_for_again(rules: EnglishRules
     searched = rules._tail_suffix.cache_info().misses
     rules.line(["'s" * 1000])
     assert rules._tail_suffix.cache_info().misses - searched < 40
+
+
+def test_rules_come_from_the_file_unless_it_is_wrong(
+    source: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [source(), source()] == ["spacy", "file"]
+    (kept,) = (tmp_path / "gpt1").iterdir()
+    assert spacy.__version__ in kept.name
+    whole = kept.read_bytes()
+    checksum, _, data = whole.partition(b"\n")
+    for damaged in (whole.replace(b"can't", b"cant'"), data, checksum + b"\n", b""):
+        kept.write_bytes(damaged)
+        assert source() == "spacy"
+        assert kept.read_bytes() == whole, "written anew"
+    monkeypatch.setitem(sys.modules, "spacy", spacy)  # and its rules may have been changed
+    assert source() == "spacy"
+
+
+def test_rules_need_no_cache_folder(
+    source: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gpt1").write_text("in the way")
+    assert [source(), source()] == ["spacy", "spacy"]
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: exec('raise RuntimeError("no home folder")'))
+    assert [source(), source()] == ["spacy", "spacy"]
+    monkeypatch.setattr(english, "version", lambda name: exec("raise ImportError(name)"))
+    assert [source(), source()] == ["spacy", "spacy"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from itertools import chain
 from typing import Any
 
 import pytest
 from release_text import Release, hard_strings
 
+from gpt1.text import english
 from gpt1.text.pre_tokenizers import FastPreTokenizer, OriginalPreTokenizer
 from gpt1.text.standardize import repair, standardize
 from gpt1.text.tokenizer import Tokenizer
@@ -18,9 +20,17 @@ Vectors = list[dict[str, Any]]
 
 
 @pytest.mark.parametrize("words", COLUMNS)
+@pytest.mark.parametrize("source", ["spacy", "file"])
 def test_ids_are_those_of_the_vectors(
-    released: Tokenizer, tokenizer_vectors: Vectors, words: str
+    released: Tokenizer,
+    tokenizer_vectors: Vectors,
+    words: str,
+    source: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if source == "file":
+        rules = json.loads(json.dumps(english.spacys_rules()))
+        monkeypatch.setattr(english, "spacys_rules", lambda: rules)
     tokenizer = released.with_words(words)
     assert len(tokenizer_vectors) == 327
     for _ in range(2):  # computed, then cached
