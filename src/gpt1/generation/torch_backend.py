@@ -3,7 +3,7 @@
 Decoding one id reads every weight once, so weights of 16 bits halve its time, and those of 8 halve
 it again. With float16 and int8 only the matrices are narrower; with bfloat16 all is, but the head
 of a task. The model itself does not change: a `TorchBackend` holds a copy of its module tree in
-evaluation mode, which shares every tensor but the packed matrices.
+evaluation mode, which shares every tensor but the packed matrices. On CUDA, `cuda_graphs` decodes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gpt1.errors import ConfigError
 from gpt1.generation import kernels
+from gpt1.generation.cuda_graphs import CudaGraphs
 from gpt1.generation.kernels import Kernel, Width
 from gpt1.model.build import Model
 from gpt1.model.cache import KeyValueCache
@@ -44,12 +45,15 @@ class TorchBackend:
         self.model = narrow(model, weights)
         table = self.model.tokens.weight
         self.device, self.dtype = table.device, table.dtype
+        self._graphs = CudaGraphs(self.model) if self.device.type == "cuda" else None
         sizes = [p.numel() * p.element_size() for p in self.model.parameters()]
         packed = [m.num_bytes for m in self.model.modules() if isinstance(m, Kernel)]
         self.num_bytes = sum(sizes) + sum(packed)
 
     def new_cache(self, slots: int, capacity: int) -> KeyValueCache:
         """Return an empty cache for `slots` rows of up to `capacity` positions."""
+        if self._graphs is not None:
+            return self._graphs.new_cache(slots, capacity)
         return KeyValueCache(
             self.config, slots, capacity=capacity, device=self.device, dtype=self.dtype
         )
@@ -64,10 +68,13 @@ class TorchBackend:
     @torch.inference_mode()
     def decode(self, ids: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
         """Read one further id (B,) of each row in `slots`; return the logits (B, V) after it."""
-        rows = cache[slots]
-        states = self.model.hidden(ids[:, None].to(self.device), cache=rows)
-        rows.advance(1)
-        return self.logits(states[:, -1])
+        logits = None if self._graphs is None else self._graphs.decode(ids, cache, slots)
+        if logits is None:
+            rows = cache[slots]
+            states = self.model.hidden(ids[:, None].to(self.device), cache=rows)
+            rows.advance(1)
+            logits = self.model.logits(states[:, -1])
+        return _widened(logits)
 
     @torch.inference_mode()
     def extend(self, ids: Tensor, lengths: Tensor, cache: KeyValueCache, slots: slice) -> Tensor:
@@ -91,8 +98,7 @@ class TorchBackend:
     @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:
         """Return the logits (..., V) of states (..., C), in float32 or finer."""
-        logits = self.model.logits(states)
-        return logits.float() if logits.dtype.itemsize < 4 else logits
+        return _widened(self.model.logits(states))
 
 
 def make_backend(model: Transformer, dtype: str = "auto") -> TorchBackend:
@@ -147,6 +153,10 @@ def best_weights(device: torch.device) -> Width:
         return "bfloat16"
     able = device.type == "cpu" and any(t.failure is None for t in kernels.trials("float16"))
     return "float16" if able else "float32"
+
+
+def _widened(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
 def _pack(model: Model, kernel: type[Kernel]) -> dict[nn.Module, Kernel]:

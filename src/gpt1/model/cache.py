@@ -33,12 +33,17 @@ class KeyValueCache:
         self.keys = torch.zeros(size, device=device, dtype=dtype)  # (L, B, H, capacity, D)
         self.values = torch.zeros(size, device=device, dtype=dtype)
         self.lengths = torch.zeros(slots, dtype=torch.int64)
-        self._n_ctx = config.n_ctx
+        self.n_ctx = config.n_ctx
         self.prepare(0)
 
     def __getitem__(self, slots: slice) -> KeyValueCache:
         """Return a cache of these slots that shares their memory and lengths."""
         return self._of(self.keys[:, slots], self.values[:, slots], self.lengths[slots])
+
+    @property
+    def capacity(self) -> int:
+        """The number of positions that a slot has memory for."""
+        return self.keys.shape[3]
 
     def prepare(self, new: int) -> None:
         """Compute, once for all layers, where `new` further ids of each row go.
@@ -61,13 +66,13 @@ class KeyValueCache:
         self.mask = (torch.arange(self.end, device=device) <= positions[:, :, None])[:, None]
         if not even:
             self.ends = [length + new for length in lengths]
-            self.positions = positions.clamp_max(self._n_ctx - 1)  # beyond it is padding
+            self.positions = positions.clamp_max(self.n_ctx - 1)  # beyond it is padding
             self._index = positions[:, None, :, None]
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k and v (B, H, T, D) of `layer` behind each row; return all (B, H, S, D)."""
         for stored, new in ((self.keys[layer], k), (self.values[layer], v)):
-            if self.ends is None:
+            if self.positions is None:
                 stored[:, :, self.start : self.end] = new
             else:
                 stored.scatter_(2, self._index.expand_as(new), new)
@@ -104,3 +109,24 @@ class KeyValueCache:
         other = copy.copy(self)
         other.keys, other.values, other.lengths = keys, values, lengths
         return other
+
+
+class StaticCache(KeyValueCache):
+    """The first slots of a cache, for steps of one id that never change their shapes.
+
+    `lengths` (B,) is a tensor on the device, which the caller sets before each step. The rows
+    attend, under a mask, to all positions but the last, where rows that are not in use may write.
+    """
+
+    def __init__(self, cache: KeyValueCache, slots: int) -> None:
+        self.keys, self.values = cache.keys[:, :slots], cache.values[:, :slots]
+        self.lengths = torch.zeros(slots, dtype=torch.int64, device=cache.keys.device)
+        self.n_ctx = cache.n_ctx
+        self.start, self.end, self.ends = 0, self.capacity - 1, None
+
+    def prepare(self, new: int = 1) -> None:
+        """Compute, once for all layers, where the next id of each row goes."""
+        self.positions = self.lengths[:, None].clamp_max(self.n_ctx - 1)
+        held = torch.arange(self.end, device=self.lengths.device) <= self.lengths[:, None]
+        self.mask = held[:, None, None]  # (B, 1, 1, S)
+        self._index = self.lengths[:, None, None, None]
