@@ -1,6 +1,7 @@
 """What is left of the speed when another program keeps a core busy?
 
     python benchmarks/busy.py [--size mini] [--seconds 4] [--turns 3] [--batch 4] [--all-settings]
+                              [--only train]
 
 Two measurements, each in a process of its own: ids a second that one stream writes, and tokens a
 second of training steps. Each is made quiet and beside a process that only counts, in turns; the
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--all-settings", action="store_true")
+    parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
@@ -131,7 +133,7 @@ def main() -> None:
     shell = dict(os.environ)
     print(f"{'':10}{'setting':14}{'quiet':>10}{'busy':>10}{'kept':>8}   ids or tokens a second")
     results: dict[str, dict[str, dict[str, float]]] = {}
-    for name in PARTS:
+    for name in options.only or PARTS:
         results[name] = {}
         for setting in SETTINGS if options.all_settings else ("gpt1",):
             rates = measure(name, setting, options, shell)
