@@ -29,7 +29,7 @@ SETTINGS = {
     "torch": {"OMP_WAIT_POLICY": "undefined"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
-"""Variables beside those of the shell; an empty one keeps gpt1 from setting it."""
+"""Variables beside those of the shell; "undefined" keeps gpt1 from choosing, and OpenMP warns."""
 PARTS = ("generate", "train")
 
 
@@ -69,6 +69,8 @@ def training(size: str, batch: int) -> Callable[[], int]:
 
 def part(name: str, size: str, batch: int) -> None:
     """Print a rate for each line of stdin: a number of seconds to work for."""
+    import gpt1  # noqa: F401  before torch, which reads the wait policy as it is loaded
+
     work = generation(size) if name == "generate" else training(size, batch)
     work()
     print("ready", flush=True)

@@ -3,8 +3,9 @@
 Both train a classifier of `mini`'s shape on the same rows of SST-2, from the same ids. Ours packs
 the 32 examples of an update without padding, and pays for the auxiliary LM loss. The other is
 OpenAIGPTForSequenceClassification: bf16 autocast, shuffled batches of 32 padded to their longest,
-fused AdamW, no auxiliary loss. Each lives in a process of its own; blocks of updates alternate, and
-the median block counts. Tokens are real ones, padding is not counted.
+fused AdamW, no auxiliary loss. Each lives in a process of its own, with the wait policy that it has
+by itself; blocks of updates alternate, and the median block counts. Tokens are real ones, padding
+is not counted.
 
     python benchmarks/finetune.py [DATA_FOLDER] --rows 10000
     python benchmarks/finetune.py [DATA_FOLDER] --rows 10000 --whole  # 3 epochs and a test
@@ -179,6 +180,8 @@ def main() -> None:
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.contender:
+        if given.contender == "ours":
+            import gpt1  # noqa: F401  before torch, which reads the wait policy as it is loaded
         contender(given.contender, given.data, given.rows, given.updates)
         return
     if given.whole:

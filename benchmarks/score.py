@@ -4,8 +4,9 @@
 
 Random weights. Log-probabilities of every id of texts of 512 ids, and the scores of a classifier on
 texts of 8 to 64 ids, in batches of 32. transformers in float32 and bfloat16; ours in float32, the
-default, and with matrices of 16 bits. Runs alternate, the median counts. Prints a table; the last
-line is one JSON document.
+default, and with matrices of 16 bits. All run in one process, which imports torch before gpt1: both
+have torch's wait policy, by which OpenMP's threads spin. Runs alternate, the median counts. Prints
+a table; the last line is one JSON document.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Compare the speed of a training step with that of transformers: same machine, model and batch.
 
-Each contender runs in its own process, so that peak memory can be measured. Steps alternate and
-the median is reported. A step is forward, backward, clipping to norm 1 and Adam, with dropout 0.1
-and random ids. transformers runs under bf16 autocast and in float32, with torch's fused AdamW.
-The share of the matrix peak counts 6 FLOP per parameter and token.
+Each contender runs in its own process, so that peak memory can be measured, with the wait policy
+that it has by itself: ours with gpt1's (OpenMP's threads sleep while they wait), the others with
+torch's (they spin). Steps alternate and the median is reported. A step is forward, backward,
+clipping to norm 1 and Adam, with dropout 0.1 and random ids. transformers runs under bf16 autocast
+and in float32, with torch's fused AdamW. The share of the matrix peak counts 6 FLOP per parameter
+and token.
 
     python benchmarks/train.py --size gpt1 --batch 4
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -19,14 +22,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from gpt1.config import ModelConfig
+if TYPE_CHECKING:
+    from gpt1.config import ModelConfig
 
+SHELL = dict(os.environ)  # before gpt1 is imported, which sets a wait policy
 CONTENDERS = ("ours", "transformers bf16", "transformers float32")
 
 
 def make_step(name: str, size: str, batch: int) -> tuple[Callable[[], float], ModelConfig]:
     """Return a call that makes a step of a contender and returns its seconds, and the shape."""
+    if name == "ours":
+        import gpt1  # noqa: F401  before torch, which reads the wait policy as it is loaded
     import torch
 
     from gpt1.config import OptimizerConfig, load_size
@@ -131,7 +139,7 @@ def main() -> None:
         command = [sys.executable, __file__, "--contender", name]
         command += ["--size", options.size, "--batch", str(options.batch)]
         workers[name] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, env=SHELL, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert workers[name].stdout.readline() == "ready\n"
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
