@@ -14,6 +14,7 @@ from gpt1.cli import options, print_json
 
 if TYPE_CHECKING:
     from gpt1.config import ModelConfig
+    from gpt1.generation.kernels import Trial
 
 LIBRARIES = ("torch", "numpy", "tokenizers", "spacy", "ftfy", "safetensors", "huggingface_hub")
 CPU_FEATURES = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
@@ -55,6 +56,7 @@ def machine() -> dict[str, Any]:
     """Return what gpt1 runs on, and what `auto` chooses."""
     import torch
 
+    from gpt1.generation import choose_backend, onnx_backend
     from gpt1.generation.torch_backend import best_weights
     from gpt1.model.device import choose_device, choose_dtype
 
@@ -65,11 +67,14 @@ def machine() -> dict[str, Any]:
         "gpt1": __version__,
         "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
+        "onnxruntime": "not installed (extra onnx)",
         "system": platform.platform(),
         "cores": len(os.sched_getaffinity(0)) if counts_own_cores else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cpu features": ", ".join(features) or "none of note",
     }
+    if onnx_backend.is_installed():
+        settings["onnxruntime"] = version("onnxruntime")
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         settings["memory"] = f"{memory / 2**30:.1f} GiB"
@@ -78,31 +83,35 @@ def machine() -> dict[str, Any]:
         settings["gpu"] = f"{gpu.name}, {gpu.total_memory / 2**30:.1f} GiB"
     settings["device auto"] = str(device)
     settings["generating in"] = f"{best_weights(device)} weights"
+    for width in choose_backend.DTYPES[1:]:
+        settings[f"{width} backend"] = "{} ({})".format(*choose_backend.automatic(width))
     settings["training in"] = str(choose_dtype("auto", device)).removeprefix("torch.")
     return settings
 
 
 def kernel_trials() -> list[dict[str, str]]:
-    """Return how torch's kernels did for each width, and which one was chosen."""
-    from gpt1.generation import kernels
+    """Return how each width's kernels did, and which of torch's was chosen."""
+    from gpt1.generation import kernels, onnx_backend
 
-    report = []
+    tried: list[tuple[str, Trial, bool]] = []
     for width in kernels.KERNELS:
         trials = kernels.trials(width)
         able = any(trial.failure is None for trial in trials)
-        for trial in trials:
-            chosen = able and kernels.choose(width).__name__ == trial.kernel
-            report.append(
-                {
-                    "weights": width,
-                    "kernel": trial.kernel,
-                    "error": "" if trial.error is None else f"{trial.error:.0e}",
-                    "few": "" if trial.few_ms is None else f"{trial.few_ms:.3f} ms",
-                    "many": "" if trial.many_ms is None else f"{trial.many_ms:.3f} ms",
-                    "note": trial.failure or ("chosen" if chosen else ""),
-                }
-            )
-    return report
+        chosen = kernels.choose(width).__name__ if able else None
+        tried += [(width, trial, trial.kernel == chosen) for trial in trials]
+    if onnx_backend.is_installed():
+        tried += [(width, onnx_backend.trial(width), False) for width in ("int8", "int4")]
+    return [
+        {
+            "weights": width,
+            "kernel": trial.kernel,
+            "error": "" if trial.error is None else f"{trial.error:.0e}",
+            "few": "" if trial.few_ms is None else f"{trial.few_ms:.3f} ms",
+            "many": "" if trial.many_ms is None else f"{trial.many_ms:.3f} ms",
+            "note": trial.failure or ("chosen" if chosen else ""),
+        }
+        for width, trial, chosen in tried
+    ]
 
 
 def parameters(config: ModelConfig) -> dict[str, int]:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from gpt1.config import ModelConfig
 from gpt1.errors import ConfigError
+from gpt1.generation import kernels
 from gpt1.generation.backend import Backend
 from gpt1.generation.choose_backend import make_backend
 from gpt1.model.transformer import Transformer
@@ -75,20 +76,23 @@ def measure_machine(device: torch.device, width: int = 768) -> Machine:
     bandwidth = 4 * block.numel() / _best(lambda: float(block.sum()), 12)
     a, b = (torch.randn(rows, width, device=device) for rows in (1024, 4 * width))
     peaks = {}
-    for name, multiply in _products(a, b):
+    for name in ("float32", "bfloat16", "int8"):
         try:
+            multiply = _product(name, a, b)
             peaks[name] = 2 * a.numel() * len(b) / _best(multiply, 15)
-        except (RuntimeError, AttributeError, NotImplementedError):
+        except (ConfigError, RuntimeError, NotImplementedError):
             continue  # this machine has none
     return Machine(bandwidth, peaks)
 
 
-def _products(a: torch.Tensor, b: torch.Tensor) -> Iterator[tuple[str, Callable[[], torch.Tensor]]]:
-    for dtype in (torch.float32, torch.bfloat16):
-        x, y = a.to(dtype), b.to(dtype)
-        yield str(dtype).removeprefix("torch."), partial(F.linear, x, y)
-    x, y = ((30 * m).to(torch.int8) for m in (a, b))
-    yield "int8", partial(torch._int_mm, x, y.T)
+def _product(dtype: str, a: torch.Tensor, b: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Return a call of the product that this type has: of 8 bits, of the fastest kernel."""
+    if dtype != "int8":
+        kind = getattr(torch, dtype)
+        return partial(F.linear, a.to(kind), b.to(kind))
+    if a.device.type != "cpu":
+        raise ConfigError("the kernels of 8 bits are a CPU's")
+    return partial(kernels.choose(dtype)(b, None), a)
 
 
 def _best(call: Callable[[], object], runs: int) -> float:

@@ -48,26 +48,38 @@ def make_backend(
     """
     check(dtype, backend)
     if backend == "auto":
-        backend = "torch"
-        if dtype == "int4" or (dtype == "int8" and OnnxBackend.fault(model) is None):
-            backend = "onnx" if dtype == "int4" else faster()
+        able = dtype == "int4" or OnnxBackend.fault(model) is None
+        backend = automatic(dtype)[0] if able else "torch"
     if backend == "onnx":
         return OnnxBackend(model, "float32" if dtype == "auto" else dtype)  # type: ignore[arg-type]
     return torch_backend.make_backend(model, dtype)
 
 
-@cache
-def faster() -> str:
-    """Return which backend decodes faster with int8 weights on this machine, by a short trial."""
+def automatic(dtype: str) -> tuple[str, str]:
+    """Return the backend that auto means for weights of `dtype` on this machine, and why."""
+    if dtype == "int4":
+        return "onnx", "torch has none"
+    if dtype in _LACKING["onnx"]:
+        return "torch", "onnxruntime has none"
+    if dtype != "int8":
+        return "torch", "it uses the model's own weights"
     if not onnx_backend.is_installed():
-        return "torch"
+        return "torch", "onnxruntime is not installed"
     if all(trial.failure is not None for trial in kernels.trials("int8")):
-        return "onnx"
+        return "onnx", "torch cannot here"
+    spent = trial_seconds()
+    times = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in spent.items())
+    return min(spent, key=lambda name: spent[name]), f"faster in a trial: {times}"
+
+
+@cache
+def trial_seconds() -> dict[str, float]:
+    """Return how long each backend decodes with int8 weights in a short trial."""
     shape = ModelConfig(vocab_size=4096, n_ctx=64, n_embd=384, n_layer=2, n_head=6)
     model = Transformer(shape, generator=torch.Generator().manual_seed(0)).eval()
     spent = {"torch": _seconds(TorchBackend(model, "int8"))}
     spent["onnx"] = _seconds(OnnxBackend(model, "int8"))
-    return min(spent, key=lambda name: spent[name])
+    return spent
 
 
 def _seconds(backend: TorchBackend | OnnxBackend) -> float:

@@ -175,22 +175,25 @@ class Trial:
 @cache
 def trials(width: str) -> tuple[Trial, ...]:
     """Run each kernel of `width` once for its error, and for some milliseconds for its speed."""
+    return tuple(try_kernel(kernel.__name__, kernel, kernel.tolerance) for kernel in KERNELS[width])
+
+
+@torch.inference_mode()
+def try_kernel(
+    name: str, make: Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]], tolerance: float
+) -> Trial:
+    """Run what `make` returns for a matrix and a bias on few rows and on many."""
     generator = torch.Generator().manual_seed(0)
     weight, bias = (torch.randn(n, generator=generator) for n in (SHAPE, SHAPE[0]))
     inputs = [torch.randn(rows, SHAPE[1], generator=generator) for rows in (FEW, MANY)]
-    results = []
-    with torch.inference_mode():
-        for kernel in KERNELS[width]:
-            try:
-                packed = kernel(weight, bias)
-                error = max(_error(packed(x), x, weight, bias) for x in inputs)
-                few, many = (_milliseconds(packed, x) for x in inputs)
-            except (RuntimeError, AttributeError, NotImplementedError) as failure:
-                results.append(Trial(kernel.__name__, failure=str(failure).split("\n")[0][:100]))
-                continue
-            wrong = None if error <= kernel.tolerance else f"wrong by {error:.1%}"
-            results.append(Trial(kernel.__name__, error, few, many, wrong))
-    return tuple(results)
+    try:
+        packed = make(weight, bias)
+        error = max(_error(packed(x), x, weight, bias) for x in inputs)
+        few, many = (_milliseconds(packed, x) for x in inputs)
+    except (RuntimeError, AttributeError, NotImplementedError) as failure:
+        return Trial(name, failure=str(failure).split("\n")[0][:100])
+    wrong = None if error <= tolerance else f"wrong by {error:.1%}"
+    return Trial(name, error, few, many, wrong)
 
 
 def choose(width: str) -> type[Kernel]:

@@ -8,6 +8,8 @@ rounds its input to 8 bits by block too. All else is float32, and embeddings are
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from gpt1._version import __version__
 from gpt1.errors import ConfigError
+from gpt1.generation.kernels import Trial, try_kernel
 from gpt1.generation.quantize import quantize_groups
 from gpt1.generation.torch_backend import weight_versions
 from gpt1.model.cache import KeyValueCache
@@ -28,6 +31,8 @@ Weights = Literal["float32", "int8", "int4"]
 
 _FORMS: dict[str, tuple[int, int]] = {"int8": (8, 64), "int4": (4, 32)}
 """Bits, and how many weights of a row share a scale: with 128 a row's numbers depend on others."""
+_TOLERANCES = {"int8": 5e-2, "int4": 2e-1}
+"""The largest errors in a trial, relative to the largest value."""
 _TYPES = {torch.float32: np.float32, torch.int32: np.int32}
 
 
@@ -173,6 +178,21 @@ class _Packed(Graph):
             "MatMulNBits", x, *packed, "", bias, domain="com.microsoft",
             N=N, K=K, bits=bits, block_size=group, accuracy_level=4,
         )  # fmt: skip
+
+
+@cache
+def trial(weights: Weights) -> Trial:
+    """Run onnxruntime's product of matrices of `weights` once for its error, and for its speed."""
+
+    def make(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+        graph = _Packed(weights)
+        x = graph.input("x", np.float32, ("rows", weight.shape[1]))
+        y = graph.product("trial", x, weight, graph.weight("bias", bias))
+        graph.output(y, "y", np.float32, ("rows", len(weight)))
+        session, _ = _session(graph.model(f"gpt1 {__version__}"))
+        return lambda rows: torch.from_numpy(session.run(None, {"x": rows.numpy()})[0])
+
+    return try_kernel("onnxruntime MatMulNBits", make, _TOLERANCES[weights])
 
 
 def is_installed() -> bool:

@@ -45,25 +45,31 @@ _STYLE: Any = {
 }
 
 
-def draw_svg(chart: LineChart | BarChart) -> bytes:
-    """Return a chart as SVG with a transparent background, without its title."""
+def draw_svg(chart: LineChart | BarChart, *, alone: bool = False) -> bytes:
+    """Return a chart as SVG: alone with its title, for a page with a transparent background."""
     if isinstance(chart, BarChart):
-        return _draw_figure([chart], (2.4 + 0.7 * len(chart.names), 3.2), "svg")
-    return _draw_figure([chart], (4.2, 4.2) if chart.diagonal else (4.6, 2.8), "svg")
+        size = 2.4 + 0.7 * len(chart.names), 3.2
+    else:
+        size = (4.2, 4.2) if chart.diagonal else (4.6, 2.8)
+    return _draw_figure([chart], size, "svg", alone=alone)
 
 
 def draw_png(*charts: LineChart, size: tuple[float, float]) -> bytes:
     """Return charts side by side as PNG of a `size` in inches, at 150 dots per inch."""
-    return _draw_figure(charts, size, "png")
+    return _draw_figure(charts, size, "png", alone=True)
 
 
 def _draw_figure(
-    charts: Sequence[LineChart | BarChart], size: tuple[float, float], form: Literal["svg", "png"]
+    charts: Sequence[LineChart | BarChart],
+    size: tuple[float, float],
+    form: Literal["svg", "png"],
+    *,
+    alone: bool,
 ) -> bytes:
     import matplotlib  # slow to import, and needed only here
     import matplotlib.figure
 
-    svg, out = form == "svg", io.BytesIO()
+    out = io.BytesIO()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has fonts
         figure = matplotlib.figure.Figure(figsize=size, layout="constrained", dpi=150)
@@ -73,10 +79,10 @@ def _draw_figure(
                 _draw_bars(axes, chart)
             else:
                 _draw(axes, chart)
-            if not svg:
-                axes.set_title(chart.title)
-        metadata = {"Date": None} if svg else None
-        figure.savefig(out, format=form, transparent=svg, metadata=metadata)
+            if alone:
+                axes.set_title(printable(chart.title))
+        metadata = {"Date": None} if form == "svg" else None
+        figure.savefig(out, format=form, transparent=not alone, metadata=metadata)
     return out.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -11,11 +12,14 @@ import torch
 
 import tiny
 from commands import run_gpt1
+from gpt1.cli import bench
 from gpt1.config import ModelConfig, load_size
 from gpt1.evaluation import speed
 from gpt1.evaluation.speed import Machine, Rate
 from gpt1.generation import onnx_backend
 from gpt1.model.transformer import Transformer
+from gpt1.reports.console import Console
+from gpt1.reports.tables import format_table, print_table
 
 
 def test_a_step_multiplies_the_weights_of_every_matrix() -> None:
@@ -46,6 +50,18 @@ def test_four_bits_are_not_recommended() -> None:
     assert [speed.recommended(rates, rows).dtype for rows in (1, 32)] == ["int8", "bfloat16"]
 
 
+def test_the_tables_of_bench_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rates = [Rate("bfloat16", "torch", rows, 123456.7, 1.234) for rows in bench.ROWS]
+    for table in (bench._rate_table(rates), bench._recommended_table(rates)):
+        terminal = Console(highlight=False, force_terminal=True, file=io.StringIO())
+        print_table("", table, console=terminal)
+        text = terminal.file.getvalue()
+        assert "123,457" in text
+        assert "…" not in text
+        assert max(map(len, format_table(table).splitlines())) <= 80
+
+
 def test_bench_measures_every_width_and_draws_it(tmp_path: Path) -> None:
     plot = tmp_path / "bars.svg"
     arguments = ("bench", "--size", "tiny", "--seconds", "0.01", "--plot", str(plot))
@@ -58,7 +74,9 @@ def test_bench_measures_every_width_and_draws_it(tmp_path: Path) -> None:
     assert result["machine"]["bandwidth"] > 1e8
     assert [rate["rows"] for rate in result["recommended"]] == [1, 32]
     svg = plot.read_text("utf-8")
-    assert {"32 texts", "tokens a second", "float32"} <= set(re.findall(r">([^<>]+)</text>", svg))
+    texts = re.findall(r">([^<>]+)</text>", svg)
+    assert {"32 texts", "tokens a second, all texts together", "float32"} <= set(texts)
+    assert any(text.startswith("tiny on this machine, ") for text in texts)
 
     refused = run_gpt1(*arguments)
     assert refused.code == 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
 from torch import Tensor
 
 import tiny
+from gpt1.cli import doctor
 from gpt1.config import ModelConfig, SamplingConfig
 from gpt1.errors import ConfigError
 from gpt1.generation import choose_backend, engine
@@ -144,10 +146,10 @@ def test_the_backend_is_the_one_asked_for_or_the_faster_one(
     spent = {"torch": 2.0, "onnx": 1.0}
     monkeypatch.setattr(choose_backend, "_seconds", lambda b: spent[b.name.split()[0]])
     for winner in ("onnx", "torch"):
-        choose_backend.faster.cache_clear()
+        choose_backend.trial_seconds.cache_clear()
         assert GPT1(model, tokenizer, dtype="int8").backend().name == f"{winner} int8"
         spent["torch"] = 0.5
-    choose_backend.faster.cache_clear()
+    choose_backend.trial_seconds.cache_clear()
     odd = make(vocab_size=len(tokenizer), n_embd=36, n_head=3)
     assert GPT1(odd, tokenizer, dtype="int8").backend().name == "torch int8"
 
@@ -172,13 +174,36 @@ def test_without_onnxruntime_int8_is_torchs_and_int4_says_what_to_install(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    choose_backend.faster.cache_clear()
+    choose_backend.trial_seconds.cache_clear()
     model = make(vocab_size=len(tokenizer))
     assert GPT1(model, tokenizer, dtype="int8").backend().name == "torch int8"
     for dtype, backend in (("int4", "auto"), ("int8", "onnx")):
         with pytest.raises(ConfigError, match=r"needs onnxruntime. Run pip install"):
             GPT1(model, tokenizer, dtype=dtype, backend=backend)
-    choose_backend.faster.cache_clear()
+    choose_backend.trial_seconds.cache_clear()
+    shown = doctor.machine()
+    assert shown["onnxruntime"].startswith("not installed")
+    assert shown["int8 backend"] == "torch (onnxruntime is not installed)"
+    assert not any("onnx" in trial["kernel"] for trial in doctor.kernel_trials())
+
+
+def test_doctor_shows_what_onnxruntime_can_do_and_what_auto_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spent = {"torch": 0.002, "onnx": 0.001}
+    monkeypatch.setattr(choose_backend, "_seconds", lambda b: spent[b.name.split()[0]])
+    choose_backend.trial_seconds.cache_clear()
+    shown = doctor.machine()
+    choose_backend.trial_seconds.cache_clear()
+    assert shown["onnxruntime"] == version("onnxruntime")
+    assert shown["int8 backend"] == "onnx (faster in a trial: torch 2.00 ms, onnx 1.00 ms)"
+    assert shown["int4 backend"].startswith("onnx (")
+    assert all(shown[f"{width} backend"].startswith("torch (") for width in ("float32", "bfloat16"))
+    trials = [trial for trial in doctor.kernel_trials() if "onnx" in trial["kernel"]]
+    assert [trial["weights"] for trial in trials] == ["int8", "int4"]
+    errors = [float(trial["error"]) for trial in trials]
+    assert 1e-3 < errors[0] < errors[1] < 0.2
+    assert not any(trial["note"] for trial in trials)
 
 
 @pytest.mark.parametrize("backend", [TorchBackend, OnnxBackend])
