@@ -230,6 +230,8 @@ ENGINES = {"ours": ours, "transformers": transformers, "llama.cpp": llama_cpp}
 
 def work(options: argparse.Namespace) -> None:
     """Answer each line of stdin, [lengths of prompts, new ids], with the seconds it took."""
+    if options.engine == "ours":
+        import gpt1  # noqa: F401  before torch, which reads the wait policy as it is loaded
     write, facts = ENGINES[options.engine](options)
     print(json.dumps(facts), flush=True)
     for line in sys.stdin:
