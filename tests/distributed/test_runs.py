@@ -107,6 +107,7 @@ def test_a_run_goes_on_with_any_number_of_ranks(
     assert far(whole[0], resumed) < tolerances.RANKS, far(whole[0], resumed)
 
 
+@pytest.mark.slow
 def test_ranks_train_with_muon_as_one_process_does(corpus: Path, tmp_path: Path) -> None:
     settings = (*LONG, "optimizer.name=muon", "train.steps=20")
     launcher = launch.torchrun(2, launch.arguments(corpus, tmp_path / "ranks", *settings))

@@ -75,7 +75,14 @@ def test_a_full_or_closed_stream_is_no_traceback(command: str, where: str) -> No
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("where", [">/dev/full", ">&-", "| :", "2>&1 | :", "2>&-"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        ">/dev/full",
+        "| :",
+        *(pytest.param(w, marks=pytest.mark.slow) for w in (">&-", "2>&1 | :", "2>&-")),
+    ],
+)
 @pytest.mark.parametrize(
     ("command", "written"),
     [

@@ -134,6 +134,7 @@ def test_the_cards_figures_are_recomputed(gpt: gpt1.GPT1, books: list[str]) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_measured_loss_is_what_transformers_computes(gpt: gpt1.GPT1, books: list[str]) -> None:
     found = measure(gpt.model, gpt.tokenizer, books[:1])
     loss, targets = their_loss(gpt, books[:1])
