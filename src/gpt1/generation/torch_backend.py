@@ -20,6 +20,7 @@ from gpt1.errors import ConfigError
 from gpt1.generation import kernels
 from gpt1.generation.cuda_graphs import CudaGraphs
 from gpt1.generation.kernels import Kernel, Width
+from gpt1.generation.threads import Threads
 from gpt1.model.build import Model
 from gpt1.model.cache import KeyValueCache
 from gpt1.model.device import has_bfloat16
@@ -46,6 +47,9 @@ class TorchBackend:
         table = self.model.tokens.weight
         self.device, self.dtype = table.device, table.dtype
         self._graphs = CudaGraphs(self.model) if self.device.type == "cuda" else None
+        # float32's sums depend on the number of threads; a text must not
+        narrow_on_cpu = weights != "float32" and self.device.type == "cpu"
+        self._threads = Threads() if narrow_on_cpu else None
         sizes = [p.numel() * p.element_size() for p in self.model.parameters()]
         packed = [m.num_bytes for m in self.model.modules() if isinstance(m, Kernel)]
         self.num_bytes = sum(sizes) + sum(packed)
@@ -70,10 +74,13 @@ class TorchBackend:
         """Read one further id (B,) of each row in `slots`; return the logits (B, V) after it."""
         logits = None if self._graphs is None else self._graphs.decode(ids, cache, slots)
         if logits is None:
-            rows = cache[slots]
-            states = self.model.hidden(ids[:, None].to(self.device), cache=rows)
+            rows, ids = cache[slots], ids[:, None].to(self.device)
+
+            def step() -> Tensor:
+                return self.model.logits(self.model.hidden(ids, cache=rows)[:, -1])
+
+            logits = self._threads.run(step, len(ids)) if self._threads else step()
             rows.advance(1)
-            logits = self.model.logits(states[:, -1])
         return _widened(logits)
 
     @torch.inference_mode()
