@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from gpt1.errors import ConfigError
 from gpt1.presets import given, merge, parse_override, read_preset, read_toml
@@ -198,6 +198,45 @@ class RunConfig(Settings):
         return self
 
 
+class ServeConfig(Settings):
+    """The server: where it listens, and what it bounds."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """The address to listen on; one that others can reach needs a key."""
+    port: int = Field(8000, ge=0, le=65535)
+    """The port; 0 takes a free one."""
+    key_file: str | None = None
+    """A file with a key a line; without it, the variable GPT1_API_KEYS, with commas between."""
+    queue: int = Field(256, ge=1, le=2**16)
+    """How many requests may wait; one more is refused with 429."""
+    slots: int = Field(32, ge=1, le=1024)
+    """How many texts of a model are written together."""
+    dtype: str = "auto"
+    """The weights, as in gpt1 generate."""
+    connections: int = Field(2048, ge=1, le=2**20)
+    """How many connections may be open; one more is refused with 503."""
+    max_body: int = Field(2**20, ge=1, le=2**30)
+    """The bytes that a request may have."""
+    max_inputs: int = Field(64, ge=1, le=2**16)
+    """The prompts or texts of a request."""
+    max_texts: int = Field(128, ge=1, le=2**16)
+    """The texts that a request may ask for: prompts times the larger of n and best_of."""
+    max_tokens: int = Field(4096, ge=1, le=2**20)
+    """The new tokens that a request may ask for in each text."""
+    max_values: int = Field(2**20, ge=1, le=2**26)
+    """The numbers that /v1/explain may return."""
+    head_seconds: float = Field(10, gt=0, le=3600)
+    """From the first byte of a request, how long its head may take."""
+    body_seconds: float = Field(30, gt=0, le=3600)
+    """From the first byte of a request, how long all of it may take."""
+    idle_seconds: int = Field(15, ge=1, le=3600)
+    """How long a connection is kept between two requests."""
+    write_seconds: float = Field(60, gt=0, le=3600)
+    """How long a client may leave an answer unread."""
+
+
 _WIDE = 512  # n_embd from which on the paper's learning rates suit
 
 
@@ -256,11 +295,37 @@ def load_sampling(overrides: Iterable[str] = (), **fields: Any) -> SamplingConfi
     >>> load_sampling(["sampling.min_p=0.1"], temperature=0.8).min_p
     0.1
     """
-    values = merge([{"sampling": given(fields)}, *map(parse_override, overrides)])
-    unknown = sorted(set(values) - {"sampling"})
+    return _load_section(SamplingConfig, "sampling", "min_p=0.1", {}, fields, overrides)
+
+
+def load_serving(
+    file: Path | None = None, overrides: Iterable[str] = (), **fields: Any
+) -> ServeConfig:
+    """Resolve the server's settings: defaults < file < fields (None: not given) < overrides.
+
+    >>> load_serving(overrides=["serve.slots=8"], port=80).slots
+    8
+    """
+    given_there = {} if file is None else read_toml(file)
+    return _load_section(ServeConfig, "serve", "slots=8", given_there, fields, overrides)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def _load_section(
+    kind: type[S],
+    section: str,
+    example: str,
+    file: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    overrides: Iterable[str],
+) -> S:
+    values = merge([file, {section: given(fields)}, *map(parse_override, overrides)])
+    unknown = sorted(set(values) - {section})
     if unknown:
         raise ConfigError(
-            f"--set names the section {unknown[0]!r}; this command only has sampling, e.g. "
-            f"--set sampling.min_p=0.1"
+            f"--set names the section {unknown[0]!r}; this command only has {section}, e.g. "
+            f"--set {section}.{example}"
         )
-    return check(SamplingConfig, values["sampling"], where="sampling")
+    return check(kind, values[section], where=section)

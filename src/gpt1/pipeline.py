@@ -82,6 +82,11 @@ class GPT1:
         """The device that holds the model."""
         return self.model.tokens.weight.device
 
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The task of its head as JSON values, in `task`, if it has one."""
+        return self._metadata
+
     def num_parameters(self) -> int:
         """Return the number of weights, counting the tied head once."""
         return self.model.num_parameters()

@@ -29,6 +29,7 @@ COMMANDS = {
     "pretrain": "Train a model on shards from a random start.",
     "finetune": "Train a model further, on your own texts or on a task.",
     "resume": "Go on with a run.",
+    "serve": "Serve models over HTTP, with the studio, a page.",
     "predict": "Label new rows with a fine-tuned model.",
     "embed": "Turn texts into vectors.",
     "evaluate": "Measure a model: a task's metrics, or perplexity on a text.",

@@ -274,11 +274,16 @@ def stream_events(
         return _by_strategy(backend, requests, assistant)
     engine = Engine(backend, tokenizer, slots=min(SLOTS, several * len(rows)), capacity=capacity)
     for i, (ids, name) in enumerate(zip(rows, names, strict=True)):
-        for j in range(several):
-            one = {"best_of": 1, "num_return_sequences": 1}
-            own = sampling.model_copy(update={"seed": (seed + i + j * APART) % 2**63, **one})
+        for own in apart(sampling, seed + i, several):
             engine.submit(ids, own, name=name)
     return _events(engine) if several == 1 else _best(engine, sampling, several)
+
+
+def apart(sampling: SamplingConfig, seed: int, count: int) -> list[SamplingConfig]:
+    """Return the settings of each of `count` texts of a prompt, with seeds of their own."""
+    one = {"best_of": 1, "num_return_sequences": 1}
+    seeds = [(seed + j * APART) % 2**63 for j in range(count)]
+    return [sampling.model_copy(update={"seed": own, **one}) for own in seeds]
 
 
 def _events(engine: Engine) -> Iterator[Event]:

@@ -271,11 +271,12 @@ class Assistant:
 def best_of(results: Sequence[Generation], count: int, *, ranked: bool) -> Generation:
     """Return one text with `others`, `count` in all, by mean log-probability if `ranked`."""
     if ranked:
-        results = sorted(results, key=_mean, reverse=True)
+        results = sorted(results, key=mean_logprob, reverse=True)
     return replace(results[0], others=list(results[1:count]))
 
 
-def _mean(generation: Generation) -> float:
+def mean_logprob(generation: Generation) -> float:
+    """Return what `best_of` ranks texts by; -inf for one without ids, or with an error."""
     failed = generation.finish_reason == "error" or not generation.logprobs
     return -math.inf if failed else sum(generation.logprobs) / len(generation.logprobs)
 

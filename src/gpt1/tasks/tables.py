@@ -158,13 +158,20 @@ def read_examples(
     return TaskTable(task, examples, counts, locations, conflicts, kept)
 
 
+def text_names(task: Task) -> list[str]:
+    """Return what the texts of a row to predict are called; of words, they are one text."""
+    if task.num_texts is None:
+        return ["text"]
+    return [*task.text_columns, *task.score_names][: task.num_texts]
+
+
 def rows_of_texts(task: Task, texts: Sequence[str]) -> tuple[list[Row], list[Example]]:
     """Return the rows to predict that texts make, as many for each as the task has.
 
     Raises InputError.
     """
-    width = task.num_texts or 1
-    names = ["text"] if task.num_texts is None else [*task.text_columns, *task.score_names][:width]
+    names = text_names(task)
+    width = len(names)
     if len(texts) % width:
         raise InputError(
             f"{len(texts)} texts are given; a row of this {task.kind} has {width} "

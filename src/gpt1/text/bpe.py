@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from tokenizers.models import BPE as Engine
 
@@ -59,3 +60,19 @@ class BPE:
             pieces.append((id, start, end))
             start = end
         return pieces
+
+
+def merge_steps(
+    symbols: Sequence[str], ranks: Mapping[tuple[str, str], int]
+) -> list[tuple[str, str, int]]:
+    """Return the merges of a word's symbols in their order: left, right, rank (spec 2.3).
+
+    >>> merge_steps(["l", "o", "w</w>"], {("l", "o"): 0, ("lo", "w</w>"): 1})
+    [('l', 'o', 0), ('lo', 'w</w>', 1)]
+    """
+    word, steps = list(symbols), []
+    while pairs := [(ranks[pair], i) for i, pair in enumerate(pairwise(word)) if pair in ranks]:
+        rank, i = min(pairs)
+        steps.append((word[i], word[i + 1], rank))
+        word[i : i + 2] = [word[i] + word[i + 1]]
+    return steps

@@ -1,0 +1,73 @@
+"""gpt1 serve: models over HTTP, and the studio."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from gpt1.cli import options
+from gpt1.config import ServeConfig, load_serving
+from gpt1.errors import ConfigError, Note
+from gpt1.settings import describe
+
+
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Packaged models, folders, runs, or owner/name on the hub; NAME=MODEL names one.",
+            show_default="mini",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="The address to listen on; one that others can reach needs a key.",
+            show_default="127.0.0.1",
+        ),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port.", show_default="8000")] = None,
+    key_file: Annotated[
+        str | None, typer.Option(help="A file with an API key a line.", show_default="no keys")
+    ] = None,
+    queue: Annotated[
+        int | None, typer.Option(help="How many requests may wait.", show_default="256")
+    ] = None,
+    dtype: options.AnyDtype = "auto",
+    config: options.Config = None,
+    set_: options.Overrides = None,
+) -> None:
+    """Serve models over HTTP: OpenAI's completions and embeddings, and the studio, a page.
+
+    Open the address that it prints. Ctrl-C or SIGTERM answers what was accepted and ends; a second
+    one ends at once. --set serve.FIELD=VALUE, or [serve] in a .toml file, changes any setting:
+    """
+    try:
+        from gpt1.serving.limits import Keys
+        from gpt1.serving.models import load
+        from gpt1.serving.server import Server, check_host
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("gpt1"):
+            raise
+        raise ConfigError(
+            f"gpt1 serve needs {error.name}, which is not installed: pip install 'gpt1[serve]'"
+        ) from None
+
+    settings = load_serving(
+        config, set_ or (), host=host, port=port, key_file=key_file, queue=queue, dtype=dtype
+    )
+    keys = Keys.read(settings.key_file)
+    check_host(settings.host, keys)
+    served = load(models or ["mini"], settings)
+    warnings.simplefilter("ignore", Note)  # from here on they are about the texts of clients
+    Server(served, settings, keys).run()
+
+
+assert serve.__doc__
+_LINES = [f"- serve.{name}: {escape(told)}" for name, told in describe(ServeConfig).items()]
+serve.__doc__ = "\n\n".join([inspect.cleandoc(serve.__doc__), *_LINES])

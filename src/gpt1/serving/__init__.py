@@ -1,0 +1,1 @@
+"""The server: OpenAI's completions, the model's inside and the studio over HTTP (extra `serve`)."""
