@@ -39,9 +39,10 @@ class ReadToken:
 class Inside:
     """A text of T tokens, and what the model makes of it.
 
-    next: the likeliest tokens after the text. lens: for the embeddings (0) and each block's output,
-    what the tied head says of it at each position, the likeliest first. The states are normalized
-    already (GPT-1's norms come after the sums), so the head reads them as they are.
+    next: the likeliest tokens after the text; logits (V,): those of all. lens: for the embeddings
+    (0) and each block's output, what the tied head says of it at each position, the likeliest
+    first. The states are normalized already (GPT-1's norms come after the sums), so the head reads
+    them as they are.
     attention: (T, T) of each head that was asked for, a row for each query.
     """
 
@@ -49,6 +50,7 @@ class Inside:
     logits_shape: tuple[int, int, int]
     positions: list[ReadToken]
     next: list[NextToken]
+    logits: Tensor
     lens: list[list[list[NextToken]]]
     attention: dict[Head, Tensor]
 
@@ -104,6 +106,7 @@ def look_inside(
             for t, (id, (logprob, rank, _)) in enumerate(zip(ids, found, strict=True))
         ],
         next=best[-1],
+        logits=logits[-1],
         lens=[[_best(row, lens, tokenizer) for row in layer] for layer in states],
         attention={(layer, head): layers[layer][0, head] for layer, head in heads},
     )

@@ -73,6 +73,8 @@ class NextTokensRequest(Body):
 
     prompt: Text | Ids
     k: int = Field(10, ge=1, le=1000)
+    logits: bool = False
+    """Return the logits of the whole vocabulary too."""
 
 
 class ScoreRequest(Body):
@@ -150,6 +152,7 @@ class NextTokens(BaseModel):
 
     ids: list[int]
     next: list[Candidate]
+    logits: list[float] | None = None
 
 
 class TextScore(BaseModel):

@@ -59,7 +59,7 @@ async def next_tokens(body: NextTokensRequest, service: ServiceOf, ticket: Admit
     """Return the likeliest next tokens after a prompt."""
     served = service.find(body.model)
     service.check_inputs(served, [body.prompt], "prompt")
-    return _json(await service.scheduler.call(ticket, _next_tokens, served, body.prompt, body.k))
+    return _json(await service.scheduler.call(ticket, _next_tokens, served, body))
 
 
 @router.post("/v1/score", response_model=Scores)
@@ -163,11 +163,12 @@ def _symbols(tokens: Sequence[str]) -> list[str]:
     return symbols
 
 
-def _next_tokens(served: Served, prompt: Prompt, k: int) -> NextTokens:
+def _next_tokens(served: Served, body: NextTokensRequest) -> NextTokens:
     model, tokenizer = served.gpt.transformer(), served.gpt.tokenizer
-    ids = encode_prompt(tokenizer, prompt, served.gpt.config)
-    look = inside.look_inside(model, tokenizer, ids, alternatives=min(k, len(tokenizer)))
-    return NextTokens(ids=ids, next=[asdict(token) for token in look.next])
+    ids = encode_prompt(tokenizer, body.prompt, served.gpt.config)
+    look = inside.look_inside(model, tokenizer, ids, alternatives=min(body.k, len(tokenizer)))
+    logits = look.logits.tolist() if body.logits else None
+    return NextTokens(ids=ids, next=[asdict(token) for token in look.next], logits=logits)
 
 
 def _score(served: Served, texts: Sequence[str], first: int) -> list[TextScore]:

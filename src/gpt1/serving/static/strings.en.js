@@ -3,12 +3,12 @@
 const number = (digits) => new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const [one, two, three] = [number(1), number(2), number(3)];
 const whole = new Intl.NumberFormat("en");
-const percent = (p) => (p > 0 && p < 0.001 ? "<0.1 %" : `${one.format(100 * p)} %`);
+const percent = (p) => (p > 0 && p < 0.001 ? "<0.1%" : `${one.format(100 * p)}%`);
 const plural = (count, word) => `${whole.format(count)} ${word}${count === 1 ? "" : "s"}`;
 
 export default {
   percent,
-  percentShort: (p) => `${new Intl.NumberFormat("en").format(100 * p)} %`,
+  percentShort: (p) => `${new Intl.NumberFormat("en").format(100 * p)}%`,
   decimal: (value) => three.format(value),
   short: (value) => two.format(value),
   count: (value) => whole.format(value),
@@ -55,7 +55,7 @@ export default {
   branches: "Branches",
   branchesHint: "Every text you have seen. Choose one to go back to it.",
   given: "given",
-  stretch: (count, mean) => `${plural(count, "token")}, ${percent(mean)} each`,
+  stretch: (count, mean) => `${plural(count, "token")}, ${percent(mean)} on average`,
   full: (count) => `The text fills the model's ${whole.format(count)} positions.`,
   done: "The text is written.",
 

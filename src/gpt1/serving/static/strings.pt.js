@@ -3,12 +3,12 @@
 const number = (digits) => new Intl.NumberFormat("pt-BR", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const [one, two, three] = [number(1), number(2), number(3)];
 const whole = new Intl.NumberFormat("pt-BR");
-const percent = (p) => (p > 0 && p < 0.001 ? "<0,1 %" : `${one.format(100 * p)} %`);
+const percent = (p) => (p > 0 && p < 0.001 ? "<0,1%" : `${one.format(100 * p)}%`);
 const plural = (count, word) => `${whole.format(count)} ${word}${count === 1 ? "" : "s"}`;
 
 export default {
   percent,
-  percentShort: (p) => `${new Intl.NumberFormat("pt-BR").format(100 * p)} %`,
+  percentShort: (p) => `${new Intl.NumberFormat("pt-BR").format(100 * p)}%`,
   decimal: (value) => three.format(value),
   short: (value) => two.format(value),
   count: (value) => whole.format(value),
@@ -55,7 +55,7 @@ export default {
   branches: "Ramos",
   branchesHint: "Todos os textos que você já viu. Escolha um para voltar a ele.",
   given: "dado",
-  stretch: (count, mean) => `${plural(count, "token")}, ${percent(mean)} cada`,
+  stretch: (count, mean) => `${plural(count, "token")}, ${percent(mean)} em média`,
   full: (count) => `O texto ocupa todas as ${whole.format(count)} posições do modelo.`,
   done: "O texto está escrito.",
 

@@ -17,9 +17,8 @@ export function transforms(kind, texts, strings) {
       ? h("span", { class: "special", data: { special: part }, text: strings[part] })
       : h("span", { class: `given-text text-${part}`, data: { text: part } }, texts[part].map((token) =>
         h("span", { class: "box", data: { id: token.id }, text: visible(token.text) }))))));
-    const after = kind === "similarity" ? [block(strings.transformer)] : kind === "choice" ? [block(strings.transformer), block(strings.linear)]
-      : [block(strings.transformer), block(strings.linear)];
-    return h("div", { class: "flow" }, row, h("div", { class: "after" }, after));
+    const after = [block(strings.transformer), kind !== "similarity" && block(strings.linear)].filter(Boolean);
+    return h("div", { class: "flow" }, row, h("div", { class: "blocks" }, after));
   });
   const join = kind === "similarity" ? [h("span", { class: "sum", text: "+" }), block(strings.linear)] : kind === "choice" ? [block("Softmax")] : [];
   return h("div", { class: `figure ${kind}` }, h("div", { class: "flows" }, rows), join.length ? h("div", { class: "join" }, join) : null);
