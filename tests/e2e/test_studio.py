@@ -266,6 +266,21 @@ def test_a_phone_needs_no_sideways_scrolling_and_dark_is_dark(
     context.close()
 
 
+def test_a_server_with_keys_is_asked_with_one(browser: Any, gpt: GPT1) -> None:
+    page = browser.new_page()
+    with serving.running([Served.of("tiny", gpt, slots=1)], keys=["secret"]) as locked:
+        page.goto(locked.base_url)
+        page.fill(".alert input", "wrong")
+        page.click(".alert button")
+        page.wait_for_selector(".alert input:not(:focus)")
+        page.fill(".alert input", "secret")
+        page.click(".alert button")
+        page.fill("#prompt", PROMPT)
+        assert write(page)
+        assert "secret" not in page.url
+        page.close()
+
+
 COMBINATIONS = [
     pytest.param("en", "light", id="en-light"),
     *(

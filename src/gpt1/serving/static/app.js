@@ -28,7 +28,6 @@ const app = {
   save,
   redraw,
   say: (text) => { live.textContent = text; },
-  writers: () => app.models.filter((model) => !model.task),
   model: () => app.models.find((model) => model.id === app.state.model),
   /** Run work(); an error is told on top of the page. */
   async attempt(work) {
@@ -84,7 +83,7 @@ function header() {
     aria: { current: view === state.view ? "page" : null },
     on: { click: () => { state.view = view; redraw(); main.focus({ preventScroll: true }); } },
   }));
-  const names = app.writers().map((model) => [model.id, model.id]);
+  const names = app.models.map((model) => [model.id, model.id]);
   const changeModel = (name) => {
     Object.assign(state, { model: name, tree: [], at: -1 });
     state.walk.chosen = [];
@@ -122,11 +121,10 @@ function redraw() {
 async function loadModels() {
   await app.attempt(async () => {
     app.models = await api.listModels();
-    const writers = app.writers().map((model) => model.id);
-    if (!writers.includes(app.state.model)) Object.assign(app.state, { model: writers[0] ?? "", tree: [], at: -1 });
-    if (!writers.includes(app.state.other)) app.state.other = writers[1] ?? writers[0] ?? "";
+    const [first, second = first] = app.models.map((model) => model.id);
+    if (!app.model()) Object.assign(app.state, { model: first, tree: [], at: -1 });
+    if (!app.models.some((model) => model.id === app.state.other)) app.state.other = second;
     redraw();
-    if (!writers.length) tell(app.strings.noModel);
   });
 }
 

@@ -5,6 +5,7 @@ import { shade, tokenRun } from "./tokens.js";
 
 const TEAL = [42, 148, 140]; // reads on light and on dark
 const ROOMY = 12; // so many tokens leave room for numbers
+const DENSE = 20; // more of them need smaller cells
 
 /** Draw each head of a layer as a small picture; weights: [head][from][to]. */
 export function heads(weights, layer, selected, strings, onPick) {
@@ -34,7 +35,7 @@ export function attentionMap(tokens, map, focus, strings, { layer, head, onFocus
     return h("tr", { class: from === focus ? "focus" : null }, h("th", { scope: "row" }, name), cells);
   });
   const top = h("tr", {}, h("td", {}), names.map((text) => h("th", { scope: "col" }, h("span", { text }))));
-  const table = h("table", { class: roomy ? "map roomy" : "map" }, h("caption", { class: "hidden", text: strings.attentionTable(layer + 1, head + 1) }),
+  const table = h("table", { class: roomy ? "map roomy" : tokens.length > DENSE ? "map dense" : "map" }, h("caption", { class: "hidden", text: strings.attentionTable(layer + 1, head + 1) }),
     h("thead", {}, top), h("tbody", {}, rows));
   roveRows([...table.querySelectorAll("th button")], focus);
   return h("div", { class: "scroll", tabindex: "0", role: "region", aria: { label: strings.attentionTable(layer + 1, head + 1) } }, table);

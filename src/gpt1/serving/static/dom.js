@@ -14,13 +14,13 @@ export function h(name, options = {}, ...children) {
   for (const [key, value] of Object.entries(vars)) node.style.setProperty(`--${key}`, value);
   for (const [key, value] of Object.entries(on)) if (value) node.addEventListener(key, value);
   if (text != null) node.textContent = text;
-  node.append(...children.flat().filter((child) => child != null && child !== false));
+  node.append(...children.flat(2).filter((child) => child != null && child !== false));
   return node;
 }
 
 /** Replace what `node` holds. */
 export function fill(node, ...children) {
-  node.replaceChildren(...children.flat().filter((child) => child != null && child !== false));
+  node.replaceChildren(...children.flat(2).filter((child) => child != null && child !== false));
   return node;
 }
 

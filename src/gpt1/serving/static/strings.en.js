@@ -11,7 +11,6 @@ export default {
   percentShort: (p) => `${new Intl.NumberFormat("en").format(100 * p)}%`,
   decimal: (value) => three.format(value),
   short: (value) => two.format(value),
-  count: (value) => whole.format(value),
 
   // The frame
   title: "gpt1 studio",
@@ -30,7 +29,6 @@ export default {
   key: "API key",
   useKey: "Use the key",
   noServer: "The server does not answer. Start it with gpt1 serve and reload this page.",
-  noModel: "The server has no model that writes.",
   working: "The model is at work …",
   footer: "A GPT-1 by your own hand: every number here comes from the model on this server.",
 
@@ -56,7 +54,6 @@ export default {
   branchesHint: "Every text you have seen. Choose one to go back to it.",
   given: "given",
   stretch: (count, mean) => `${plural(count, "token")}, ${percent(mean)} on average`,
-  full: (count) => `The text fills the model's ${whole.format(count)} positions.`,
   done: "The text is written.",
 
   // Settings
@@ -86,7 +83,6 @@ export default {
   show: "Show",
   back: "Back",
   next: "Next",
-  stepOf: (n, all) => `Step ${n} of ${all}`,
   steps: ["Text", "Words", "Merges", "Ids", "Embeddings", "Logits", "Softmax", "Choice"],
   walk: {
     text: "This is what you typed, character by character. A model computes with numbers, so the text has to become numbers first.",
@@ -98,13 +94,11 @@ export default {
     softmax: "Softmax turns logits into probabilities that add up to 1. Divide the logits by a temperature first: below 1 the likeliest gains, above 1 the others do.",
     choice: "Take the likeliest token, or draw one: a random number between 0 and 1 falls into one of these stretches. The token is added to the text, and everything starts again.",
   },
-  merge: (n, all) => `Merge ${n} of ${all}`,
   noMerges: "no merges: the word is a single character",
   rank: (rank) => `rank ${whole.format(rank)}`,
   mergeStart: "characters",
   tokenRow: "row of the token matrix",
   positionRow: "row of the position matrix",
-  intoBlocks: "into the first block",
   others: "all others",
   takeLikeliest: "Take the likeliest",
   draw: "Draw one",
@@ -119,7 +113,6 @@ export default {
   attention: "Attention",
   lens: "Logit lens",
   layer: "Layer",
-  head: "Head",
   headLabel: (layer, head) => `Layer ${layer}, head ${head}`,
   weightScale: "Weight",
   heads: "The heads of this layer",
@@ -151,7 +144,7 @@ export default {
     classification: ["Text"],
     entailment: ["Premise", "Hypothesis"],
     similarity: ["Text 1", "Text 2"],
-    choice: ["Context", "Answer 1", "Answer 2"],
+    choice: ["Context", ...[1, 2, 3, 4, 5].map((n) => `Answer ${n}`)],
   },
   examples: {
     classification: ["A quiet, beautiful film that stays with you."],
@@ -165,6 +158,8 @@ export default {
   transformer: "Transformer",
   linear: "Linear",
   draw4: "Draw",
+  addAnswer: "Add an answer",
+  dropAnswer: "Remove the last answer",
   ask: (model) => `Ask ${model}`,
   answer: (model) => `The answer of ${model}`,
   noTaskModel: "No model for this task is served. Fine-tune one with gpt1 finetune --task, then start gpt1 serve with its folder, and its answer appears here.",

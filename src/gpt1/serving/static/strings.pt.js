@@ -11,7 +11,6 @@ export default {
   percentShort: (p) => `${new Intl.NumberFormat("pt-BR").format(100 * p)}%`,
   decimal: (value) => three.format(value),
   short: (value) => two.format(value),
-  count: (value) => whole.format(value),
 
   // A moldura
   title: "estúdio gpt1",
@@ -30,7 +29,6 @@ export default {
   key: "Chave de API",
   useKey: "Usar a chave",
   noServer: "O servidor não responde. Inicie-o com gpt1 serve e recarregue a página.",
-  noModel: "O servidor não tem nenhum modelo que escreva.",
   working: "O modelo está trabalhando …",
   footer: "Um GPT-1 nas suas mãos: todos os números desta página vêm do modelo neste servidor.",
 
@@ -56,7 +54,6 @@ export default {
   branchesHint: "Todos os textos que você já viu. Escolha um para voltar a ele.",
   given: "dado",
   stretch: (count, mean) => `${plural(count, "token")}, ${percent(mean)} em média`,
-  full: (count) => `O texto ocupa todas as ${whole.format(count)} posições do modelo.`,
   done: "O texto está escrito.",
 
   // Ajustes
@@ -86,7 +83,6 @@ export default {
   show: "Mostrar",
   back: "Voltar",
   next: "Avançar",
-  stepOf: (n, all) => `Passo ${n} de ${all}`,
   steps: ["Texto", "Palavras", "Fusões", "Ids", "Embeddings", "Logits", "Softmax", "Escolha"],
   walk: {
     text: "Isto é o que você digitou, caractere por caractere. Um modelo faz contas com números; por isso o texto precisa primeiro virar números.",
@@ -98,13 +94,11 @@ export default {
     softmax: "A softmax transforma logits em probabilidades que somam 1. Antes, os logits são divididos por uma temperatura: abaixo de 1 ganha o mais provável; acima de 1, os outros.",
     choice: "Toma-se o token mais provável, ou sorteia-se um: um número aleatório entre 0 e 1 cai em um destes trechos. O token é acrescentado ao texto, e tudo recomeça.",
   },
-  merge: (n, all) => `Fusão ${n} de ${all}`,
   noMerges: "sem fusões: a palavra é um só caractere",
   rank: (rank) => `posto ${whole.format(rank)}`,
   mergeStart: "caracteres",
   tokenRow: "linha da matriz de tokens",
   positionRow: "linha da matriz de posições",
-  intoBlocks: "para o primeiro bloco",
   others: "todos os outros",
   takeLikeliest: "Tomar o mais provável",
   draw: "Sortear um",
@@ -119,7 +113,6 @@ export default {
   attention: "Atenção",
   lens: "Logit lens",
   layer: "Camada",
-  head: "Cabeça",
   headLabel: (layer, head) => `Camada ${layer}, cabeça ${head}`,
   weightScale: "Peso",
   heads: "As cabeças desta camada",
@@ -151,7 +144,7 @@ export default {
     classification: ["Texto"],
     entailment: ["Premissa", "Hipótese"],
     similarity: ["Texto 1", "Texto 2"],
-    choice: ["Contexto", "Resposta 1", "Resposta 2"],
+    choice: ["Contexto", ...[1, 2, 3, 4, 5].map((n) => `Resposta ${n}`)],
   },
   examples: {
     classification: ["A quiet, beautiful film that stays with you."],
@@ -165,6 +158,8 @@ export default {
   transformer: "Transformer",
   linear: "Linear",
   draw4: "Desenhar",
+  addAnswer: "Mais uma resposta",
+  dropAnswer: "Tirar a última resposta",
   ask: (model) => `Perguntar a ${model}`,
   answer: (model) => `A resposta de ${model}`,
   noTaskModel: "Nenhum modelo para esta tarefa está no servidor. Faça o ajuste fino de um com gpt1 finetune --task e inicie gpt1 serve com a pasta dele; a resposta aparecerá aqui.",

@@ -9,7 +9,7 @@ import { ask, lead } from "./ask.js";
 export default function compare(app) {
   const { state, strings } = app;
   const columns = h("div", { class: "columns" });
-  const names = app.writers().map((model) => [model.id, model.id]);
+  const names = app.models.map((model) => [model.id, model.id]);
   let running = null;
 
   async function load() {

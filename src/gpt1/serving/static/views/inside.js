@@ -8,7 +8,7 @@ import { scale } from "../tokens.js";
 import { pathTo } from "../tree.js";
 import { ask, lead } from "./ask.js";
 
-const MOST = 48; // tokens on a map
+const MOST = 40; // tokens on a map
 const CANDIDATES = 5;
 
 export default function inside(app) {
@@ -82,7 +82,7 @@ export default function inside(app) {
   return [
     lead(strings.insideTitle, strings.insideLead),
     ask(app, strings.readThis, () => { Object.assign(own, { written: false, token: 0 }); load(); },
-      state.tree.length && h("button", { type: "button", class: "quiet", text: strings.readWritten, on: { click: () => { Object.assign(own, { written: true, token: 0 }); load(); } } })),
+      state.tree.length > 0 && h("button", { type: "button", class: "quiet", text: strings.readWritten, on: { click: () => { Object.assign(own, { written: true, token: 0 }); load(); } } })),
     h("div", { class: "looks" }, segmented(strings.views.inside, [["attention", strings.attention], ["lens", strings.lens]], own.look, change)),
     box,
   ];

@@ -11,6 +11,8 @@ const KINDS = {
   similarity: ["similarity", "regression"], choice: ["choice"],
 };
 
+const MOST = 6; // a context and five answers
+
 /** What /v1/classify takes for one example. */
 const inputOf = (kind, texts) => (kind === "classification" ? texts[0] : texts);
 
@@ -24,7 +26,7 @@ export default function tasks(app) {
     fill(answers);
     await app.attempt(async () => {
       const tokens = [];
-      for (const text of texts) tokens.push((await app.api.tokenize(state.model || served[0]?.id, text)).tokens);
+      for (const text of texts) tokens.push((await app.api.tokenize(state.model, text)).tokens);
       fill(figure, transforms(kind, tokens, strings));
     });
     app.save();
@@ -41,15 +43,20 @@ export default function tasks(app) {
   const fields = texts.map((text, n) => {
     const field = h("input", { type: "text", autocomplete: "off", spellcheck: "false", on: { input: () => { texts[n] = field.value; } } });
     field.value = text;
-    return h("label", {}, h("span", { class: "name", text: strings.fields[kind][n] ?? strings.sequence(n) }), field);
+    return h("label", {}, h("span", { class: "name", text: strings.fields[kind][n] }), field);
   });
+  const resize = (change) => () => { change(); app.redraw(); };
+  const answerButtons = kind === "choice" && [
+    texts.length < MOST && h("button", { type: "button", class: "quiet", text: strings.addAnswer, on: { click: resize(() => texts.push("")) } }),
+    texts.length > 2 && h("button", { type: "button", class: "quiet", text: strings.dropAnswer, on: { click: resize(() => texts.pop()) } }),
+  ];
   draw();
   return [
     lead(strings.tasksTitle, strings.tasksLead),
     segmented(strings.kind, TASKS.map((name) => [name, strings.kinds[name]]), kind, (value) => { own.kind = value; app.redraw(); }),
     h("p", { class: "told", text: strings.kindLead[kind] }),
     h("form", { class: "ask example", on: { submit: (event) => { event.preventDefault(); draw(); } } }, fields,
-      h("div", { class: "actions" }, h("button", { class: "primary", text: strings.draw4 }), served.map((model) =>
+      h("div", { class: "actions" }, h("button", { class: "primary", text: strings.draw4 }), answerButtons, served.map((model) =>
         h("button", { type: "button", class: "quiet", text: strings.ask(model.id), on: { click: () => ask(model) } })))),
     figure, answers, !served.length && h("p", { class: "hint", text: strings.noTaskModel }),
   ];

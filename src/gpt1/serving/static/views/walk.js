@@ -39,7 +39,9 @@ export default function walk(app) {
     state.walk.step = step;
     draw();
     app.save();
-    box.querySelector("[aria-current=step]")?.focus();
+    const now = box.querySelector("[aria-current=step]");
+    now?.focus();
+    now?.scrollIntoView({ block: "nearest", inline: "center" });
   }
 
   function restart(chosen, step) {

@@ -108,8 +108,10 @@ export default function write(app) {
   async function continueFrom(node) {
     state.at = node;
     selected = hovered = null;
-    writing = new AbortController();
-    app.stop = () => writing?.abort();
+    const mine = new AbortController();
+    let left = false;
+    writing = mine;
+    app.stop = () => { left = true; mine.abort(); };
     draw();
     let told = "", spoken = Date.now();
     const body = { model: state.model, prompt: ids(path()), logprobs: 0, ...requestFields(state.settings) };
@@ -127,11 +129,13 @@ export default function write(app) {
         }
         selected = null;
         draw();
-      }, writing.signal);
+      }, mine.signal);
+    } catch (error) {
+      if (error.name !== "AbortError") throw error;
     } finally {
-      writing = null;
-      app.stop = undefined;
+      if (writing === mine) writing = null;
     }
+    if (left || writing) return; // something else has begun
     app.say(`${told} ${strings.done}`);
     await learn();
   }
@@ -139,6 +143,7 @@ export default function write(app) {
   /** Do one thing at a time, and draw what came of it, whether it went well or not. */
   async function go(work) {
     writing?.abort();
+    writing = null;
     await app.attempt(work);
     draw();
     app.save();
