@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from gpt1.cli import options
 from gpt1.config import ServeConfig, load_serving
-from gpt1.errors import ConfigError, Note
+from gpt1.errors import ConfigError, GPT1Error, Note
 from gpt1.settings import describe
 
 
@@ -65,7 +65,10 @@ def serve(
     check_host(settings.host, keys)
     served = load(models or ["mini"], settings)
     warnings.simplefilter("ignore", Note)  # from here on they are about the texts of clients
-    Server(served, settings, keys).run()
+    server = Server(served, settings, keys)
+    server.run()
+    if not server.should_exit:
+        raise GPT1Error("the model thread has ended; what is printed above says why.")
 
 
 assert serve.__doc__

@@ -49,7 +49,7 @@ def create_app(models: Sequence[Served], settings: ServeConfig, keys: Keys) -> F
         lifespan=lifespan,
         docs_url=None,  # its page is not served from here
         redoc_url=None,
-        responses={400: {"model": ErrorAnswer}, 503: {"model": ErrorAnswer}},
+        responses={"4XX": {"model": ErrorAnswer}, "5XX": {"model": ErrorAnswer}},
         exception_handlers=cast(
             Any,
             {
@@ -108,7 +108,7 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
     said = error.detail or HTTPStatus(error.status_code).phrase
-    if error.status_code == 404:
+    if error.status_code in (404, 405):
         said = f"there is no {request.method} {request.url.path[:_SHOWN]}"
     refusal = Refusal(error.status_code, f"{said}.")
     refusal.headers |= dict(error.headers or {})

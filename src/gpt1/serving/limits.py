@@ -27,6 +27,8 @@ HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
+LEFT = 499
+"""The status in the metrics of a request whose client left before the answer."""
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 Scope = MutableMapping[str, Any]
@@ -63,7 +65,7 @@ class Keys:
     def allow(self, authorization: str) -> bool:
         """Tell whether a header's key is one of these, in the same time for every key."""
         kind, _, key = authorization.partition(" ")
-        digest = hashlib.sha256(key.strip().encode("utf-8", "replace")).digest()
+        digest = hashlib.sha256(key.strip().encode("latin-1")).digest()  # the bytes of the head
         found = [hmac.compare_digest(digest, known) for known in self._hashes]
         return any(found) and kind.lower() == "bearer"
 
@@ -100,7 +102,7 @@ class Guard:
             await answer(refusal)(scope, receive, send_with_headers)
         finally:
             path = getattr(scope.get("route"), "path", "other")
-            self._metrics.answered(path, status, time.monotonic() - started)
+            self._metrics.answered(path, status or LEFT, time.monotonic() - started)
 
     def _check(self, scope: Scope) -> None:
         """Raise Refusal for a request that is not allowed."""

@@ -92,6 +92,7 @@ class Scheduler:
         self._rows: dict[Served, dict[int, tuple[Job, int]]] = {model: {} for model in models}
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._stopping = False
+        self._failed = False
         metrics.watch(lambda: self._waiting, lambda: len(self._tickets))
 
     def start(self) -> None:
@@ -108,7 +109,7 @@ class Scheduler:
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._failed
 
     async def drain(self) -> None:
         """Refuse new requests; return when every accepted one has its whole answer."""
@@ -121,8 +122,7 @@ class Scheduler:
 
     def admit(self) -> Ticket:
         """Return a ticket for a request. Raises Refusal."""
-        if not self.is_alive:
-            raise Refusal(503, _DEAD, code="model_stopped")
+        self._check()
         if self.draining:
             raise Refusal(503, "the server is about to stop.", code="draining", retry_after=5)
         if self._waiting >= self.limit:
@@ -160,6 +160,7 @@ class Scheduler:
 
         Returns them with the prompts' ids. Raises as `Engine.submit`; then no row runs.
         """
+        self._check()
         job = Job(ticket, served, prompts, settings, self._loop.create_future())
         ticket.open.add(job)
         self._commands.put(partial(self._submit, job))
@@ -167,6 +168,7 @@ class Scheduler:
 
     async def call(self, ticket: Ticket, function: Callable[..., T], *arguments: Any) -> T:
         """Run a function in the model thread and return its result."""
+        self._check()
         future: asyncio.Future[T] = self._loop.create_future()
         ticket.open.add(future)
         call = partial(self._work, future, partial(function, *arguments))
@@ -176,6 +178,11 @@ class Scheduler:
         finally:
             ticket.open.discard(future)
             self._begin(ticket)
+
+    def _check(self) -> None:
+        """Raise Refusal if nobody would take a command."""
+        if not self.is_alive:
+            raise Refusal(503, _DEAD, code="model_stopped")
 
     def _begin(self, ticket: Ticket) -> None:
         self._waiting -= ticket.waiting
@@ -196,6 +203,7 @@ class Scheduler:
 
     def _fail(self) -> None:
         """Tell everyone who waits that the thread has ended."""
+        self._failed = True
         for ticket in list(self._tickets):
             for item in list(ticket.open):
                 error = Refusal(503, _DEAD, code="model_stopped")

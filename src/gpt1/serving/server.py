@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_address
@@ -20,6 +21,10 @@ from gpt1.serving.models import Served
 
 HEAD = 16 << 10
 """The bytes that a request's head may have."""
+
+
+LINGER = 30
+"""Seconds that a server without its model thread goes on, so that health checks see it."""
 
 
 class Server(uvicorn.Server):
@@ -46,6 +51,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Listen, and say where."""
         await super().startup(sockets)
+        self._alive_at = time.monotonic()
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         host = f"[{host}]" if ":" in host else host
         names = ", ".join(model.name for model in self.app.state.service.models)
@@ -55,6 +61,14 @@ class Server(uvicorn.Server):
         """Answer what was accepted, then stop listening."""
         await self.app.state.service.scheduler.drain()
         await super().shutdown(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether to end: when asked to, or some time after the model thread has ended."""
+        if self.app.state.service.scheduler.is_alive:
+            self._alive_at = time.monotonic()
+        elif time.monotonic() - self._alive_at > LINGER:
+            return True
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; end at once if that was asked before."""

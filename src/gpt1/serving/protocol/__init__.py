@@ -48,15 +48,12 @@ class ErrorAnswer(BaseModel):
     error: Fault
 
 
-class Body(BaseModel):
-    """Base of all requests: no unknown fields, strict types; null means not given."""
+class Strict(BaseModel):
+    """What a client sends: no unknown fields, strict types; null means not given."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
-
-    model: str | None = None
-    """One of those that /v1/models lists; the first one if it is not given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -64,6 +61,13 @@ class Body(BaseModel):
         if not isinstance(values, dict):
             return values
         return {name: value for name, value in values.items() if value is not None}
+
+
+class Body(Strict):
+    """Base of all requests."""
+
+    model: str | None = None
+    """One of those that /v1/models lists; the first one if it is not given."""
 
 
 class Usage(BaseModel):

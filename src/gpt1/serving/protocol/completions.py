@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, create_model, field_validator, model_vali
 
 from gpt1.config import SamplingConfig, check
 from gpt1.errors import ConfigError
-from gpt1.serving.protocol import Body, Prompts, Refusal, Text, Usage
+from gpt1.serving.protocol import Body, Prompts, Refusal, Strict, Text, Usage
 
 RENAMED = {"max_tokens": "max_new_tokens", "n": "num_return_sequences"}
 """Fields of SamplingConfig that OpenAI calls otherwise."""
@@ -37,7 +37,7 @@ UNSUPPORTED = {
 MOST_LOGPROBS = 100
 
 
-class StreamOptions(Body):
+class StreamOptions(Strict):
     """Options of a stream."""
 
     include_usage: bool = False

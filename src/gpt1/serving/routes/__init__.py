@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from gpt1.config import ServeConfig
 from gpt1.serving.metrics import Metrics
 from gpt1.serving.models import Served
+from gpt1.serving.patterns import Patterns
 from gpt1.serving.protocol import Refusal
 from gpt1.serving.scheduler import Scheduler, Ticket
 
@@ -26,6 +27,7 @@ class Service:
     settings: ServeConfig
     scheduler: Scheduler
     metrics: Metrics
+    patterns: Patterns = field(default_factory=Patterns)
 
     def find(self, name: str | None) -> Served:
         """Return a model by its name, the first one for None. Raises Refusal."""

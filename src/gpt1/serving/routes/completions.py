@@ -36,7 +36,11 @@ PromptLogprobs = Sequence[tuple[float | None, Alternatives]]
 _STREAM = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # for proxies
 
 
-@router.post("/v1/completions", response_model=Completion)
+@router.post(
+    "/v1/completions",
+    response_model=Completion,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
 async def completions(body: CompletionRequest, service: ServiceOf, ticket: Admitted) -> Response:
     """Continue prompts; with `stream`, as server-sent events that end with [DONE]."""
     served, scheduler = service.find(body.model), service.scheduler
@@ -44,6 +48,8 @@ async def completions(body: CompletionRequest, service: ServiceOf, ticket: Admit
     several = max(sampling.best_of, sampling.num_return_sequences)
     service.check_inputs(served, prompts, "prompt")
     _check(body, sampling, service, len(prompts) * several)
+    if sampling.regex is not None:
+        await service.patterns.check(sampling.regex)
     seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
     settings = [apart(sampling, seed + i, several) for i in range(len(prompts))]
     job, ids = await scheduler.submit(ticket, served, prompts, settings)
