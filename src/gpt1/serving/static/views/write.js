@@ -181,10 +181,9 @@ export default function write(app) {
   return [
     h("div", { class: "lead" }, h("h1", { text: strings.writeTitle }), h("p", { text: strings.writeLead })),
     h("div", { class: "desk" },
-      h("div", { class: "wide" }, form,
-        scale(strings), run),
-      panel, branchBox,
-      h("section", { class: "panel settings" }, h("h2", { text: strings.settingsTitle }),
-        controls(state.settings, strings, (name, value) => { state.settings[name] = value; app.save(); }))),
+      h("div", { class: "column-of" }, h("div", { class: "wide" }, form, scale(strings), run), branchBox),
+      h("div", { class: "column-of" }, panel,
+        h("section", { class: "panel settings" }, h("h2", { text: strings.settingsTitle }),
+          controls(state.settings, strings, (name, value) => { state.settings[name] = value; app.save(); })))),
   ];
 }
