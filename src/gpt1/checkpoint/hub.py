@@ -32,6 +32,12 @@ def is_packaged(name: Path | str) -> bool:
     return isinstance(name, str) and name in packaged_models()
 
 
+def from_anywhere(name: str) -> str:
+    """Return what names the same model in a process with another working folder."""
+    path = Path(name).expanduser()
+    return name if is_packaged(name) or not path.exists() else str(path.resolve())
+
+
 def packaged_models() -> dict[str, Path]:
     """Return the packaged models' folders by name."""
     assets = Path(str(resources.files("gpt1"))) / "assets"

@@ -31,6 +31,7 @@ COMMANDS = {
     "resume": "Go on with a run.",
     "serve": "Serve models over HTTP, with the studio, a page.",
     "predict": "Label new rows with a fine-tuned model.",
+    "score": "Say how likely a model finds each text of a file.",
     "embed": "Turn texts into vectors.",
     "evaluate": "Measure a model: a task's metrics, or perplexity on a text.",
     "zero-shot": "Measure the paper's zero-shot heuristics.",

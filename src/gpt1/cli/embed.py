@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gpt1.cli import options, task_files
+from gpt1.cli.units import Engine, Work, compute, texts_in_units
+from gpt1.errors import Note
+
+if TYPE_CHECKING:
+    from gpt1.generation.embedding import Pool
+    from gpt1.pipeline import GPT1
 
 
 def embed(
@@ -33,6 +42,7 @@ def embed(
     lines: options.Lines = None,
     limit: options.Limit = None,
     allow_unknown: options.AllowUnknown = False,
+    engine: Engine = "local",
     force: options.Force = False,
 ) -> None:
     """Write a vector for each text, as a float32 array (rows, width) for numpy.load.
@@ -41,32 +51,63 @@ def embed(
     """
     import numpy as np
 
-    import gpt1
     from gpt1 import storage
-    from gpt1.cli.progress import Progress
-    from gpt1.data.tables import Texts
-    from gpt1.generation.embedding import embed as vectors_of
     from gpt1.text.unknown import check_unknown
 
     present = options.check_file("--out", out, ".npy", force=force)
-    gpt = gpt1.load(model)
+    vectors_of = _Vectors(model, pool, layer)
     read_options = options.reading(delimiter, encoding, header, lines)
-    table = Texts(files, task_files.one_column(column), limit, read_options)
-    texts = list(table.rows())
-    print(table.counts.report(), file=sys.stderr)
-    check_unknown([text for text in texts if text], gpt.tokenizer, allow=allow_unknown)
-    rows = gpt.tokenizer.encode_batch(text or "" for text in texts)
-    used = [i for i, row in enumerate(rows) if row]
-    vectors = np.full((len(rows), gpt.config.n_embd), np.nan, np.float32)
-    with Progress("embedding", "rows") as shown:
-        vectors[used] = vectors_of(
-            gpt.transformer(), gpt.tokenizer, [rows[i] for i in used],
-            pool=pool, layer=layer, progress=shown.progress,
-        )  # fmt: skip
-    if missing := len(rows) - len(used):
+    units = texts_in_units(files, task_files.one_column(column), limit, read_options)
+    first = [text for text in next(iter(units), []) if text]
+    check_unknown(first, vectors_of.gpt.tokenizer, allow=allow_unknown)
+    results = compute(engine, units, vectors_of, out, "embedding")
+    print(units.counts.report(), file=sys.stderr)
+    rows, cut, missing = map(sum, zip(*((len(v), *n) for v, n in results), strict=True))
+    if cut:
+        print(
+            f"{cut:,} of {rows:,} texts are longer than the model reads; their ends are cut",
+            file=sys.stderr,
+        )
+    if missing:
         count = "row" if missing == 1 else "rows"
         print(f"{missing:,} {count} could not be used and became NaN", file=sys.stderr)
-    content = io.BytesIO()
-    np.save(content, vectors)
-    storage.write_file(out, content.getvalue(), replace=present)
+    head = io.BytesIO()
+    shape = (rows, vectors_of.gpt.config.n_embd)
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    content = chain([head.getvalue()], (vectors.tobytes() for vectors, _ in results))
+    storage.write_file(out, content, replace=present)
     print(out)
+
+
+class _Vectors(Work):
+    """Texts -> vectors, how many texts are cut, and how many have none."""
+
+    def __init__(self, model: str, pool: Pool, layer: int) -> None:
+        super().__init__(model)
+        self._pool, self._layer = pool, layer
+
+    @cached_property
+    def gpt(self) -> GPT1:
+        import gpt1
+
+        return gpt1.load(self.model)
+
+    def __call__(self, unit: list[str | None]) -> tuple[Any, ...]:
+        import numpy as np
+
+        from gpt1.generation import embedding
+
+        gpt, pool = self.gpt, self._pool
+        rows = gpt.tokenizer.encode_batch(text or "" for text in unit)
+        used = [i for i, row in enumerate(rows) if row]
+        read = [rows[i] for i in used]
+        vectors = np.full((len(rows), gpt.config.n_embd), np.nan, np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)  # said once, of all units
+            vectors[used] = embedding.embed(
+                gpt.transformer(), gpt.tokenizer, read, pool=pool, layer=self._layer
+            )
+        cut = embedding.too_long(read, gpt.config.n_ctx, pool)
+        return vectors, (cut, len(rows) - len(used))

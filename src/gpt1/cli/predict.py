@@ -6,7 +6,8 @@ import csv
 import io
 import json as json_format
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,16 +16,22 @@ import typer
 from gpt1.cli import options, print_json
 from gpt1.cli.task_files import (
     columns_given,
-    data_set_table,
-    read_table,
     recognise,
+    rows_of_arguments,
+    rows_of_data_set,
+    rows_of_files,
     task_named,
-    texts_table,
     truncation_note,
+    wordless,
 )
+from gpt1.cli.units import Engine, Work, compute
 from gpt1.errors import ConfigError
 
 if TYPE_CHECKING:
+    from gpt1.cli.task_files import RowToLabel
+    from gpt1.generation.kernels import Width
+    from gpt1.tasks.predictor import Predictor
+
     Record = Mapping[str, Any]
 
 _OF_THE_TEXT = ("text", "tokens")
@@ -72,6 +79,7 @@ def predict(
     ] = False,
     force: options.Force = False,
     dtype: options.Dtype = "float32",
+    engine: Engine = "local",
     json: options.Json = False,
 ) -> None:
     """Label new rows with a fine-tuned model: one row out for each row in, in the same order.
@@ -82,9 +90,7 @@ def predict(
     so does a blank line.
     """
     from gpt1 import storage
-    from gpt1.cli.progress import Progress
-    from gpt1.generation.torch_backend import narrow
-    from gpt1.tasks.predictor import Predictor
+    from gpt1.text.unknown import check_unknown
 
     files, data = files or [], None if data_set is None else task_named(data_set)[1]
     if data is None and (split is not None or data_set is not None):
@@ -96,9 +102,8 @@ def predict(
         raise ConfigError(f"--task {data.name} knows its columns; leave the other options out.")
     if bool(files) == bool(text):
         raise ConfigError("give files to label, - for stdin, or --text TEXT; not both.")
-    predictor = Predictor.load(model)
-    predictor.model = narrow(predictor.model, dtype)
-    task, tokenizer = predictor.task, predictor.tokenizer
+    labels = _Labels(model, dtype)
+    task = labels.predictor.task
     if data is None and files and not (columns or text_column):
         data = recognise(files, task)
     ending, present = task.output_ending(files[0] if files else ""), False
@@ -112,55 +117,108 @@ def predict(
             f"--keep-columns is given; {ending} has no columns. Add --out FILE.jsonl."
         )
     if text:
-        table = texts_table(task, text, tokenizer, allow_unknown)
+        units = rows_of_arguments(task, text)
     elif data is not None:
-        table = data_set_table(data, files, split, task, tokenizer)
+        units = rows_of_data_set(data, files, split, task)
     else:
-        table = read_table(
-            task.kind, files, tokenizer,
-            columns=columns_given(task.kind, columns, text_column),
-            task=task, labelled=False, options=options.reading(delimiter, encoding, header),
-            allow_unknown=allow_unknown,
-        )  # fmt: skip
+        named = columns_given(task.kind, columns, text_column)
+        read = options.reading(delimiter, encoding, header)
+        units = rows_of_files(task, files, named, read, keep=keep_columns)
+    first = [(e, place) for e, place, _ in next(iter(units), []) if e is not None]
+    check_unknown(
+        [" ".join(example.texts) for example, _ in first], labels.predictor.tokenizer,
+        [place for _, place in first], allow=allow_unknown or data is not None,
+    )  # fmt: skip
+    results = compute(engine, units, labels, out, "predicting")
+    missing, without_words, truncated = map(sum, zip(*(r[2] for r in results), strict=True))
+    if without_words:
+        units.counts.reject("no words", without_words)
     if files:
-        print(table.counts.report(), file=sys.stderr)
-    encoded = predictor.encode(table.usable)
-    with Progress("predicting", "rows") as shown:
-        probabilities = predictor.score(encoded, progress=shown.progress)
-    answers = iter(task.records(table.usable, probabilities))
-    records: list[Record] = [
-        task.empty_record if e is None else next(answers) for e in table.examples
-    ]
-    if encoded.truncated:
-        print(truncation_note(encoded.truncated), file=sys.stderr)
-    if missing := table.examples.count(None):
+        print(units.counts.report(), file=sys.stderr)
+    if truncated:
+        print(truncation_note(truncated), file=sys.stderr)
+    if missing:
         count = "row" if missing == 1 else "rows"
         print(f"{missing:,} {count} could not be used and got no label", file=sys.stderr)
-    content = "" if json and not (out or keep_columns) else task.format(records, ending, raw=raw)
+    names: list[str] = []
+    head, is_csv = task.format([], ending, raw=raw), ending == ".csv"
     if keep_columns:
-        content, records = _keep_columns(content, records, table.rows, ending)
+        every = (row for _, rows, _ in results for row in rows)
+        names = list(dict.fromkeys(name for row in every for name in row or ()))
+        _say_renamed(names, next(csv.reader(io.StringIO(head))) if is_csv else task.answer_fields)
+        head, _ = _keep_columns(names, head, [], [], is_csv=is_csv)
+
+    def answers() -> Iterator[tuple[str, Sequence[Record]]]:
+        """Yield the text of each unit's answers, and the answers."""
+        for number, (records, rows, _) in enumerate(results):
+            content = task.format(records, ending, raw=raw)
+            if keep_columns:
+                content, records = _keep_columns(names, content, records, rows, is_csv=is_csv)
+            yield content.removeprefix(head * bool(number)), records
+
     if out is not None:
-        storage.write_file(out, content.encode(errors="replace"), replace=present)
+        content = (part.encode(errors="replace") for part, _ in answers())
+        storage.write_file(out, content, replace=present)
     if json:
-        print_json(records)
+        print_json([record for _, records in answers() for record in records])
+    elif out is not None:
+        print(out)
     else:
-        print(content if out is None else f"{out}\n", end="")
+        for part, _ in answers():
+            print(part, end="")
 
 
-def _keep_columns(
-    content: str, records: Sequence[Record], rows: Sequence[Record | None], ending: str
-) -> tuple[str, list[Record]]:
-    """Return the text of a file of answers, and the answers, with the columns of their rows."""
-    rows = rows or [None] * len(records)
-    names = list(dict.fromkeys(name for row in rows for name in row or ()))
-    header, *answers = csv.reader(io.StringIO(content)) if ending == ".csv" else [list(records[0])]
-    twice = [name for name in header if name in names and name not in _OF_THE_TEXT]
-    if twice:
+class _Labels(Work):
+    """Rows to label -> answers, the rows, and how many are empty, without words, and truncated."""
+
+    def __init__(self, model: str, dtype: Width) -> None:
+        super().__init__(model)
+        self._dtype = dtype
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        from gpt1.generation.torch_backend import narrow
+        from gpt1.tasks.predictor import Predictor
+
+        predictor = Predictor.load(self.model)
+        predictor.model = narrow(predictor.model, self._dtype)
+        return predictor
+
+    def __call__(self, unit: list[RowToLabel]) -> tuple[Any, ...]:
+        task, tokenizer = self.predictor.task, self.predictor.tokenizer
+        examples = [example for example, _, _ in unit]
+        without = wordless([e for e in examples if e is not None], tokenizer)
+        usable = [
+            e is not None and not task.lacks_words(e, without, labelled=False) for e in examples
+        ]
+        chosen = [e for e, is_usable in zip(examples, usable, strict=True) if is_usable and e]
+        encoded = self.predictor.encode(chosen)
+        answers = iter(task.records(chosen, self.predictor.score(encoded)))
+        records = [next(answers) if is_usable else task.empty_record for is_usable in usable]
+        empty = usable.count(False)
+        counts = (empty, empty - examples.count(None), encoded.truncated)
+        return records, [row for _, _, row in unit], counts
+
+
+def _say_renamed(names: Sequence[str], fields: Sequence[str]) -> None:
+    """Say which of an answer's fields the files have as columns."""
+    if twice := [name for name in fields if name in names and name not in _OF_THE_TEXT]:
         print(
             f"the files have {', '.join(twice)} already; what the model says is in "
             f"{', '.join(f'predicted_{name}' for name in twice)}",
             file=sys.stderr,
         )
+
+
+def _keep_columns(
+    names: Sequence[str],
+    content: str,
+    records: Sequence[Record],
+    rows: Sequence[Record | None],
+    *,
+    is_csv: bool,
+) -> tuple[str, list[Record]]:
+    """Return the text of a file of answers, and the answers, with the columns `names` of rows."""
 
     def named(name: str) -> str:
         return f"predicted_{name}" if name in names else name
@@ -176,8 +234,9 @@ def _keep_columns(
         }
         for row, record in zip(rows, records, strict=True)
     ]
-    if ending != ".csv":
+    if not is_csv:
         return "".join(json_format.dumps(m, ensure_ascii=False) + "\n" for m in merged), merged
+    header, *answers = csv.reader(io.StringIO(content))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*names, *map(named, header)])

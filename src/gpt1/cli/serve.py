@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -39,6 +39,14 @@ def serve(
         int | None, typer.Option(help="How many requests may wait.", show_default="256")
     ] = None,
     dtype: options.AnyDtype = "auto",
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="This process, or Ray Serve (at RAY_ADDRESS, if that is set)."),
+    ] = "local",
+    replicas: Annotated[
+        int | None,
+        typer.Option(min=1, help="Ray: how many processes hold the models.", show_default="1"),
+    ] = None,
     config: options.Config = None,
     set_: options.Overrides = None,
 ) -> None:
@@ -63,6 +71,13 @@ def serve(
     )
     keys = Keys.read(settings.key_file)
     check_host(settings.host, keys)
+    if engine == "ray":
+        from gpt1.serving import replicas as ray_replicas
+
+        ray_replicas.serve(models or ["mini"], settings, keys, replicas or 1)
+        return
+    if replicas is not None:
+        raise ConfigError(f"--replicas is {replicas}; only --engine ray has more than one.")
     served = load(models or ["mini"], settings)
     warnings.simplefilter("ignore", Note)  # from here on they are about the texts of clients
     server = Server(served, settings, keys)

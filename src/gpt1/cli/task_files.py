@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,16 @@ from gpt1.errors import ConfigError, DataError, GPT1Error, did_you_mean
 
 if TYPE_CHECKING:
     from gpt1.data.dialect import ReadOptions
+    from gpt1.data.lines import Row
+    from gpt1.data.units import Units
     from gpt1.tasks.datasets import DataSet, Rows
     from gpt1.tasks.kinds import Task
     from gpt1.tasks.spec import Example
     from gpt1.tasks.tables import TaskTable
     from gpt1.text.tokenizer import Tokenizer
+
+    RowToLabel = tuple[Example | None, str, Row | None]
+    """The example, "file:line", and what the file has there."""
 
 LM = "lm"
 
@@ -101,53 +106,75 @@ def read_table(
     columns: Mapping[str, str],
     task: Task | None = None,
     trained: Task | None = None,
-    labelled: bool = True,
     limit: int | None = None,
     options: ReadOptions | None = None,
     allow_unknown: bool = False,
 ) -> TaskTable:
-    """Return the rows of files, rejecting also those that have no token at all.
+    """Return the labelled rows of files, rejecting also those that have no token at all.
 
     Raises ConfigError, DataError, HubError.
     """
     from gpt1.tasks.tables import read_examples
 
     table = read_examples(
-        kind, sources, columns=columns, task=task, trained=trained, labelled=labelled,
-        options=options,
-    )  # fmt: skip
-    return _reject_wordless(table.sample(limit), tokenizer, labelled, allow_unknown)
+        kind, sources, columns=columns, task=task, trained=trained, options=options
+    )
+    return _reject_wordless(table.sample(limit), tokenizer, allow_unknown)
 
 
-def texts_table(
-    task: Task, texts: Sequence[str], tokenizer: Tokenizer, allow_unknown: bool
-) -> TaskTable:
-    """Return the rows to predict that texts make. Raises InputError, DataError."""
+def rows_of_files(
+    task: Task,
+    files: Sequence[str],
+    columns: Mapping[str, str],
+    options: ReadOptions,
+    *,
+    keep: bool,
+) -> Units[RowToLabel]:
+    """Return the rows of files in units, with what the files have in each if `keep`.
+
+    Raises ConfigError, DataError, HubError.
+    """
+    from gpt1.data.units import Units
+    from gpt1.tasks.tables import ExampleReader
+
+    class Rows(ExampleReader):
+        def __iter__(self) -> Iterator[RowToLabel]:
+            for example, _, row in super().__iter__():
+                yield example, self.location, row if keep else None
+
+    rows = Rows(task.kind, files, columns=columns, task=task, labelled=False, options=options)
+    return Units(rows, _characters)
+
+
+def rows_of_arguments(task: Task, texts: Sequence[str]) -> Units[RowToLabel]:
+    """Return the rows to predict that texts make. Raises InputError."""
     from gpt1.data.tables import RowCounts
-    from gpt1.tasks.tables import Conflicts, TaskTable, rows_of_texts
+    from gpt1.data.units import Listed, Units
+    from gpt1.tasks.tables import rows_of_texts
 
     rows, examples = rows_of_texts(task, texts)
     places = ["--text"] * len(rows)
-    table = TaskTable(task, [*examples], RowCounts(), places, Conflicts(), rows)
-    return _reject_wordless(table, tokenizer, False, allow_unknown)
+    return Units(Listed(zip(examples, places, rows, strict=True), RowCounts()), _characters)
 
 
-def data_set_table(
-    data: DataSet, sources: Sequence[str], split: str | None, task: Task, tokenizer: Tokenizer
-) -> TaskTable:
+def rows_of_data_set(
+    data: DataSet, sources: Sequence[str], split: str | None, task: Task
+) -> Units[RowToLabel]:
     """Return the rows of a published data set, to label them; see `read_data_set`."""
-    from gpt1.tasks.tables import Conflicts, TaskTable
+    from gpt1.data.units import Listed, Units
 
     fit_labels([], data, task)
     rows = read_data_set(data, sources, split, labelled=False)
-    places = [""] * len(rows.examples)
-    table = TaskTable(task, rows.examples, rows.counts, places, Conflicts(), rows.kept)
-    return _reject_wordless(table, tokenizer, False, True)
+    kept = rows.kept or [None] * len(rows.examples)
+    places = [""] * len(kept)
+    return Units(Listed(zip(rows.examples, places, kept, strict=True), rows.counts), _characters)
 
 
-def _reject_wordless(
-    table: TaskTable, tokenizer: Tokenizer, labelled: bool, allow_unknown: bool
-) -> TaskTable:
+def _characters(row: RowToLabel) -> int:
+    return sum(map(len, row[0].texts)) if row[0] else 0
+
+
+def _reject_wordless(table: TaskTable, tokenizer: Tokenizer, allow_unknown: bool) -> TaskTable:
     """Return a table without the rows that have a text without a token."""
     from gpt1.text.unknown import check_unknown
 
@@ -155,18 +182,15 @@ def _reject_wordless(
     places = [place for place, example in pairs if example is not None]
     texts = [" ".join(example.texts) for example in table.usable]
     check_unknown(texts, tokenizer, places, allow=allow_unknown)
-    wordless = _wordless(table.usable, tokenizer)
+    without = wordless(table.usable, tokenizer)
     rejected = {
         i
         for i, example in enumerate(table.examples)
-        if example is not None and table.task.lacks_words(example, wordless, labelled=labelled)
+        if example is not None and table.task.lacks_words(example, without, labelled=True)
     }
     if not rejected:
         return table
     table.counts.reject("no words", len(rejected))
-    if not labelled:
-        examples = [None if i in rejected else e for i, e in enumerate(table.examples)]
-        return replace(table, examples=examples)
     usable = [i for i in range(len(table.examples)) if i not in rejected]
     if not usable:
         raise DataError(f"{table.locations[0]}: nothing to use; {table.counts}.")
@@ -174,7 +198,7 @@ def _reject_wordless(
     return replace(table, examples=examples, locations=[table.locations[i] for i in usable])
 
 
-def _wordless(examples: Sequence[Example], tokenizer: Tokenizer) -> set[str]:
+def wordless(examples: Sequence[Example], tokenizer: Tokenizer) -> set[str]:
     """Return the texts without a token, e.g. a control character alone."""
     texts = {text for example in examples for text in example.texts}
     suspects = [text for text in texts if not any(map(str.isalnum, text))]  # letters leave tokens

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from gpt1.data.parallel import EncodedJob, cpu_count, encode_job, jobs, split_job
@@ -28,7 +29,9 @@ from gpt1.text.tokenizer import IdArray, Tokenizer
 
 _JOB = 1 << 20  # characters: enough to hide the cost of a task, few enough to share out evenly
 _AHEAD = 4  # jobs per worker that run or are done, so that memory is bounded
-_RETRIES = 3  # of a task whose process has died
+RETRIES = 3
+"""Of a task whose process has died."""
+_MEMORY = 128 << 20  # of Ray's own, beside texts and ids
 
 
 def encode_texts(
@@ -41,25 +44,32 @@ def encode_texts(
     the processors. Raises ConfigError without the extra `gpt1[ray]`; InputError as the tokenizer
     does; GPT1Error when Ray cannot be reached or gives up.
     """
+    import_ray("ray")
+    return _encode(tokenizer, check_texts(texts), workers)
+
+
+def import_ray(name: str) -> None:
+    """Import Ray, or a part of it. Raises ConfigError without the extra `gpt1[ray]`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors that matter are raised too
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning)
-            import ray  # noqa: F401
+            import_module(name)
     except ImportError as error:
         raise ConfigError(
             f"the engine is 'ray', which cannot be imported ({error}). "
             f'Run pip install "gpt1[ray]", or take the engine local.'
         ) from None
-    return _encode(tokenizer, check_texts(texts), workers)
 
 
 def _encode(tokenizer: Tokenizer, texts: Iterator[str], workers: int | None) -> Iterator[IdArray]:
     import ray
 
-    with _connected(workers) as count:
+    memory = _MEMORY + 8 * _JOB * _AHEAD * (workers or cpu_count())
+    with connected(workers, memory) as count:
         state = ray.put(json.dumps(tokenizer.state()).encode())
-        task = ray.remote(max_retries=_RETRIES)(encode_on_worker)
+        task = ray.remote(max_retries=RETRIES)(encode_on_worker)
         in_order: deque[Any] = deque()
         running: list[Any] = []
         for job in jobs(texts, _JOB):
@@ -90,26 +100,37 @@ def _result(task: Any) -> list[IdArray]:
     try:
         return split_job(ray.get(task))
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", error)  # what the task raised
-        if isinstance(cause, InputError):
+        if isinstance(cause := getattr(error, "cause", None), InputError):
             raise cause from None
-        reason = f"the process of a task died {1 + _RETRIES} times"
-        if not isinstance(error, ray.exceptions.WorkerCrashedError):
-            reason = f"{type(cause).__name__}: {first_line(cause)}"
-        raise GPT1Error(
-            f"Ray gave up: {reason}. Every node needs this gpt1 and enough memory; check both and "
-            f"run this again, or take the engine local."
-        ) from error
+        raise gave_up(error) from error
+
+
+def gave_up(error: Exception) -> GPT1Error:
+    """Return what to say about an error of Ray's: a task has failed too often, or raised."""
+    import ray
+
+    cause = getattr(error, "cause", error)  # what the task raised
+    died = (ray.exceptions.WorkerCrashedError, ray.exceptions.ActorDiedError)
+    reason = f"{type(cause).__name__}: {first_line(cause)}"
+    if isinstance(cause, died):
+        reason = f"the process of a task died {1 + RETRIES} times"
+    return GPT1Error(
+        f"Ray gave up: {reason}. Every node needs this gpt1 and enough memory; check both and run "
+        f"this again, or take the engine local."
+    )
 
 
 @contextmanager
-def _connected(workers: int | None) -> Iterator[int]:
-    """Start Ray unless it runs, and yield the number of tasks at a time; end it if started here."""
+def connected(workers: int | None, memory: int) -> Iterator[int]:
+    """Start Ray unless it runs, and yield the number of tasks at a time; end it if started here.
+
+    `memory`: the bytes of objects that a Ray started here keeps.
+    """
     import ray
 
     started = not ray.is_initialized()
     if started:
-        _connect(os.environ.get("RAY_ADDRESS"), workers or cpu_count())
+        _connect(os.environ.get("RAY_ADDRESS"), workers or cpu_count(), memory)
     try:
         yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
@@ -117,14 +138,13 @@ def _connected(workers: int | None) -> Iterator[int]:
             ray.shutdown()
 
 
-def _connect(address: str | None, workers: int) -> None:
+def _connect(address: str | None, workers: int, memory: int) -> None:
     """Connect to the cluster at `address`, or start Ray on this machine. Raises GPT1Error."""
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        options |= {"num_cpus": workers, "include_dashboard": False}
-        options["object_store_memory"] = (128 << 20) + 8 * _JOB * _AHEAD * workers  # texts and ids
+        options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": memory}
     try:
         if host := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or ""):
             # Ray itself would try for minutes to reach a cluster that is not there

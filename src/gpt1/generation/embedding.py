@@ -54,8 +54,7 @@ def embed(
         read = [single([row], special, config.n_ctx)[0][0] for row in rows]
     else:
         read = [list(row[: config.n_ctx]) for row in rows]
-    framed = 2 * (pool == "extract")
-    if cut := sum(len(row) + framed > config.n_ctx for row in rows):
+    if cut := too_long(rows, config.n_ctx, pool):
         note = f"{cut:,} of {len(rows):,} texts are longer than the model reads; their ends are cut"
         warnings.warn(note, Note, stacklevel=3)
     vectors = np.empty((len(read), config.n_embd), np.float32)
@@ -77,3 +76,9 @@ def embed(
             if progress is not None:
                 progress(done, len(order))
     return vectors
+
+
+def too_long(rows: Sequence[Sequence[int]], n_ctx: int, pool: Pool) -> int:
+    """Return how many rows of ids are longer than the model reads."""
+    framed = 2 * (pool == "extract")
+    return sum(len(row) + framed > n_ctx for row in rows)

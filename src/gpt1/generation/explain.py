@@ -156,6 +156,11 @@ def score_texts(
                 f"id is not predicted. Give a longer text."
             )
         rows.append(ids)
+    return score_ids(model, rows)
+
+
+def score_ids(model: Transformer, rows: Sequence[list[int]]) -> list[Score]:
+    """Return the scores of texts as ids, from 2 to the model's positions each."""
     found = continuation_logprobs(model, [ids[:1] for ids in rows], [[ids[1:]] for ids in rows])
     scores = []
     for ids, (logprobs,) in zip(rows, found, strict=True):

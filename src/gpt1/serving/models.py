@@ -54,15 +54,20 @@ def load(names: Sequence[str], settings: ServeConfig) -> list[Served]:
     """Load models, each given as a model or as NAME=MODEL. Raises what `gpt1.load` does."""
     served: list[Served] = []
     for given in names:
-        alias, equals, model = given.partition("=")
-        name = alias if equals else _name(given)
+        name, model = named(given)
         if name in [other.name for other in served]:
             raise ConfigError(
-                f"two models are called {name!r}. Give one another name: NAME={model or given}"
+                f"two models are called {name!r}. Give one another name: NAME={model}"
             )
-        gpt = pipeline.load(model if equals else given, dtype=settings.dtype)
+        gpt = pipeline.load(model, dtype=settings.dtype)
         served.append(Served.of(name, gpt, settings.slots))
     return served
+
+
+def named(given: str) -> tuple[str, str]:
+    """Return the name and the model of what is given as a model or as NAME=MODEL."""
+    alias, equals, model = given.partition("=")
+    return (alias, model) if equals else (_name(given), given)
 
 
 def _name(model: str) -> str:

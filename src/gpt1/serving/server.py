@@ -38,6 +38,7 @@ class Server(uvicorn.Server):
             port=settings.port,
             http=cast(Any, partial(DeadlineProtocol, settings=settings)),
             ws="none",
+            loop="asyncio",
             lifespan="on",
             log_level="warning",
             access_log=False,

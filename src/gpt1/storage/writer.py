@@ -175,7 +175,9 @@ def write_folder(
             folder.add(name, data)
 
 
-def write_file(path: Path | str, data: bytes, *, replace: bool = False) -> None:
+def write_file(
+    path: Path | str, data: bytes | Iterable[bytes | memoryview], *, replace: bool = False
+) -> None:
     """Write one file so that a reader sees all of it or nothing. Raises StorageError.
 
     With `replace` it takes the place of whatever file is there.
@@ -186,7 +188,7 @@ def write_file(path: Path | str, data: bytes, *, replace: bool = False) -> None:
     with wrap_os_errors("write", path):
         new = temporary_name(path, "new")
         try:
-            _write_new(new, (data,))
+            _write_new(new, (data,) if isinstance(data, bytes) else data)
             with held(new):
                 if replace:
                     system.disk.rename(new, path)

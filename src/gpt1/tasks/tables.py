@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,6 +91,71 @@ class TaskTable:
         return "\n".join([*lines, str(self.conflicts)])
 
 
+class ExampleReader:
+    """The rows of `sources` for a kind of task; iterating again reads again.
+
+    `counts` belongs to the current iteration, `location` is "file:line" of the current row. Raises
+    ConfigError, DataError, HubError; while iterating, DataError.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        sources: Sources,
+        *,
+        columns: Mapping[str, str] | None = None,
+        task: Task | None = None,
+        labelled: bool = True,
+        options: ReadOptions | None = None,
+    ) -> None:
+        _check(kind, task, labelled)
+        self._cls, self._task, self._labelled = KINDS[kind], task, labelled
+        self._finder = _Columns(self._cls, columns or {}, labelled)
+        options = _options(self._cls, self._finder, options)
+        self._reader = RowReader(sources, self._finder.choose, options=options)
+        self.files = self._reader.files
+
+    @property
+    def counts(self) -> RowCounts:
+        """The counts of the current iteration, complete once it has ended."""
+        return self._reader.counts
+
+    @property
+    def location(self) -> str:
+        """The file and line of the current row."""
+        return self._reader.location
+
+    def __iter__(self) -> Iterator[tuple[Example | None, Any, Row | None]]:
+        """Yield the example, the label as the file has it, and what the file has in the row.
+
+        Rows without labels keep their places: the example is None where one cannot be used, and so
+        is the row where there is none, such as a blank line.
+        """
+        cls, labelled, reader = self._cls, self._labelled, self._reader
+        num_texts = self._task.num_texts if self._task else None
+        faults: Counter[str] = Counter()
+        for row in reader:
+            if row is None:
+                if not labelled:
+                    yield None, None, None
+                continue
+            fields = Fields(row, self._finder.columns, reader.location)
+            example = cls.read(fields, num_texts, labelled=labelled)
+            label = cls.read_label(fields) if labelled else ""
+            usable = isinstance(example, Example) and label is not None
+            if isinstance(example, Example):
+                num_texts = num_texts or len(example.texts)
+            if not usable:
+                faults[example if isinstance(example, str) else "no label"] += 1
+            if usable or not labelled:
+                yield (example if isinstance(example, Example) else None), label, row
+        for (
+            reason,
+            count,
+        ) in faults.items():  # now: the reader refuses files of which no row is used
+            reader.counts.reject(reason, count)
+
+
 def read_examples(
     kind: str,
     sources: Sources,
@@ -108,44 +173,24 @@ def read_examples(
     from `trained`. labelled: False for rows to predict, which need no labels but a task. Raises
     ConfigError, DataError, HubError.
     """
-    _check(kind, task, labelled)
+    reader = ExampleReader(
+        kind, sources, columns=columns, task=task, labelled=labelled, options=options
+    )
     cls = KINDS[kind]
-    finder = _Columns(cls, columns or {}, labelled)
-    table = RowReader(sources, finder.choose, options=_options(cls, finder, options))
-    num_texts = task.num_texts if task else None
     locations: list[str] = []
     examples: list[Example | None] = []
     raw: list[Any] = []
     kept: list[Row | None] = []
-    faults: Counter[str] = Counter()
-    for row in table:
-        if row is None:  # rejected, such as a blank line; among rows to predict it keeps its place
-            if not labelled:
-                examples.append(None)
-                locations.append(table.location)
-                raw.append(None)
-                kept.append(None)
-            continue
-        fields = Fields(row, finder.columns, table.location)
-        example = cls.read(fields, num_texts, labelled=labelled)
-        label = cls.read_label(fields) if labelled else ""
-        usable = isinstance(example, Example) and label is not None
-        if isinstance(example, Example):
-            num_texts = num_texts or len(example.texts)
-        if not usable:
-            faults[example if isinstance(example, str) else "no label"] += 1
-        if usable or not labelled:
-            examples.append(example if isinstance(example, Example) else None)
-            locations.append(table.location)
-            raw.append(label)
-            kept += [] if labelled else [row]
-    counts = table.counts  # rejected now: the reader refuses files of which no row is used
-    for reason, count in faults.items():
-        counts.reject(reason, count)
+    for example, label, row in reader:
+        examples.append(example)
+        locations.append(reader.location)
+        raw.append(label)
+        kept += [] if labelled else [row]
+    counts = reader.counts
     conflicts = Conflicts()
     if labelled:
         if not examples:
-            raise DataError(f"{table.files[0]}: nothing to use; {counts}.")
+            raise DataError(f"{reader.files[0]}: nothing to use; {counts}.")
         rows = [example for example in examples if example is not None]
         if task is None:
             raw = cls.merge_spellings(raw, counts.notes)
