@@ -71,7 +71,7 @@ class Regex:
         """Return for each id the state that follows, in two parts of (V,); -1 for none."""
         q, written = state
         reached, following = self._reach(written, np.array([q]))
-        return reached[0], following
+        return reached[0], np.where(reached[0] < 0, -1, following)
 
     def _reach(
         self, written: int, states: NDArray[Any]

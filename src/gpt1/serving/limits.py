@@ -208,6 +208,22 @@ class DeadlineProtocol(H11Protocol):
         super().data_received(data)
         self._expect()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; an answer that has begun can only be cut off."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        self.transport.close()
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Expect the rest of a next request, if a part of it has come already."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and self._deadline is None:
+            self._began = self.loop.time()
+            self._expect()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""
         super().connection_lost(exc)

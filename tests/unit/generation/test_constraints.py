@@ -13,6 +13,7 @@ from gpt1.config import SamplingConfig
 from gpt1.errors import ConfigError, InputError, Note
 from gpt1.generation.emissions import Emissions
 from gpt1.generation.engine import generate
+from gpt1.generation.regex import Regex
 from gpt1.generation.request import Generation
 from gpt1.generation.streaming import StreamDecoder
 from gpt1.generation.torch_backend import TorchBackend
@@ -109,6 +110,13 @@ def test_a_limit_is_kept_with_the_constraint(tokenizer: Tokenizer) -> None:
     for settings in ({"force_words": ["the end"]}, {"regex": r"\d{9}"}, {"choices": ["the end"]}):
         with pytest.raises(InputError, match="room for 1 new ids; the constraint needs at least"):
             write(tokenizer, 1, max_new_tokens=1, **settings)
+
+
+def test_an_empty_expression_allows_no_id(tokenizer: Tokenizer) -> None:
+    constraint = Regex("", tokenizer)
+    state = constraint.start([9])
+    assert constraint.distance(state) == 0
+    assert not constraint.allowed(state, 8).any()
 
 
 def test_capitals_are_lowered_and_it_is_said(tokenizer: Tokenizer) -> None:
