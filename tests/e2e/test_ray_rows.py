@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def cluster() -> Iterator[None]:
 
     options = {"num_cpus": 2, "object_store_memory": 100 << 20, "log_to_driver": False}
     ray.init("local", include_dashboard=False, logging_level="ERROR", **options)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack this module
     yield
     ray.shutdown()
 

@@ -1,17 +1,19 @@
 """Units of rows on Ray Data: `gpt1 predict`, `embed` and `score` with `--engine ray`.
 
-One task on this machine reads the files and yields units, as fast as they are wanted; actors, each
-with a copy of the model, compute them; results come back in order. A unit is one row of the data
-set, as bytes, so that Ray neither joins nor splits units. Ray repeats what a dead process was
-doing: reading starts again and gives the same units.
+One task on this machine reads the files and yields units, as fast as they are wanted; a task each
+computes them, in processes that keep the model; results come back in order. A unit is one row of
+the data set, as bytes, so that Ray neither joins nor splits units. Ray repeats what a dead process
+was doing: reading starts again and gives the same units.
 """
 
 from __future__ import annotations
 
 import logging
 import pickle
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from gpt1.data.ray_engine import RETRIES, connected, gave_up, import_ray
@@ -29,9 +31,9 @@ def compute(
 ) -> Iterator[Any]:
     """Yield what `work` makes of each unit, in order, as `units.compute` does.
 
-    `work` is sent to each actor, which gets `threads` processors. It uses the Ray that runs in this
-    process, else the cluster at RAY_ADDRESS, else a new one here. Raises ConfigError without the
-    extra `gpt1[ray]`; what reading and `work` raise; GPT1Error when Ray gives up.
+    `work` is sent to each process, which gets `threads` processors. It uses the Ray that runs in
+    this process, else the cluster at RAY_ADDRESS, else a new one here. Raises ConfigError without
+    the extra `gpt1[ray]`; what reading and `work` raise; GPT1Error when Ray gives up.
     """
     import_ray("ray.data")
     return _compute(units, work, threads, memory)
@@ -43,23 +45,25 @@ def _compute(
     import ray
 
     with connected(None, memory) as processors, _context():
-        actors = max(1, processors // threads)
-        items = (
-            ray.data.read_datasource(
-                _source(units),
-                override_num_blocks=1,
-                num_cpus=0,  # the actors have all processors
-                ray_remote_args={"max_retries": RETRIES, "scheduling_strategy": _here()},
+        here = ray.get_runtime_context().get_node_id()
+        with _without_deprecations():  # max_retries is Ray's only bound; 2.64 drops it
+            items = (
+                ray.data.read_datasource(
+                    _source(units),
+                    override_num_blocks=1,
+                    num_cpus=0,  # computing has all processors
+                    label_selector={"ray.io/node-id": here},  # where the files are
+                    ray_remote_args={"max_retries": RETRIES},
+                )
+                .map(
+                    _compute_item,
+                    fn_args=(ray.cloudpickle.dumps(work),),
+                    compute=ray.data.TaskPoolStrategy(size=max(1, processors // threads)),
+                    num_cpus=min(threads, processors),
+                    max_retries=RETRIES,
+                )
+                .iter_rows()
             )
-            .map(
-                _Worker,
-                fn_constructor_args=(work,),
-                compute=ray.data.ActorPoolStrategy(size=actors),
-                num_cpus=min(threads, processors),
-                max_task_retries=RETRIES,
-            )
-            .iter_rows()
-        )
         try:
             for item in items:
                 result = pickle.loads(item[_ITEM])
@@ -73,22 +77,24 @@ def _compute(
             raise gave_up(error) from error
 
 
-class _Worker:
-    """What an actor does: an item of the data set to its result; other than units it passes on."""
+def _compute_item(row: dict[str, bytes], work: bytes) -> dict[str, bytes]:
+    """Return the result of an item of the data set; what is no unit is passed on."""
+    unit = pickle.loads(row[_ITEM])
+    if not isinstance(unit, list):
+        return row
+    result: Any
+    try:
+        result = (_loaded(work)(unit),)
+    except GPT1Error as error:
+        result = error
+    return {_ITEM: pickle.dumps(result)}
 
-    def __init__(self, work: Callable[[Any], Any]) -> None:
-        self._work = work
 
-    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
-        unit = pickle.loads(row[_ITEM])
-        if not isinstance(unit, list):
-            return row
-        result: Any
-        try:
-            result = (self._work(unit),)
-        except GPT1Error as error:
-            result = error
-        return {_ITEM: pickle.dumps(result)}
+@lru_cache(maxsize=1)
+def _loaded(work: bytes) -> Callable[[Any], Any]:
+    """Return what computes units, kept with its model until the process ends."""
+    loaded: Callable[[Any], Any] = pickle.loads(work)
+    return loaded
 
 
 def _source(units: Units[Any]) -> Any:
@@ -116,12 +122,11 @@ def _source(units: Units[Any]) -> Any:
     return Source()
 
 
-def _here() -> Any:
-    """Return the strategy that runs a task on this machine, where the files are."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+@contextmanager
+def _without_deprecations() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 @contextmanager
@@ -129,8 +134,9 @@ def _context() -> Iterator[None]:
     """Set Ray Data to results in order, an item a block, and no words, until the block ends."""
     from ray.data import DataContext
 
-    before = DataContext.get_current()
-    context = before.copy()
+    with _without_deprecations():
+        before = DataContext.get_current()
+        context = before.copy()
     context.execution_options.preserve_order = True
     context.target_max_block_size = 1  # what an item exceeds, so that each is a block
     context.enable_progress_bars = context.print_on_execution_start = False

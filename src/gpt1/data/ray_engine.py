@@ -51,7 +51,6 @@ def encode_texts(
 def import_ray(name: str) -> None:
     """Import Ray, or a part of it. Raises ConfigError without the extra `gpt1[ray]`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors that matter are raised too
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -110,9 +109,8 @@ def gave_up(error: Exception) -> GPT1Error:
     import ray
 
     cause = getattr(error, "cause", error)  # what the task raised
-    died = (ray.exceptions.WorkerCrashedError, ray.exceptions.ActorDiedError)
     reason = f"{type(cause).__name__}: {first_line(cause)}"
-    if isinstance(cause, died):
+    if isinstance(cause, ray.exceptions.WorkerCrashedError):
         reason = f"the process of a task died {1 + RETRIES} times"
     return GPT1Error(
         f"Ray gave up: {reason}. Every node needs this gpt1 and enough memory; check both and run "
