@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all test-faults check bench clean
+.PHONY: help demo test test-all test-faults check docs bench clean
 
 help:
 	@echo "make demo        watch the packaged model be fine-tuned on jokes, and write"
 	@echo "make test        the tests (two cores: about eight minutes)"
 	@echo "make check       lint, format, types, layers"
+	@echo "make docs        the documentation as a site, in site/"
 	@echo "make test-all    and the slow tests: full-size models, big counts"
 	@echo "make test-faults and the long kill and corruption harnesses"
 	@echo "make bench       the benchmarks, one after the other"
@@ -45,6 +46,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gpt1.errors import ConfigError
 from gpt1.presets import given, merge, parse_override, read_preset, read_toml
@@ -26,18 +26,27 @@ class ModelConfig(Settings):
     """The shape of a GPT-1 (paper, section 4.1); the defaults are the released model's."""
 
     vocab_size: int = Field(40478, ge=2, le=2**20)
+    """Tokens in the vocabulary; set by the tokenizer."""
     n_ctx: int = Field(512, ge=1, le=2**16)
+    """Positions: the longest text that the model reads, in tokens."""
     n_embd: int = Field(768, ge=1, le=2**14)
+    """Width: the numbers in each state."""
     n_layer: int = Field(12, ge=1, le=256)
+    """Blocks, each with one attention and one MLP."""
     n_head: int = Field(12, ge=1, le=256)
+    """Attention heads in each block; must divide n_embd."""
     n_hidden: int | None = Field(None, ge=1, le=2**15)
     """Units of the LSTM baseline (paper, section 5); None means the Transformer."""
     afn: Literal["gelu", "relu", "swish"] = "gelu"
     embd_pdrop: Probability = 0.1
+    """Dropout on the embeddings."""
     attn_pdrop: Probability = 0.1
+    """Dropout on the attention weights."""
     resid_pdrop: Probability = 0.1
+    """Dropout on what each attention and MLP adds."""
     layer_norm_epsilon: float = Field(1e-5, gt=0, le=1)
     initializer_range: float = Field(0.02, gt=0, le=10)
+    """The standard deviation of the initial weights."""
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
@@ -57,12 +66,15 @@ class OptimizerConfig(Settings):
     decay by the corrected rate; adamw: torch.optim.AdamW; muon: torch.optim.Muon for the blocks'
     matrices, AdamW for embeddings, gains and biases."""
     lr: float = Field(2.5e-4, gt=0, le=10)
+    """The learning rate at its highest."""
     b1: Probability = 0.9
+    """Adam's decay rates: of the mean of the gradients, and in b2 of their squares."""
     b2: Probability = 0.999
     eps: float = Field(1e-8, gt=0, le=1)
     weight_decay: float = Field(0.01, ge=0, le=10)
     """Applies only to tensors of more than one dimension."""
     max_grad_norm: float | None = Field(1.0, gt=0)
+    """Gradients are clipped to this norm; none turns clipping off."""
     momentum: Probability = 0.95
     """Used by Muon only."""
 
@@ -76,6 +88,7 @@ class ScheduleConfig(Settings):
     """The first three are the release's (spec 3.6, 3.12). linear rises over the warm-up, then falls
     to 0; warmup_stable_decay rises, stays level, and falls to 0 over the last `decay_share`."""
     warmup_steps: int | None = Field(None, ge=0)
+    """How many updates the warm-up has; none: `warmup_share` decides."""
     warmup_share: float = Field(0.1, ge=0, le=1)
     """The warm-up as a share of the run; an upper limit if warmup_steps is set."""
     total_steps: int | None = Field(None, ge=-1)
@@ -96,10 +109,13 @@ class DataConfig(Settings):
     words: Literal["original", "slow", "fast"] | None = None
     """How text is split into words; None means as the tokenizer records."""
     prefix: str = ""
+    """Stands before every text."""
     end: Literal["token", "text", "nothing"] = "nothing"
     """What follows every document: an added token, the article's literal text, or nothing."""
     shuffle: bool = True
+    """Whether each epoch has an order of its own."""
     valid_share: float = Field(0.0, ge=0, le=0.5)
+    """The share of the texts, or rows, that is held out for validation."""
     max_pack: int | None = Field(None, ge=2)
     """The length of the article's packs, 500 there; None means n_ctx."""
 
@@ -110,6 +126,7 @@ class TrainConfig(Settings):
     steps: int | None = Field(None, ge=1)
     """The number of updates; None means `epochs` decides."""
     epochs: float = Field(1, gt=0, le=1e6)
+    """How often every text is read."""
     batch_size: int = Field(64, ge=1, le=2**20)
     """Sequences per update, over all micro-batches and ranks."""
     micro_batch_size: int | None = Field(None, ge=1, le=2**20)
@@ -117,15 +134,20 @@ class TrainConfig(Settings):
     loss: Literal["token_mean", "pack_sum"] = "token_mean"
     """pack_sum is the article's: the sum of the packs' means (spec 9.10, defect 8)."""
     seed: int = Field(0, ge=0, lt=2**63)
+    """Decides the initial weights, the order of the samples and the dropout."""
     device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What matrices are multiplied in; auto means bfloat16 where the processor can."""
     save_every: Count = 500
+    """Updates between two checkpoints."""
     keep_checkpoints: int = Field(2, ge=1, le=1000)
     eval_every: int | None = Field(None, ge=1)
     """In updates; None means about ten evaluations per run."""
     eval_windows: int = Field(64, ge=1)
     """Validation windows per evaluation; the last evaluation uses all of them."""
     log_every: Count = 10
+    """Updates between two lines of the log."""
     patience: float | None = Field(None, gt=0, le=1e6)
     """Stop after this many epochs without a better model on the rows held out. They count from the
     end of the warm-up, and no run is stopped before it has seen every row once."""
@@ -200,8 +222,6 @@ class RunConfig(Settings):
 
 class ServeConfig(Settings):
     """The server: where it listens, and what it bounds."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
     """The address to listen on; one that others can reach needs a key."""

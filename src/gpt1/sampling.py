@@ -16,7 +16,7 @@ class SamplingConfig(Settings):
     Names and meanings are those of transformers' GenerationConfig, or of OpenAI's interface.
     """
 
-    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True)
 
     max_new_tokens: int = Field(64, ge=0, le=2**20)
     """The most new tokens."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Integral
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -14,7 +14,9 @@ from gpt1.errors import ConfigError, did_you_mean
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown fields, no NaN or infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -58,6 +60,7 @@ def describe(kind: type[Settings]) -> dict[str, str]:
         for bound in field.metadata:
             parts += [f"{s} {getattr(bound, a):,}" for a, s in signs.items() if hasattr(bound, a)]
         default = "none" if field.default in (None, (), {}) else field.default
+        default = '""' if default == "" else default
         told = ", ".join([*parts, *(["or none"] if optional else [])])
         lines[name] = f"{told}; default {default}. {field.description or ''}".rstrip()
     return lines
@@ -65,13 +68,15 @@ def describe(kind: type[Settings]) -> dict[str, str]:
 
 def _name(annotation: Any) -> str:
     """Return a type as people write it, without what only a checker needs."""
+    if get_origin(annotation) is Annotated:
+        return _name(get_args(annotation)[0])
     if annotation in (int, float, bool, str):
         return str(annotation.__name__)
     arguments = get_args(annotation)
     if get_origin(annotation) is Literal:
         return " or ".join(str(value) for value in arguments)
     if get_origin(annotation) is tuple:
-        return "a list of texts"
+        return "a list of texts" if _name(arguments[0]) == "str" else "a list of numbers"
     if get_origin(annotation) is dict:
         return "a table of texts or ids"
     return " | ".join("None" if a is type(None) else _name(a) for a in arguments)
