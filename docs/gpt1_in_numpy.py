@@ -3,7 +3,7 @@
 It computes in float64, slowly and plainly, what `gpt1` computes fast; the tests hold the two
 together. Letters in comments: T positions, C width (768), H heads (12), D = C / H, V vocabulary.
 
-    python docs/gpt1_in_numpy.py MODEL_FOLDER "once upon a time"
+    python docs/gpt1_in_numpy.py src/gpt1/assets/mini "it was a dark and"
 """
 
 import json
@@ -57,7 +57,8 @@ def read_weights(folder):
     for name, entry in json.loads(data[8 : 8 + length]).items():
         if name != "__metadata__":
             start, end = (8 + length + place for place in entry["data_offsets"])
-            array = np.frombuffer(data[start:end], "<f4").reshape(entry["shape"])
+            kind = {"F32": "<f4", "F16": "<f2"}[entry["dtype"]]
+            array = np.frombuffer(data[start:end], kind).reshape(entry["shape"])
             weights[name.removeprefix("transformer.")] = array.astype(np.float64)
     return weights
 

@@ -14,6 +14,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
+PAGES = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "src/gpt1/assets/mini/README.md": "mini/index.md",
+}
+"""Documents outside docs/, and their places on the site."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -22,20 +28,23 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "index.md": from_root("README.md"),
         "changelog.md": from_root("CHANGELOG.md"),
         "contributing.md": from_root("CONTRIBUTING.md"),
+        "mini/index.md": from_root("src/gpt1/assets/mini/README.md"),
         "adr/index.md": decisions(),
         "reference/commands.md": commands(),
         "reference/settings.md": settings(),
     }
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
+    curve = ROOT / "src" / "gpt1" / "assets" / "mini" / "curve.png"
+    files.append(File.generated(config, "mini/curve.png", abs_src_path=str(curve)))
     return files
 
 
 def from_root(name: str) -> str:
     """Return a document of the root with its links as they are from docs/."""
     text = (ROOT / name).read_text("utf-8")
-    for inside, page in {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}.items():
-        text = text.replace(f"]({inside})", f"]({page})")
+    for path, page in PAGES.items():
+        text = text.replace(f"]({path})", f"]({page})")
     return re.sub(r"(\]\(|src=\")docs/", r"\1", text)
 
 
@@ -65,7 +74,7 @@ def commands() -> str:
         "Results go to stdout (as JSON with `--json`), progress to stderr. The exit code is 0, 1 "
         "(failed) or 2 (misused). `gpt1 COMMAND --help` says the same as this page.",
         "",
-        "A model, wherever one is asked for, is the name of a packaged model (`mini`, the default), "
+        "A model, where one is asked for, is the name of a packaged model (`mini`, the default), "
         "a folder, a run, a folder of OpenAI's `params_*.npy`, or `owner/name` on the Hugging Face "
         "hub.",
         "",
@@ -102,15 +111,22 @@ def settings() -> str:
         "# Settings",
         "",
         "Any setting is changed by `--set section.field=value`, which may be repeated, or in a "
-        ".toml file given to `--config`; in Python by `overrides=[\"section.field=value\"]`, and "
-        "those of generation by keywords. What is given later wins: defaults, the size, the recipe, "
+        '.toml file given to `--config`; in Python by `overrides=["section.field=value"]`, and '
+        "those of generation by keywords. What comes later wins: defaults, the size, the recipe, "
         "the file of `--config`, options and `--set`. A run keeps all of them in `run.json`.",
         "",
     ]
     sections = {name: field.annotation for name, field in RunConfig.model_fields.items()}
     for name, kind in {**sections, "sampling": SamplingConfig, "serve": ServeConfig}.items():
         summary = (kind.__doc__ or "").split("\n")[0]
-        lines += [f"## {name}", "", summary, "", "| setting | allowed; default; meaning |", "| --- | --- |"]
+        lines += [
+            f"## {name}",
+            "",
+            summary,
+            "",
+            "| setting | allowed; default; meaning |",
+            "| --- | --- |",
+        ]
         lines += [f"| `{name}.{field}` | {cell(told)} |" for field, told in describe(kind).items()]
         lines.append("")
     lines += ["## Sizes and recipes", "", "The presets that come with gpt1, as they are.", ""]

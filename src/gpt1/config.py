@@ -46,7 +46,6 @@ class ModelConfig(Settings):
     """Dropout on what each attention and MLP adds."""
     layer_norm_epsilon: float = Field(1e-5, gt=0, le=1)
     initializer_range: float = Field(0.02, gt=0, le=10)
-    """The standard deviation of the initial weights."""
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:

@@ -11,12 +11,11 @@ import ast
 import copy
 import csv
 import json
-import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import pytest
 import torch
 
 import worlds
+from documents import Block, blocks_of, commands_of, files_of
 from gpt1.checkpoint import folder
 from gpt1.config import ModelConfig
 from gpt1.model.transformer import Transformer
@@ -37,6 +37,8 @@ ROOT = Path(__file__).parents[2]
 ENGLISH, PORTUGUESE = ROOT / "docs" / "article.md", ROOT / "docs" / "article.pt.md"
 ONNX = ROOT / "docs" / "onnx.md"
 SERVING = ROOT / "docs" / "serving.md"  # needs a server; test_serve_command runs it
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 _HELLO = [3570, 240, 547, 2585, 544, 4957]
@@ -77,27 +79,6 @@ for kind, line, text in blocks:
     results.append((out.getvalue(), codes))
 print(json.dumps(results))
 """
-
-
-@dataclass(frozen=True)
-class Block:
-    kind: str
-    line: int
-    text: str
-
-
-def blocks_of(document: Path) -> list[Block]:
-    """Return the fenced blocks of a document; `line` is the fence's, from 1."""
-    text = document.read_text("utf-8")
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    return [Block(m[1], text.count("\n", 0, m.start()) + 1, m[2]) for m in found]
-
-
-def commands_of(block: Block) -> list[list[str]]:
-    """Return the gpt1 commands of a shell block, as lists of arguments."""
-    text = block.text.replace("\\\n", " ")  # a command may go on in the next line
-    lines = (line.strip().removeprefix("$ ") for line in text.splitlines())
-    return [shlex.split(line, comments=True) for line in lines if line.startswith("gpt1 ")]
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +137,18 @@ def environment(stand_in: Path, jokes: Path, tmp_path: Path) -> Iterator[dict[st
 
 
 def run(
-    document: Path, blocks: list[Block], cwd: Path, environment: dict[str, str]
+    document: Path,
+    blocks: list[Block],
+    cwd: Path,
+    environment: dict[str, str],
+    *,
+    seconds: int = 110,
 ) -> list[tuple[str, list[int]]]:
     """Run blocks in one process and namespace; return what each printed, and its exit codes."""
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(document)],
         input=json.dumps([(b.kind, b.line, b.text) for b in blocks]),
-        env=environment, cwd=cwd, capture_output=True, text=True, timeout=110,
+        env=environment, cwd=cwd, capture_output=True, text=True, timeout=seconds,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-6000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -190,8 +176,11 @@ def test_the_article_prints_what_its_page_says(tmp_path: Path, environment: dict
     assert not any(verdicts[name] for name in ("parameters", "loss", "logits after id 6"))
 
 
-def test_both_languages_have_the_same_code_and_the_same_outputs() -> None:
-    english, portuguese = blocks_of(ENGLISH), blocks_of(PORTUGUESE)
+@pytest.mark.parametrize(
+    "page", [ENGLISH, ROOT / "docs/tutorials/jokes.md"], ids=lambda page: page.stem
+)
+def test_both_languages_have_the_same_code_and_the_same_outputs(page: Path) -> None:
+    english, portuguese = blocks_of(page), blocks_of(page.with_suffix(".pt.md"))
     assert [block.kind for block in english] == [block.kind for block in portuguese]
     for ours, theirs in zip(english, portuguese, strict=True):
         if ours.kind == "python":  # but for comments
@@ -228,7 +217,7 @@ def test_the_article_quotes_the_published_values() -> None:
     [
         document
         for document in DOCUMENTS
-        if document not in (ENGLISH, PORTUGUESE, ONNX, SERVING)
+        if document not in (ENGLISH, PORTUGUESE, ONNX, SERVING, *TUTORIALS, *HOW_TO)
         and any(block.kind == "python" for block in blocks_of(document))
     ],
     ids=lambda document: document.name,
@@ -237,6 +226,50 @@ def test_the_code_of_the_other_documents_runs(
     document: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     run(document, [b for b in blocks_of(document) if b.kind == "python"], tmp_path, environment)
+
+
+def runnable(document: Path, folder: Path, *shorter: str) -> list[Block]:
+    """Write a page's files into a folder; return its code, with `shorter` behind trainings."""
+    for name, text in files_of(document).items():
+        (folder / name).write_text(text, "utf-8")
+    code = []
+    for block in blocks_of(document):
+        if block.kind == "sh":
+            commands = [
+                [*command, *shorter] if command[1] in ("finetune", "pretrain") else command
+                for command in commands_of(block)
+            ]
+            code.append(replace(block, text="\n".join(map(shlex.join, commands))))
+        elif block.kind == "python":
+            code.append(block)
+    return code
+
+
+QUICK = ("deploy", "files", "transformers")
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param([page for page in HOW_TO if page.stem in QUICK], id="quick"),
+        pytest.param(
+            [page for page in HOW_TO if page.stem not in QUICK],
+            id="all others",
+            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
+        ),
+    ],
+)
+def test_the_how_to_pages_run_as_written(
+    pages: list[Path], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    code = [block for page in pages for block in runnable(page, tmp_path, "--steps", "2")]
+    printed = run(pages[0].parent, code, tmp_path, environment, seconds=500)
+    for block, (_, codes) in zip(code, printed, strict=True):
+        assert not any(codes), block
+    if pages[0].stem in QUICK:
+        columns = (tmp_path / "labelled.csv").read_text().splitlines()[0].split(",")
+        assert {"No", "Comment", "label"} <= {*columns}
+        assert printed[-1][0].strip() == "True"  # transformers' logits
 
 
 WITHOUT_GPT1 = """

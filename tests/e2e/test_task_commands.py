@@ -20,6 +20,7 @@ import pytest
 
 import tiny
 from commands import run_gpt1
+from documents import blocks_of, commands_of, files_of
 from gpt1.checkpoint import folder
 from gpt1.tasks.predictor import Predictor
 from gpt1.tasks.tables import read_examples
@@ -310,20 +311,19 @@ def test_the_commands_of_the_page_run_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs/tasks.md").read_text("utf-8")
-    files = re.findall(r"`([\w.-]+)`[^\n`]*:\n\n```csv\n(.*?)^```$", page, re.M | re.S)
-    assert len(files) == page.count("```csv") >= 3
-    for name, text in files:
-        Path(name).write_text(text)
+    pages = [ROOT / "docs/tutorials/classifier.md", ROOT / "docs/tasks.md"]
+    for page in pages:
+        for name, text in files_of(page).items():
+            Path(name).write_text(text)
     commands = [
-        line
-        for block in re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S)
-        for line in block.replace("\\\n", " ").splitlines()
-        if line.startswith("gpt1 ")
+        arguments
+        for page in pages
+        for block in blocks_of(page)
+        if block.kind == "sh"
+        for _, *arguments in commands_of(block)
     ]
     assert len(commands) >= 5
-    for command in commands:
-        arguments = shlex.split(command.removeprefix("gpt1 "), comments=True)
+    for arguments in commands:
         if arguments[0] == "finetune":  # the page's own length is minutes on a busy machine
             arguments += ["--set", "train.epochs=1"]
         run_gpt1(*arguments).check()

@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import gpt1
 import tiny
 from gpt1.checkpoint import folder
 from gpt1.model.transformer import Transformer
@@ -26,6 +27,7 @@ from gpt1.text.tokenizer import Tokenizer
 from tolerances import TWIN
 
 FILE = Path(__file__).parents[2] / "docs" / "gpt1_in_numpy.py"
+MINI = FILE.parents[1] / "src" / "gpt1" / "assets" / "mini"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,16 @@ def test_it_reads_every_word_of_the_jokes_and_the_article_s_prompt(
     assert len(words) > 500
     for word in words:
         assert twin.encode_word(word, vocabulary, ranks) == list(fast(word)), word
+
+
+def test_it_runs_on_mini_as_its_page_says() -> None:
+    page = (FILE.parent / "numpy.md").read_text("utf-8")
+    command = [sys.executable, str(FILE), str(MINI), "it was a dark and"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert f"```text\n{done.stdout}```" in page, done.stderr
+    gpt = gpt1.load("mini", dtype="float32")
+    ids = gpt.generate("it was a dark and", max_length=20).ids
+    assert done.stdout.split() == gpt.tokenizer.decode(ids, clean_up=False).split()
 
 
 def test_it_runs_as_a_script(place: Path) -> None:
