@@ -89,7 +89,7 @@ def commands() -> str:
         usage = " ".join(command.collect_usage_pieces(context))
         records = [p.get_help_record(context) for p in command.get_params(context)]
         lines += [f"## gpt1 {name}", "", linked(command.help or ""), ""]
-        lines += ["```console", f"$ gpt1 {name} {usage}", "```", "", "| | |", "| --- | --- |"]
+        lines += ["```console", f"$ gpt1 {name} {usage}", "```", "", "| | does |", "| --- | --- |"]
         lines += [
             f"| `{cell(left)}` | {linked(cell(right))} |" for left, right in filter(None, records)
         ]
