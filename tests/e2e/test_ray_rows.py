@@ -105,7 +105,7 @@ def test_units_come_in_order_from_several_processes() -> None:
     cut: units.Units[str] = units.Units(Lengths(20 * units.ROWS), len)
     results = list(ray_data.compute(cut, _ends, threads=1))
     assert [text for found, _ in results for text in found] == [*map(str, range(20 * units.ROWS))]
-    assert len({process for _, process in results}) == 2
+    assert len({process for _, process in results}) > 1
     assert os.getpid() not in {process for _, process in results}
     assert cut.counts.rows == 20 * units.ROWS
 
