@@ -140,6 +140,15 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is one.
+
+    >>> counted(1, "row"), counted(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its name, without the full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -87,7 +87,7 @@ def test_the_command_starts_ray_writes_the_same_bytes_and_ends_it(
 ) -> None:
     done = _prepare(place, tmp_path / "out", "")
     assert done.check().stderr == ""
-    assert done.stdout.startswith("94 rows from 1 file: 90 used, 4 rejected (NUL character 1, ")
+    assert done.stdout.startswith("94 rows from 1 file: 90 used, 4 rejected (NUL character: 1, ")
     assert _bytes(tmp_path / "out") == _bytes(place / "local")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from gpt1._version import __version__
 from gpt1.checkpoint.classifier import CLASS
 from gpt1.config import ModelConfig
+from gpt1.errors import counted
 from gpt1.escaping import escape_markdown
 from gpt1.model.build import Model
 from gpt1.text.tokenizer import Tokenizer
@@ -71,7 +72,7 @@ def _of_task(
         more = f" and {len(labels) - _LABELS} more" if len(labels) > _LABELS else ""
         lines.append(f"Labels: {', '.join(labels[:_LABELS])}{more}.")
     if isinstance(rows := extra.get("rows"), dict):
-        lines.append(f"Trained on {rows['train']:,} rows, {rows['held_out']:,} held out.")
+        lines.append(f"Trained on {counted(rows['train'], 'row')}, {rows['held_out']:,} held out.")
     training, metric = extra.get("training", {}), task.get("metric", "")
     if isinstance(value := training.get("validation", {}).get(metric), float):
         lines.append(f"On the held-out rows: {metric} {value:.4f}.")

@@ -36,7 +36,7 @@ COMMANDS = {
     "evaluate": "Measure a model: a task's metrics, or perplexity on a text.",
     "zero-shot": "Measure the paper's zero-shot heuristics.",
     "reproduce": "Reproduce the paper's tables and figures.",
-    "compare": "Compare two runs.",
+    "compare": "Compare runs.",
     "pull": "Fetch a model from the hub.",
     "convert": "Convert a foreign model file, safely.",
     "export": "Write a model as an ONNX graph for onnxruntime.",
@@ -179,6 +179,8 @@ def _app(arguments: list[str]) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     def version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import ConfigError, DataError, counted
 
 PREFIX = "JOKE: "
 
@@ -28,7 +28,8 @@ def demo(
     ] = None,
     column: Annotated[str, typer.Option(help="The column that holds the jokes.")] = "Joke",
     out: Annotated[
-        Path, typer.Option(help="The folder to create; a number is added if it exists.")
+        Path,
+        typer.Option("--out", "-o", help="The folder to create; a number is added if it exists."),
     ] = Path("runs/demo"),
 ) -> None:
     """Fine-tune the packaged model on jokes, and let it write three.
@@ -114,7 +115,7 @@ def _read_jokes(jokes: Path | None, column: str) -> tuple[list[str], str]:
         texts = list(rows)
     if len(set(texts)) < 2:
         raise DataError(
-            f"there are {len(set(texts))} different jokes; the demo needs at least two, one to "
-            f"train on and one to hold out. Give more."
+            f"the file has {counted(len(set(texts)), 'different joke')}; the demo needs at least "
+            f"two, one to train on and one to hold out. Give more."
         )
     return texts, rows.counts.report()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def embed(
     files: options.Files,
-    out: Annotated[Path, typer.Option(help="Write the vectors to this .npy file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Write the vectors to this .npy file.")],
     model: options.Model = "mini",
     column: options.TextColumn = None,
     pool: Annotated[

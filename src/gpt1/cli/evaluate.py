@@ -13,7 +13,7 @@ import typer
 
 from gpt1.cli import options, print_json, task_files
 from gpt1.cli.task_files import LM
-from gpt1.errors import ConfigError, DataError, GPT1Error, StorageError
+from gpt1.errors import ConfigError, DataError, GPT1Error, StorageError, counted
 
 if TYPE_CHECKING:
     from gpt1.data.tables import RowCounts, Texts
@@ -182,7 +182,7 @@ def _perplexity(model: str, texts: Texts, json: bool, allow_unknown: bool, dtype
     if json:
         print_json(asdict(result))
         return
-    print(f"loss           {result.loss:.4f} nats a token over {result.targets:,} tokens")
+    print(f"loss           {result.loss:.4f} nats a token over {counted(result.targets, 'token')}")
     print(f"perplexity     {result.perplexity:.2f}")
     print(f"bits per byte  {result.bits_per_byte:.4f} over {result.bytes:,} bytes")
 
@@ -291,7 +291,7 @@ def _report(
         print_json({**names, **evaluation.to_json(), "accounting": vars(counts)})
     else:
         print_table(title, evaluation.figure_table())
-        rows = f"{evaluation.rows:,} row{'s' * (evaluation.rows != 1)}"
+        rows = counted(evaluation.rows, "row")
         print("; ".join(filter(None, [rows, evaluation.baselines_note])))
         if evaluation.classes:
             print_table(evaluation.classes_title, evaluation.class_table())

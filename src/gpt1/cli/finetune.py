@@ -80,6 +80,9 @@ def finetune(
         ),
     ] = None,
     steps: options.Steps = None,
+    epochs: options.Epochs = None,
+    lr: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Use at most this many rows of each file or split.")
     ] = None,
@@ -118,7 +121,7 @@ def finetune(
     more = {"--allow-leakage": allow_leakage or None, "--metric": metric}
     _check_flags(task or LM, {"--prefix": prefix}, {**for_tasks, **more})
     read_options = options.reading(delimiter, encoding, header, lines)
-    overrides = options.overrides(set_, steps)
+    overrides = options.overrides(set_, steps, epochs, lr, batch_size)
     if kind == LM:
         texts = Texts(files, one_column(text_column), limit, read_options)
         examples = list(texts)

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from gpt1.cli import options, print_json, read_text
 from gpt1.config import SamplingConfig, load_sampling
@@ -112,8 +111,6 @@ def generate(
 assert generate.__doc__
 _FLAGS = inspect.signature(generate).parameters
 _LINES = [
-    f"- {name}: {escape(told)}"
-    for name, told in describe(SamplingConfig).items()
-    if name not in _FLAGS
+    f"- {name}: {told}" for name, told in describe(SamplingConfig).items() if name not in _FLAGS
 ]
 generate.__doc__ = "\n\n".join([inspect.cleandoc(generate.__doc__), *_LINES])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gpt1.data.dialect import ReadOptions, Unit
 
 _MODEL = "A packaged model, a model folder, a run, or owner/name on the hub."
-Model = Annotated[str, typer.Option(help=_MODEL)]
+Model = Annotated[str, typer.Option("--model", "-m", help=_MODEL)]
 ModelArgument = Annotated[str, typer.Argument(help=_MODEL)]
 
 Dtype = Annotated[
@@ -68,11 +68,25 @@ WORDS = "How text is split into words: original, slow or fast."
 Words = Annotated[str | None, typer.Option(help=WORDS, show_default="as the tokenizer records")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]
 DataFolder = Annotated[str, typer.Option(help="The folder that holds the data sets.")]
-NewFolder = Annotated[Path, typer.Option(help="The folder to create.")]
+NewFolder = Annotated[Path, typer.Option("--out", "-o", help="The folder to create.")]
 
-NewRun = Annotated[Path, typer.Option(help="The folder to create for the run.")]
+NewRun = Annotated[Path, typer.Option("--out", "-o", help="The folder to create for the run.")]
 Steps = Annotated[
     int | None, typer.Option(help="How many updates to make.", show_default="as the recipe says")
+]
+Epochs = Annotated[
+    float | None,
+    typer.Option(
+        help="How often to read the texts, in place of --steps.", show_default="as the recipe says"
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--lr", help="The highest learning rate.", show_default="as the recipe says"),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="How many samples make an update.", show_default="as the recipe says"),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]
 Config = Annotated[Path | None, typer.Option(help="A .toml file with settings.")]
@@ -90,9 +104,21 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def overrides(given: list[str] | None, steps: int | None) -> list[str]:
-    """Return the settings of --set and --steps."""
-    return [*(given or []), *([] if steps is None else [f"train.steps={steps}"])]
+def overrides(
+    given: list[str] | None,
+    steps: int | None,
+    epochs: float | None,
+    lr: float | None,
+    batch_size: int | None,
+) -> list[str]:
+    """Return the settings of --set and of the flags for the most common ones."""
+    if steps is not None and epochs is not None:
+        raise ConfigError("--steps and --epochs are given; each says how long to train. Leave one.")
+    flags = {"train.steps": steps, "optimizer.lr": lr, "train.batch_size": batch_size}
+    settings = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    if epochs is not None:
+        settings += ["train.steps=none", f"train.epochs={epochs}"]
+    return [*(given or []), *settings]
 
 
 def reading(

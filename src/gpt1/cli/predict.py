@@ -69,7 +69,8 @@ def predict(
     ] = False,
     allow_unknown: options.AllowUnknown = False,
     out: Annotated[
-        Path | None, typer.Option(help="Write the labels to this file.", show_default="stdout")
+        Path | None,
+        typer.Option("--out", "-o", help="Write the labels to this file.", show_default="stdout"),
     ] = None,
     raw: Annotated[
         bool,

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from gpt1.cli import options, print_json
+from gpt1.errors import counted
 
 
 def prepare(
@@ -68,7 +69,7 @@ def prepare(
         return
     print(texts.counts.report())
     print(
-        f"{summary.tokens:,} tokens in {summary.documents:,} documents; "
+        f"{counted(summary.tokens, 'token')} in {counted(summary.documents, 'document')}; "
         f"{summary.bytes / summary.tokens:.2f} bytes a token"
     )
     rate = summary.bytes / 1e6 / seconds

@@ -23,6 +23,9 @@ def pretrain(
         ),
     ] = None,
     steps: options.Steps = None,
+    epochs: options.Epochs = None,
+    lr: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
     resume: options.Resume = False,
     config: options.Config = None,
     set_: options.Overrides = None,
@@ -36,7 +39,7 @@ def pretrain(
 
     gpt1.pretrain(
         data, valid=valid, size=size, recipe=recipe, out=out, resume=resume, config=config,
-        overrides=options.overrides(set_, steps),
+        overrides=options.overrides(set_, steps, epochs, lr, batch_size),
     )  # fmt: skip
     if is_first():  # under torchrun each process comes here
         print(out / "model")

@@ -11,7 +11,10 @@ import typer
 def pull(
     name: Annotated[str, typer.Argument(help="The model's owner/name on the hub.")],
     out: Annotated[
-        Path | None, typer.Option(help="Put the files into this folder instead of the hub's cache.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Put the files into this folder instead of the hub's cache."
+        ),
     ] = None,
 ) -> None:
     """Fetch a model from the hub and print its folder.

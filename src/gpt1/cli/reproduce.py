@@ -32,7 +32,9 @@ def reproduce(
         typer.Argument(help="The table or figure.", metavar="NAME"),
     ],
     data: options.DataFolder,
-    out: Annotated[Path, typer.Option(help="The folder for the results; it may exist.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder for the results; it may exist.")
+    ],
     model: options.Model = "mini",
     lstm: Annotated[
         str | None, typer.Option(help="A pre-trained LSTM's folder, for table5's last row.")

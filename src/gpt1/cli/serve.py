@@ -7,7 +7,6 @@ import warnings
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from gpt1.cli import options
 from gpt1.config import ServeConfig, load_serving
@@ -87,5 +86,5 @@ def serve(
 
 
 assert serve.__doc__
-_LINES = [f"- serve.{name}: {escape(told)}" for name, told in describe(ServeConfig).items()]
+_LINES = [f"- serve.{name}: {told}" for name, told in describe(ServeConfig).items()]
 serve.__doc__ = "\n\n".join([inspect.cleandoc(serve.__doc__), *_LINES])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gpt1.cli import options, print_json, read_text
+from gpt1.errors import counted
 
 
 def tokenize(
@@ -38,4 +39,4 @@ def tokenize(
     columns = zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True)
     rows = [(token, str(id), str(start), str(end)) for token, id, (start, end) in columns]
     table = Table(("token", "id", "from", "to"), rows)
-    print_table(f"{tokenizer.words} words: {encoding.text!r}", table, f"{len(rows)} tokens")
+    print_table(f"{tokenizer.words} words: {encoding.text!r}", table, counted(len(rows), "token"))

@@ -31,7 +31,10 @@ def zero_shot(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="With --checkpoints: the figure, a .png file.", show_default="RUN/zero-shot.png"
+            "--out",
+            "-o",
+            help="With --checkpoints: the figure, a .png file.",
+            show_default="RUN/zero-shot.png",
         ),
     ] = None,
     sets: Annotated[str, typer.Option(help="The data sets, separated by commas.")] = _ALL,

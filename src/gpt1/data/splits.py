@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt1.errors import DataError
+from gpt1.errors import DataError, counted
 
 
 def split_validation(n: int, share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -24,7 +24,7 @@ def split_validation(n: int, share: float, seed: int) -> tuple[list[int], list[i
         return list(range(n)), []
     if n < 2:
         raise DataError(
-            f"there {'is' if n == 1 else 'are'} {n} text{'s' * (n != 1)}; a validation share of "
+            f"there {'is' if n == 1 else 'are'} {counted(n, 'text')}; a validation share of "
             f"{share} needs two that differ. Give more text, or set data.valid_share=0."
         )
     count = min(max(round(n * share), 1), n - 1)

@@ -27,7 +27,7 @@ from gpt1.data.dialect import ReadOptions, Unit
 from gpt1.data.formats import TableFile
 from gpt1.data.lines import HEADER_AGAIN, ChooseColumns, Row, listing, no_column
 from gpt1.data.sources import Sources, find_files
-from gpt1.errors import DataError
+from gpt1.errors import DataError, counted
 
 _MAX_COLUMNS = 10_000
 _ROW_NUMBERS = frozenset({"id", "index", "idx", "row", "no", "no.", "nr", "nr.", "number", "#"})
@@ -38,11 +38,13 @@ _LABELS = frozenset(
 
 @dataclass
 class RowCounts:
-    """How many rows were read, used and rejected: rows == used + sum(rejected)."""
+    """How many rows were read: rows == used + sum(left_out) + sum(rejected)."""
 
     rows: int = 0
     used: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Sound rows that were not asked for, by reason."""
     files: int = 0
     notes: list[str] = field(default_factory=list)
     """How files are read where that had to be guessed."""
@@ -52,12 +54,17 @@ class RowCounts:
         self.used -= count
         self.rejected[reason] += count
 
+    def leave_out(self, reason: str, count: int) -> None:
+        """Move `count` rows from used to left_out."""
+        self.used -= count
+        self.left_out[reason] += count
+
     def __str__(self) -> str:
-        rows = f"{self.rows:,} row{'s' * (self.rows != 1)}"
-        files = f"{self.files:,} file{'s' * (self.files != 1)}"
-        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.rejected.items()))
+        source = f"{counted(self.rows, 'row')} from {counted(self.files, 'file')}"
+        others = "".join(f"{count:,} {reason}, " for reason, count in self.left_out.items())
+        why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(self.rejected.items()))
         rejected = f"{self.rejected.total():,} rejected" + (f" ({why})" if why else "")
-        return f"{rows} from {files}: {self.used:,} used, {rejected}"
+        return f"{source}: {self.used:,} used, {others}{rejected}"
 
     def report(self) -> str:
         """Return how the files were read, and the counts, for people."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gpt1.data.rows import column_names, column_of, list_rows, short, to_list
 from gpt1.data.tables import text_fault
-from gpt1.errors import InputError
+from gpt1.errors import InputError, counted
 from gpt1.estimators.scikit import column_or_1d, validate_data
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.kinds.classes import classes_fault
@@ -100,7 +100,7 @@ def read_choice(value: Any, name: str, blank: bool = False) -> Row:
     if not isinstance(answers, _LISTS):
         raise _wrong(f"{name}[1]", answers, "the list of the answers")
     if len(answers) < 2:
-        count = f"{len(answers)} answer{'s' * (len(answers) != 1)}"
+        count = counted(len(answers), "answer")
         raise InputError(f"{name} has {count}; a choice has at least two.")
     texts = [_text(answer, f"{name}[1][{i}]", blank) for i, answer in enumerate(answers)]
     return (_text(context, f"{name}[0]", blank), *texts)
@@ -130,7 +130,7 @@ def _parts(value: Any, name: str, wanted: str) -> tuple[Any, Any]:
     if not isinstance(value, _LISTS):
         raise _wrong(name, value, wanted)
     if len(value) != 2:
-        count = f"{len(value)} part{'s' * (len(value) != 1)}"
+        count = counted(len(value), "part")
         raise InputError(f"{name} has {count}; it must be {wanted}.")
     first, second = value
     return first, second

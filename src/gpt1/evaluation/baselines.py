@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.errors import counted
 from gpt1.model.allocator import address_space_left
 from gpt1.tasks.datasets.entry import sample
 from gpt1.tasks.kinds import Task
@@ -173,7 +174,9 @@ def baselines_note(figures: Mapping[str, object], rows: int) -> str:
     """
     if not rows:
         return "majority is that of the measured rows; --train FILE gives simple baselines too"
-    learned = f"baselines are learned from {min(rows, MOST_ROWS):,} of {rows:,} training rows"
+    learned = (
+        f"baselines are learned from {min(rows, MOST_ROWS):,} of {counted(rows, 'training row')}"
+    )
     if len(figures) > 1 or has_sklearn():
         return learned
     return f"{learned}; pip install 'gpt1[sklearn]' adds TF-IDF and word overlap"

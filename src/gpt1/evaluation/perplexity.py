@@ -10,7 +10,7 @@ import numpy as np
 
 from gpt1.callbacks import ProgressCallback
 from gpt1.data.batches import WindowBatches
-from gpt1.errors import DataError
+from gpt1.errors import DataError, counted
 from gpt1.generation.scoring import continuation_logprobs
 from gpt1.model.build import Model
 from gpt1.model.losses import perplexity
@@ -50,7 +50,9 @@ def measure(
         parts.append(tokenizer.encode_array(text))
     ids = np.concatenate(parts) if parts else np.empty(0, np.int64)
     if len(ids) < 2:
-        raise DataError(f"the text has {len(ids)} tokens; perplexity is not defined below two.")
+        raise DataError(
+            f"the text has {counted(len(ids), 'token')}; perplexity is not defined below two."
+        )
     n_ctx = min(model.config.n_ctx, len(ids) - 1)
     total, done = 0.0, 0
     for batch in WindowBatches(ids, n_ctx, _ROWS).once():

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gpt1._version import __version__
 from gpt1.callbacks import ProgressCallback
-from gpt1.errors import InputError
+from gpt1.errors import InputError, counted
 from gpt1.evaluation.baselines import baseline_figures, baselines_note
 from gpt1.reports.page import render_page
 from gpt1.tasks.kinds.evaluation import TaskEvaluation
@@ -50,9 +50,9 @@ def evaluate(
 def render_evaluation(title: str, evaluation: TaskEvaluation, account: str = "") -> bytes:
     """Return an evaluation as an HTML page. `account`: how many rows were read and used."""
     note = (
-        f"{evaluation.rows:,} rows measured, {evaluation.truncated:,} of them longer than the "
-        f"model's window and truncated. The intervals hold 95 % of 1,000 resamplings of the rows. "
-        f"Whether the model was trained on some of these rows is not known here. gpt1 "
+        f"{counted(evaluation.rows, 'row')} measured, {evaluation.truncated:,} of them longer than "
+        f"the model's window and truncated. The intervals hold 95 % of 1,000 resamplings of the "
+        f"rows. Whether the model was trained on some of these rows is not known here. gpt1 "
         f"{__version__}."
     )
     summary = [*filter(None, [account]), note, *filter(None, [evaluation.baselines_note])]

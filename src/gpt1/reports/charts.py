@@ -100,6 +100,7 @@ def _draw(axes: Axes, chart: LineChart) -> None:
     if chart.diagonal:
         axes.axline((0, 0), slope=1, color=_GREY, linestyle="--", linewidth=1)
         axes.set_aspect("equal")
+        axes.margins(0.08)
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     _set_x_axis(axes, chart)
@@ -137,6 +138,8 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     if len(label) > _LONGEST_LABEL:  # of a path the end tells more; a longer legend hides the axes
         label = "..." + label[3 - _LONGEST_LABEL :]
     axes.plot(curve.x, curve.y, label=label or None, color=color, **style)
+    for note, point in zip(curve.notes, zip(curve.x, curve.y, strict=True), strict=False):
+        axes.annotate(note, point, xytext=(5, -9), textcoords="offset points", fontsize=7)
     if curve.band is not None:
         axes.fill_between(curve.x, *curve.band, color=color, alpha=0.13, linewidth=0)
 
@@ -171,6 +174,14 @@ def _set_y_axis(axes: Axes, chart: LineChart) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     if chart.from_zero:
         axes.set_ylim(bottom=0)
+    if chart.diagonal:  # the same ticks on both axes
+        low, high = (
+            min(axes.get_xlim()[0], axes.get_ylim()[0]),
+            max(axes.get_xlim()[1], axes.get_ylim()[1]),
+        )
+        for axis, limit in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+            limit(low, high)
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(format_tick))
 
 

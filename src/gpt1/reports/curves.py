@@ -18,7 +18,8 @@ _REACH, _SHARE = 50, 40
 """Smoothing takes a 40th of the run on each side, at most 50 updates."""
 
 Runs = Mapping[str, History]
-Axis = Literal["update", "tokens read", "hours"]
+Axis = Literal["update", "tokens read", "seconds", "minutes", "hours"]
+_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 
 
 def run_charts(runs: Runs) -> list[LineChart]:
@@ -30,9 +31,9 @@ def run_charts(runs: Runs) -> list[LineChart]:
     charts = [_loss_chart("Loss", runs, "update")]
     if len(runs) > 1:
         charts.append(_loss_chart("Loss by tokens", runs, "tokens read"))
-        charts.append(_loss_chart("Loss by time", runs, "hours"))
+        charts.append(_loss_chart("Loss by time", runs, _time_axis(runs)))
     charts += [
-        _quality_chart(runs),
+        *_quality_chart(runs),
         chart("Learning rate", "lr", "learning rate"),
         chart("Gradient norm", "grad_norm", "before clipping", levels=_clipping(runs), log_y=True),
         chart("Speed", "tokens_per_second", "tokens a second", from_zero=True),
@@ -45,22 +46,36 @@ def run_charts(runs: Runs) -> list[LineChart]:
 def _loss_chart(title: str, runs: Runs, axis: Axis) -> LineChart:
     curves = _curves(runs, "loss", axis) + _evaluations(runs, "valid_loss", axis)
     skipped = [line["step"] for run in runs.values() for line in run.skipped]
-    return LineChart(title, axis, "nats a token", curves, skipped=skipped if len(runs) == 1 else ())
+    names = {run.loss_name for run in runs.values()}
+    unit = names.pop() if len(names) == 1 else "loss"  # of runs on different tasks
+    return LineChart(title, axis, unit, curves, skipped=skipped if len(runs) == 1 else ())
 
 
-def _quality_chart(runs: Runs) -> LineChart:
-    """Return the chart of a task's metric, or of the perplexity where the runs have none."""
+def _time_axis(runs: Runs) -> Axis:
+    """Return the unit in which the longest run has a few to some hundreds."""
+    longest = max((line["seconds"] for run in runs.values() for line in run.updates), default=0)
+    return "seconds" if longest < 120 else "minutes" if longest < 7200 else "hours"
+
+
+def _quality_chart(runs: Runs) -> list[LineChart]:
+    """Return charts of a task: metric and own loss; of language models: perplexity."""
     metrics = {run.metric for run in runs.values()}
     metric = metrics.pop() if len(metrics) == 1 else None
+    charts: list[LineChart] = []
     if metric is not None:
         curves = _evaluations(runs, f"valid_{metric}")
-        return LineChart(metric.capitalize(), "update", f"validation {metric}", curves)
+        charts = [LineChart(metric.capitalize(), "update", f"validation {metric}", curves)]
+    if any(run.loss_name != "nats a token" for run in runs.values()):
+        curves = _curves(runs, "task_loss") + _evaluations(runs, "valid_task_loss")
+        if any(curve.x for curve in curves):
+            charts.append(LineChart("Task loss", "update", "without the LM loss", curves))
+        return charts
     curves = [
         replace(curve, y=[*map(losses.perplexity, curve.y)])
         for curve in _curves(runs, "loss") + _evaluations(runs, "valid_loss")
         if curve.style != "faint"
     ]
-    return LineChart("Perplexity", "update", "perplexity", curves, log_y=True)
+    return [LineChart("Perplexity", "update", "perplexity", curves, log_y=True)]
 
 
 def _curves(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
@@ -74,7 +89,7 @@ def _curves(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
             curves.append(Curve("", *thin(x, y), color, "faint"))
         label = name
         if alone:
-            label = "training, smoothed" if key == "loss" else ""
+            label = "training, smoothed" if key.endswith("loss") else ""
         curves.append(Curve(label, *thin(x, y if key == "lr" else _smooth(y)), color))
     return curves
 
@@ -99,7 +114,8 @@ def _points(
     elif axis == "tokens read":
         positions = {0: 0.0} | {line["step"]: line["tokens"] for line in run.updates}
     else:
-        positions = {0: 0.0} | {line["step"]: line["seconds"] / 3600 for line in run.updates}
+        unit = _SECONDS[axis]
+        positions = {0: 0.0} | {line["step"]: line["seconds"] / unit for line in run.updates}
     lines = [line for line in lines if line["step"] in positions]
     return [positions[line["step"]] for line in lines], [line[key] for line in lines]
 

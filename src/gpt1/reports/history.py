@@ -38,6 +38,10 @@ class RunRecord(BaseModel):
     config: dict[str, dict[str, Any]]
     fingerprints: dict[str, Any]
     machine: dict[str, Any]
+    started: str | None = None
+    """When, in local time."""
+    command: dict[str, Any] | None = None
+    """The command that started the run; see `training.resume.command_record`."""
 
 
 class Ended(BaseModel):
@@ -116,6 +120,15 @@ class History:
         """The metric a task's model is chosen by; None for language models."""
         names = [n for line in self.evaluations[:1] for n in line if n.startswith("valid_")]
         return next((n.removeprefix("valid_") for n in names if n != "valid_loss"), None)
+
+    @property
+    def loss_name(self) -> str:
+        """What the loss is: of a task its own, or the sum with the LM loss."""
+        task = self.record.config.get("task", {})
+        if task.get("kind", "lm") == "lm" and self.metric is None:
+            return "nats a token"
+        lm_coef = task.get("lm_coef", 0)
+        return f"task + {lm_coef:g} x LM" if lm_coef else "task loss"
 
     def settings(self) -> dict[str, Any]:
         """Return the resolved configuration, "section.field" -> value."""

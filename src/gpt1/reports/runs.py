@@ -1,13 +1,13 @@
-"""Training runs as pages: RUN/report.html of one, and two side by side."""
+"""Training runs as pages: RUN/report.html of one, and several side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gpt1 import storage
-from gpt1.config import RunConfig
+from gpt1.reports.configuration import command_line, configuration
 from gpt1.reports.curves import run_charts
 from gpt1.reports.formatting import format_duration, format_perplexity, format_setting, spread
 from gpt1.reports.history import LAST, History
@@ -16,8 +16,6 @@ from gpt1.reports.sections import ABSENT, Section, Table
 
 _ROWS = 24
 """The most rows in a table of samples or validation losses."""
-_UNKNOWN = object()
-"""The default of a setting of another version."""
 
 
 def write_report(path: Path | str) -> None:
@@ -36,60 +34,65 @@ def write_report(path: Path | str) -> None:
         sections.append(Section("Skipped updates", Table(("update", "reason"), rows, "texts")))
     if run.samples:
         sections.append(_samples(run))
-    note = "The resolved configuration; values that differ from the defaults are marked."
-    sections += [Section("Configuration", None, note), *_settings(run)]
+    sections += configuration(run)
     sections.append(Section("Machine and data", _origin(run)))
     cards = [(label, value, "") for label, value in _results(run).items()]
     storage.update_file(Path(path) / "report.html", render_page(name, (), sections, cards))
 
 
 def comparison_page(runs: Mapping[str, History]) -> bytes:
-    """Return a page with two runs (name -> run) side by side."""
+    """Return a page with two or more runs (name -> run): their curves, then what differs."""
     tables = [Section(title, table) for title, table in comparison_tables(runs).items()]
     curves = Section("Curves", run_charts(runs))
-    return render_page(" and ".join(runs), (), [*tables, curves])
+    return render_page(" and ".join(runs), (), [curves, *tables])
 
 
-def differences(a: History, b: History) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Return what two runs differ in: settings, fingerprints and machine, by name -> values."""
+def differences(runs: Sequence[History]) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """Return what runs differ in: settings, fingerprints and machine, by name -> values."""
     parts = {
-        "settings": [run.settings() for run in (a, b)],
-        "fingerprints": [run.record.fingerprints for run in (a, b)],
-        "machine": [{"gpt1": run.record.gpt1, **run.record.machine} for run in (a, b)],
+        "settings": [run.settings() for run in runs],
+        "fingerprints": [run.record.fingerprints for run in runs],
+        "machine": [{"gpt1": run.record.gpt1, **run.record.machine} for run in runs],
     }
-    return {
-        part: {n: (x.get(n), y.get(n)) for n in x | y if x.get(n) != y.get(n)}
-        for part, (x, y) in parts.items()
-    }
+    found: dict[str, dict[str, tuple[Any, ...]]] = {}
+    for part, values in parts.items():
+        names = dict.fromkeys(name for each in values for name in each)
+        rows = {name: tuple(each.get(name) for each in values) for name in names}
+        found[part] = {n: row for n, row in rows.items() if any(v != row[0] for v in row)}
+    return found
 
 
-def common_validation(a: History, b: History) -> dict[int, tuple[float, float]]:
-    """Return the validation losses of two runs at the steps that both have."""
-    first, second = ({e["step"]: e["valid_loss"] for e in run.evaluations} for run in (a, b))
-    return {step: (loss, second[step]) for step, loss in first.items() if step in second}
+def common_validation(runs: Sequence[History]) -> dict[int, tuple[float, ...]]:
+    """Return the validation losses of runs at the steps that all have."""
+    losses = [{e["step"]: e["valid_loss"] for e in run.evaluations} for run in runs]
+    steps = [step for step in losses[0] if all(step in each for each in losses)]
+    return {step: tuple(each[step] for each in losses) for step in steps}
 
 
 def comparison_tables(runs: Mapping[str, History]) -> dict[str, Table]:
-    """Return two runs (name -> run) side by side as tables, by title."""
-    columns = ("", *runs)
-    a, b = runs.values()
+    """Return runs (name -> run) side by side as tables, by title; of two, the difference too."""
+    columns, histories = ("", *runs), list(runs.values())
     rows = []
-    for part, pairs in differences(a, b).items():
-        for name, pair in pairs.items():
+    for part, found in differences(histories).items():
+        for name, values in found.items():
             label = name if part == "settings" else f"{part}: {name}"
-            texts = [format_setting(value) for value in pair]
+            texts = [format_setting(value) for value in values]
             rows.append([label, *(t[:12] if part == "fingerprints" else t for t in texts)])
-    same = [["none: settings, data and machine are the same", "", ""]]
+    same = [["none: settings, data and machine are the same", *[""] * len(runs)]]
     tables = {"Differences": Table(columns, rows or same)}
 
-    first, second = _results(a), _results(b)
-    rows = [[name, first.get(name, ABSENT), second.get(name, ABSENT)] for name in first | second]
+    results = [_results(run) for run in histories]
+    names = dict.fromkeys(name for each in results for name in each)
+    rows = [[name, *(each.get(name, ABSENT) for each in results)] for name in names]
     tables["Results"] = Table(columns, rows)
 
-    losses = spread(list(common_validation(a, b).items()), _ROWS)
-    rows = [[f"{step:,}", f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}"] for step, (x, y) in losses]
+    difference = ["difference"] if len(runs) == 2 else []
+    rows = []
+    for step, losses in spread(list(common_validation(histories).items()), _ROWS):
+        change = [f"{losses[1] - losses[0]:+.4f}"] if difference else []
+        rows.append([f"{step:,}", *(f"{loss:.4f}" for loss in losses), *change])
     if rows:
-        tables["Validation loss"] = Table(("update", *runs, "difference"), rows)
+        tables["Validation loss"] = Table(("update", *runs, *difference), rows)
     return tables
 
 
@@ -97,6 +100,7 @@ def _results(run: History) -> dict[str, str]:
     """Return the figures that a run has, by their names for people."""
     results = run.results
     metric = results["metric"]
+    unit = "" if run.loss_name in ("nats a token", "task loss") else f" ({run.loss_name})"
     count, loss = "{:,}".format, "{:.4f}".format
     figures: list[tuple[str, str, Callable[[Any], str]]] = [
         ("updates", "updates", count),
@@ -105,13 +109,13 @@ def _results(run: History) -> dict[str, str]:
         ("time", "seconds", format_duration),
         ("tokens a second, median", "tokens_per_second", "{:,.0f}".format),
         ("waiting for data", "loader_share", "{:.2%}".format),
-        (f"training loss, last {LAST} updates", "train_loss", loss),
-        ("best validation loss", "valid_loss", loss),
+        (f"training loss{unit}, last {LAST} updates", "train_loss", loss),
+        (f"best validation loss{unit}", "valid_loss", loss),
         ("best validation perplexity", "valid_loss", format_perplexity),
         ("best at update", "valid_step", count),
         (f"best validation {metric}", "valid_metric", loss),
         (f"best {metric} at update", "metric_step", count),
-        ("final validation loss", "final_loss", loss),
+        (f"final validation loss{unit}", "final_loss", loss),
         ("final validation perplexity", "final_loss", format_perplexity),
         (f"final validation {metric}", "final_metric", loss),
         ("parameters", "parameters", count),
@@ -137,25 +141,10 @@ def _samples(run: History) -> Section:
     return Section("Samples during training", table, note)
 
 
-def _settings(run: History) -> list[Section]:
-    """Return a table for each section of the configuration."""
-    defaults = RunConfig().model_dump(mode="json")
-    sections = []
-    for section, fields in run.record.config.items():
-        rows, marked = [], []
-        for number, (name, value) in enumerate(fields.items()):
-            default = defaults.get(section, {}).get(name, _UNKNOWN)
-            note = ""
-            if value != default:
-                marked.append(number)
-                note = "" if default is _UNKNOWN else f"default {format_setting(default)}"
-            rows.append((name, format_setting(value), note))
-        sections.append(Section(section, Table((), rows, "settings", marked), narrow=True))
-    return sections
-
-
 def _origin(run: History) -> Table:
     record = run.record
-    values = {"gpt1": record.gpt1, **record.machine}
+    begun = {"started": record.started, "command": command_line(run)}
+    values = {name: text for name, text in begun.items() if text}
+    values |= {"gpt1": record.gpt1, **record.machine}
     values |= {f"fingerprint of {name}": value for name, value in record.fingerprints.items()}
     return Table((), [(name, format_setting(value)) for name, value in values.items()], "settings")

@@ -49,6 +49,8 @@ class Curve:
     style: Literal["solid", "faint", "dots", "dashed", "dotted", "dashdot"] = "solid"
     marker: bool = False
     band: tuple[Sequence[float], Sequence[float]] | None = None
+    notes: Sequence[str] = ()
+    """A text beside each point."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ def print_table(title: str, table: Table, note: str = "", console: Console | Non
         lines = [text for text in (title, format_table(table), note) if text]
         console.print("\n".join(lines), soft_wrap=True, markup=False)
         return
+    if not _fits(table, console.width):
+        _print_rows(title, table, note, console)
+        return
     shown = RichTable(
         title=escape(printable(title)) or None,
         caption=escape(printable(note)) or None,
@@ -28,13 +31,39 @@ def print_table(title: str, table: Table, note: str = "", console: Console | Non
         caption_justify="left",
         show_header=bool(table.columns),
     )
+    widths = iter(_longest_words(table))
     for name, right in zip(table.columns or table.rows[0], _align_right(table), strict=True):
         shown.add_column(
-            escape(printable(name)), justify="right" if right else "left", overflow="fold"
+            escape(printable(name)),
+            justify="right" if right else "left",
+            overflow="fold",
+            min_width=next(widths),
         )
     for row in table.rows:
         shown.add_row(*map(escape, _one_line(row)))
     console.print(shown)
+
+
+def _longest_words(table: Table) -> list[int]:
+    """Return how wide each column must be so that no word is split."""
+    rows = [_one_line(row) for row in (table.columns, *table.rows) if row]
+    columns = zip(*rows, strict=True)
+    return [max(cell_len(w) for cell in column for w in cell.split() or [""]) for column in columns]
+
+
+def _fits(table: Table, width: int) -> bool:
+    words = _longest_words(table)
+    return sum(words) + 3 * len(words) + 1 <= width
+
+
+def _print_rows(title: str, table: Table, note: str, console: Console) -> None:
+    """Print a table that is too wide for the terminal: each row as a line for each of its cells."""
+    blocks = [title] if title else []
+    for row in map(_one_line, table.rows):
+        names = [printable(name) for name in table.columns or [""] * len(row)]
+        lines = [f"{name}: {cell}" if name else cell for name, cell in zip(names, row, strict=True)]
+        blocks.append("\n  ".join(lines))
+    console.print("\n".join([*blocks, *filter(None, [note])]), soft_wrap=True, markup=False)
 
 
 def format_table(table: Table) -> str:

@@ -11,6 +11,7 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.errors import counted
 from gpt1.tasks.kinds import KINDS
 from gpt1.tasks.spec import Example
 
@@ -48,8 +49,9 @@ class Leakage:
     def __str__(self) -> str:
         first = f" (first rows: {', '.join(map(str, self.listing))})" if self.listing else ""
         return (
-            f"of {self.rows:,} test row{'s' * (self.rows != 1)} {self.exact:,} occur in training "
-            f"and {self.overlapping:,} share a run of {GRAM} words with it{first}{self._shared()}"
+            f"{self.exact:,} of {counted(self.rows, 'test row')} occur{'s' * (self.exact == 1)} in "
+            f"training, {self.overlapping:,} share{'s' * (self.overlapping == 1)} a run of {GRAM} "
+            f"words with it{first}{self._shared()}"
         )
 
     def _shared(self) -> str:
@@ -69,7 +71,7 @@ def leakage(
 
     >>> print(leakage([Example(("One  day", "A night"))], [Example(("a night", "one day"))],
     ...     "similarity"))
-    of 1 test row 1 occur in training and 0 share a run of 13 words with it (first rows: 0)
+    1 of 1 test row occurs in training, 0 share a run of 13 words with it (first rows: 0)
     """
     identity = KINDS[kind].identity
     known = {identity(example) for example in train}

@@ -44,8 +44,8 @@ class Conflicts:
             return "no text occurs twice"
         repeats = "row repeats" if self.duplicates == 1 else "rows repeat"
         line = (
-            f"{self.duplicates:,} {repeats} an earlier one, {self.conflicts:,} with another label "
-            f"(all are kept)"
+            f"{self.duplicates:,} {repeats} an earlier one; "
+            f"{self.conflicts:,} of them with another label (all are kept)"
         )
         return "\n  ".join([line, *self.listed])
 
@@ -80,14 +80,14 @@ class TaskTable:
         """Return a random sample of labelled examples, the same ones each time; None: all."""
         chosen = sample(len(self.examples), limit)
         if rest := len(self.examples) - len(chosen):
-            self.counts.reject(f"outside the sample of {limit}", rest)
+            self.counts.leave_out("not in the sample", rest)
         locations = [self.locations[i] for i in chosen]
         return replace(self, examples=[self.examples[i] for i in chosen], locations=locations)
 
     def __str__(self) -> str:
         lines = [self.counts.report()]
         if labels := self.labels:
-            lines.append(", ".join(f"{name} {count:,}" for name, count in labels.items()))
+            lines.append("labels " + ", ".join(f"{name}: {n:,}" for name, n in labels.items()))
         return "\n".join([*lines, str(self.conflicts)])
 
 

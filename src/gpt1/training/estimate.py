@@ -36,9 +36,9 @@ class Estimate:
     def __str__(self) -> str:
         speed = self.flops_per_second / (6 * self.parameters)
         return (
-            f"{self.parameters:,} parameters; about {self.memory / 2**30:.1f} GiB of memory and "
-            f"{format_duration(self.seconds)} ({speed:,.0f} tokens/s, measured here: "
-            f"{self.flops_per_second / 1e9:,.0f} GFLOP/s)"
+            f"{self.parameters:,} parameters; about {self.memory / 2**30:.1f} GiB of memory, and "
+            f"{format_duration(self.seconds)} at the {speed:,.0f} tokens/s "
+            f"({self.flops_per_second / 1e9:,.0f} GFLOP/s) measured here"
         )
 
 

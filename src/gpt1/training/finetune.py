@@ -14,7 +14,7 @@ from gpt1.config import DataConfig, RunConfig, SamplingConfig
 from gpt1.data.batches import ArticleBatches, Batches, PackBatches, Sampling, WindowBatches
 from gpt1.data.parallel import encode_texts
 from gpt1.data.splits import split_texts
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import ConfigError, DataError, counted
 from gpt1.generation import engine
 from gpt1.generation.torch_backend import make_backend
 from gpt1.model.build import fingerprint, grow_vocabulary
@@ -70,7 +70,7 @@ def finetune(
         progress.note("the model's head for a task is left out: on texts it would not be trained")
     s = "s" * (split.cut > 1)
     progress.note(
-        f"{len(training):,} texts to train on, {len(held_out):,} to validate"
+        f"{counted(len(training), 'text')} to train on, {len(held_out):,} to validate"
         + (f" (the end{s} of {split.cut:,} long one{s})" if split.cut else "")
         + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")
         + (f"; each is {prefix}text{end}" if prefix or end else "")
@@ -80,7 +80,8 @@ def finetune(
     skipped = batches.skipped if isinstance(batches, ArticleBatches) else 0
     if short or skipped:
         progress.note(
-            f"left out: {short:,} texts of less than two tokens, {skipped:,} too long for a pack"
+            f"left out: {counted(short, 'text')} of less than two tokens, "
+            f"{skipped:,} too long for a pack"
         )
     validation = PackBatches(held_out, n_ctx, EVALUATION_ROWS) if held_out else None
     objective = objectives.BY_NAME[config.train.loss]

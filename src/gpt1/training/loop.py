@@ -100,6 +100,7 @@ def train(
                     state.skipped = 0
                     log.write(
                         loss=result.loss,
+                        **({} if result.task_loss is None else {"task_loss": result.task_loss}),
                         lr=lr,
                         grad_norm=result.grad_norm,
                         tokens=state.tokens,

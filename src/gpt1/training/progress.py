@@ -31,7 +31,8 @@ _FIGURES = {
 class TrainingProgress:
     """Shows a run on a console: a panel on a terminal, elsewhere a line every `every` updates.
 
-    With `language` a loss is also shown as a perplexity. `callback` is called after each update.
+    With `language` a loss is also shown as a perplexity; a task's loss is shown without the LM
+    loss, which `lm_coef` weighs, and with it. `callback` is called after each update.
     """
 
     def __init__(
@@ -40,13 +41,14 @@ class TrainingProgress:
         console: Console,
         *,
         language: bool = True,
+        lm_coef: float = 0.0,
         callback: ProgressCallback | None = None,
     ) -> None:
         self._every, self._console = every, console
-        self._language, self._callback = language, callback
+        self._language, self._lm_coef, self._callback = language, lm_coef, callback
         self._live: Live | None = None
         self._total = 0
-        self._best: tuple[float, int] | None = None
+        self._best: tuple[float, float, int] | None = None
         self._validation = "none yet"
 
     def note(self, text: str) -> None:
@@ -78,13 +80,19 @@ class TrainingProgress:
         if "valid_loss" in record:
             self._show_validation(record)
         elif "sample" in record:
-            self.note(f"update {step}: {record['sample']!r}")
+            lines = record["sample"].splitlines() or [""]
+            self.note("\n".join([f"update {step} writes:", *(f"  | {line}" for line in lines)]))
         elif "skipped" in record:
             self._step = step
             self._skipped += 1
             self.note(f"update {step} is skipped: {record['skipped']}")
         else:
             self._show_update(record)
+
+    def figures(self, values: Mapping[str, float]) -> str:
+        """Return the figures of an evaluation as text, a task's metric first."""
+        metrics = [f"{name.replace('_', ' ')} {v:.4f}" for name, v in _metrics(values).items()]
+        return ", ".join([*metrics, self._loss(values, ".4f")])
 
     def stop(self) -> None:
         """End the live panel."""
@@ -95,15 +103,15 @@ class TrainingProgress:
 
     def _show_validation(self, record: Mapping[str, Any]) -> None:
         step, loss = record["step"], record["valid_loss"]
-        self._best = min(self._best or (loss, step), (loss, step))
-        best, best_step = self._best
-        figures = f"{loss:.4f}{self._perplexity(loss)}"
-        ending = "the best" if best_step == step else f"the best {best:.4f} at {best_step}"
+        values = {n.removeprefix("valid_"): v for n, v in record.items() if n != "step"}
+        metric = next(iter(_metrics(values).values()), None)
+        rank = (loss, loss, step) if metric is None else (-metric, loss, step)
+        self._best = min(self._best or rank, rank)  # as the best model is chosen
+        best, _, best_step = self._best
+        figures = self.figures(values)
+        ending = "the best" if best_step == step else f"the best {abs(best):.4f} at {best_step}"
         self._validation = f"{figures} at update {step}, {ending}"
-        for name, value in record.items():
-            if name not in ("step", "valid_loss"):
-                figures += f", {name.removeprefix('valid_').replace('_', ' ')} {value:.4f}"
-        self.note(f"update {step}: validation loss {figures}")
+        self.note(f"update {step}: validation {figures}")
 
     def _show_update(self, record: Mapping[str, Any]) -> None:
         self._step, self._last = record["step"], record
@@ -115,10 +123,16 @@ class TrainingProgress:
                 self._live.refresh()
         elif self._step % self._every == 0 or self._step == self._total:
             self.note(
-                f"update {self._step}/{self._total}  loss {record['loss']:.3f}"
-                f"{self._perplexity(record['loss'])}  lr {record['lr']:.2e}  "
+                f"update {self._step}/{self._total}  {self._loss(record)}  lr {record['lr']:.2e}  "
                 f"{record['tokens_per_second']:,.0f} tokens/s  {self._left()} left"
             )
+
+    def _loss(self, values: Mapping[str, Any], form: str = ".3f") -> str:
+        """Return a loss as text: of a task without, and with the LM loss."""
+        loss, task = values["loss"], values.get("task_loss")
+        if task is None:
+            return f"loss {loss:{form}}{self._perplexity(loss)}"
+        return f"task loss {task:{form}} (with {self._lm_coef:g} x LM: {loss:{form}})"
 
     def _perplexity(self, loss: float) -> str:
         return f", perplexity {format_perplexity(loss)}" if self._language else ""
@@ -139,7 +153,7 @@ class TrainingProgress:
         rows.add_row("time", f"{so_far} so far, {self._left()} left")
         if self._losses:
             mean = statistics.fmean(self._losses)
-            rows.add_row("loss", f"{self._last['loss']:.3f}")
+            rows.add_row("update", self._loss(self._last))
             rows.add_row(f"last {len(self._losses)}", f"{mean:.3f}{self._perplexity(mean)}")
         rows.add_row("validation", self._validation)
         figures = [text.format(self._last[n]) for n, text in _FIGURES.items() if n in self._last]
@@ -155,3 +169,8 @@ class TrainingProgress:
             border_style="cyan",
             width=min(self._console.width, _WIDTH),
         )
+
+
+def _metrics(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the figures of an evaluation that are no loss."""
+    return {name: v for name, v in values.items() if name not in ("loss", "task_loss")}

@@ -59,9 +59,9 @@ def read_command(run: Path, **length: float | None) -> tuple[str, dict[str, Any]
             for name, value in length.items():
                 if value is not None:
                     lengths += [("train.steps", None), (f"train.{name}", value)]
-            if lengths:  # --steps would overrule them
-                steps = arguments.pop("steps", None)
-                lengths = [("train.steps", steps), *lengths]
+            if lengths:  # --steps and --epochs would overrule them
+                first = [(f"train.{n}", arguments.pop(n, None)) for n in ("steps", "epochs")]
+                lengths = [first[0], *first[1:][first[1][1] is None :], *lengths]
             changes = [f"{name}={'none' if v is None else f'{v:g}'}" for name, v in lengths]
             arguments["set_"] = [*(arguments.get("set_") or ()), *changes]
             return str(command["name"]), arguments

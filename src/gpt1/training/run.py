@@ -1,6 +1,6 @@
 """The folder of a training run: its lock, its log, its checkpoints, and how it is resumed.
 
-RUN/run.json            settings, fingerprints of data and tokenizer, machine, and the command
+RUN/run.json            settings, fingerprints of data and tokenizer, machine, date and command
 RUN/metrics.jsonl       a line for every update and every evaluation
 RUN/checkpoints/step-00000500/   a model folder, with optimizer.safetensors and state.json
 RUN/best/               the best model by validation so far
@@ -17,6 +17,7 @@ import errno
 import os
 import platform
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -199,7 +200,7 @@ class Run:
                 f"run in another folder."
             )
         earlier: dict[str, Any] = {
-            name: before[name] for name in ("command", "changes") if name in before
+            name: before[name] for name in ("started", "command", "changes") if name in before
         }
         changes = earlier.get("changes", [])
         if lengths := new_lengths(before, now):
@@ -222,6 +223,7 @@ class Run:
                 "system": platform.platform(),
                 "threads": torch.get_num_threads(),
             },
+            "started": time.strftime("%Y-%m-%d %H:%M"),
             **({} if self.command is None else {"command": self.command}),
         }
 

@@ -26,10 +26,13 @@ class StepResult:
     """The figures of one update, over all ranks."""
 
     loss: float
+    """The weighted sum of the objective's terms."""
     grad_norm: float
     """Before clipping."""
     tokens: int
     """Positions with a label."""
+    task_loss: float | None = None
+    """A task's part of a loss that holds the LM loss too."""
     stop_signal: int = 0
     """The signal by which a rank was asked to stop, or 0."""
 
@@ -81,7 +84,7 @@ class Updater:
         loss = sum(weight * total / count for weight, total, count in terms)
         norm = optimizers.clip(self.module.parameters(), self.config.optimizer.max_grad_norm)
         stop = signal.SIGINT if interrupts else signal.SIGTERM if stops else 0
-        result = StepResult(loss, norm, int(tokens), stop)
+        result = StepResult(loss, norm, int(tokens), _task_loss(losses, counts), stop)
         if result.finite:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
@@ -142,8 +145,15 @@ class Updater:
         }
         if objective.compute_metrics is not None:
             figures |= objective.compute_metrics(scored)
+        if (task_loss := _task_loss([*sums.values()], [*counts.values()])) is not None:
+            figures["task_loss"] = task_loss
         figures = self.ranks.broadcast_object(figures)
         return figures
+
+
+def _task_loss(sums: Sequence[float], counts: Sequence[float]) -> float | None:
+    """Return the mean of the first of several terms: a task's loss, which the LM loss follows."""
+    return sums[0] / counts[0] if len(sums) > 1 else None
 
 
 def autocast(module: nn.Module, dtype: torch.dtype) -> torch.autocast:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from gpt1.config import RunConfig
-from gpt1.errors import ConfigError, DataError, did_you_mean
+from gpt1.errors import ConfigError, DataError, counted, did_you_mean
 from gpt1.model.build import Model, fingerprint
 from gpt1.model.transformer import Transformer
 from gpt1.tasks import network
@@ -121,7 +121,7 @@ def _check(config: RunConfig, model: Model, task: Task) -> RunConfig:
 def _account(
     task: Task, encoded: Encoded, held_out: Encoded | None, weights: Mapping[str, float] | None
 ) -> str:
-    text, truncated = f"{len(encoded):,} examples to train on", encoded.truncated
+    text, truncated = f"{counted(len(encoded), 'example')} to train on", encoded.truncated
     if held_out is None:
         text += ", none to validate: the last model is kept"
     else:

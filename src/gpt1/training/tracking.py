@@ -12,7 +12,7 @@ from gpt1.model import losses
 
 _NAMES = {
     name: f"training/{name}"
-    for name in ("loss", "lr", "grad_norm", "tokens_per_second", "loader_share")
+    for name in ("loss", "task_loss", "lr", "grad_norm", "tokens_per_second", "loader_share")
 }
 
 

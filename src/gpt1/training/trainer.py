@@ -11,14 +11,13 @@ import torch
 from gpt1 import storage
 from gpt1.checkpoint import folder
 from gpt1.config import RunConfig, SamplingConfig
-from gpt1.errors import ConfigError, DataError, Interrupted, TrainingError, first_line
+from gpt1.errors import ConfigError, DataError, Interrupted, TrainingError, counted, first_line
 from gpt1.generation import engine
 from gpt1.generation.torch_backend import make_backend
 from gpt1.model.allocator import keep_freed_memory
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device, choose_dtype
 from gpt1.model.transformer import Transformer
-from gpt1.reports.formatting import format_perplexity
 from gpt1.reports.runs import write_report
 from gpt1.text.tokenizer import Tokenizer
 from gpt1.training import distributed, loop
@@ -104,7 +103,11 @@ def _run(setup: TrainSetup, options: RunOptions) -> Model:
         console = distributed.console(options.quiet)
         language = setup.objective.metric is None  # a task's loss has no perplexity
         progress = TrainingProgress(
-            train.log_every, console, language=language, callback=options.progress
+            train.log_every,
+            console,
+            language=language,
+            lm_coef=config.task.lm_coef,
+            callback=options.progress,
         )
         validation = None if setup.validation is None else setup.validation.fingerprint
         fingerprints = {"data": setup.batches.fingerprint, "validation": validation}
@@ -185,11 +188,7 @@ def _evaluate(setup: TrainSetup, updater: Updater, progress: TrainingProgress) -
         return {}
     with loop.guard("in the last evaluation", setup.config.train):
         figures = updater.evaluate(setup.validation.once(), torch.float32)
-    others = "".join(f", {n} {value:.4f}" for n, value in figures.items() if n != "loss")
-    progress.note(
-        f"validation, all of it in float32: loss {figures['loss']:.4f}"
-        + (others or f", perplexity {format_perplexity(figures['loss'])}")
-    )
+    progress.note(f"validation, all of it in float32: {progress.figures(figures)}")
     return {"validation": figures}
 
 
@@ -237,16 +236,18 @@ def _forecast(setup: TrainSetup, steps: int, device: torch.device, ranks: int) -
     )
     processes = f", {ranks} processes ({setup.config.distributed.strategy})" if ranks > 1 else ""
     lines = [
-        f"{steps:,} update{'s' * (steps != 1)} of {train.batch_size} x {tokens:,.0f} tokens "
-        f"({steps / batches.steps_per_epoch:.2f} epochs), in {train.dtype} on {train.device}"
-        f"{processes}, {micro} of them in a forward pass",
+        f"{counted(steps, 'update')} ({steps / batches.steps_per_epoch:.2f} epochs), each of "
+        f"{counted(train.batch_size, 'sample')} of about {tokens:,.0f} tokens, {micro} in a "
+        f"forward pass; in {train.dtype} on {train.device}{processes}",
         str(expected),
     ]
     if steps < _FEW_UPDATES:
-        epochs = _FEW_UPDATES * train.epochs // steps + 1
+        longer = f"--epochs {_FEW_UPDATES * train.epochs // steps + 1:.0f}"
+        if train.steps is not None:
+            longer = f"--steps {_FEW_UPDATES}"
         lines.append(
-            f"only {steps} update{'s' * (steps != 1)}: little will be learned. Give more text, "
-            f"--set train.epochs={epochs:.0f}, or a smaller --set train.batch_size."
+            f"only {counted(steps, 'update')}: little will be learned. Give more text, {longer}, "
+            f"or a --batch-size below {train.batch_size}."
         )
     return "\n".join(lines)
 

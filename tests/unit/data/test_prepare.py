@@ -45,7 +45,7 @@ def test_prepare_makes_shards_that_hold_what_the_tokenizer_says(tokenizer: Token
     assert shards.read(0, shards.tokens).tolist() == stream
     assert shards.document(1).tolist() == tokenizer.encode(TEXTS[1])
     printed = done.stdout.splitlines()
-    assert printed[0] == "61 rows from 1 file: 60 used, 1 rejected (empty 1)"
+    assert printed[0] == "61 rows from 1 file: 60 used, 1 rejected (empty: 1)"
     each = f"{sum(len(text.encode()) for text in TEXTS) / len(stream):.2f} bytes a token"
     assert printed[1] == f"{len(stream):,} tokens in 60 documents; {each}"
     assert printed[2].startswith("0.0 MB in ")

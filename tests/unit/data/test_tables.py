@@ -113,8 +113,8 @@ def test_rows_that_hold_no_usable_text_are_counted_by_reason(tmp_path: Path) -> 
         "blank line": 1, "empty": 3, "not text": 1, "NUL character": 1, "lone surrogate": 1,
     }  # fmt: skip
     assert str(texts.counts) == (
-        "9 rows from 1 file: 2 used, 7 rejected (NUL character 1, blank line 1, empty 3, "
-        "lone surrogate 1, not text 1)"
+        "9 rows from 1 file: 2 used, 7 rejected (NUL character: 1, blank line: 1, empty: 3, "
+        "lone surrogate: 1, not text: 1)"
     )
     assert list(texts) == ["fine", "🙂"]
     assert texts.counts.rows == 9, "a second reading counts anew"

@@ -108,7 +108,7 @@ def test_texts_are_never_markup(tmp_path: Path) -> None:
     other = make_run(tmp_path / "other", lines, machine={"torch": bad})
     both_runs = {bad: History.read(run), "other": History.read(other)}
     both = Page(comparison_page(both_runs))
-    assert both.rows[0] == ["", bad, "other"]
+    assert ["", bad, "other"] in both.rows
     assert [f"fingerprints: {bad}", bad[:12], "none"] in both.rows
 
 

@@ -96,7 +96,7 @@ def test_own_cuts_are_whole_and_no_text_is_on_both_sides(
     assert data.cut == DevSplit("dev" if name == "scitail" else "train", of)
     count = train.counts.rows
     assert train.counts.used + dev.counts.used == count
-    assert train.counts.rejected == {"kept for dev": len(dev.examples)}
+    assert train.counts.left_out == {"kept for dev": len(dev.examples)}
     assert f"{len(dev.examples):,} of {count:,} rows" in str(dev)
     left, right = train_test_split(range(count), test_size=of, random_state=0)
     assert (len(left), len(right)) == (len(train.examples), len(dev.examples))
@@ -124,7 +124,7 @@ def test_a_limit_takes_the_same_rows_each_time_and_samples_are_nested(data_folde
     assert len(small.examples) == 100
     assert Counter(small.examples) <= Counter(large.examples) <= Counter(whole)
     assert small.examples != whole[:100]
-    assert small.counts.rejected == {"outside the sample of 100": 67_249}
+    assert small.counts.left_out == {"not in the sample": 67_249}
     assert len(data.load(data_folder, "dev", limit=10**6).examples) == 872
 
 

@@ -115,7 +115,7 @@ def test_single_texts_of_training_are_named(
 def test_it_is_told_in_one_line_with_the_first_ten() -> None:
     rows = [Example((f"text {i}",)) for i in range(1_200)]
     assert str(leakage(rows, rows)) == (
-        "of 1,200 test rows 1,200 occur in training and 0 share a run of 13 words with it "
+        "1,200 of 1,200 test rows occur in training, 0 share a run of 13 words with it "
         "(first rows: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)"
     )
     assert str(leakage([], rows[:1])).endswith("of 13 words with it")

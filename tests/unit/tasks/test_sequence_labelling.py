@@ -228,7 +228,7 @@ def test_the_commands_learn_predict_and_measure(
     Path("t.conll").write_text("".join(sentences))
     Path("v.conll").write_text("".join(sentences[:3]))  # corpora repeat sentences
     run = run_gpt1(f"finetune t.conll --valid v.conll --task {KIND} --out run --steps 2").check()
-    assert "of 3 test rows 3 occur in training" in run.stderr
+    assert "3 of 3 test rows occur in training" in run.stderr
     assert "chosen by entity_f1" in run.stderr
     tagged = run_gpt1("predict run t.conll").check().stdout
     assert len(tagged.split("\n\n")) == 61

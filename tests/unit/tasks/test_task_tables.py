@@ -119,7 +119,7 @@ def test_rows_without_a_text_or_a_label_are_rejected_and_counted(tmp_path: Path)
     assert table.counts.rejected == {"no label": 3, "empty": 1, "not text": 1}
     assert table.counts.used == len(table.examples) == 2
     assert str(table).splitlines() == [
-        "7 rows from 1 file: 2 used, 5 rejected (empty 1, no label 3, not text 1)",
+        "7 rows from 1 file: 2 used, 5 rejected (empty: 1, no label: 3, not text: 1)",
         "a 1, b 1",
         "no text occurs twice",
     ]
@@ -214,7 +214,7 @@ def test_conflicts_and_duplicates_are_told_and_kept(tmp_path: Path) -> None:
     assert (table.conflicts.duplicates, table.conflicts.conflicts) == (1, 2)
     assert table.conflicts.listed[0] == f"{path}:6 says 'bad', {path}:4 'good': 'sun'"
     assert "3 rows" not in str(table.conflicts)
-    assert str(table.conflicts).startswith("1 row repeats an earlier one, 2 with another label")
+    assert str(table.conflicts).startswith("1 row repeats an earlier one, 2 of them with another")
     _write(path, "text,label", *[f"same,{label}" for label in "ab" * 20])
     conflicts = read_examples("classification", path).conflicts
     assert (conflicts.conflicts, len(conflicts.listed)) == (20, 10), "only ten are listed"
@@ -257,7 +257,7 @@ def test_a_limit_is_a_nested_sample_with_the_classes_of_all_rows(tmp_path: Path)
     small, large = (read_examples("classification", path).sample(n) for n in (2, 20))
     assert small.task.classes == ("0", "1", "2")
     assert set(small.locations) < set(large.locations)
-    assert small.counts.rejected == {"outside the sample of 2": 98}
+    assert small.counts.left_out == {"not in the sample": 98}
     assert sum(large.labels.values()) == large.counts.used == 20
     for example, location in zip(large.usable, large.locations, strict=True):
         assert example.texts == (f"text {int(location.rpartition(':')[2]) - 2}",)

@@ -68,15 +68,34 @@ def test_every_kind_of_record_is_a_line_without_a_terminal() -> None:
     lines = shown(records, terminal=False).splitlines()
     assert [line.partition("  ")[0] for line in lines] == [
         "update 2/8",
-        "update 3: 'a\\n[bold]text'",
+        "update 3 writes:",
+        "",
+        "",
         "update 3 is skipped: the loss is nan",
-        "update 3: validation loss 1.0000, perplexity 2.72, accuracy 0.5000",
+        "update 3: validation accuracy 0.5000, loss 1.0000, perplexity 2.72",
         "update 4/8",
     ]
     assert re.fullmatch(
         r"update 2/8  loss 2\.000, perplexity 7\.39  lr 1\.00e-03  1,234 tokens/s  \S+ s left",
         lines[0],
     )
+    assert lines[2:4] == ["  | a", "  | [bold]text"]
+
+
+def test_a_tasks_loss_is_told_from_its_sum_with_the_lm_loss() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100, highlight=False, force_terminal=False)
+    progress = TrainingProgress(1, console, language=False, lm_coef=0.5)
+    progress.start(2, 0)
+    for step, loss, accuracy in ((1, 2.0, 0.75), (2, 1.0, 0.5)):  # the lower loss is not better
+        progress.show(record(step, loss, task_loss=0.25))
+        figures = {"valid_accuracy": accuracy, "valid_task_loss": 0.5}
+        progress.show({"step": step, "valid_loss": loss, **figures})
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("update 1/2  task loss 0.250 (with 0.5 x LM: 2.000)  lr ")
+    told = "update 1: validation accuracy 0.7500, task loss 0.5000 (with 0.5 x LM: 2.0000)"
+    assert lines[1] == told
+    assert progress._validation.endswith("the best 0.7500 at 1")
 
 
 def test_the_panel_shows_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +108,7 @@ def test_the_panel_shows_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     last = panel(text)
     for words in (
         "training", "5/8 updates", "62%", "s so far", "s left", "2.000",
-        "2.5000, perplexity 12.18 at update 3, the best 2.2500 at 2",
+        "loss 2.5000, perplexity 12.18 at update 3, the best 2.2500 at 2",
         "lr 1.00e-03, gradient norm 0.75, 1,234 tokens/s, data 2.1% of a step, 1 skipped",
     ):  # fmt: skip
         assert words in last, words

@@ -68,9 +68,9 @@ class Rows(Generic[T]):
         return "\n  ".join([f"{self.name} {self.split}: {self.counts}{note}", *self.listed])
 
     def select(self, rows: Sequence[int], reason: str, **changes: Any) -> Self:
-        """Return the examples at `rows`, in that order; the others are rejected for `reason`."""
+        """Return the examples at `rows`, in that order; the others are left out for `reason`."""
         if left := len(self.examples) - len(rows):
-            self.counts.reject(reason, left)
+            self.counts.leave_out(reason, left)
         kept = [self.kept[i] for i in rows] if self.kept else ()
         return replace(self, examples=[self.examples[i] for i in rows], kept=kept, **changes)
 
@@ -83,7 +83,7 @@ class Rows(Generic[T]):
 
     def sample(self, limit: int | None) -> Self:
         """Return a random sample of `limit` examples; see `sample`."""
-        return self.select(sample(len(self.examples), limit), f"outside the sample of {limit}")
+        return self.select(sample(len(self.examples), limit), "not in the sample")
 
 
 @dataclass(frozen=True, kw_only=True)

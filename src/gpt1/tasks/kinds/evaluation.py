@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpt1.errors import counted
 from gpt1.reports.sections import ABSENT, Curve, LineChart, Section, Table
 from gpt1.tasks.bootstrap import Interval
 from gpt1.tasks.kinds.base import Array, Task
@@ -212,7 +213,9 @@ def calibration_bins(confidence: Array, right: NDArray[np.bool_]) -> list[Bin]:
 
 def _calibration(bins: Sequence[Bin]) -> list[Section]:
     """Return confidence against accuracy, as a chart and as a table."""
-    curve = Curve("", [b.confidence for b in bins], [b.accuracy for b in bins], marker=True)
+    counts = [counted(b.rows, "row") for b in bins]
+    x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
+    curve = Curve("", x, y, marker=True, notes=counts)
     axes = ("probability of the predicted label", "share that is right")
     rows = [
         (f"{b.low:g} to {b.high:g}", f"{b.rows:,}", f"{b.confidence:.2f}", f"{b.accuracy:.2f}")
