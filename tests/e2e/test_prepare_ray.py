@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from commands import Completed, run_gpt1_process
+from commands import Completed
 from gpt1.data import ray_engine
 from gpt1.data.parallel import EncodedJob
 from gpt1.data.ray_engine import encode_on_worker, encode_texts
@@ -77,9 +79,14 @@ def _is_up() -> bool:
 def _prepare(place: Path, out: Path, address: str) -> Completed:
     where = ["corpus.jsonl", "--tokenizer", "vocabulary", "--out", out]
     # os.environ of now: Ray keeps in it what lets a process talk to the cluster
-    environment = {**os.environ, "RAY_ADDRESS": address, "PYTHONWARNINGS": "error"}
+    environment = {**os.environ, "RAY_ADDRESS": address}
     engine = ["--engine", "ray", "--workers", "2"]
-    return run_gpt1_process("prepare", *where, *engine, cwd=place, env=environment)
+    done = subprocess.run(  # -W: Ray's own processes do not inherit it
+        [sys.executable, "-W", "error", "-m", "gpt1", "prepare", *where, *engine],
+        cwd=place, env=environment, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return Completed(done.returncode, done.stdout, done.stderr)
 
 
 def test_the_command_starts_ray_writes_the_same_bytes_and_ends_it(
