@@ -82,6 +82,22 @@ def test_the_page_has_both_runs_in_every_chart(runs: tuple[Path, Path], tmp_path
     assert "must end in .html" in refused.stderr
 
 
+def test_three_runs_are_compared_and_one_is_refused(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    third = make_run(tmp_path / "three", lines([4.0, 3.5, 3.0, 2.75]), {"optimizer": {"lr": 1e-3}})
+    page = tmp_path / "page.html"
+    shown = run_gpt1("compare", *runs, third, "-o", page).check().stdout
+    assert rows(shown)[:2] == [
+        ["", "one", "two", "three"],
+        ["optimizer.lr", "0.001", "0.002", "0.001"],
+    ]
+    assert rows(shown)[-1] == ["4", "2.5000", "3.0000", "3.2500"]
+    assert Page(page.read_bytes()).headings[1] == "Curves"
+    done = run_gpt1("compare", runs[0])
+    assert (done.code, "give two or more" in done.stderr) == (2, True)
+
+
 def test_runs_of_one_name_are_told_apart_and_a_run_equals_itself(tmp_path: Path) -> None:
     a, b = (make_run(tmp_path / name / "[red]run", lines([3.0, 2.0])) for name in "ab")
     shown = run_gpt1("compare", a, b).check().stdout

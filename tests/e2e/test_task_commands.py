@@ -332,4 +332,4 @@ def test_the_commands_of_the_page_run_as_written(
 def test_a_header_with_blanks_after_its_commas_is_read() -> None:
     Path("blanks.csv").write_text("text, label\nthe dog, a\na cat, b\n" * 1)
     _, err = works(f"finetune blanks.csv --task classification --out blanks {FAST}")
-    assert "a 1, b 1" in err
+    assert "labels a: 1, b: 1" in err

@@ -85,6 +85,8 @@ def _curves(runs: Runs, key: str, axis: Axis = "update") -> list[Curve]:
     for color, (name, run) in enumerate(runs.items()):
         updates = [line for line in run.updates if math.isfinite(line.get(key, math.nan))]
         x, y = _points(run, updates, key, axis)
+        if not x:  # such as a language model beside a task's
+            continue
         if alone and key != "lr":
             curves.append(Curve("", *thin(x, y), color, "faint"))
         label = name

@@ -45,7 +45,7 @@ class Conflicts:
         repeats = "row repeats" if self.duplicates == 1 else "rows repeat"
         line = (
             f"{self.duplicates:,} {repeats} an earlier one; "
-            f"{self.conflicts:,} of them with another label (all are kept)"
+            f"{self.conflicts:,} with another label (all are kept)"
         )
         return "\n  ".join([line, *self.listed])
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import run_logs
+from gpt1.config import load_run
 from gpt1.errors import CorruptError, DataError
 from gpt1.reports.history import History
 from gpt1.reports.runs import comparison_page, write_report
@@ -88,6 +89,31 @@ def test_the_page_shows_curves_samples_settings_and_machine(tmp_path: Path) -> N
     assert ["n_embd", "768", ""] in page.rows
     for row in (["gpt1", "9.8.7"], ["threads", "4"], ["fingerprint of data", "d" * 64]):
         assert row in page.rows
+
+
+def test_settings_stand_beside_the_recipe_and_the_users_are_marked(tmp_path: Path) -> None:
+    settings = {"task": {"kind": "classification"}, "train": {"epochs": 3.0, "seed": 5}}
+    arguments = {"files": ["a b.csv"], "task": "classification", "recipe": "supervised",
+                 "lr": 1e-3, "set_": ["train.seed=5"], "header": False}  # fmt: skip
+    page = report(make_run(
+        tmp_path / "run",
+        [{"step": 0, "valid_loss": 2.0, "valid_accuracy": 0.5}, update(1, 2.0, task_loss=1.0)],
+        settings={**settings, "optimizer": {"lr": 1e-3}},
+        started="2026-01-02 03:04",
+        command={"name": "finetune", "arguments": arguments},
+    ))  # fmt: skip
+    recipe = load_run(recipe="supervised")
+    assert page.marked == [
+        ["lr", "0.001", f"recipe {recipe.optimizer.lr}"], ["seed", "5", "recipe 0"]
+    ]  # fmt: skip
+    assert ["kind", "classification", "recipe lm"] in page.rows
+    assert ["started", "2026-01-02 03:04"] in page.rows
+    told = "gpt1 finetune 'a b.csv' --task classification --recipe supervised --lr 0.001 "
+    told += "--set train.seed=5 --no-header --out run"
+    assert ["command", told] in page.rows
+    assert ">task + 0.5 x LM<" in page.chart("Loss")
+    assert "Task loss" in page.headings
+    assert "Perplexity" not in page.headings
 
 
 def test_texts_are_never_markup(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_rows_without_a_text_or_a_label_are_rejected_and_counted(tmp_path: Path)
     assert table.counts.used == len(table.examples) == 2
     assert str(table).splitlines() == [
         "7 rows from 1 file: 2 used, 5 rejected (empty: 1, no label: 3, not text: 1)",
-        "a 1, b 1",
+        "labels a: 1, b: 1",
         "no text occurs twice",
     ]
     with pytest.raises(DataError, match=r"nothing to use; 1 row from 1 file"):
@@ -214,7 +214,7 @@ def test_conflicts_and_duplicates_are_told_and_kept(tmp_path: Path) -> None:
     assert (table.conflicts.duplicates, table.conflicts.conflicts) == (1, 2)
     assert table.conflicts.listed[0] == f"{path}:6 says 'bad', {path}:4 'good': 'sun'"
     assert "3 rows" not in str(table.conflicts)
-    assert str(table.conflicts).startswith("1 row repeats an earlier one, 2 of them with another")
+    assert str(table.conflicts).startswith("1 row repeats an earlier one, 2 with another label")
     _write(path, "text,label", *[f"same,{label}" for label in "ab" * 20])
     conflicts = read_examples("classification", path).conflicts
     assert (conflicts.conflicts, len(conflicts.listed)) == (20, 10), "only ten are listed"
