@@ -214,7 +214,7 @@ def test_conflicts_and_duplicates_are_told_and_kept(tmp_path: Path) -> None:
     assert (table.conflicts.duplicates, table.conflicts.conflicts) == (1, 2)
     assert table.conflicts.listed[0] == f"{path}:6 says 'bad', {path}:4 'good': 'sun'"
     assert "3 rows" not in str(table.conflicts)
-    assert str(table.conflicts).startswith("1 row repeats an earlier one, 2 with another label")
+    assert str(table.conflicts).startswith("1 row repeats an earlier one; 2 with another label")
     _write(path, "text,label", *[f"same,{label}" for label in "ab" * 20])
     conflicts = read_examples("classification", path).conflicts
     assert (conflicts.conflicts, len(conflicts.listed)) == (20, 10), "only ten are listed"
