@@ -11,6 +11,8 @@ import ast
 import copy
 import csv
 import json
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -174,6 +176,30 @@ def test_the_article_prints_what_its_page_says(tmp_path: Path, environment: dict
     known = {"ids of the prompt", "greedy ids, the article", "greedy loop on text"}
     assert {name for name in known if verdicts[name]} == known
     assert not any(verdicts[name] for name in ("parameters", "loss", "logits after id 6"))
+
+
+def test_the_article_runs_with_mini_where_no_weights_are_at_hand(tmp_path: Path) -> None:
+    code = [block for block in blocks_of(ENGLISH) if block.kind == "python"]
+    alone = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
+    printed = [out for out, _ in run(ENGLISH, code, tmp_path, alone)]
+    page = ENGLISH.read_text("utf-8")
+    rows = dict(
+        re.findall(r"^\| (.*?) \|.*\| (.*) \|$", page.split("## The paper")[0], re.MULTILINE)
+    )
+
+    def of(code_of_block: str) -> str:
+        (out,) = (out for b, out in zip(code, printed, strict=True) if code_of_block in b.text)
+        return out
+
+    assert rows["parameters"] in of("Number of parameters")
+    assert rows["greedy"].strip("`") in of("max_length=20)\nprint(out.ids)")
+    token, probability = rows["the likeliest next token"].split(", ")
+    assert of("next_id = torch.max").startswith(probability)
+    assert of("next_id = torch.max").endswith(f"'{token.strip('`')}'\n")
+    assert 'anda,andi."\\n\\n\\n' in of("def continue_text")
+    assert of("labels=ids).loss").strip() == rows["the loss"]
+    assert rows["the data set"] in of("read_texts")
+    assert "<unk>" in of('item = "JOKE: "')
 
 
 @pytest.mark.parametrize(

@@ -121,31 +121,39 @@ class TextClassifier(_Classifier):
     X may be a list, a numpy array (n,) or (n, 1), a column or one-column table of pandas or
     pyarrow, or the path of a file of texts.
 
-    Parameters, all but `model` by keyword; None leaves it to the recipe:
-    model: a name, a folder, or a loaded GPT1, of which a copy is trained.
-    recipe: "supervised" (the paper), "small", "release" or a .toml; None: by the model's width.
-    epochs, learning_rate, batch_size, lm_coef (weight of the auxiliary LM loss).
-    class_weight: None, "balanced", or a dict from label to weight.
-    early_stopping: hold out validation_fraction of the rows, stop after n_iter_no_change epochs
-    without a better figure (counted from the end of the warm-up, and never before an epoch is
-    over), and keep the best model. Without it, or where the part is less than 20 different texts,
-    all rows are trained on and the last model is kept.
-    random_state: None, an int, a RandomState or a Generator. device: "auto", "cpu", "cuda".
-    dtype: "float32", or "bfloat16", which predicts several times faster and rounds.
-    warm_start: a further fit goes on from the fitted model, also with its head. There is no
-    partial_fit. allow_unknown: fit although the vocabulary lacks over half of what the texts hold.
-    verbose: progress on stderr. run: a new folder that keeps the run, with its report.
-    settings: more of the configuration, e.g. ("task.clf_pdrop=0.2",).
+    All parameters but `model` are given by keyword; None leaves them to the recipe.
+
+    * `model`: a name, a folder, or a loaded GPT1, of which a copy is trained.
+    * `recipe`: "supervised" (the paper), "small", "release" or a .toml; None: by the model's width.
+    * `epochs`, `learning_rate`, `batch_size`; `lm_coef`: the weight of the auxiliary LM loss.
+    * `class_weight`: None, "balanced", or a dict from label to weight.
+    * `early_stopping`: hold out `validation_fraction` of the rows, stop after `n_iter_no_change`
+      epochs without a better figure (counted from the end of the warm-up, and never before an epoch
+      is over), and keep the best model. Without it, or where the part is less than 20 different
+      texts, all rows are trained on and the last model is kept.
+    * `random_state`: None, an int, a RandomState or a Generator.
+    * `device`: "auto", "cpu", "cuda".
+    * `dtype`: "float32", or "bfloat16", which predicts several times faster and rounds.
+    * `warm_start`: a further fit goes on from the fitted model, also with its head. There is no
+      `partial_fit`.
+    * `allow_unknown`: fit although the vocabulary lacks over half of what the texts hold.
+    * `verbose`: progress on stderr. `run`: a new folder that keeps the run, with its report.
+    * `settings`: more of the configuration, e.g. `("task.clf_pdrop=0.2",)`.
 
     A text without a word is an error in fit; a prediction for one comes with a warning.
 
-    Attributes: classes_; predictor_ and model_; seed_; n_cut_, how many rows are longer than the
-    window (truncated as `tasks.transforms` says); conflicts_, how many texts have different labels;
-    history_, the evaluations on the rows held out: [{"step": ..., "loss": ..., "accuracy": ...}];
-    feature_names_in_ and n_features_in_, if X was a table.
+    After `fit` it has these attributes.
 
-    >>> TextClassifier("mini", epochs=2).set_params(random_state=0)
-    TextClassifier(epochs=2, random_state=0)
+    * `classes_`; `predictor_` and `model_`; `seed_`.
+    * `n_cut_`: how many rows are longer than the window (truncated as `tasks.transforms` says).
+    * `conflicts_`: how many texts have different labels.
+    * `history_`: the evaluations on the rows held out, each
+      `{"step": ..., "loss": ..., "accuracy": ...}`.
+    * `feature_names_in_` and `n_features_in_`, if X was a table.
+
+    Examples:
+        >>> TextClassifier("mini", epochs=2).set_params(random_state=0)
+        TextClassifier(epochs=2, random_state=0)
     """
 
     _kind = "classification"

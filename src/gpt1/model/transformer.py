@@ -142,11 +142,12 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """GPT-1: a post-norm decoder with learned positions and a tied head.
 
-    >>> import gpt1, torch
-    >>> model = gpt1.Transformer(gpt1.ModelConfig(vocab_size=50, n_ctx=8, n_embd=12, n_layer=2,
-    ...                                           n_head=3)).eval()
-    >>> model(torch.tensor([[3, 14, 15]])).logits.shape
-    torch.Size([1, 3, 50])
+    Examples:
+        >>> import gpt1, torch
+        >>> shape = gpt1.ModelConfig(vocab_size=50, n_ctx=8, n_embd=12, n_layer=2, n_head=3)
+        >>> model = gpt1.Transformer(shape).eval()
+        >>> model(torch.tensor([[3, 14, 15]])).logits.shape
+        torch.Size([1, 3, 50])
     """
 
     def __init__(self, config: ModelConfig, *, generator: torch.Generator | None = None) -> None:
