@@ -14,6 +14,7 @@ import nbformat
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 _FILE = re.compile(r"`([\w.-]+)`[^\n`]*:\n\n```csv\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OWN_LINK = re.compile(r"^.*\]\([\w.]+\.ipynb\).*\n", re.MULTILINE)
 
@@ -22,10 +23,9 @@ def notebook(page: Path) -> str:
     """Return a page as a notebook."""
     text = _OWN_LINK.sub("", page.read_text("utf-8"))
     text = _FILE.sub(r"`\1`:\n\n```python\n%%writefile \1\n\2```", text)
+    text = text.replace("\n```sh\n", "\n```python\n%%sh\n")
     made = jupytext.reads(text, fmt="md")
-    made.metadata = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
-    }
+    made.metadata = {"kernelspec": KERNEL}
     for number, cell in enumerate(made.cells):
         cell.id = f"cell-{number}"
     return nbformat.writes(made) + "\n"

@@ -12,6 +12,8 @@ import nbclient
 import nbformat
 import pytest
 
+from documents import blocks_of
+
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import notebooks  # noqa: E402
@@ -67,7 +69,14 @@ def test_every_image_has_a_text_in_its_place(site: Path) -> None:
 
 @pytest.mark.parametrize("page", notebooks.TUTORIALS, ids=lambda page: page.stem)
 def test_a_notebook_is_made_from_its_page(page: Path) -> None:
-    assert page.with_suffix(".ipynb").read_text("utf-8") == notebooks.notebook(page)
+    text = page.with_suffix(".ipynb").read_text("utf-8")
+    assert text == notebooks.notebook(page)
+    code = [cell.source for cell in nbformat.reads(text, 4).cells if cell.cell_type == "code"]
+    kinds = {"sh": "%%sh\n", "csv": "%%writefile ", "python": ""}
+    blocks = [block for block in blocks_of(page) if block.kind in kinds]
+    for source, block in zip(code, blocks, strict=True):
+        assert source.startswith(kinds[block.kind])
+        assert source.endswith(block.text.rstrip("\n"))
 
 
 @pytest.mark.slow
