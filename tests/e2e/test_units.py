@@ -51,7 +51,7 @@ def test_a_unit_ends_by_rows_or_by_characters(monkeypatch: pytest.MonkeyPatch) -
 
 def test_scores_are_those_of_the_model(gpt: GPT1) -> None:
     done = run_gpt1("score rows.jsonl --model model --out s.jsonl").check()
-    said = "empty 1, less than two tokens 1, longer than the model reads 1"
+    said = "empty: 1, less than two tokens: 1, longer than the model reads: 1"
     assert f"7 rows from 1 file: 4 used, 3 rejected ({said})" in done.stderr
     found = [json.loads(line) for line in Path("s.jsonl").read_text().splitlines()]
     printed = list(csv.DictReader(run_gpt1("score rows.jsonl --model model").stdout.splitlines()))

@@ -196,7 +196,7 @@ def test_bytes_that_are_no_request_end_their_connection_only(server: Process) ->
     assert server.settled() == NOTHING | {"tasks": 0}
 
 
-@pytest.mark.parametrize("examples", [2, long(40, id="40")])
+@pytest.mark.parametrize("examples", [pytest.param(2, marks=pytest.mark.slow), long(40, id="40")])
 def test_schemathesis_finds_no_fault(server: Process, tmp_path: Path, examples: int) -> None:
     """Its requests come from the OpenAPI page, valid and invalid."""
     pytest.importorskip("schemathesis")

@@ -185,7 +185,7 @@ def test_nothing_is_left_when_preparing_fails(tmp_path: Path) -> None:
     path.write_text('{"text": "fine"}\n{"text": broken}\n')
     with pytest.raises(DataError, match=r"a\.jsonl:2"):
         write_shards(tmp_path / "out", Texts(path), Letters())
-    with pytest.raises(DataError, match=r"no text gave a token; 2 rows .*\(no tokens 2\)"):
+    with pytest.raises(DataError, match=r"no text gave a token; 2 rows .*\(no tokens: 2\)"):
         write_shards(tmp_path / "out", _open(path, ["~", "~~"]), Letters())
     assert [item.name for item in tmp_path.iterdir()] == ["a.jsonl"]
 

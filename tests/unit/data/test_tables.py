@@ -218,8 +218,8 @@ def test_rows_tell_their_location_and_wanted_columns_come_in_the_order_asked(
 BAD: dict[str, tuple[str, bytes, str]] = {
     "no bytes": ("a.txt", b"", "is empty"),
     "only a byte order mark": ("a.jsonl", b"\xef\xbb\xbf", "nothing to use; 0 rows"),
-    "blank txt": ("a.txt", b"\n \n\n", r"nothing to use; 1 row .*empty 1"),
-    "blank jsonl": ("a.jsonl", b"\n\n", r"nothing to use; 2 rows .*blank line 2"),
+    "blank txt": ("a.txt", b"\n \n\n", r"nothing to use; 1 row .*empty: 1"),
+    "blank jsonl": ("a.jsonl", b"\n\n", r"nothing to use; 2 rows .*blank line: 2"),
     "blank csv": ("a.csv", b"\n\n", "no column 'text'; it has none"),
     "blank tsv": ("a.tsv", b"\n", "no column 'text'; it has none"),
     "only a header": ("a.csv", b"text\n", "nothing to use; 0 rows"),

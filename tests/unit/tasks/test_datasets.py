@@ -53,7 +53,7 @@ def test_real_files_give_as_many_examples_as_their_makers_count(
         rows = data.load(data_folder, split)
         account = rows.counts
         assert len(rows.examples) == account.used == count, split
-        assert account.rows == account.used + account.rejected.total()
+        assert account.rows == account.used + account.rejected.total() + account.left_out.total()
         assert not rows.listed
         texts = data.task.num_texts
         assert {len(example.texts) for example in rows.examples} == {texts}
@@ -269,6 +269,6 @@ def test_hub_data_sets_come_with_integer_labels(tmp_path: Path) -> None:
         assert load("stsb", "hub", "train")[0] == [[texts, 2.5, ""]]
         found, account = load("snli", "hub", "test")
         assert [label for _, label, _ in found] == [2, 1]
-        assert "(no gold label 1)" in account
+        assert "(no gold label: 1)" in account
         passage = [["A cat sat.", "a", "b", "c", "d"], 2, "Who sat?"]
         assert load("race", "hub:me/copy", "dev_high")[0] == [passage]

@@ -190,7 +190,7 @@ def test_the_commands_learn_predict_and_measure(
     run = run_gpt1(
         "finetune t.csv --task multi-label --out run --steps 2 --set data.valid_share=0.4"
     ).check()
-    assert "animal 40, calm 20, (none) 20" in run.stderr
+    assert "animal: 40, calm: 20, (none): 20" in run.stderr
     assert "chosen by micro_f1" in run.stderr
     lines = run_gpt1("predict run new.csv").check().stdout.splitlines()
     assert lines[0] == "labels,p_animal,p_calm"

@@ -128,7 +128,7 @@ def test_a_book_is_learned_and_samples_begin_as_it_does(
     base.finetune([BOOK], out=tmp_path / "run", overrides=["train.steps=2"])
     record = json.loads((tmp_path / "run/run.json").read_text("utf-8"))["config"]
     assert record["train"]["sample_prompt"] == " ".join(BOOK.split()[-56:-54])
-    assert "1 texts to train on, 1 to validate (the end of 1 long one)" in capfd.readouterr().err
+    assert "1 text to train on, 1 to validate (the end of 1 long one)" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
