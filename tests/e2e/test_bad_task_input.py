@@ -155,7 +155,7 @@ COMMANDS: list[tuple[tuple[str, ...], Files, str, int, list[str]]] = [
     (ALL, "<head>\n<rows><m>,<a>\n \t<m>,<b>\n", LABEL, 0,
      ["6 used, 2 rejected .empty: 2", "2 rows could not be used and got no label"]),
     (ALL, "<head>\n<rows>\x01<m>,<a>\n", TUNE, 0, ["7 rows .*6 used, 1 rejected .no words: 1"]),
-    (ALL, "<head>\n\x01<m>,<a>\n\x02<m>,<b>\n", TUNE, 2, ["f.csv:2: nothing to use", "no words: 2"]),
+    (ALL, "<head>\n\x01<m>,<a>\n\x02<m>,<b>\n", TUNE, 2, ["f.csv:2: nothing to", "no words: 2"]),
     (ALL, "<head>\n\x01<m>,<a>\nthe dog<m>,<a>\n", LABEL, 0, ["1 used, 1 rejected .no words: 1"]),
     (ALL, "<head>\n<rows>the\0dog<m>,<a>\n", MEASURE, 0, ["6 used, 1 rejected .NUL character: 1"]),
     (ALL, {"f.jsonl": '<jrows>{"<first>": "\\ud800", <j>"label": "<a>"}\n'},
