@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ class Lengths:
 
 
 def _ends(unit: list[str]) -> tuple[list[str], int]:
+    time.sleep(0.5)  # or the first process is done before a second has started
     return [text.split()[0] for text in unit], os.getpid()
 
 
