@@ -132,11 +132,13 @@ def test_a_closed_terminal_saves_as_sigterm_does(corpus: Corpus, tmp_path: Path)
         if number == 2:
             os.kill(os.getpid(), signal.SIGHUP)
 
-    with pytest.MonkeyPatch.context() as patch:
-        runs.before_updates(patch, act)
-        with pytest.raises(Interrupted, match="stopped after update 3 of 4, as asked"):
-            corpus.train(tmp_path / "run", *STEPS)
-    signal.signal(signal.SIGHUP, before)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            runs.before_updates(patch, act)
+            with pytest.raises(Interrupted, match="stopped after update 3 of 4, as asked"):
+                corpus.train(tmp_path / "run", *STEPS)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert (tmp_path / "run" / "checkpoints" / "step-00000003").is_dir()
 
 
