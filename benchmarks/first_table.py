@@ -22,12 +22,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import gpt1  # isort: skip  before torch, so that both sides wait as gpt1's users do
+
 import numpy as np
 import torch
 import transformers
 from transformers import OpenAIGPTLMHeadModel, OpenAIGPTTokenizer
 
-import gpt1
 from gpt1.data.packing import NO_TARGET, Batch
 from gpt1.training.objectives import token_mean
 

@@ -63,6 +63,7 @@ def strike(
     return said
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_is_named_and_one_process_takes_up_the_run(
     corpus: Path, tmp_path: Path, whole: tuple[gpt1.GPT1, Path]
 ) -> None:
