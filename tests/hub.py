@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -13,15 +14,21 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
+TOKEN = "hf_loopback"
+
 Answer = tuple[int, dict[str, str], bytes]
 """Status, headers and body."""
 
 
 class LoopbackHub:
-    """Serve folders as repositories, read-only.
+    """Serve folders as repositories, read-only unless `store` is a folder for new ones.
 
     with LoopbackHub(models={"me/tiny": folder}, datasets={"me/jokes": folder}) as hub:
         subprocess.run(..., env=hub.env(tmp_path))
+
+    Writing needs the token `TOKEN`, and a repository whose owner is "me".
 
     `change`, if set, makes another of every answer.
 
@@ -36,9 +43,13 @@ class LoopbackHub:
         models: Mapping[str, Path] | None = None,
         datasets: Mapping[str, Path] | None = None,
         gated: tuple[str, ...] = (),
+        store: Path | None = None,
     ) -> None:
         self.repositories = {"models": dict(models or {}), "datasets": dict(datasets or {})}
         self.gated = gated
+        self.store = store
+        self.private: set[str] = set()
+        self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.change: Callable[[Answer], Answer] | None = None
 
@@ -87,6 +98,12 @@ class QuietHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer()
 
+    def do_POST(self) -> None:
+        self.answer()
+
+    def do_PUT(self) -> None:
+        self.answer()
+
     def log_message(self, *_: Any) -> None:
         pass
 
@@ -100,6 +117,9 @@ class _Handler(QuietHandler):
     def answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.served.requests.append((self.command, path))
+        if self.command in ("POST", "PUT"):
+            self._write(path, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            return
         parts = path.strip("/").split("/")
         if parts[0] == "api":
             kind, parts = parts[1], parts[2:]
@@ -135,6 +155,7 @@ class _Handler(QuietHandler):
             return
         names = [{"rfilename": file.relative_to(folder).as_posix()} for file in files]
         flags = dict.fromkeys(("private", "gated", "disabled"), False)
+        flags["private"] = name in self.served.private
         info = {"_id": "0", "id": name, "sha": sha, "siblings": names, "tags": [], **flags}
         self._send(json.dumps(info).encode(), {"Content-Type": "application/json"})
 
@@ -159,6 +180,84 @@ class _Handler(QuietHandler):
             self._send(data[start : stop + 1], headers, status=206)
         else:
             self._send(data, headers)
+
+    def _write(self, path: str, body: bytes) -> None:
+        """Answer what the client asks for while it creates a repository and commits to it."""
+        hub, parts = self.served, path.strip("/").split("/")
+        if parts[0] == "lfs":  # such an address needs no token, as on the hub
+            assert hashlib.sha256(body).hexdigest() == parts[1]
+            hub.objects[parts[1]] = body
+            self._send(b"", {})
+            return
+        if hub.store is None or self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self._refuse(401, "")
+        elif path == "/api/repos/create":
+            self._create(json.loads(body))
+        elif path == "/api/validate-yaml":
+            header = json.loads(body)["content"].split("---\n")[1]
+            assert isinstance(yaml.safe_load(header), dict)
+            self._json({"errors": [], "warnings": []})
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            objects = [
+                {**o, "actions": {"upload": {"href": f"{hub.url}/lfs/{o['oid']}"}}}
+                for o in json.loads(body)["objects"]
+            ]
+            self._json({"transfer": "basic", "objects": objects})
+        elif parts[4:] == ["preupload", "main"] or parts[4:] == ["commit", "main"]:
+            name = "/".join(parts[2:4])
+            if name not in hub.repositories["models"]:
+                self._refuse(404, "RepoNotFound")
+            elif parts[4] == "commit":
+                self._commit(name, [json.loads(line) for line in body.splitlines()])
+            else:
+                files = [
+                    {
+                        "path": file["path"],
+                        "uploadMode": ["regular", "lfs"][file["path"].endswith(".safetensors")],
+                        "shouldIgnore": False,
+                    }
+                    for file in json.loads(body)["files"]
+                ]
+                self._json({"files": files})
+        else:
+            self._refuse(404, "EntryNotFound")
+
+    def _create(self, wanted: dict[str, Any]) -> None:
+        hub, name = self.served, f"{wanted['organization']}/{wanted['name']}"
+        assert hub.store is not None
+        if wanted["organization"] != "me":
+            self._refuse(403, "")
+        elif name in hub.repositories["models"]:
+            self._json({"url": f"{hub.url}/{name}"}, 409)
+        else:
+            folder = hub.store / name
+            folder.mkdir(parents=True)
+            (folder / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+            hub.repositories["models"][name] = folder
+            if wanted.get("visibility") == "private":
+                hub.private.add(name)
+            self._json({"url": f"{hub.url}/{name}"})
+
+    def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
+        hub, folder = self.served, self.served.repositories["models"][name]
+        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        (head,) = (line["value"] for line in lines if line["key"] == "header")
+        if head["parentCommit"] != _commit(folder, files):
+            self._refuse(412, "")
+            return
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                (folder / value["path"]).write_bytes(base64.b64decode(value["content"]))
+            elif line["key"] == "lfsFile":
+                (folder / value["path"]).write_bytes(hub.objects[value["oid"]])
+            elif line["key"] == "deletedFile":
+                (folder / value["path"]).unlink()
+        commit = _commit(folder, sorted(p for p in folder.rglob("*") if p.is_file()))
+        self._json({"commitUrl": f"{hub.url}/{name}/commit/{commit}", "commitOid": commit})
+
+    def _json(self, value: Any, status: int = 200) -> None:
+        self._send(json.dumps(value).encode(), {"Content-Type": "application/json"}, status)
 
     def _refuse(self, status: int, code: str) -> None:
         self._send(b"{}", {"X-Error-Code": code, "Content-Type": "application/json"}, status)

@@ -73,7 +73,7 @@ class StorageError(GPT1Error):
 
 
 class HubError(GPT1Error):
-    """A model or data set could not be fetched from the hub."""
+    """The hub could not be asked for a model or data set, or did not take one."""
 
 
 class TrainingError(GPT1Error):

@@ -24,7 +24,7 @@ PATTERNS = (
     *("special_tokens_map.json", "gpt1.json", "README.md", MANIFEST),
     *("params_*.npy", "params_shapes.json", "encoder_bpe_40000.json", "vocab_40000.bpe"),
 )
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_packaged(name: Path | str) -> bool:
@@ -72,7 +72,7 @@ def resolve(name: Path | str) -> Path:
         ) from error
     except (OSError, RuntimeError):
         pass  # not a path: too long for one, or in the home of an unknown user
-    if isinstance(name, Path) or not _REPOSITORY.fullmatch(name):
+    if isinstance(name, Path) or not REPOSITORY.fullmatch(name):
         known = list(packaged)
         raise HubError(
             f"the model is {str(name)!r}; there is no such folder"

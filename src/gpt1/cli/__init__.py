@@ -38,6 +38,7 @@ COMMANDS = {
     "reproduce": "Reproduce the paper's tables and figures.",
     "compare": "Compare runs.",
     "pull": "Fetch a model from the hub.",
+    "push": "Upload a model to the hub, with a card.",
     "convert": "Convert a foreign model file, safely.",
     "export": "Write a model as an ONNX graph for onnxruntime.",
     "verify": "Check a model against the published values.",
