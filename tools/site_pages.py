@@ -91,10 +91,17 @@ def commands() -> str:
         lines += [f"## gpt1 {name}", "", linked(command.help or ""), ""]
         lines += ["```console", f"$ gpt1 {name} {usage}", "```", "", "| | does |", "| --- | --- |"]
         lines += [
-            f"| `{cell(left)}` | {linked(cell(right))} |" for left, right in filter(None, records)
+            f"| `{argument(left)}` | {linked(cell(right))} |"
+            for left, right in filter(None, records)
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def argument(text: str) -> str:
+    """Return an option as its row shows it: types as people name them, choices with their bars."""
+    text = re.sub(r"<list\[(\w+)\]>", r"<\1>", " ".join(text.split()))
+    return text.replace("<int range>", "<int>").replace("<float range>", "<float>")
 
 
 def cell(text: str) -> str:
