@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -42,6 +43,13 @@ class Metrics:
             buckets=_BETWEEN,
             registry=registry,
         )
+        self._written = cache(  # looking labels up takes longer than counting
+            lambda model: (
+                self._tokens.labels(model, "written"),
+                self._first.labels(model),
+                self._between.labels(model),
+            )
+        )
         self._waiting = Gauge("gpt1_queue", "Requests that wait.", registry=registry)
         self._open = Gauge("gpt1_requests_open", "Requests without an end.", registry=registry)
 
@@ -52,11 +60,12 @@ class Metrics:
 
     def token(self, model: str, now: float, latest: float | None, admitted: float) -> None:
         """Count a new token; `latest` is when the one before it came."""
-        self._tokens.labels(model, "written").inc()
+        tokens, first, between = self._written(model)
+        tokens.inc()
         if latest is None:
-            self._first.labels(model).observe(now - admitted)
+            first.observe(now - admitted)
         else:
-            self._between.labels(model).observe(now - latest)
+            between.observe(now - latest)
 
     def read(self, model: str, tokens: int) -> None:
         """Count tokens of prompts and texts."""

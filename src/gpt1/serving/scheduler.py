@@ -1,7 +1,7 @@
 """One thread that runs the models, and what the event loop asks of it.
 
     admit     counts a request among those that wait, or refuses it
-    submit    gives its rows to an engine; their events come through `Job.events`
+    submit    gives its rows to an engine; their events come through `Job.steps`
     call      runs a function of the model between two steps
     close     ends what is left of a request, such as the rows of a client that has gone
 
@@ -61,16 +61,18 @@ class Job:
     latest: dict[int, float] = field(default_factory=dict)
     """When each row that has begun had its latest event."""
 
-    async def events(self) -> AsyncIterator[tuple[int, Event]]:
-        """Yield (row, event) until all rows have ended. Raises Refusal if the thread dies."""
+    async def steps(self) -> AsyncIterator[list[tuple[int, Event]]]:
+        """Yield (row, event) of each step until all rows have ended.
+
+        Raises Refusal if the thread dies.
+        """
         running = sum(map(len, self.settings))
         while running:
             some = await self.queue.get()
             if isinstance(some, Exception):
                 raise some
-            for row, event in some:
-                running -= event.generation is not None
-                yield row, event
+            running -= sum(event.generation is not None for _, event in some)
+            yield some
 
 
 class Scheduler:

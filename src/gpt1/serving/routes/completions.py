@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Response
-from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.sse import EventSourceResponse
 
 from gpt1.config import SamplingConfig
 from gpt1.generation.engine import apart
@@ -73,10 +73,11 @@ async def completions(body: CompletionRequest, service: ServiceOf, ticket: Admit
         events = _stream(job, ids, writers, shell, body)
         return EventSourceResponse(events, headers=_STREAM)
     results: dict[int, Generation] = {}
-    async for row, event in job.events():
-        writers[row].push(event)
-        if event.generation is not None:
-            results[row] = event.generation
+    async for step in job.steps():
+        for row, event in step:
+            writers[row].push(event)
+            if event.generation is not None:
+                results[row] = event.generation
     chosen: list[Choice] = []
     for i in range(len(prompts)):
         rows = [*range(i * several, (i + 1) * several)]
@@ -133,27 +134,41 @@ async def _stream(
     shell: Completion,
     body: Completions,
 ) -> AsyncIterator[bytes]:
-    """Yield the events of an answer."""
+    """Yield the events of an answer, those of a step together."""
     unset = {"usage"} if not (body.stream_options and body.stream_options.include_usage) else set()
+    # All that an event repeats is written once.
+    before, choices, after = shell.model_dump_json(exclude=unset).partition('"choices":[')
+    lines: list[str] = []
+
+    def take(writer: Writer) -> None:
+        if choice := writer.take():
+            lines.append(f"data: {before}{choices}{choice.model_dump_json()}{after}\n\n")
+
+    def taken() -> bytes:
+        text = "".join(lines)
+        lines.clear()
+        return text.encode()
+
     try:
         for writer in writers:
-            if choice := writer.take():
-                yield _event(shell.model_copy(update={"choices": [choice]}), unset)
-        async for row, event in job.events():
-            writers[row].push(event)
-            if choice := writers[row].take():
-                yield _event(shell.model_copy(update={"choices": [choice]}), unset)
+            take(writer)
+        if lines:
+            yield taken()
+        async for step in job.steps():
+            for row, event in step:
+                writers[row].push(event)
+                take(writers[row])
+            if lines:
+                yield taken()
         if not unset:
             usage = _usage(prompts, sum(writer.written for writer in writers))
-            yield _event(shell.model_copy(update={"usage": usage}), unset)
+            last = shell.model_copy(update={"usage": usage})
+            lines.append(f"data: {last.model_dump_json()}\n\n")
     except Refusal as refusal:
-        yield format_sse_event(data_str=refusal.answer.model_dump_json())
+        lines.append(f"data: {refusal.answer.model_dump_json()}\n\n")
     else:
-        yield format_sse_event(data_str="[DONE]")
-
-
-def _event(answer: Completion, without: set[str]) -> bytes:
-    return format_sse_event(data_str=answer.model_dump_json(exclude=without))
+        lines.append("data: [DONE]\n\n")
+    yield taken()
 
 
 class Writer:
