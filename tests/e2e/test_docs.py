@@ -203,7 +203,9 @@ def test_the_article_runs_with_mini_where_no_weights_are_at_hand(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "page", [ENGLISH, ROOT / "docs/tutorials/jokes.md"], ids=lambda page: page.stem
+    "page",
+    [ENGLISH, *(ROOT / f"docs/tutorials/{name}.md" for name in ("jokes", "classifier"))],
+    ids=lambda page: page.stem,
 )
 def test_both_languages_have_the_same_code_and_the_same_outputs(page: Path) -> None:
     english, portuguese = blocks_of(page), blocks_of(page.with_suffix(".pt.md"))
