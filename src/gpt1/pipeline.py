@@ -28,7 +28,8 @@ from gpt1.generation.backend import Backend
 from gpt1.generation.embedding import Pool
 from gpt1.generation.explain import Explanation, NextTokens, Score
 from gpt1.generation.onnx_backend import OnnxBackend
-from gpt1.generation.request import Generation, Prompt, SamplingOptions, named_options
+from gpt1.generation.options import SamplingOptions, named_options
+from gpt1.generation.request import Generation, Prompt
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device

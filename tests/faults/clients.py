@@ -19,7 +19,7 @@ from typing import Any
 
 import h11
 
-from gpt1.generation.engine import APART
+from gpt1.generation.strategies import APART
 from gpt1.pipeline import GPT1
 
 COMPLETIONS = "/v1/completions"

@@ -18,7 +18,7 @@ import gpt1
 import worlds
 from gpt1.config import SamplingConfig
 from gpt1.errors import ConfigError, InputError
-from gpt1.generation.request import SamplingOptions
+from gpt1.generation.options import SamplingOptions
 
 TEXTS = ["the dog", "a cat is"]
 

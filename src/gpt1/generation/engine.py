@@ -21,29 +21,31 @@ import torch
 from torch import Tensor
 
 from gpt1.config import SamplingConfig
-from gpt1.errors import CheckpointError, ContextError, InputError
+from gpt1.errors import ContextError, InputError
 from gpt1.generation.backend import Backend
 from gpt1.generation.request import (
     Event,
     Generation,
     Prompt,
     Request,
+    by_length,
     choose,
     encode_prompt,
+    pieces,
     random_seed,
 )
-from gpt1.generation.strategies import best_of, is_plain, run
+from gpt1.generation.strategies import apart, best_of, is_plain, run
 from gpt1.model.padding import pad_right
 from gpt1.text.tokenizer import Tokenizer
 
 SLOTS = 32
 """Rows generated together; further requests wait, which changes no text."""
-APART = 1_000_003
-"""Between the seeds of a prompt's texts, so that they are not the next prompts'."""
 PREFILL = 4096
 """The most ids in one prefill; a longer prompt is read alone."""
 PADDING = {"cpu": 32, "cuda": 1024}
 """The most ids of padding in a prefill, by device: about the cost of another pass."""
+FAILURES = 10
+"""When the backend has failed in so many steps, and finished no text, it will not recover."""
 
 
 class Engine:
@@ -76,6 +78,8 @@ class Engine:
         """Row i is in slot i."""
         self._waiting: deque[Request] = deque()
         self._submitted = 0
+        self._failures = 0
+        """Steps in which the backend failed since a text was last finished."""
 
     def __len__(self) -> int:
         """Return how many requests have not ended."""
@@ -117,24 +121,45 @@ class Engine:
         """End a request; return its result so far, or None if it had ended already."""
         for request in [*self._running, *self._waiting]:
             if request.number == number:
-                request.finish("cancelled")
                 if request in self._running:
                     self._release(self._running.index(request))
                 else:
                     self._waiting.remove(request)
+                request.finish("cancelled")
                 return request.result()
         return None
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Generate one id in every row; return the events of all rows that had a step or ended."""
-        logits = [self._decode()] if self._running else []
+        """Generate one id in every row; return the events of all rows that had a step or ended.
+
+        What is raised for one request ends that one, what the backend raises those that it was
+        working on: see `Event.error`. Raises the backend's error if FAILURES steps failed and no
+        text was finished meanwhile.
+        """
+        logits: list[Tensor] = []
+        if self._running:
+            try:
+                logits.append(self._decode())
+            except Exception as error:
+                return self._give_up(error)
         events, admitted = self._admit()
-        logits += self._prefill(admitted)
+        events += self._prefill(admitted, logits)
         if not logits:
+            if errors := [event.error for event in events if event.error]:
+                self._count(errors[0])
             return events
-        steps = choose(self._running, torch.cat(logits))
-        events += [row.take(step) for row, step in zip(self._running, steps, strict=True)]
+        try:
+            steps = choose(self._running, torch.cat(logits))
+        except Exception as error:
+            return events + self._give_up(error)
+        for row, step in zip(self._running, steps, strict=True):
+            try:
+                events.append(row.take(step))
+            except Exception as error:
+                events.append(row.fail(error))
+            else:
+                self._failures *= not row.finish_reason
         for slot in reversed(range(len(self._running))):  # rows behind it have not ended
             if self._running[slot].finish_reason:
                 self._release(slot)
@@ -173,21 +198,41 @@ class Engine:
                 admitted.append(request)
         return events, admitted
 
-    def _prefill(self, requests: Sequence[Request]) -> list[Tensor]:
-        """Read prompts into the slots behind the running rows; return the logits after them."""
-        device = self.backend.device
-        if requests and self._cache is None:
-            self._cache = self.backend.new_cache(self.slots, self.capacity)
-        logits = []
-        for group in _by_length(requests, PADDING.get(device.type, PADDING["cuda"])):
+    def _prefill(self, requests: Sequence[Request], logits: list[Tensor]) -> list[Event]:
+        """Read prompts into the slots behind the running rows; add the logits after them.
+
+        Returns the events of those that could not be read.
+        """
+        events: list[Event] = []
+        padding = PADDING.get(self.backend.device.type, PADDING["cuda"])
+        for group in by_length(requests, padding, PREFILL):
             ids, lengths = pad_right([request.ids for request in group])
             start = len(self._running)
             slots = slice(start, start + len(group))
-            logits.append(self.backend.prefill(ids, lengths, self._cache, slots))
+            try:
+                if self._cache is None:
+                    self._cache = self.backend.new_cache(self.slots, self.capacity)
+                logits.append(self.backend.prefill(ids, lengths, self._cache, slots))
+            except Exception as error:
+                events += [request.fail(error) for request in group]
+                for slot in range(start, slots.stop) if self._cache is not None else ():
+                    self._cache.clear(slot)  # a part of it may have been written
+                continue
             self._running += group
-        for request in requests:
-            request.cached = len(request.ids)
-        return logits
+            for request in group:
+                request.cached = len(request.ids)
+        return events
+
+    def _give_up(self, error: Exception) -> list[Event]:
+        """End all rows, and drop their cache: nobody knows what it holds."""
+        rows, self._running, self._cache = self._running, [], None
+        self._count(error)
+        return [row.fail(error) for row in rows]
+
+    def _count(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == FAILURES:
+            raise error
 
     def _release(self, slot: int) -> None:
         """Free a slot: the last row takes its place."""
@@ -234,7 +279,7 @@ def stream(
     the logits were not finite, since plain pieces have no finish_reason.
     """
     events = stream_events(backend, tokenizer, [prompt], sampling, assistant=assistant)
-    return _pieces(events)
+    return pieces(events)
 
 
 def stream_events(
@@ -271,7 +316,7 @@ def stream_events(
         for i, (ids, name) in enumerate(zip(rows, names, strict=True)):
             own = sampling.model_copy(update={"seed": seed + i})
             requests.append(Request(i, ids, own, tokenizer, backend.config, name=name))
-        return _by_strategy(backend, requests, assistant)
+        return run(backend, requests, assistant)
     engine = Engine(backend, tokenizer, slots=min(SLOTS, several * len(rows)), capacity=capacity)
     for i, (ids, name) in enumerate(zip(rows, names, strict=True)):
         for own in apart(sampling, seed + i, several):
@@ -279,16 +324,12 @@ def stream_events(
     return _events(engine) if several == 1 else _best(engine, sampling, several)
 
 
-def apart(sampling: SamplingConfig, seed: int, count: int) -> list[SamplingConfig]:
-    """Return the settings of each of `count` texts of a prompt, with seeds of their own."""
-    one = {"best_of": 1, "num_return_sequences": 1}
-    seeds = [(seed + j * APART) % 2**63 for j in range(count)]
-    return [sampling.model_copy(update={"seed": own, **one}) for own in seeds]
-
-
 def _events(engine: Engine) -> Iterator[Event]:
     while len(engine):
-        yield from engine.step()
+        for event in engine.step():
+            if event.error:
+                raise event.error
+            yield event
 
 
 def _best(engine: Engine, sampling: SamplingConfig, several: int) -> Iterator[Event]:
@@ -303,39 +344,3 @@ def _best(engine: Engine, sampling: SamplingConfig, several: int) -> Iterator[Ev
                 texts = [found[j] for j in range(several)]
                 best = best_of(texts, sampling.num_return_sequences, ranked=sampling.best_of > 1)
                 yield Event(number, piece=best.completion, generation=best)
-
-
-@torch.inference_mode()
-def _by_strategy(
-    backend: Backend, requests: Sequence[Request], assistant: Backend | None
-) -> Iterator[Event]:
-    for request in requests:
-        yield from run(backend, request, assistant)
-
-
-def _pieces(events: Iterator[Event]) -> Iterator[str]:
-    for event in events:
-        if event.piece:
-            yield event.piece
-        if event.generation is not None and event.generation.finish_reason == "error":
-            raise CheckpointError(
-                "the model's logits are not finite, so the text ends here; the weights hold NaN or "
-                "infinity. Load a checkpoint from before training went wrong."
-            )
-
-
-def _by_length(requests: Sequence[Request], padding: int) -> list[list[Request]]:
-    """Return groups of similar length, the longest first, with at most PREFILL ids each."""
-    groups: list[list[Request]] = []
-    ids = 0
-    for request in sorted(requests, key=lambda r: -len(r.ids)):
-        length = len(request.ids)
-        ids += length
-        if groups:
-            padded = len(groups[-1][0].ids) * (len(groups[-1]) + 1)
-            if padded - ids <= padding and padded <= PREFILL:
-                groups[-1].append(request)
-                continue
-        groups.append([request])
-        ids = length
-    return groups

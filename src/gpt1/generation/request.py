@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from inspect import Parameter
-from typing import Any, Literal, TypedDict, TypeVar, cast, get_type_hints
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gpt1.config import ModelConfig, SamplingConfig
-from gpt1.errors import ContextError, InputError, did_you_mean
+from gpt1.errors import CheckpointError, ContextError, InputError
 from gpt1.generation.constraints import make_constraint
 from gpt1.generation.processors import logits_processors
 from gpt1.generation.sampling import (
@@ -34,72 +31,6 @@ Prompt = str | Sequence[int]
 FinishReason = Literal["length", "stop", "eos", "constraint", "blocked", "error", "cancelled"]
 
 
-class SamplingOptions(TypedDict, total=False):
-    """The keywords of GPT1.generate and stream: the fields of SamplingConfig."""
-
-    max_new_tokens: int
-    max_length: int | None
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    typical_p: float | None
-    repetition_penalty: float
-    presence_penalty: float
-    frequency_penalty: float
-    no_repeat_ngram_size: int
-    logit_bias: Mapping[str | int, float]
-    bad_words: Sequence[str]
-    choices: Sequence[str]
-    regex: str | None
-    force_words: Sequence[str]
-    num_beams: int
-    num_beam_groups: int
-    diversity_penalty: float
-    length_penalty: float
-    early_stopping: Literal[True, False, "never"]
-    penalty_alpha: float | None
-    prompt_lookup_num_tokens: int | None
-    num_assistant_tokens: int
-    best_of: int
-    num_return_sequences: int
-    alternatives: int
-    seed: int | None
-    stop: str | Sequence[str] | None
-    overflow: Literal["stop", "slide"]
-    truecase: bool
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def named_options(method: F) -> F:
-    """Name the keywords of a method that takes `**sampling` in its signature, and check them.
-
-    So `help` and notebooks show every setting with its default; type checkers and editors read
-    `SamplingOptions`.
-    """
-    signature = inspect.signature(method)
-    options = get_type_hints(SamplingOptions)
-    named = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=options[name])
-        for name, field in SamplingConfig.model_fields.items()
-    ]
-    others = [p for p in signature.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
-    whole = signature.replace(parameters=[*others, *named])
-
-    @functools.wraps(method)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for name in kwargs:
-            if name not in whole.parameters:
-                hint = did_you_mean(name, [*whole.parameters])
-                raise TypeError(f"{method.__name__}() has no parameter {name!r}.{hint}")
-        return method(*args, **kwargs)
-
-    checked.__signature__ = whole  # type: ignore[attr-defined]
-    return cast(F, checked)
-
-
 @dataclass(frozen=True, repr=False)
 class Generation:
     """The text generated after one prompt.
@@ -112,7 +43,8 @@ class Generation:
     finish_reason: "length" (a limit, or the model's last position), "stop" (a stop string), "eos"
     (the tokenizer's end token), "constraint" (a choice or a match is complete, and the model would
     go on with what it does not allow), "blocked" (the settings allow no id), "error" (the logits
-    were not finite; the text before is kept), "cancelled" (by `Engine.cancel`; likewise).
+    were not finite, or see `Event.error`; the text before is kept), "cancelled" (by
+    `Engine.cancel`; likewise).
     alternatives: for each new id the likeliest ids and their log-probabilities, the likeliest
     first; empty unless `alternatives` asks for them. others: further texts of the same prompt, if
     num_return_sequences asks for them.
@@ -138,7 +70,8 @@ class Event:
     request: the number from `Engine.submit`. id, logprob: the new id and its log-probability, None
     if there is none. piece: the text that later ids cannot change, perhaps empty. alternatives: the
     likeliest ids and their log-probabilities, the likeliest first. generation: the result, in the
-    request's last event only.
+    request's last event only. error: what was raised while the engine worked on the request, which
+    ended it.
     """
 
     request: int
@@ -147,6 +80,7 @@ class Event:
     piece: str = ""
     alternatives: Sequence[tuple[int, float]] = ()
     generation: Generation | None = None
+    error: Exception | None = None
 
 
 class Request:
@@ -231,7 +165,12 @@ class Request:
         return self.limit - len(self.logprobs)
 
     def take(self, step: Step) -> Event:
-        """Add the next id, or end at one that is none; return what became of it."""
+        """Add the next id, or end at one that is none; return what became of it.
+
+        Raises what the request's own settings raised in `choose`.
+        """
+        if step.error:
+            raise step.error
         reasons: dict[int, FinishReason] = {FAILED: "error", BLOCKED: "blocked"}
         reason = reasons.get(step.id)
         if self.constraint and not reason:
@@ -271,6 +210,11 @@ class Request:
             del self.logprobs[count:], self.alternatives[count:]
         return piece
 
+    def fail(self, error: Exception) -> Event:
+        """End the text here, without what was held back, since something was raised."""
+        self.finish_reason = "error"
+        return Event(self.number, generation=self.result(), error=error)
+
     def result(self) -> Generation:
         """Return the result of a request that has ended."""
         assert self.finish_reason is not None
@@ -284,15 +228,22 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """What was chosen to follow a row: the next id, its log-probability and the alternatives."""
+    """What was chosen to follow a row: the next id, its log-probability and the alternatives.
+
+    error: what the request's processors or its constraint raised; then the rest means nothing.
+    """
 
     id: int
     logprob: float
     alternatives: Alternatives
+    error: Exception | None = None
 
 
 def choose(requests: Sequence[Request], logits: Tensor) -> list[Step]:
-    """Choose the next id of each request after logits (B, V), by its own settings."""
+    """Choose the next id of each request after logits (B, V), by its own settings.
+
+    An error of one request is in its step, and changes no other.
+    """
     groups: dict[tuple[float | None, ...], list[int]] = {}
     for row, request in enumerate(requests):
         groups.setdefault(request.sampling_key, []).append(row)
@@ -300,17 +251,34 @@ def choose(requests: Sequence[Request], logits: Tensor) -> list[Step]:
     for rows in groups.values():
         group = [requests[row] for row in rows]
         own = logits if len(rows) == len(logits) else logits[rows]
-        processed = None
+        processed, errors = None, dict[int, Exception]()
         if any(request.processors or request.constraint for request in group):
-            pairs = zip(group, own, strict=True)
-            processed = torch.stack([request.process(x) for request, x in pairs])
+            changed = [*own]
+            for i, request in enumerate(group):
+                try:
+                    changed[i] = request.process(own[i])
+                except Exception as error:
+                    errors[rows[i]] = error
+            processed = torch.stack(changed)
         generators = [request.generator for request in group]
         picked, logprobs = pick(own, group[0].sampling, generators, processed)
         ids, scores = torch.stack([picked.double(), logprobs.double()]).tolist()
         for row, request, new_id, logprob in zip(rows, group, ids, scores, strict=True):
             others = likeliest(logits[row], request.sampling.alternatives)
-            steps[row] = Step(int(new_id), logprob, others)
+            steps[row] = Step(int(new_id), logprob, others, errors.get(row))
     return [steps[row] for row in range(len(requests))]
+
+
+def pieces(events: Iterator[Event]) -> Iterator[str]:
+    """Yield the new text of each event. Raises CheckpointError at the end of what is not finite."""
+    for event in events:
+        if event.piece:
+            yield event.piece
+        if event.generation is not None and event.generation.finish_reason == "error":
+            raise CheckpointError(
+                "the model's logits are not finite, so the text ends here; the weights hold NaN or "
+                "infinity. Load a checkpoint from before training went wrong."
+            )
 
 
 def random_seed(sampling: SamplingConfig) -> int:
@@ -346,3 +314,23 @@ def encode_prompt(
             f"the text."
         )
     return ids
+
+
+def by_length(requests: Sequence[Request], padding: int, most: int) -> list[list[Request]]:
+    """Return groups of similar length, the longest first, to be read together.
+
+    padding, most: how many ids of padding, and ids in all, a group may have.
+    """
+    groups: list[list[Request]] = []
+    ids = 0
+    for request in sorted(requests, key=lambda r: -len(r.ids)):
+        length = len(request.ids)
+        ids += length
+        if groups:
+            padded = len(groups[-1][0].ids) * (len(groups[-1]) + 1)
+            if padded - ids <= padding and padded <= most:
+                groups[-1].append(request)
+                continue
+        groups.append([request])
+        ids = length
+    return groups

@@ -267,6 +267,16 @@ class Assistant:
 
 # --- several texts of a prompt
 
+APART = 1_000_003
+"""Between the seeds of a prompt's texts, so that they are not the next prompts'."""
+
+
+def apart(sampling: SamplingConfig, seed: int, count: int) -> list[SamplingConfig]:
+    """Return the settings of each of `count` texts of a prompt, with seeds of their own."""
+    one = {"best_of": 1, "num_return_sequences": 1}
+    seeds = [(seed + j * APART) % 2**63 for j in range(count)]
+    return [sampling.model_copy(update={"seed": own, **one}) for own in seeds]
+
 
 def best_of(results: Sequence[Generation], count: int, *, ranked: bool) -> Generation:
     """Return one text with `others`, `count` in all, by mean log-probability if `ranked`."""
@@ -287,8 +297,16 @@ def is_plain(sampling: SamplingConfig) -> bool:
     return sampling.num_beams == 1 and sampling.penalty_alpha is None and drafts is None
 
 
-def run(backend: Backend, request: Request, assistant: Backend | None) -> Iterator[Event]:
-    """Return the events of a request by the strategy that it asks for."""
+@torch.inference_mode()
+def run(
+    backend: Backend, requests: Sequence[Request], assistant: Backend | None
+) -> Iterator[Event]:
+    """Yield the events of requests, one after another, by the strategy that each asks for."""
+    for request in requests:
+        yield from _run(backend, request, assistant)
+
+
+def _run(backend: Backend, request: Request, assistant: Backend | None) -> Iterator[Event]:
     settings = request.sampling
     if request.finish_reason:
         return iter([Event(request.number, generation=request.result())])

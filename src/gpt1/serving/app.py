@@ -19,7 +19,7 @@ from gpt1.errors import ContextError, GPT1Error, UsageError
 from gpt1.serving.limits import Guard, Keys, answer
 from gpt1.serving.metrics import Metrics
 from gpt1.serving.models import Served
-from gpt1.serving.protocol import ErrorAnswer, Refusal
+from gpt1.serving.protocol import FAILED, ErrorAnswer, Refusal
 from gpt1.serving.protocol.completions import UNSUPPORTED
 from gpt1.serving.routes import Service, completions, inside, status, tasks
 from gpt1.serving.scheduler import Scheduler
@@ -116,4 +116,4 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    return answer(Refusal(500, "the server failed; its log says why.", code="internal_error"))
+    return answer(Refusal(500, FAILED, code="internal_error"))

@@ -29,6 +29,9 @@ class Metrics:
         self._tokens = Counter(
             "gpt1_tokens", "Tokens read and written.", ("model", "kind"), registry=registry
         )
+        self._failed = Counter(
+            "gpt1_failed_texts", "Texts that ended by an error.", ("model",), registry=registry
+        )
         self._first = Histogram(
             "gpt1_time_to_first_token_seconds",
             "From a request's admission to the first token of each text.",
@@ -66,6 +69,10 @@ class Metrics:
             first.observe(now - admitted)
         else:
             between.observe(now - latest)
+
+    def failed(self, model: str) -> None:
+        """Count a text that ended by an error."""
+        self._failed.labels(model).inc()
 
     def read(self, model: str, tokens: int) -> None:
         """Count tokens of prompts and texts."""

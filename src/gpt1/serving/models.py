@@ -33,7 +33,9 @@ class Served:
         served = cls(name, gpt, Engine(gpt.backend(), gpt.tokenizer, slots=slots))
         served.engine.submit([0], SamplingConfig(max_new_tokens=2))  # the first step is slow
         while len(served.engine):
-            served.engine.step()
+            for event in served.engine.step():
+                if event.error:
+                    raise event.error
         gpt.tokenizer.encode("Once upon a time")  # and so is the first text
         return served
 

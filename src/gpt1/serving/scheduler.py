@@ -17,7 +17,7 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -196,6 +196,8 @@ class Scheduler:
         by_job: dict[Job, list[tuple[int, Event]]] = {}
         for job, row, event in events:
             by_job.setdefault(job, []).append((row, event))
+            if event.generation is not None and event.generation.finish_reason == "error":
+                self._metrics.failed(job.served.name)
             if event.id is not None:
                 self._metrics.token(job.served.name, now, job.latest.get(row), job.ticket.admitted)
                 job.latest[row] = now
@@ -237,6 +239,9 @@ class Scheduler:
             if len(model.engine):
                 rows = self._rows[model]
                 events = model.engine.step()
+                errors = Counter(event.error for event in events if event.error)
+                for error, count in errors.items():
+                    _log.error("texts of %s that failed: %d", model.name, count, exc_info=error)
                 told = [(*rows[event.request], event) for event in events]
                 for event in events:
                     if event.generation is not None:
@@ -264,7 +269,8 @@ class Scheduler:
     def _cancel(self, job: Job) -> None:
         for number in job.numbers:
             if self._rows[job.served].pop(number, None):
-                job.served.engine.cancel(number)
+                with suppress(Exception):  # the row is gone, and so is who would hear of it
+                    job.served.engine.cancel(number)
 
     def _work(self, future: asyncio.Future[Any], function: Callable[[], Any]) -> None:
         if future.done():  # the client has gone

@@ -14,7 +14,7 @@ import gpt1
 from commands import run_gpt1
 from gpt1.config import SamplingConfig
 from gpt1.errors import ConfigError
-from gpt1.generation.request import SamplingOptions
+from gpt1.generation.options import SamplingOptions
 from gpt1.model.transformer import Transformer
 from gpt1.pipeline import GPT1
 from gpt1.settings import describe

@@ -13,7 +13,7 @@ import tiny
 from gpt1.config import ModelConfig, SamplingConfig
 from gpt1.errors import ContextError, InputError
 from gpt1.generation.backend import Backend
-from gpt1.generation.engine import Engine, generate
+from gpt1.generation.engine import FAILURES, Engine, generate
 from gpt1.generation.request import Event, Generation
 from gpt1.generation.torch_backend import TorchBackend
 from gpt1.text.tokenizer import Tokenizer
@@ -220,3 +220,125 @@ def test_what_does_not_fit_is_refused(tokenizer: Tokenizer) -> None:
         engine.submit([1], SamplingConfig(max_new_tokens=3, alternatives=wrong))
     assert len(engine) == 0
     assert engine.step() == []
+
+
+# Failures
+
+
+class Broken(HashBackend):
+    """Fails in the steps that it is told; the failing step may have written a part of its rows."""
+
+    def __init__(self, method: str, steps: range) -> None:
+        super().__init__(CONFIG)
+        self.method, self.steps, self.calls = method, steps, 0
+
+    def _maybe(self, method: str, cache: Histories, slots: slice) -> None:
+        if method == self.method:
+            self.calls += 1
+            if self.calls - 1 in self.steps:
+                for history in cache[slots]:
+                    history.append(1)
+                raise MemoryError("broken on purpose")
+
+    def prefill(self, ids: Tensor, lengths: Tensor, cache: Histories, slots: slice) -> Tensor:
+        self._maybe("prefill", cache, slots)
+        return super().prefill(ids, lengths, cache, slots)
+
+    def decode(self, ids: Tensor, cache: Histories, slots: slice) -> Tensor:
+        self._maybe("decode", cache, slots)
+        return super().decode(ids, cache, slots)
+
+
+EIGHT = [
+    SamplingConfig(max_new_tokens=12, temperature=1, seed=i, repetition_penalty=1.0 + 0.1 * (i % 3))
+    for i in range(8)
+]
+
+
+def alone(tokenizer: Tokenizer, number: int) -> Generation:
+    return generate(HashBackend(CONFIG), tokenizer, [[3 + number]], EIGHT[number])[0]
+
+
+def ends(events: list[Event]) -> dict[int, Event]:
+    return {event.request: event for event in events if event.generation}
+
+
+@pytest.mark.parametrize("place", ["process", "accept", "finish"])
+@pytest.mark.parametrize("number", [1, 3])  # alone in its group of settings, and not
+def test_an_error_of_one_row_ends_that_row_only(
+    backend: Backend, tokenizer: Tokenizer, place: str, number: int
+) -> None:
+    engine = Engine(backend, tokenizer, slots=8)
+    numbers = [engine.submit([3 + i], sampling) for i, sampling in enumerate(EIGHT)]
+    engine.step()
+    row = next(row for row in engine._running if row.number == numbers[number])
+    error = KeyError("broken on purpose")
+
+    def broken(*_: object) -> Any:
+        raise error
+
+    if place == "process":
+        row.processors = [broken]
+    else:
+        setattr(row._streamer, {"accept": "push", "finish": "finish"}[place], broken)
+    found = ends(run(engine))
+    assert [i for i, event in found.items() if event.error] == [numbers[number]]
+    assert found[numbers[number]].error is error
+    assert found[numbers[number]].generation.finish_reason == "error"
+    for i, sampling in enumerate(EIGHT):
+        if i != number:
+            own = generate(backend, tokenizer, [[3 + i]], sampling)[0]
+            assert found[numbers[i]].generation.ids == own.ids
+    engine.submit([3], EIGHT[0])
+    assert ends(run(engine))[8].generation.ids == found[0].generation.ids
+
+
+def test_a_broken_row_can_be_cancelled(tokenizer: Tokenizer) -> None:
+    engine = Engine(HashBackend(CONFIG), tokenizer, slots=1)
+    number = engine.submit([3], EIGHT[0])
+    engine.step()
+    engine._running[0]._streamer = None
+    with pytest.raises(AttributeError):
+        engine.cancel(number)
+    assert len(engine) == 0
+
+
+@pytest.mark.parametrize(("method", "failed"), [("decode", 4), ("prefill", 1)])
+def test_an_error_of_the_backend_ends_the_rows_that_it_worked_on(
+    tokenizer: Tokenizer, method: str, failed: int
+) -> None:
+    """Four slots, four texts that wait; the third call fails."""
+    engine = Engine(Broken(method, range(2, 3)), tokenizer, slots=4)
+    for i, sampling in enumerate(EIGHT):
+        settings = {"max_new_tokens": 12 - i} if i < 4 else {}  # the slots are freed one by one
+        engine.submit([3 + i], sampling.model_copy(update=settings))
+    found = ends(run(engine))
+    assert len(found) == 8
+    errors = [event for event in found.values() if event.error]
+    assert len(errors) == failed
+    assert {type(event.error) for event in errors} == {MemoryError}
+    for i, event in found.items():
+        if event.error is None:
+            expected = alone(tokenizer, i).ids
+            assert event.generation.ids == expected[: len(event.generation.ids)]
+            assert len(event.generation.ids) == (13 - i if i < 4 else 13)
+
+
+@pytest.mark.parametrize("method", ["decode", "prefill"])
+def test_a_backend_that_never_recovers_is_told(tokenizer: Tokenizer, method: str) -> None:
+    engine = Engine(Broken(method, range(10**6)), tokenizer, slots=1)
+    for _ in range(20):
+        engine.submit([3], EIGHT[0])
+    failed = 0
+    for _ in range(20 if method == "decode" else 10):  # each fails in its second step, or its first
+        if failed == FAILURES - 1:
+            with pytest.raises(MemoryError):
+                run(engine)
+            return
+        failed += sum(event.error is not None for event in engine.step())
+    pytest.fail("the engine never gives up")
+
+
+def test_generate_raises_what_was_raised(tokenizer: Tokenizer) -> None:
+    with pytest.raises(MemoryError):
+        generate(Broken("decode", range(1)), tokenizer, [[3], [4]], EIGHT[0])

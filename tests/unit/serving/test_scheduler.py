@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 import serving
+from gpt1.generation.request import Request
 from gpt1.pipeline import GPT1
 from gpt1.serving.models import Served
 from serving import Running
@@ -62,7 +63,8 @@ def test_a_client_that_leaves_frees_its_rows(gpt: GPT1, stream: bool) -> None:
                 body = {**LONG, "stream": stream, "n": 1}
                 if stream:
                     with client.stream("POST", "/v1/completions", json=body) as answer:
-                        next(answer.iter_lines())
+                        lines = answer.iter_lines()  # kept, or the answer would be closed
+                        next(lines)
                         assert len(served.engine) == 1
                 else:
                     with contextlib.suppress(httpx.ReadTimeout):
@@ -161,6 +163,133 @@ def test_a_thread_that_dies_is_told(gpt: GPT1) -> None:
         late = server.post("/v1/score", {"input": "my dog"})
         assert late.status_code == 503
         assert "Traceback" not in "".join(lines) + late.text
+
+
+def ask(server: Running, seed: int) -> str:
+    """Return the text of a request, or the message of its error; odd seeds stream."""
+    body = {"prompt": "my dog", "max_tokens": 20, "seed": seed, "presence_penalty": 0.5}
+    if not seed % 2:
+        answer = server.post("/v1/completions", body)
+        found = answer.json()
+        if answer.status_code != 200:
+            assert answer.status_code == 500
+            return f"{found['error']['type']}: {found['error']['message']}"
+        return found["choices"][0]["text"]
+    text = ""
+    url = f"{server.base_url}/v1/completions"
+    with httpx.stream("POST", url, json={**body, "stream": True}) as answer:
+        lines = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
+    for line in lines:
+        if line != "[DONE]":
+            found = json.loads(line)
+            if "error" in found:
+                assert line == lines[-1]
+                return f"{found['error']['type']}: {found['error']['message']}"
+            text += found["choices"][0]["text"]
+    return text
+
+
+def asked(server: Running) -> int:
+    """Return how many texts the engine has, or gets before its next step."""
+    scheduler = server.app.state.service.scheduler
+    return len(scheduler.models[0].engine) + scheduler._commands.qsize()
+
+
+FAILED = "server_error: the server failed; its log says why."
+
+
+def failures(server: Running) -> float:
+    lines = server.get("/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if "gpt1_failed_texts_total{" in line)
+
+
+@pytest.mark.parametrize("broken", [3, 4])
+def test_an_error_of_one_request_reaches_its_client_only(
+    gpt: GPT1,
+    broken: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    process = Request.process
+
+    def breaking(request: Request, logits: Any) -> Any:
+        if request.sampling.seed == broken and len(request.logprobs) == 5:
+            raise KeyError("broken on purpose")
+        return process(request, logits)
+
+    alone = [
+        gpt.generate("my dog", seed=i, max_new_tokens=20, temperature=1.0, presence_penalty=0.5)
+        for i in range(8)
+    ]
+    monkeypatch.setattr(Request, "process", breaking)
+    served = Served.of("tiny", gpt, slots=8)
+    with serving.running([served]) as server, ThreadPoolExecutor(8) as pool:
+        with stepping(served) as permits:
+            texts = [pool.submit(ask, server, seed) for seed in range(8)]
+            wait_until(lambda: asked(server) == 8)
+            permits.release(1)
+        for seed, text in enumerate(texts):
+            assert text.result(20) == (FAILED if seed == broken else alone[seed].completion)
+        assert failures(server) == 1
+        assert [record.getMessage() for record in caplog.records] == [
+            "texts of tiny that failed: 1"
+        ]
+        assert "broken on purpose" in caplog.text
+        assert len(served.engine) == 0
+        assert server.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["decode", "prefill"])
+def test_an_error_of_the_backend_ends_what_it_was_working_on(
+    gpt: GPT1, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = Served.of("tiny", gpt, slots=4)
+    working, failed = getattr(served.engine.backend, method), 0
+
+    def breaking(*arguments: Any) -> Any:
+        nonlocal failed
+        slots = arguments[-1]  # the first prefill is of the text that came first
+        if not failed and (slots.stop == 4 if method == "decode" else slots.start):
+            failed = slots.stop - slots.start
+            raise MemoryError("broken on purpose")
+        return working(*arguments)
+
+    monkeypatch.setattr(served.engine.backend, method, breaking)
+    with serving.running([served]) as server, ThreadPoolExecutor(8) as pool:
+        with stepping(served) as permits:
+            texts = [pool.submit(ask, server, seed) for seed in range(8)]
+            wait_until(lambda: asked(server) == 8)
+            permits.release(1)
+        found = [text.result(20) for text in texts]
+        assert found.count(FAILED) == failures(server) == failed >= 2
+        for seed, text in enumerate(found):
+            own = gpt.generate(
+                "my dog", seed=seed, max_new_tokens=20, temperature=1.0, presence_penalty=0.5
+            )
+            assert text in (FAILED, own.completion)
+        assert [record.getMessage() for record in caplog.records] == [
+            f"texts of tiny that failed: {failed}"
+        ]
+        assert server.get("/health/ready").status_code == 200
+
+
+def test_a_backend_that_never_recovers_stops_the_server(
+    gpt: GPT1, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Served.of("tiny", gpt, slots=1)
+
+    def breaking(*_: Any) -> Any:
+        raise MemoryError("broken on purpose")
+
+    monkeypatch.setattr(served.engine.backend, "decode", breaking)
+    body = {"prompt": "my dog", "max_tokens": 5}
+    with serving.running([served]) as server, ThreadPoolExecutor(14) as pool:
+        with stepping(served):
+            answers = [pool.submit(server.post, "/v1/completions", body) for _ in range(14)]
+            wait_until(lambda: asked(server) == 14)
+        wait_until(lambda: server.get("/health/ready").status_code == 503, seconds=2)
+        statuses = sorted(answer.result(5).status_code for answer in answers)
+        assert statuses == [500] * 9 + [503] * 5
 
 
 def test_models_answer_side_by_side(gpt: GPT1) -> None:

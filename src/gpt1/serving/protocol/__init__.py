@@ -12,6 +12,9 @@ Prompt = Text | Ids | Annotated[list[Text], Field(min_length=1)]
 Prompts = Prompt | Annotated[list[Ids], Field(min_length=1)]
 
 
+FAILED = "the server failed; its log says why."
+
+
 class Refusal(Exception):
     """A request that is answered by an error, in OpenAI's shape."""
 

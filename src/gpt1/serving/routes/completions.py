@@ -12,14 +12,13 @@ from fastapi import APIRouter, Response
 from fastapi.sse import EventSourceResponse
 
 from gpt1.config import SamplingConfig
-from gpt1.generation.engine import apart
 from gpt1.generation.inside import prompt_logprobs, token_text
 from gpt1.generation.request import Event, Generation, Prompt
 from gpt1.generation.sampling import Alternatives
-from gpt1.generation.strategies import mean_logprob
+from gpt1.generation.strategies import apart, mean_logprob
 from gpt1.generation.streaming import TextStreamer
 from gpt1.serving.models import Served
-from gpt1.serving.protocol import Prompts, Refusal, Usage
+from gpt1.serving.protocol import FAILED, Prompts, Refusal, Usage
 from gpt1.serving.protocol.completions import (
     Choice,
     Completion,
@@ -209,7 +208,9 @@ class Writer:
             own.push(id)
 
     def push(self, event: Event) -> None:
-        """Take an event of the row. Raises Refusal if the model's logits are not finite."""
+        """Take an event of the row. Raises Refusal if it failed."""
+        if event.error:
+            raise Refusal(500, FAILED, code="internal_error")
         if event.id is not None and self._logprobs:
             self._count += 1
             start = self._before + len(self._new.text)
