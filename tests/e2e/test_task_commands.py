@@ -190,6 +190,7 @@ def test_evaluation_gives_figures_and_a_page_in_the_run(kind: str) -> None:
     assert re.search("against training: .* of 24 test rows", err)
     text = Path(kind, "evaluation.html").read_text("utf-8")
     assert f"{kind} on {kind}-test.csv" in text
+    assert re.search("Against training: .* of 24 test rows", text)
     shown, _ = works(f"evaluate {kind}/model {kind}-test.csv --page {kind}.html")
     assert f"{interval['value']:.4f}" in shown
     assert "24 rows" in shown

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpt1.tasks.spec import Example
     from gpt1.tasks.tables import TaskTable
 
-    Evaluated = tuple[str, TaskEvaluation, RowCounts]
+    Evaluated = tuple[str, TaskEvaluation, RowCounts, str]
     """The name of the rows, what was measured on them, and how many could be used."""
 
 
@@ -218,16 +218,15 @@ def _data_set(
             raise
     trained = task_files.fit_labels(trained, data, predictor.task) or _rows_of_run(model, predictor)
     if trained:
-        shared = leakage(trained, examples, data.task.kind)
-        print(f"{rows.split} against train: {shared}", file=sys.stderr)
+        shared = f"{rows.split} against train: {leakage(trained, examples, data.task.kind)}"
     else:
-        print(
+        shared = (
             f"{data.title}'s training rows are not there, so leakage is not known; name them with "
-            f"--train FILE",
-            file=sys.stderr,
+            f"--train FILE"
         )
+    print(shared, file=sys.stderr)
     evaluation = _measure(predictor, examples, metrics=data.metrics, train=trained)
-    return f"{data.title} {rows.split}", evaluation, rows.counts
+    return f"{data.title} {rows.split}", evaluation, rows.counts, shared
 
 
 def _files(
@@ -248,7 +247,7 @@ def _files(
         train=train,
     )  # fmt: skip
     name = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
-    return name, evaluation, table.counts
+    return name, evaluation, table.counts, shared
 
 
 def _measure(predictor: Predictor, examples: list[Example], **options: Any) -> TaskEvaluation:
@@ -270,10 +269,10 @@ def _report(
     from gpt1.reports.tables import print_table
     from gpt1.storage import update_file, write_file
 
-    name, evaluation, counts = evaluated
+    name, evaluation, counts, shared = evaluated
     title = f"{model} on {name}"
     run = _run_of(model)
-    content, said = render_evaluation(title, evaluation, str(counts)), ""
+    content, said = render_evaluation(title, evaluation, str(counts), shared), ""
     if page is not None:
         write_file(page, content, replace=replace)
     elif run is None:

@@ -181,10 +181,11 @@ def finetune(
     print(out / "model")
     if kind != LM:
         run, test = shlex.quote(str(out)), "TEST.csv"
+        named = "".join(f" --text-column {shlex.quote(name)}" for name in text_column or ())
         if data is not None:
             test = f"FOLDER --task {data.name} --split test"
         print(
-            f"next: gpt1 predict {run} NEW.csv    labels for new rows\n"
+            f"next: gpt1 predict {run} NEW.csv{named}    labels for new rows\n"
             f"      gpt1 evaluate {run} {test}    figures, and a page with the errors",
             file=sys.stderr,
         )

@@ -47,15 +47,21 @@ def evaluate(
     )
 
 
-def render_evaluation(title: str, evaluation: TaskEvaluation, account: str = "") -> bytes:
-    """Return an evaluation as an HTML page. `account`: how many rows were read and used."""
+def render_evaluation(
+    title: str, evaluation: TaskEvaluation, account: str = "", leakage: str = ""
+) -> bytes:
+    """Return an evaluation as an HTML page.
+
+    account: how many rows were read and used. leakage: which of them the model was trained on.
+    """
+    long = f", {evaluation.truncated:,} of them longer than the model's window and truncated"
     note = (
-        f"{counted(evaluation.rows, 'row')} measured, {evaluation.truncated:,} of them longer than "
-        f"the model's window and truncated. The intervals hold 95 % of 1,000 resamplings of the "
-        f"rows. Whether the model was trained on some of these rows is not known here. gpt1 "
-        f"{__version__}."
+        f"{counted(evaluation.rows, 'row')} measured{long * bool(evaluation.truncated)}. The "
+        f"intervals hold 95 % of 1,000 resamplings of the rows. gpt1 {__version__}."
     )
-    summary = [*filter(None, [account]), note, *filter(None, [evaluation.baselines_note])]
+    leakage = leakage or "whether the model was trained on some of these rows is not known here"
+    leakage = f"{leakage[0].upper()}{leakage[1:]}."
+    summary = [*filter(None, [account, note, leakage, evaluation.baselines_note])]
     names, cards = list(evaluation.baselines), []
     for name, value, interval, *others in evaluation.figure_table().rows:
         beside = [

@@ -107,7 +107,8 @@ def _draw(axes: Axes, chart: LineChart) -> None:
     _set_y_axis(axes, chart)
     labels = axes.get_legend_handles_labels()[1]
     if len(labels) > _INSIDE:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, handlelength=3.5)
+        handles = axes.get_legend_handles_labels()
+        axes.figure.legend(*handles, loc="outside lower center", ncols=2, handlelength=3.5)
     elif labels:
         axes.legend()
 

@@ -44,7 +44,8 @@ def comparison_page(runs: Mapping[str, History]) -> bytes:
     """Return a page with two or more runs (name -> run): their curves, then what differs."""
     tables = [Section(title, table) for title, table in comparison_tables(runs).items()]
     curves = Section("Curves", run_charts(runs))
-    return render_page(" and ".join(runs), (), [curves, *tables])
+    *names, last = runs
+    return render_page(f"{', '.join(names)} and {last}", (), [curves, *tables])
 
 
 def differences(runs: Sequence[History]) -> dict[str, dict[str, tuple[Any, ...]]]:

@@ -110,6 +110,8 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     said = error.detail or HTTPStatus(error.status_code).phrase
     if error.status_code in (404, 405):
         said = f"there is no {request.method} {request.url.path[:_SHOWN]}"
+        if request.url.path == "/v1/chat/completions":
+            said += "; GPT-1 was not trained to chat: POST /v1/completions continues a text"
     refusal = Refusal(error.status_code, f"{said}.")
     refusal.headers |= dict(error.headers or {})
     return answer(refusal)

@@ -26,6 +26,7 @@ from gpt1.tasks.kinds.fields import Fields
 from gpt1.tasks.spec import Example
 
 _LISTED = 10  # conflicts in a message
+_NUMBERS = {"", "#", "id", "index", "nr", "no", "number", "row"}  # names of columns that count rows
 
 
 @dataclass(frozen=True)
@@ -301,6 +302,7 @@ class _Columns:
     def _missing(self, location: str, present: Sequence[str], missing: list[str]) -> DataError:
         used = {self.columns.get(name, name) for name in self.needed}
         free = [name for name in present if name not in used and not self._is_known(name)]
+        free.sort(key=lambda name: name.strip(" .").casefold() in _NUMBERS)  # they are no texts
         pairs = dict(self.columns)
         for name in missing:
             folded = {other.casefold(): other for other in free}

@@ -118,7 +118,9 @@ def test_what_is_no_request_of_ours_is_refused(
     headers = {"content-type": "application/json"}
     answer = server.post(path, **{"headers": headers, **options})
     assert answer.status_code == status, answer.text
-    assert answer.json()["error"]["message"].endswith(".")
+    message = answer.json()["error"]["message"]
+    assert message.endswith(".")
+    assert ("POST /v1/completions continues a text" in message) == ("chat" in path)
 
 
 def test_every_answer_has_the_headers_of_a_careful_server(server: Running) -> None:

@@ -73,6 +73,9 @@ def test_columns_give_the_files_names(tmp_path: Path) -> None:
     _write(path, "id,Labels,Texts", "1,good,x")
     with pytest.raises(DataError, match="--text-column Texts --label-column Labels "):
         read_examples("classification", path)
+    _write(path, "Nr.,Comment,Verdict", "1,x,good")  # what counts the rows is no text
+    with pytest.raises(DataError, match="--text-column Comment --label-column Verdict "):
+        read_examples("classification", path)
     _write(path, "id,context,right", "1,x,0")
     with pytest.raises(DataError, match=r"choice takes context, question, answer_0, answer_1, "):
         read_examples("choice", path)

@@ -213,7 +213,7 @@ def calibration_bins(confidence: Array, right: NDArray[np.bool_]) -> list[Bin]:
 
 def _calibration(bins: Sequence[Bin]) -> list[Section]:
     """Return confidence against accuracy, as a chart and as a table."""
-    counts = [counted(b.rows, "row") for b in bins]
+    counts = [counted(b.rows, "row") if b is bins[0] else f"{b.rows:,}" for b in bins]
     x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
     curve = Curve("", x, y, marker=True, notes=counts)
     axes = ("probability of the predicted label", "share that is right")
@@ -228,7 +228,7 @@ def _calibration(bins: Sequence[Bin]) -> list[Section]:
     chart = LineChart("", *axes, [curve], diagonal=True)
     return [
         Section("How sure, and how often right", [chart], note, narrow=True),
-        Section("", Table(("probability", "rows", "mean", "right"), rows), narrow=True),
+        Section("In figures", Table(("probability", "rows", "mean", "right"), rows), narrow=True),
     ]
 
 
