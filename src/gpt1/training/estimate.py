@@ -37,7 +37,7 @@ class Estimate:
         speed = self.flops_per_second / (6 * self.parameters)
         return (
             f"{self.parameters:,} parameters; about {self.memory / 2**30:.1f} GiB of memory, and "
-            f"{format_duration(self.seconds)} at the {speed:,.0f} tokens/s "
+            f"{format_duration(self.seconds)} without validation, at the {speed:,.0f} tokens/s "
             f"({self.flops_per_second / 1e9:,.0f} GFLOP/s) measured here"
         )
 
