@@ -239,6 +239,7 @@ class GPT1:
         row that is no text, TrainingError, DataError.
         """
         from gpt1.training.finetune import finetune
+        from gpt1.training.resume import command_record
         from gpt1.training.run import RunOptions
 
         rows = texts_of(texts, column=column)
@@ -248,7 +249,8 @@ class GPT1:
             recipe=recipe, file=config, overrides=overrides, data={"prefix": prefix}
         )
         model = copy.deepcopy(self.transformer())
-        options = RunOptions(out, resume)
+        given = {"recipe": recipe, "prefix": prefix, "config": config, "set_": list(overrides)}
+        options = RunOptions(out, resume, command=command_record("GPT1.finetune", given))
         model, tokenizer = finetune(model, self.tokenizer, rows, settings, options)
         return GPT1(model, tokenizer, dtype=self._dtype, backend=self._backend_name)
 
@@ -332,9 +334,8 @@ def pretrain(  # noqa: PLR0913
     """Train a model on shards (`gpt1 prepare`) from a random start and return it.
 
     `recipe` None means "small-pretrain" for Transformers of width below 512, such as mini, else
-    "pretrain", the paper's.
-    `out` keeps the run; `resume` continues it. `overrides` are "section.field=value", as after
-    --set. Raises TrainingError, DataError, ConfigError.
+    "pretrain", the paper's. `out` keeps the run; `resume` continues it. `overrides` are
+    "section.field=value", as after --set. Raises TrainingError, DataError, ConfigError.
     """
     from gpt1.training.pretrain import pretrain as train
     from gpt1.training.resume import command_record

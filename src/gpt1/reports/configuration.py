@@ -38,7 +38,8 @@ def configuration(run: History) -> list[Section]:
         name, values = recipe
         note = (
             f"The resolved configuration beside that of the recipe {name}. What the command "
-            f"changed is marked; other differences follow from the model, the task and the machine."
+            f"or call changed is marked; other differences follow from the model, the task and the "
+            f"machine."
         )
         name = "recipe"
     sections = [Section("Configuration", None, note)]
@@ -58,7 +59,7 @@ def configuration(run: History) -> list[Section]:
 
 def command_line(run: History) -> str:
     """Return the command that started a run, "" if none did; a .toml is told by its settings."""
-    if run.record.command is None:
+    if run.record.command is None or "." in str(run.record.command.get("name")):  # a method
         return ""
     words = ["gpt1", str(run.record.command.get("name"))]
     for name, value in _arguments(run).items():

@@ -49,7 +49,8 @@ def read_command(run: Path, **length: float | None) -> tuple[str, dict[str, Any]
         raise TrainingError(f"there is no run in {run}. Give the folder that was --out.")
     try:
         content = storage.read_record(record)
-        if (command := content.get("command")) is not None:
+        command = content.get("command")
+        if command is not None and "." not in command["name"]:  # a method had texts, not files
             arguments = dict(command["arguments"])
             lengths = [
                 (n, pair[1])

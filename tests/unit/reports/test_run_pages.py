@@ -116,6 +116,16 @@ def test_settings_stand_beside_the_recipe_and_the_users_are_marked(tmp_path: Pat
     assert "Perplexity" not in page.headings
 
 
+def test_a_call_from_python_is_compared_with_its_recipe(tmp_path: Path) -> None:
+    given = {"recipe": "small-texts", "prefix": "JOKE: ", "set_": ["train.seed=5"]}
+    settings = load_run(recipe="small-texts").model_dump(mode="json")
+    settings["train"]["seed"], settings["data"]["prefix"] = 5, "JOKE: "
+    command = {"name": "GPT1.finetune", "arguments": given}
+    page = report(make_run(tmp_path / "run", settings=settings, command=command))
+    assert page.marked == [["prefix", "JOKE: ", 'recipe ""'], ["seed", "5", "recipe 0"]]
+    assert "command" not in {row[0] for row in page.rows}
+
+
 def test_texts_are_never_markup(tmp_path: Path) -> None:
     bad = "</td><script>alert('x')</script>&amp;<img src=x onerror=y>"
     lines = [*LINES, {"step": 10, "sample": bad}, {"step": 11, "skipped": bad}]
