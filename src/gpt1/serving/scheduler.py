@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from gpt1.config import SamplingConfig
 from gpt1.generation.request import Event, Prompt, encode_prompt
+from gpt1.model.allocator import Gaps
 from gpt1.serving.metrics import Metrics
 from gpt1.serving.models import Served
 from gpt1.serving.protocol import Refusal
@@ -92,6 +93,7 @@ class Scheduler:
         self._commands: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._calls: deque[Callable[[], object]] = deque()
         self._rows: dict[Served, dict[int, tuple[Job, int]]] = {model: {} for model in models}
+        self._gaps = Gaps()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._stopping = False
         self._failed = False
@@ -229,6 +231,8 @@ class Scheduler:
     def _turn(self) -> None:
         """Take what was asked; make one call, and one step of every engine that has rows."""
         busy = bool(self._calls) or any(len(model.engine) for model in self.models)
+        if not busy:
+            self._gaps.limit()  # so that memory does not grow with the requests
         with suppress(queue.Empty):
             while True:
                 self._commands.get(block=not busy)()
