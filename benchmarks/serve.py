@@ -1,25 +1,27 @@
 """What does the server cost, beside its own engine and beside transformers serve?
 
-    python benchmarks/serve.py [--model mini] [--clients 32] [--requests 128] [--runs 3]
+    python benchmarks/serve.py [--size gpt1] [--parts rate] [--runs 3] [--clients 32]
 
 Clients keep a connection each and ask again as soon as they have an answer; prompts of 1 to 63 ids
-and 8 to 64 new ones, greedy. Measured, in turns, each in a process of its own:
+and 8 to 64 new ones, greedy. Measured, in turns, each in a process of its own; the clients are this
+process, which only looks for the end of an answer:
 
-    engine        the same requests given to the engine by Python, as many at a time
-    stream        gpt1 serve, an event for each token
-    whole         gpt1 serve, an answer at the end
-    first         one request at a time, until its first token: of the engine, and of the server
-    transformers  transformers serve with the same weights, whole answers (needs its extra `serving`
-                  and accelerate; left out with a message where it cannot serve them)
+    rate          the engine, given the requests by Python, as many at a time; `gpt1 serve` with an
+                  event for each token (stream), and with an answer at the end (whole)
+    first         the first token of requests that come at random moments, the same ones, to the
+                  engine and to the server, at half of the engine's rate
+    transformers  `transformers serve` with the same weights, whole answers, and `gpt1 serve`; needs
+                  transformers[serving] and accelerate in the environment of --python; left out
+                  with a message where it cannot serve them
 
-The median of the runs counts. The last line is one JSON document.
+The model is `mini`; --size takes the shape of another, with random weights. Each part of `mini`
+takes less than a minute. Ratios are medians over the runs. The last line is one JSON document.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import os
 import platform
@@ -28,14 +30,29 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 SHELL = dict(os.environ)
-FIRSTS = 100
-"""How often the time to the first token is measured in a run."""
+FIRSTS = 48
+"""How many requests come in a run of the part `first`."""
+RANDOM = """
+import sys, gpt1, torch
+from gpt1.config import load_size
+from gpt1.model.transformer import Transformer
+from gpt1.text.tokenizer import Tokenizer
+from gpt1.text.vocabulary import Vocabulary
+config, words = load_size(sys.argv[1]), gpt1.load("mini").tokenizer.vocabulary
+spare = {f"spare{id}</w>": id for id in range(len(words.ids), config.vocab_size)}
+tokenizer = Tokenizer(Vocabulary.of({**words.ids, **spare}, words.merges))
+model = Transformer(config, generator=torch.Generator().manual_seed(0))
+gpt1.GPT1(model, tokenizer).save(sys.argv[2])
+"""
 Asked = tuple[list[int], int]
 """The ids of a prompt, and how many new ones."""
 
@@ -48,11 +65,20 @@ def requests(count: int) -> list[Asked]:
     ]
 
 
+def moments(rate: float) -> list[float]:
+    """Return when each of FIRSTS requests comes, `rate` in a second."""
+    draw, now, found = random.Random(1), 0.0, []
+    for _ in range(FIRSTS):
+        now += draw.expovariate(rate)
+        found.append(now)
+    return found
+
+
 # The engine
 
 
 def work(options: argparse.Namespace) -> None:
-    """Answer each line of stdin, a part, with a line: [tokens, seconds] or seconds to the first."""
+    """Answer each line of stdin with one: [tokens, seconds], or for a rate seconds to the first."""
     import gpt1
     from gpt1.config import SamplingConfig
     from gpt1.generation.engine import Engine
@@ -60,8 +86,8 @@ def work(options: argparse.Namespace) -> None:
     gpt = gpt1.load(options.model)
     engine = Engine(gpt.backend(), gpt.tokenizer, slots=options.clients)
 
-    def submit(asked: Asked) -> None:
-        engine.submit(asked[0], SamplingConfig(max_new_tokens=asked[1]))
+    def submit(asked: Asked) -> int:
+        return engine.submit(asked[0], SamplingConfig(max_new_tokens=asked[1]))
 
     def all_of_them(count: int) -> tuple[int, float]:
         waiting, tokens = requests(count), 0
@@ -72,22 +98,30 @@ def work(options: argparse.Namespace) -> None:
             tokens += sum(event.id is not None for event in engine.step())
         return tokens, time.perf_counter() - began
 
-    def firsts() -> list[float]:
+    def firsts(rate: float) -> list[float]:
+        coming = deque(zip(moments(rate), requests(FIRSTS), strict=True))
+        came: dict[int, float] = {}
         seconds = []
-        for asked in requests(FIRSTS):
-            began = time.perf_counter()
-            submit((asked[0], 2))
-            engine.step()
-            seconds.append(time.perf_counter() - began)
-            engine.step()
+        began = time.perf_counter()
+        while coming or len(engine):
+            now = time.perf_counter() - began
+            while coming and coming[0][0] <= now:
+                moment, asked = coming.popleft()
+                came[submit(asked)] = moment
+            if not len(engine):
+                time.sleep(coming[0][0] - now)
+                continue
+            events = engine.step()
+            now = time.perf_counter() - began
+            seconds += [now - came.pop(e.request) for e in events if e.request in came]
         return seconds
 
     all_of_them(options.clients)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        print(
-            json.dumps(firsts() if line == "first\n" else all_of_them(options.requests)), flush=True
-        )
+        part = json.loads(line)
+        result = all_of_them(options.requests) if part is None else firsts(part)
+        print(json.dumps(result), flush=True)
 
 
 # Servers
@@ -100,20 +134,45 @@ def post(asked: Asked, prompt: Any, path: str, **more: Any) -> bytes:
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
-async def answer(reader: asyncio.StreamReader) -> tuple[float, bytes]:
-    """Return when the first part of an answer's body came, and the whole body."""
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    if b" 200 " not in head.partition(b"\r\n")[0]:
-        raise ConnectionError(head + await reader.read(1000))
-    if b"content-length: " in head:
-        body = await reader.readexactly(int(head.split(b"content-length: ")[1].split()[0]))
-        return time.perf_counter(), body
-    first, body = 0.0, b""
-    while length := int(await reader.readuntil(b"\r\n"), 16):
-        body += (await reader.readexactly(length + 2))[:-2]
-        first = first or time.perf_counter()
-    await reader.readexactly(2)
-    return first, body
+class Client(asyncio.Protocol):
+    """A connection that looks for the end of an answer, and for its first event."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._done: asyncio.Future[tuple[float, bytes]] = asyncio.Future()
+
+    async def ask(self, request: bytes) -> tuple[float, bytes]:
+        """Return the seconds to the first event, 0 without one, and the whole answer."""
+        self._done = asyncio.get_running_loop().create_future()
+        self._answer, self._first, self._end = bytearray(), 0.0, 0
+        self._began = time.perf_counter()
+        self._transport.write(request)
+        return await self._done
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if not self._first and b"data: " in data:
+            self._first = time.perf_counter() - self._began
+        if not self._end and b"\r\n\r\n" in self._answer:
+            head = bytes(self._answer.partition(b"\r\n\r\n")[0]).lower()
+            length = head.partition(b"content-length: ")[2]
+            self._end = len(head) + 4 + int(length.split()[0]) if length else -1
+        last = self._answer.endswith(b"\r\n0\r\n\r\n") if self._end < 0 else False
+        if last or 0 < self._end <= len(self._answer):
+            self._done.set_result((self._first, bytes(self._answer)))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._done.done():
+            self._done.set_exception(ConnectionError(f"closed: {bytes(self._answer)[:300]!r}"))
+            self._done.exception()
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+async def connect(port: int) -> Client:
+    loop = asyncio.get_running_loop()
+    return (await loop.create_connection(Client, "127.0.0.1", port))[1]
 
 
 async def crowd(port: int, clients: int, sent: Sequence[bytes]) -> tuple[int, float]:
@@ -122,27 +181,37 @@ async def crowd(port: int, clients: int, sent: Sequence[bytes]) -> tuple[int, fl
 
     async def client() -> None:
         nonlocal tokens
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        connection = await connect(port)
         while waiting:
-            writer.write(waiting.pop())
-            _, body = await answer(reader)
-            usage = body.rpartition(b'"completion_tokens":')[2]
+            _, answer = await connection.ask(waiting.pop())
+            if b" 200 " not in answer[:20]:
+                raise ConnectionError(answer[:300])
+            usage = answer.rpartition(b'"completion_tokens":')[2]
             tokens += int(usage.partition(b",")[0].strip(b" }"))
-        writer.close()
+        connection.close()
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
     return tokens, time.perf_counter() - began
 
 
-async def firsts(port: int) -> list[float]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    seconds = []
-    for asked in requests(FIRSTS):
-        began = time.perf_counter()
-        writer.write(post((asked[0], 2), asked[0], "/v1/completions", stream=True))
-        seconds.append((await answer(reader))[0] - began)
-    writer.close()
+async def firsts(port: int, rate: float) -> list[float]:
+    """Return the seconds to the first event of each of FIRSTS requests."""
+    free: list[Client] = []
+
+    async def client(moment: float, asked: Asked) -> float:
+        sent = post(asked, asked[0], "/v1/completions", stream=True)
+        await asyncio.sleep(began + moment - time.perf_counter())
+        connection = free.pop() if free else await connect(port)
+        first, _ = await connection.ask(sent)
+        free.append(connection)
+        return first
+
+    began = time.perf_counter()
+    coming = zip(moments(rate), requests(FIRSTS), strict=True)
+    seconds = await asyncio.gather(*(client(*request) for request in coming))
+    for connection in free:
+        connection.close()
     return seconds
 
 
@@ -168,28 +237,33 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_transformers(stack: ExitStack, model: str) -> tuple[int, str] | None:
+def start_transformers(stack: ExitStack, options: argparse.Namespace) -> tuple[int, str] | None:
     """Start transformers serve, and return its port and the model's name; say why not."""
-    lacking = [n for n in ("transformers", "accelerate") if importlib.util.find_spec(n) is None]
+    lacking = [
+        name
+        for name in ("transformers", "accelerate", "openai")
+        if subprocess.run([options.python, "-c", f"import {name}"], capture_output=True).returncode
+    ]
     if lacking:
         print(f"transformers serve is left out: {', '.join(lacking)} is not installed")
         return None
     from gpt1.checkpoint import hub
 
-    folder, port = str(hub.resolve(model)), free_port()
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder]
+    folder, port = str(hub.resolve(options.model)), free_port()
+    command = [options.python, "-m", "transformers.cli.transformers", "serve", folder]
     stack.enter_context(server([*command, "--port", str(port)], port))
     try:
         trial = post(([], 4), "the dog", "/v1/completions", model=folder)
         asyncio.run(crowd(port, 1, [trial]))
-    except (OSError, ValueError, asyncio.IncompleteReadError) as error:
-        print(f"transformers serve is left out: it cannot serve {model}: {error}")
+    except (OSError, ValueError) as error:
+        print(f"transformers serve is left out: it cannot serve {options.model}: {error}")
         return None
     return port, folder
 
 
 def measure(options: argparse.Namespace, stack: ExitStack) -> dict[str, list[Any]]:
     """Return what each part gave in each run: (tokens, seconds), or seconds to first tokens."""
+    other = start_transformers(stack, options) if "transformers" in options.parts else None
     port = free_port()
     command = [sys.executable, "-m", "gpt1", "serve", options.model, "--port", str(port)]
     slots = f"serve.slots={options.clients}"
@@ -204,34 +278,39 @@ def measure(options: argparse.Namespace, stack: ExitStack) -> dict[str, list[Any
     assert engine.stdout.readline() == '"ready"\n'
     asked = requests(options.requests)
 
-    def ask_engine(part: str) -> Any:
-        print(part, file=engine.stdin, flush=True)
+    def ask_engine(part: float | None = None) -> Any:
+        print(json.dumps(part), file=engine.stdin, flush=True)
         return json.loads(engine.stdout.readline())
 
     def ask_server(**more: Any) -> Any:
         sent = [post(a, a[0], "/v1/completions", **more) for a in asked]
         return asyncio.run(crowd(port, options.clients, sent))
 
-    usage = {"include_usage": True}
-    parts: dict[str, Callable[[], Any]] = {
-        "engine": lambda: ask_engine("all"),
-        "stream": lambda: ask_server(stream=True, stream_options=usage),
-        "whole": lambda: ask_server(),
-        "first engine": lambda: ask_engine("first"),
-        "first server": lambda: asyncio.run(firsts(port)),
-    }
-    if other := start_transformers(stack, options.model):
+    parts: dict[str, Callable[[], Any]] = {"whole": ask_server}
+    if "rate" in options.parts:
+        usage = {"include_usage": True}
+        parts["engine"] = ask_engine
+        parts["stream"] = lambda: ask_server(stream=True, stream_options=usage)
+    if "first" in options.parts:
+        _, seconds = ask_engine()
+        rate = options.requests / seconds / 2
+        print(f"first: {rate:.1f} requests a second")
+        parts["first engine"] = lambda: ask_engine(rate)
+        parts["first server"] = lambda: asyncio.run(firsts(port, rate))
+        if options.parts == ["first"]:
+            del parts["whole"]
+    if other:
         text = [" ".join(["dog"] * len(ids)) for ids, _ in asked]  # it takes no ids
-        sent = [
+        few = [
             post(a, t, "/v1/completions", model=other[1]) for a, t in zip(asked, text, strict=True)
         ]
-        parts["transformers"] = lambda: asyncio.run(crowd(other[0], options.clients, sent))
+        parts["transformers"] = lambda: asyncio.run(crowd(other[0], options.clients, few))
     found: dict[str, list[Any]] = {part: [] for part in parts}
-    for run in range(options.runs + 1):
+    if "rate" in options.parts:
+        ask_server()
+    for _ in range(options.runs):
         for part, call in parts.items():
-            result = call()
-            if run:
-                found[part].append(result)
+            found[part].append(call())
     return found
 
 
@@ -240,37 +319,59 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--size", help="random weights of this shape")
+    every = ["rate", "first", "transformers"]
+    parser.add_argument("--parts", nargs="+", default=every, choices=every)
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--requests", type=int, default=128)
+    parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--python", default=sys.executable, help="that has transformers[serving]")
     parser.add_argument("--engine", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.engine:
         work(options)
         return
     with ExitStack() as stack:
+        if options.size:
+            options.model = stack.enter_context(tempfile.TemporaryDirectory()) + "/model"
+            command = [sys.executable, "-c", RANDOM, options.size, options.model]
+            subprocess.run(command, env=SHELL, check=True)
         found = measure(options, stack)
-    print(f"{options.model}, {options.clients} clients, {options.requests} requests")
+    name = f"{options.size}, random" if options.size else options.model
+    print(f"{name}, {options.clients} clients, {options.requests} requests, {options.runs} runs")
+    print(json.dumps({
+        "benchmark": "serve", "machine": platform.machine(), "model": name,
+        **{name: getattr(options, name) for name in ("clients", "requests", "runs")},
+        "results": report(found),
+    }))  # fmt: skip
+
+
+def report(found: dict[str, list[Any]]) -> dict[str, float]:
+    """Print what was measured; return the medians."""
     results: dict[str, float] = {}
-    for part in [part for part in found if not part.startswith("first")]:
-        rates = [tokens / seconds for tokens, seconds in found[part]]
-        results[part] = statistics.median(rates)
-        share = results[part] / results["engine"]
-        spread = f"{min(rates):,.0f}-{max(rates):,.0f}"
-        print(f"{part:14}{results[part]:9,.0f} tokens/s{spread:>16}{share:8.0%} of the engine")
-    if "transformers" in found:
-        results["times transformers"] = results["whole"] / results["transformers"]
-        print(f"{results['times transformers']:.1f} times as fast as transformers serve")
-    for name, share in (("median", 0.5), ("p99", 0.99)):
-        engine, server = (
-            1000 * statistics.median(sorted(run)[int(share * len(run))] for run in found[part])
-            for part in ("first engine", "first server")
-        )
-        results[f"first {name} added ms"] = server - engine
-        print(f"first token, {name}: engine {engine:.1f} ms, server {server:.1f} ms")
-    settings = {name: getattr(options, name) for name in ("model", "clients", "requests", "runs")}
-    document = {"benchmark": "serve", "machine": platform.machine(), **settings}
-    print(json.dumps({**document, "results": results}))
+    rates = {
+        part: [tokens / seconds for tokens, seconds in runs]
+        for part, runs in found.items()
+        if not part.startswith("first")
+    }
+    for part, each in rates.items():
+        results[part] = statistics.median(each)
+        print(f"{part:14}{results[part]:7,.0f} tokens/s ({min(each):,.0f} to {max(each):,.0f})")
+    pairs = (("stream", "engine"), ("whole", "engine"), ("whole", "transformers"))
+    for part, other in pairs:
+        if part in rates and other in rates:
+            ratios = [a / b for a, b in zip(rates[part], rates[other], strict=True)]
+            results[f"{part} of {other}"] = ratio = statistics.median(ratios)
+            print(f"{part} is {ratio:.2f} times {other} ({min(ratios):.2f} to {max(ratios):.2f})")
+    if "first engine" in found:
+        for name, share in (("median", 0.5), ("p99", 0.99)):
+            engine, server = (
+                1000 * sorted(chain(*found[part]))[int(share * FIRSTS * len(found[part]))]
+                for part in ("first engine", "first server")
+            )
+            results[f"first {name} added ms"] = server - engine
+            print(f"first token, {name}: engine {engine:.1f} ms, server {server:.1f} ms")
+    return results
 
 
 if __name__ == "__main__":
