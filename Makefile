@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all test-faults check docs bench clean
+.PHONY: help demo test test-all test-faults check docs dist bench clean
 
 help:
 	@echo "make demo        watch the packaged model be fine-tuned on jokes, and write"
 	@echo "make test        the tests (two cores: about eight minutes)"
 	@echo "make check       lint, format, types, layers"
 	@echo "make docs        the documentation as a site, in site/"
+	@echo "make dist        wheel and sdist, in dist/"
 	@echo "make test-all    and the slow tests: full-size models, big counts"
 	@echo "make test-faults and the long kill and corruption harnesses"
 	@echo "make bench       the benchmarks, one after the other"
@@ -50,8 +51,11 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+dist: $(VENV)/.dev
+	$(BIN)/python -m build --no-isolation --outdir dist
+
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
