@@ -40,6 +40,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    r"""Return a page without the backslash of `a\|b` in a table, which only GitHub needs."""
+    return re.sub(r"`[^`\n]*`", lambda code: code[0].replace("\\|", "|"), markdown)
+
+
 def from_root(name: str) -> str:
     """Return a document of the root with its links as they are from docs/."""
     text = (ROOT / name).read_text("utf-8")
@@ -58,7 +63,8 @@ def decisions() -> str:
 
 
 def linked(text: str) -> str:
-    """Return help in which the documents that it names are links."""
+    """Return help in which the documents that it names are links, and listed names are code."""
+    text = re.sub(r"^(\s*[-*] )(\w+):", r"\1`\2`:", text, flags=re.MULTILINE)
     return re.sub(r"`?docs/([\w-]+)\.md`?", r"[\1](../\1.md)", text)
 
 

@@ -61,6 +61,13 @@ def test_the_reference_has_every_command_setting_and_name(site: Path) -> None:
         assert re.search(rf'id="gpt1\.[\w.]*\b{name}"', names), name
 
 
+def test_a_bar_in_a_cell_is_shown_without_its_backslash(site: Path) -> None:
+    tasks = (site / "tasks.html").read_text("utf-8")
+    assert "<code>space|food</code>" in tasks
+    commands = (site / "reference" / "commands.html").read_text("utf-8")
+    assert "&lt;local|ray&gt;</code></td>" in commands
+
+
 def test_every_image_has_a_text_in_its_place(site: Path) -> None:
     images = [m for p in site.rglob("*.html") for m in re.findall(r"<img[^>]*>", p.read_text())]
     assert images
