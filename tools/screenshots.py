@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
+
+import gpt1
 
 DOCS = Path(__file__).parents[1] / "docs"
 WIDE = {"width": 1280, "height": 800}
@@ -90,6 +93,13 @@ def main() -> None:
         page.click("[data-value=similarity]")
         page.wait_for_selector(".figure.similarity")
         shoot(page, "-tasks")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "page.html"
+            path.write_text(gpt1.load("mini").explain(TEXT).page, "utf-8")
+            single = visit(browser, path.as_uri(), viewport=WIDE, locale="en")
+            single.click(".token[data-index='5']")
+            single.mouse.move(1, 1)
+            shoot(single, "-page")
         phone = visit(browser, address, viewport=PHONE, locale="pt-BR", color_scheme="dark")
         write(phone)
         shoot(phone, "-phone")

@@ -13,20 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt1.checkpoint import folder, hub
-from gpt1.config import (
-    ModelConfig,
-    SamplingConfig,
-    check,
-    default_recipe,
-    load_run,
-    load_size,
-)
+from gpt1.config import ModelConfig, SamplingConfig, check, default_recipe, load_run, load_size
 from gpt1.data.rows import column_of, list_rows, texts_of
 from gpt1.errors import CheckpointError, InputError, TokenizerError
-from gpt1.generation import choose_backend, embedding, engine, explain as explaining
+from gpt1.generation import choose_backend, embedding, engine, explain as explaining, inside_page
 from gpt1.generation.backend import Backend
 from gpt1.generation.embedding import Pool
-from gpt1.generation.explain import Explanation, NextTokens, Score
+from gpt1.generation.explain import NextTokens, Score
+from gpt1.generation.inside_page import IllustratedExplanation
 from gpt1.generation.onnx_backend import OnnxBackend
 from gpt1.generation.options import SamplingOptions, named_options
 from gpt1.generation.request import Generation, Prompt
@@ -208,9 +202,12 @@ class GPT1:
             raise InputError(f"{list_rows(empty)[:-1]} has no tokens; give some words.")
         return embedding.embed(self.transformer(), self.tokenizer, rows, pool=pool, layer=layer)
 
-    def explain(self, text: str) -> Explanation:
-        """Return every step of the article's walk from text to prediction, as data."""
-        return explaining.explain(self.transformer(), self.tokenizer, text)
+    def explain(self, text: str) -> IllustratedExplanation:
+        """Return every step of the article's walk from text to prediction, as data.
+
+        A notebook shows it as the studio does; its `page` is that view as an HTML file.
+        """
+        return inside_page.illustrate(self.transformer(), self.tokenizer, text)
 
     def save(self, path: Path | str) -> None:
         """Write a model folder (Hugging Face layout and gpt1.json) that transformers can load."""

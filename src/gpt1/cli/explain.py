@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,19 +23,32 @@ def explain(
     steps: Annotated[
         int, typer.Option(min=0, help="How many greedy choices to show after the text.")
     ] = 20,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the studio's view of the text to this .html file."),
+    ] = None,
+    force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Walk from a text to its next token: ids, logits, probabilities, loss, greedy choices.
 
     The choices are shown twice: made on ids, and made the article's way, which appends each decoded
-    choice to the text and tokenizes the whole text again.
+    choice to the text and tokenizes the whole text again. --html adds a page of one file that shows
+    each token's alternatives, the attention of every head, and what each layer would say.
     """
     import gpt1
     from gpt1.generation import explain as explaining
 
+    present = html is not None and options.check_file("--html", html, ".html", force=force)
     gpt = gpt1.load(model)
     text = read_text(prompt)
     walk = explaining.explain(gpt.transformer(), gpt.tokenizer, text, steps=steps)
+    if html is not None:
+        from gpt1 import storage
+        from gpt1.generation import inside_page
+
+        page = inside_page.render(gpt.transformer(), gpt.tokenizer, text, walk.ids)
+        storage.write_file(html, page.encode(), replace=present)
     if json:
         print_json(asdict(walk))
     else:

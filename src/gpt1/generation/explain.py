@@ -105,7 +105,8 @@ class Explanation:
 
     def __repr__(self) -> str:
         following = self.next_tokens[0].text if self.next_tokens else ""
-        return f"Explanation({self.text[:60]!r}, {len(self.ids)} ids, next {following!r})"
+        name = type(self).__name__
+        return f"{name}({self.text[:60]!r}, {len(self.ids)} ids, next {following!r})"
 
     def table(self) -> Table:
         """Return, for each position, the predicted and the actual token."""

@@ -1,37 +1,26 @@
-// The frame of the page: state, header, views.
+// The studio: its state, its link, its models and their server.
 
 import * as api from "./api.js";
-import { fill, h, segmented, select } from "./dom.js";
-import { fresh, fromLink, LANGUAGES, THEMES, toLink, VIEWS } from "./state.js";
-import en from "./strings.en.js";
-import pt from "./strings.pt.js";
+import { h, select } from "./dom.js";
+import { frame } from "./frame.js";
+import { fresh, fromLink, toLink } from "./state.js";
 import compare from "./views/compare.js";
 import inside from "./views/inside.js";
 import tasks from "./views/tasks.js";
 import walk from "./views/walk.js";
 import write from "./views/write.js";
 
-const STRINGS = { en, pt };
-const DRAW = { write, walk, inside, tasks, compare };
-const root = document.getElementById("studio");
-const live = h("div", { class: "hidden", aria: { live: "polite" } });
-const alertBox = h("div", { class: "alert", role: "alert" });
-const main = h("main", { id: "main", tabindex: "-1" });
-
 /** What a view gets: the state, the words, the models, and ways to change and to tell. */
 const app = {
-  state: fresh(navigator.language.startsWith("pt") ? "pt" : "en"),
-  strings: en,
+  state: fresh(),
   models: [],
   cache: {}, // what views keep while the page is open
   api,
   save,
-  redraw,
-  say: (text) => { live.textContent = text; },
   model: () => app.models.find((model) => model.id === app.state.model),
   /** Run work(); an error is told on top of the page. */
   async attempt(work) {
-    fill(alertBox);
+    app.tell();
     try {
       return await work();
     } catch (error) {
@@ -43,10 +32,15 @@ const app = {
     }
   },
 };
+frame(app, {
+  draw: { write, walk, inside, tasks, compare },
+  ready: () => app.models.length > 0,
+  first: pickModel,
+  last: () => h("button", { type: "button", class: "quiet", text: app.strings.copyLink, on: { click: copyLink } }),
+  footer: () => app.strings.footer,
+});
 
-function tell(text) {
-  fill(alertBox, h("p", { text }));
-}
+const tell = (text) => app.tell(h("p", { text }));
 
 function askForKey(work) {
   const field = h("input", { type: "password", autocomplete: "off" });
@@ -56,7 +50,7 @@ function askForKey(work) {
     if (!app.models.length) await loadModels();
     else await app.attempt(work);
   };
-  fill(alertBox, h("form", { on: { submit: use } }, h("p", { text: app.strings.keyNeeded }),
+  app.tell(h("form", { on: { submit: use } }, h("p", { text: app.strings.keyNeeded }),
     h("label", { class: "field" }, h("span", { class: "name", text: app.strings.key }), field),
     h("button", { class: "quiet", text: app.strings.useKey })));
 }
@@ -75,47 +69,14 @@ async function copyLink() {
   tell(told);
 }
 
-function header() {
-  const { state, strings } = app;
-  const set = (name) => (value) => { state[name] = value; redraw(); };
-  const tabs = VIEWS.map((view) => h("button", {
-    type: "button", class: "tab", text: strings.views[view], data: { view },
-    aria: { current: view === state.view ? "page" : null },
-    on: { click: () => { state.view = view; redraw(); main.focus({ preventScroll: true }); } },
-  }));
+function pickModel() {
   const names = app.models.map((model) => [model.id, model.id]);
-  const changeModel = (name) => {
-    Object.assign(state, { model: name, tree: [], at: -1 });
-    state.walk.chosen = [];
-    redraw();
+  const change = (name) => {
+    Object.assign(app.state, { model: name, tree: [], at: -1 });
+    app.state.walk.chosen = [];
+    app.redraw();
   };
-  return h("header", {},
-    h("a", { class: "skip", href: "#main", text: strings.skip, on: { click: (event) => { event.preventDefault(); main.focus(); } } }),
-    h("div", { class: "top" },
-      h("p", { class: "mark" }, h("strong", { text: "gpt1" }), " studio"),
-      h("div", { class: "tools" },
-        names.length ? select(strings.model, names, state.model, changeModel, { name: "model" }) : null,
-        segmented(strings.language, LANGUAGES.map((name) => [name, name.toUpperCase()]), state.language, set("language")),
-        segmented(strings.theme, THEMES.map((name) => [name, strings.themes[name]]), state.theme, set("theme")),
-        h("button", { type: "button", class: "quiet", text: strings.copyLink, on: { click: copyLink } }))),
-    h("nav", { class: "tabs", aria: { label: strings.viewsLabel } }, tabs));
-}
-
-/** Draw the whole page; the focus stays on the same control where there still is one. */
-function redraw() {
-  const { state } = app;
-  const { view, value } = document.activeElement?.dataset ?? {};
-  app.strings = STRINGS[state.language];
-  document.documentElement.lang = state.language === "pt" ? "pt-BR" : "en";
-  document.documentElement.dataset.theme = state.theme;
-  document.title = `${app.strings.views[state.view]} · ${app.strings.title}`;
-  app.stop?.();
-  app.stop = undefined;
-  fill(alertBox);
-  fill(main, app.models.length ? DRAW[state.view](app) : null);
-  fill(root, header(), alertBox, main, live, h("footer", { text: app.strings.footer }));
-  root.querySelector(view ? `.tab[data-view="${CSS.escape(view)}"]` : `.segmented [data-value="${CSS.escape(value ?? "")}"]`)?.focus();
-  save();
+  return names.length ? select(app.strings.model, names, app.state.model, change, { name: "model" }) : null;
 }
 
 async function loadModels() {
@@ -124,7 +85,7 @@ async function loadModels() {
     const [first, second = first] = app.models.map((model) => model.id);
     if (!app.model()) Object.assign(app.state, { model: first, tree: [], at: -1 });
     if (!app.models.some((model) => model.id === app.state.other)) app.state.other = second;
-    redraw();
+    app.redraw();
   });
 }
 
@@ -143,7 +104,7 @@ function readLink() {
 async function start() {
   app.cache = {};
   const good = readLink();
-  redraw();
+  app.redraw();
   await loadModels();
   if (!good) tell(app.strings.linkBroken);
 }

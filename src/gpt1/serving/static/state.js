@@ -9,9 +9,9 @@ export const TASKS = ["classification", "entailment", "similarity", "choice"];
 const LONGEST = { link: 200_000, text: 20_000, nodes: 4096, answers: 6 };
 
 /** Return the state of a first visit. */
-export function fresh(language) {
+export function fresh() {
   return {
-    view: "write", language, theme: "auto", model: "", other: "",
+    view: "write", language: navigator.language.startsWith("pt") ? "pt" : "en", theme: "auto", model: "", other: "",
     text: "The old man looked at the sea and",
     settings: { ...DEFAULTS },
     tree: [], at: -1, // nodes [parent, id, 1 if it was given], and the end of the path that is shown

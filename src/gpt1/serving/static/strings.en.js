@@ -14,7 +14,7 @@ export default {
 
   // The frame
   title: "gpt1 studio",
-  views: { write: "Write", walk: "The walk", inside: "Inside", tasks: "Tasks", compare: "Compare" },
+  views: { read: "Tokens", write: "Write", walk: "The walk", inside: "Inside", tasks: "Tasks", compare: "Compare" },
   viewsLabel: "Views",
   skip: "Skip to the content",
   model: "Model",
@@ -46,8 +46,10 @@ export default {
   scale: "Probability",
   empty: "The text appears here.",
   nextPlace: "What comes next",
-  nextHint: "The ten likeliest tokens. Choose one to add it.",
-  placeHint: (rank, p) => `Of all tokens this was number ${whole.format(rank)}, at ${percent(p)}. Choose another to branch off here.`,
+  nextHint: "The ten likeliest tokens.",
+  addHint: "Choose one to add it.",
+  placeHint: (rank, p) => `Of all tokens this was number ${whole.format(rank)}, at ${percent(p)}.`,
+  branchHint: "Choose another to branch off here.",
   firstHint: "The first token has nothing before it, so the model gives it no probability.",
   pending: "The alternatives follow when the text is written.",
   branches: "Branches",
@@ -55,6 +57,11 @@ export default {
   given: "given",
   stretch: (count, mean) => `${plural(count, "token")}, ${percent(mean)} on average`,
   done: "The text is written.",
+
+  // A page of one text
+  readTitle: "How likely was each token?",
+  readLead: "The stronger the colour of a token, the likelier the model found it after those before it. Point at one, or move along the text with the arrow keys, to see what else it considered.",
+  pageFooter: (layers, heads, parameters) => `Made by gpt1 explain. Every number here comes from one model: ${plural(layers, "layer")} of ${plural(heads, "head")}, ${whole.format(parameters)} parameters. This file is complete and sends nothing anywhere.`,
 
   // Settings
   settingsTitle: "How it chooses",

@@ -14,7 +14,7 @@ export default {
 
   // A moldura
   title: "estúdio gpt1",
-  views: { write: "Escrever", walk: "O percurso", inside: "Por dentro", tasks: "Tarefas", compare: "Comparar" },
+  views: { read: "Tokens", write: "Escrever", walk: "O percurso", inside: "Por dentro", tasks: "Tarefas", compare: "Comparar" },
   viewsLabel: "Páginas",
   skip: "Ir para o conteúdo",
   model: "Modelo",
@@ -46,8 +46,10 @@ export default {
   scale: "Probabilidade",
   empty: "O texto aparece aqui.",
   nextPlace: "O que vem depois",
-  nextHint: "Os dez tokens mais prováveis. Escolha um para acrescentá-lo.",
-  placeHint: (rank, p) => `Entre todos os tokens, este era o número ${whole.format(rank)}, com ${percent(p)}. Escolha outro para abrir um ramo aqui.`,
+  nextHint: "Os dez tokens mais prováveis.",
+  addHint: "Escolha um para acrescentá-lo.",
+  placeHint: (rank, p) => `Entre todos os tokens, este era o número ${whole.format(rank)}, com ${percent(p)}.`,
+  branchHint: "Escolha outro para abrir um ramo aqui.",
   firstHint: "Antes do primeiro token não há nada; por isso o modelo não lhe dá probabilidade.",
   pending: "As alternativas aparecem quando o texto estiver escrito.",
   branches: "Ramos",
@@ -55,6 +57,11 @@ export default {
   given: "dado",
   stretch: (count, mean) => `${plural(count, "token")}, ${percent(mean)} em média`,
   done: "O texto está escrito.",
+
+  // Uma página sobre um texto
+  readTitle: "Quão provável era cada token?",
+  readLead: "Quanto mais forte a cor de um token, mais provável ele era para o modelo depois dos anteriores. Aponte para um deles, ou percorra o texto com as setas do teclado, e veja o que mais o modelo considerou.",
+  pageFooter: (layers, heads, parameters) => `Feita com gpt1 explain. Todos os números vêm de um só modelo: ${plural(layers, "camada")} de ${plural(heads, "cabeça")}, ${whole.format(parameters)} parâmetros. Este arquivo é completo e não envia nada a lugar nenhum.`,
 
   // Ajustes
   settingsTitle: "Como ele escolhe",

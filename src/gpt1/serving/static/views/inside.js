@@ -8,7 +8,7 @@ import { scale } from "../tokens.js";
 import { pathTo } from "../tree.js";
 import { ask, lead } from "./ask.js";
 
-const MOST = 40; // tokens on a map
+const MOST = 64; // tokens on a map
 const CANDIDATES = 5;
 
 export default function inside(app) {
@@ -19,7 +19,7 @@ export default function inside(app) {
   const source = () => (own.written && state.tree.length ? { ids: pathTo(state.tree, state.at).map((node) => state.tree[node][1]) } : { text: state.text });
 
   async function load() {
-    fill(box, h("p", { class: "soft", text: strings.working }));
+    if (!data) fill(box, h("p", { class: "soft", text: strings.working }));
     await app.attempt(async () => {
       const all = await app.api.explain(state.model, source(), { attention: [], lens: 0, alternatives: 1 });
       const ids = all.ids.slice(0, MOST), { n_layer: blocks, n_head: count } = app.model().config;
@@ -38,9 +38,10 @@ export default function inside(app) {
 
   function draw() {
     if (!data) return void fill(box);
-    const focused = box.contains(document.activeElement) ? { ...document.activeElement.dataset } : {};
+    const focused = box.contains(document.activeElement) ? { name: document.activeElement.name, ...document.activeElement.dataset } : {};
     fill(box, own.look === "lens" ? lens() : attention(),
       data.total > data.tokens.length && h("p", { class: "hint", text: strings.cut(data.tokens.length, data.total) }));
+    if (focused.name) box.querySelector(`[name="${CSS.escape(focused.name)}"]`)?.focus();
     for (const name of ["from", "head", "index"]) {
       if (name in focused) box.querySelector(`button[data-${name}="${Number(focused[name])}"]`)?.focus();
     }
@@ -81,7 +82,7 @@ export default function inside(app) {
   load();
   return [
     lead(strings.insideTitle, strings.insideLead),
-    ask(app, strings.readThis, () => { Object.assign(own, { written: false, token: 0 }); load(); },
+    app.fixed ? null : ask(app, strings.readThis, () => { Object.assign(own, { written: false, token: 0 }); load(); },
       state.tree.length > 0 && h("button", { type: "button", class: "quiet", text: strings.readWritten, on: { click: () => { Object.assign(own, { written: true, token: 0 }); load(); } } })),
     h("div", { class: "looks" }, segmented(strings.views.inside, [["attention", strings.attention], ["lens", strings.lens]], own.look, change)),
     box,

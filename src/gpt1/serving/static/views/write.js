@@ -1,8 +1,8 @@
 // Write: a prompt, its continuation as it is written, alternatives, branches.
 
-import { bars } from "../bars.js";
-import { fill, h, visible } from "../dom.js";
+import { fill, h } from "../dom.js";
 import { controls, requestFields } from "../settings.js";
+import { place } from "../place.js";
 import { scale, tokenRun } from "../tokens.js";
 import { branches, childrenOf, endOf, grow, leaves, pathTo } from "../tree.js";
 
@@ -56,16 +56,10 @@ export default function write(app) {
   function drawPanel() {
     const nodes = path(), n = hovered ?? selected, node = nodes[n];
     if (!nodes.length) return void fill(panel);
-    const at = node === undefined ? { alternatives: following.get(state.at) } : known[node] ?? {};
-    const title = node === undefined ? strings.nextPlace : visible(known[node]?.text ?? "…");
-    const hint = node === undefined ? strings.nextHint : n === 0 ? strings.firstHint
-      : at.rank ? strings.placeHint(at.rank, Math.exp(at.logprob)) : strings.pending;
+    const token = node === undefined ? null : { id: state.tree[node][1], text: "…", ...known[node] };
     const parent = node === undefined ? state.at : state.tree[node][0];
-    fill(panel, h("h2", { class: node === undefined ? null : "quoted", text: title }), h("p", { class: "hint", text: hint }),
-      at.alternatives?.length ? bars(at.alternatives, strings, {
-        chosen: node === undefined ? null : state.tree[node][1],
-        onPick: writing ? null : (candidate) => go(() => branch(parent, candidate)),
-      }) : null);
+    const onPick = writing ? null : (candidate) => go(() => branch(parent, candidate));
+    fill(panel, place(token, n, following.get(state.at), strings, onPick));
   }
 
   /** Learn the probabilities and alternatives of the path's tokens and of what follows it. */
