@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,10 @@ from gpt1.text.tokenizer import Tokenizer
 
 Head = tuple[int, int]
 """A layer and a head of it, both counted from 0."""
+
+
+_ROWS = 64
+"""Positions between two pauses."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,24 @@ def look_inside(
     lens, alternatives: how many tokens to name, 0 for none. Raises InputError for a head or a
     number that the model does not have.
     """
+    steps = look_inside_stepwise(model, tokenizer, ids, heads, lens, alternatives)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Inside = end.value
+            return found
+
+
+def look_inside_stepwise(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    ids: Sequence[int],
+    heads: Collection[Head],
+    lens: int,
+    alternatives: int,
+) -> Generator[None, None, Inside]:
+    """Do what `look_inside` does, with a pause after the model's pass and every few positions."""
     config = model.config
     for layer, head in heads:
         if not (0 <= layer < config.n_layer and 0 <= head < config.n_head):
@@ -93,11 +115,16 @@ def look_inside(
             output_hidden_states=lens > 0,
             output_attentions=bool(heads),
         )
-        logits = output.logits[0]  # (T, V)
-        states = [model.logits(h[0]) for h in output.hidden_states or []]
-        layers = output.attentions or []
-    found = read_logprobs(logits, ids, alternatives)
-    best = [[], *(_best(row, alternatives, tokenizer) for row in logits)]
+    logits = output.logits[0]  # (T, V)
+    layers = output.attentions or []
+    yield
+    found = read_logprobs(logits, ids, 0)
+    best = [[], *(yield from _best_of_each(logits, alternatives, tokenizer))]
+    lenses = []
+    for states in output.hidden_states or []:
+        with evaluation_mode(model):
+            of_layer = model.logits(states[0])
+        lenses.append((yield from _best_of_each(of_layer, lens, tokenizer)))
     return Inside(
         ids=list(ids),
         logits_shape=(1, *logits.shape),
@@ -107,7 +134,7 @@ def look_inside(
         ],
         next=best[-1],
         logits=logits[-1],
-        lens=[[_best(row, lens, tokenizer) for row in layer] for layer in states],
+        lens=lenses,
         attention={(layer, head): layers[layer][0, head] for layer, head in heads},
     )
 
@@ -132,6 +159,18 @@ def read_logprobs(
     ranks = ((before > own).sum(1) + 1).tolist()
     others = [likeliest(row, alternatives) for row in before]
     return [(None, None, []), *zip(logprobs, ranks, others, strict=True)]
+
+
+def _best_of_each(
+    logits: Tensor, k: int, tokenizer: Tokenizer
+) -> Generator[None, None, list[list[NextToken]]]:
+    """Return the `k` likeliest tokens by each row of logits (T, V), with a pause every few rows."""
+    found = []
+    for t, row in enumerate(logits, 1):
+        found.append(_best(row, k, tokenizer))
+        if t % _ROWS == 0:
+            yield
+    return found
 
 
 def _best(logits: Tensor, k: int, tokenizer: Tokenizer) -> list[NextToken]:

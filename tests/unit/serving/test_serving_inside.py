@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -159,3 +161,38 @@ def test_vectors_are_those_of_embed(server: Running, gpt: GPT1) -> None:
     ]:
         refused = server.post("/v1/embeddings", body)
         assert (refused.status_code, word in refused.text) == (400, True), refused.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "least"),
+    [
+        ("/v1/score", {"input": [" ".join([TEXT] * 5)] * 6}, 6),
+        ("/v1/embeddings", {"input": [[1] * 64] * 6}, 6),
+        ("/v1/score", {"input": [TEXT] * 16}, 2),
+        ("/v1/explain", {"ids": [1] * 64, "lens": 2, "attention": [[0, 0], [1, 1]]}, 7),
+    ],
+)
+def test_a_large_call_is_made_in_parts_between_steps(
+    gpt: GPT1, path: str, body: dict[str, Any], least: int
+) -> None:
+    """While a text is written, there is a step of the engine after every part of a call."""
+    served = Served.of("tiny", gpt, slots=2)
+    with serving.running([served]) as server, ThreadPoolExecutor(1) as pool:
+        scheduler = server.app.state.service.scheduler
+        log: list[str] = []
+        step, work = served.engine.step, scheduler._work
+
+        def logged(name: str, function: Any) -> Any:
+            return lambda *arguments: (log.append(name), function(*arguments))[1]
+
+        served.engine.step = logged("step", step)  # type: ignore[method-assign]
+        scheduler._work = logged("part", work)
+        long = {"prompt": "my dog", "max_tokens": 4000, "overflow": "slide", "stream": True}
+        url = f"{server.base_url}/v1/completions"
+        with httpx.stream("POST", url, json=long) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            answer = pool.submit(server.post, path, body).result(30)
+        assert answer.status_code == 200
+        assert log.count("part") >= least
+        assert "part part" not in " ".join(log)

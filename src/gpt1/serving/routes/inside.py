@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from fastapi import APIRouter, Response
@@ -19,6 +19,7 @@ from gpt1.generation.request import Prompt, encode_prompt
 from gpt1.serving.models import Served
 from gpt1.serving.protocol import Refusal, Usage
 from gpt1.serving.protocol.inside import (
+    Candidate,
     Embedding,
     EmbeddingRequest,
     Embeddings,
@@ -26,6 +27,7 @@ from gpt1.serving.protocol.inside import (
     Explanation,
     NextTokens,
     NextTokensRequest,
+    Position,
     ScoreRequest,
     Scores,
     TextScore,
@@ -37,11 +39,12 @@ from gpt1.serving.protocol.inside import (
 from gpt1.serving.routes import Admitted, Service, ServiceOf
 from gpt1.serving.routes.completions import as_list
 from gpt1.serving.scheduler import Ticket
+from gpt1.tasks.spec import Example
 from gpt1.text.bpe import END, merge_steps
 
 router = APIRouter()
 TOGETHER = 8
-"""Inputs that are computed between two steps of the engines, so that streams go on meanwhile."""
+"""The most inputs that are computed between two steps of the engines."""
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -79,7 +82,11 @@ async def explain_text(body: ExplainRequest, service: ServiceOf, ticket: Admitte
     prompt = body.ids if body.text is None else body.text
     assert prompt is not None
     service.check_inputs(served, [prompt], "text")
-    return _json(await service.scheduler.call(ticket, _explain, service, served, prompt, body))
+    work = _explain(service, served, prompt, body)
+    found: list[Explanation] = []
+    while not found:
+        found = await service.scheduler.call(ticket, _proceed, work)
+    return _json(found[0])
 
 
 @router.post("/v1/embeddings", response_model=Embeddings)
@@ -107,12 +114,38 @@ async def in_parts(
     inputs: Sequence[S],
     *more: Any,
 ) -> list[T]:
-    """Return what function(served, some inputs, the number of the first, ...) gives for all."""
+    """Return what function(served, some inputs, the number of the first, ...) gives for all.
+
+    Between two steps of the engines it gets about what one pass can read, so that streams go on.
+    """
     results: list[T] = []
-    for start in range(0, len(inputs), TOGETHER):
-        some = inputs[start : start + TOGETHER]
+    for some in _parts(inputs, served.gpt.config.n_ctx):
+        start = len(results)
         results += await service.scheduler.call(ticket, function, served, some, start, *more)
     return results
+
+
+def _parts(inputs: Sequence[S], room: int) -> Iterator[list[S]]:
+    """Yield inputs that have about `room` ids together, or a single one, and at most TOGETHER."""
+    part: list[S] = []
+    size = 0
+    for item in inputs:
+        own = _size(item)
+        if part and (size + own > room or len(part) == TOGETHER):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += own
+    yield part
+
+
+def _size(item: object) -> int:
+    """Return about how many ids an input has: a text is taken for two characters an id."""
+    if isinstance(item, Example):
+        return len(item.texts) * sum(map(_size, (*item.texts, item.question)))
+    if isinstance(item, str):
+        return len(item) // 2
+    return len(cast(Sequence[object], item))
 
 
 def _json(answer: BaseModel) -> Response:
@@ -177,14 +210,26 @@ def _score(served: Served, texts: Sequence[str], first: int) -> list[TextScore]:
     return [TextScore(**asdict(score)) for score in scores]
 
 
-def _explain(service: Service, served: Served, prompt: Prompt, body: ExplainRequest) -> Explanation:
+def _proceed(work: Generator[None, None, T]) -> list[T]:
+    """Go on to the next pause; return the result, if there is one."""
+    try:
+        next(work)
+    except StopIteration as end:
+        return [end.value]
+    return []
+
+
+def _explain(
+    service: Service, served: Served, prompt: Prompt, body: ExplainRequest
+) -> Generator[None, None, Explanation]:
     model, config = served.gpt.transformer(), served.gpt.config
     ids = encode_prompt(served.gpt.tokenizer, prompt, config, "the text")
     heads: list[Head] = [*product(range(config.n_layer), range(config.n_head))]
     if body.attention != "all":
         heads = [(layer, head) for layer, head in body.attention]
     T = len(ids)
-    numbers = T * T * len(heads) + 2 * T * (body.lens * (config.n_layer + 1) + body.alternatives)
+    named = T * (body.lens * (config.n_layer + 1) + body.alternatives)
+    numbers = T * T * len(heads) + 4 * named  # of an id, a text, a probability, a logit
     if numbers > service.settings.max_values:
         raise Refusal(
             400,
@@ -192,26 +237,47 @@ def _explain(service: Service, served: Served, prompt: Prompt, body: ExplainRequ
             f"Ask for fewer heads or alternatives, or shorten the text.",
             param="attention",
         )
-    look = inside.look_inside(
+    look = yield from inside.look_inside_stepwise(
         model,
         served.gpt.tokenizer,
         ids,
-        heads=heads,
-        lens=min(body.lens, config.vocab_size),
-        alternatives=min(body.alternatives, config.vocab_size),
+        heads,
+        min(body.lens, config.vocab_size),
+        min(body.alternatives, config.vocab_size),
     )
-    return Explanation(
+    attention = {}
+    for (layer, head), weights in look.attention.items():
+        attention[f"{layer}.{head}"] = weights.double().cpu().numpy().round(8).tolist()
+        yield
+    lens = []
+    for of_layer in look.lens:
+        lens.append((yield from _candidates(of_layer)))
+    others = yield from _candidates([read.alternatives for read in look.positions])
+    positions = [
+        Position(**{**vars(read), "alternatives": own})
+        for read, own in zip(look.positions, others, strict=True)
+    ]
+    return Explanation.model_construct(
         ids=ids,
         tokens=[position.text for position in look.positions],
-        positions=[asdict(position) for position in look.positions],
-        next=[asdict(token) for token in look.next],
-        lens=[[[asdict(t) for t in place] for place in layer] for layer in look.lens],
-        attention={
-            f"{layer}.{head}": weights.double().cpu().numpy().round(8).tolist()
-            for (layer, head), weights in look.attention.items()
-        },
+        positions=positions,
+        next=[Candidate(**vars(token)) for token in look.next],
+        lens=lens,
+        attention=attention,
         logits_shape=look.logits_shape,
     )
+
+
+def _candidates(
+    places: Sequence[Sequence[explain.NextToken]],
+) -> Generator[None, None, list[list[Candidate]]]:
+    """Return the candidates of each place as they are sent, with a pause every few places."""
+    found = []
+    for t, place in enumerate(places, 1):
+        found.append([Candidate(**vars(token)) for token in place])
+        if t % 64 == 0:
+            yield
+    return found
 
 
 def _embed(
