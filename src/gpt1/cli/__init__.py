@@ -58,7 +58,7 @@ def main() -> None:
     _write_in_any_encoding()
     try:
         with terminal.outputs(), memory_guard(_MEMORY):
-            _app(sys.argv[1:])()
+            _app(sys.argv[1:])(prog_name="gpt1")
     except BrokenPipeError:  # the reader of our output, such as head, has stopped
         terminal.discard(sys.stdout)
     except OSError as error:  # of a library, such as the one that prints the help
@@ -178,7 +178,6 @@ def _app(arguments: list[str]) -> typer.Typer:
         name="gpt1",
         help="GPT-1 as working software: pre-train, fine-tune, evaluate, generate, explain.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -197,6 +196,9 @@ def _app(arguments: list[str]) -> typer.Typer:
     ) -> None:
         pass
 
+    if "_GPT1_COMPLETE" in os.environ:  # a shell asks how its command line may go on
+        line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+        arguments = line.split()[1:]
     called = next((item for item in arguments if not item.startswith("-")), None)
     for name, summary in COMMANDS.items():
         app.command(name, help=None if name == called else summary, cls=_Command)(

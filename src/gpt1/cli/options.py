@@ -13,9 +13,17 @@ from gpt1.errors import ConfigError
 if TYPE_CHECKING:
     from gpt1.data.dialect import ReadOptions, Unit
 
+
+def _packaged(incomplete: str) -> list[str]:
+    """Return the names that a shell offers for a model; without a letter it offers files."""
+    from gpt1.checkpoint import hub
+
+    return [name for name in hub.packaged_models() if incomplete and name.startswith(incomplete)]
+
+
 _MODEL = "A packaged model, a model folder, a run, or owner/name on the hub."
-Model = Annotated[str, typer.Option("--model", "-m", help=_MODEL)]
-ModelArgument = Annotated[str, typer.Argument(help=_MODEL)]
+Model = Annotated[str, typer.Option("--model", "-m", help=_MODEL, autocompletion=_packaged)]
+ModelArgument = Annotated[str, typer.Argument(help=_MODEL, autocompletion=_packaged)]
 
 Dtype = Annotated[
     Literal["float32", "bfloat16"],

@@ -8,14 +8,17 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+import serving
 import worlds
 from commands import ENV, GPT1, run_gpt1
+from gpt1.serving.models import Served
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,15 @@ def test_without_the_extra_one_line_says_what_to_install() -> None:
     assert done.returncode == 2
     assert "pip install 'gpt1[serve]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_client_of_the_how_to_page_works_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/deploy.md").read_text("utf-8")
+    (found,) = re.findall(r"^    from openai.*?(?=^\S)", page, re.MULTILINE | re.DOTALL)
+    code = textwrap.dedent(found)
+    assert "http://127.0.0.1:8000/v1" in code
+    with serving.running([Served.of("mini", serving.gpt(), slots=2)]) as server:
+        exec(compile(code.replace("http://127.0.0.1:8000", server.base_url), "page", "exec"), {})
+    assert capsys.readouterr().out.strip()
