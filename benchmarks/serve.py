@@ -15,7 +15,7 @@ process, which only looks for the end of an answer:
                   with a message where it cannot serve them
 
 The model is `mini`; --size takes the shape of another, with random weights. Each part of `mini`
-takes less than a minute. Ratios are medians over the runs. The last line is one JSON document.
+takes about a minute. Ratios are medians over the runs. The last line is one JSON document.
 """
 
 from __future__ import annotations
