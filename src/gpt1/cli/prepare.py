@@ -29,6 +29,41 @@ def prepare(
         typer.Option(min=1, help="How many processes to use.", show_default="one a core"),
     ] = None,
     limit: options.Limit = None,
+    drop_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--drop-duplicates", help="Drop documents that are exactly an earlier one or in VALID."
+        ),
+    ] = False,
+    max_overlap: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Drop documents of which a larger share is in an earlier one or in VALID: runs of "
+            "13 tokens, whatever the white space; e.g. 0.5.",
+        ),
+    ] = None,
+    max_unknown: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Drop documents with a larger share of characters that the vocabulary lacks, "
+            "e.g. 0.01.",
+        ),
+    ] = None,
+    min_bytes_per_token: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Drop documents with fewer, such as broken text or another language, e.g. 3.",
+        ),
+    ] = None,
+    valid: Annotated[
+        list[str] | None,
+        typer.Option(help="Files to validate on, to compare with; may be repeated."),
+    ] = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     header: options.Header = None,
@@ -38,11 +73,14 @@ def prepare(
 ) -> None:
     """Turn text files into shards for pre-training.
 
-    The shards hold their tokenizer too: gpt1 pretrain needs nothing else.
+    The shards hold their tokenizer too: gpt1 pretrain needs nothing else. What the text repeats
+    and the vocabulary lacks is told, and kept unless an option says otherwise; OUT/dropped.jsonl
+    lists what was dropped.
     """
     from gpt1.checkpoint import hub
     from gpt1.cli.progress import Progress
-    from gpt1.data.shards import write_shards
+    from gpt1.data.filters import Filters, Screen
+    from gpt1.data.shards import DROPPED, encode_documents, write_shards
     from gpt1.data.tables import Texts
     from gpt1.text.english import without_torch
     from gpt1.text.tokenizer import Tokenizer
@@ -55,19 +93,28 @@ def prepare(
 
     read_options = options.reading(delimiter, encoding, header, lines)
     texts = Texts(files, column, limit, read_options)
+    filters = Filters(drop_duplicates, max_overlap, max_unknown, min_bytes_per_token)
     with without_torch():
         loaded = Tokenizer.load(hub.of_run(tokenizer), words=words)
         check_unknown(list(islice(texts, SAMPLED)), loaded, allow=allow_unknown)
     start = perf_counter()
     with Progress("preparing", "documents") as shown, without_torch():
+        screen = Screen(loaded, filters)
+        if valid:
+            held_out = Texts(valid, column, options=read_options)
+            screen.hold_out(encode_documents(held_out, loaded, workers, encode_texts))
         summary = write_shards(
-            out, texts, loaded, workers=workers, encode=encode_texts, progress=shown.progress
-        )
+            out, texts, loaded, workers=workers, encode=encode_texts, screen=screen,
+            progress=shown.progress,
+        )  # fmt: skip
     seconds = perf_counter() - start
     if json:
         print_json({**asdict(summary), "seconds": round(seconds, 3)})
         return
     print(texts.counts.report())
+    print(screen.quality)
+    if summary.dropped:
+        print(f"{counted(sum(summary.dropped.values()), 'document')} dropped: {out / DROPPED}")
     print(
         f"{counted(summary.tokens, 'token')} in {counted(summary.documents, 'document')}; "
         f"{summary.bytes / summary.tokens:.2f} bytes a token"

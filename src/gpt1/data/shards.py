@@ -2,23 +2,27 @@
 
 The folder holds `shard-00000.bin`, ... (uint16, little-endian, one document after the other with
 nothing between them, spec 3.3), `documents.bin` (uint64, the start of each document, and the end),
-`data.json` (the counts), the tokenizer's files, and storage's manifest with a SHA-256 of each. A
-folder is verified when it is opened.
+`data.json` (the counts), `dropped.jsonl` (the documents that filters dropped, if any), the
+tokenizer's files, and storage's manifest with a SHA-256 of each. A folder is verified when it is
+opened.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.callbacks import ProgressCallback
+from gpt1.data.filters import Document, Screen
 from gpt1.data.parallel import encode_texts
 from gpt1.data.tables import Texts
 from gpt1.errors import CorruptError, DataError, TokenizerError
@@ -30,6 +34,8 @@ SHARD_TOKENS = 1 << 24
 MAX_VOCABULARY = 1 << 16
 _REPORT = 1 << 20  # bytes of text between two calls of progress
 _DATA, _DOCUMENTS = "data.json", "documents.bin"
+DROPPED = "dropped.jsonl"
+"""The file with a line for each document that filters dropped."""
 
 Encode = Callable[[Tokenizer, Iterable[str], int | None], Iterator[IdArray]]
 """(tokenizer, texts, workers) -> the ids of each text, in order: here, or on other machines."""
@@ -39,8 +45,9 @@ Encode = Callable[[Tokenizer, Iterable[str], int | None], Iterator[IdArray]]
 class Summary:
     """The data.json of a folder of shards.
 
-    `tokenizer` is a fingerprint; `bytes` are those of the documents' text in UTF-8; `rejected` is
-    reason -> rows, and rows == documents + sum(rejected).
+    `tokenizer` is a fingerprint; `bytes` are those of the documents' text in UTF-8; `rejected` and
+    `dropped` (by filters) are reason -> rows, and rows == documents + sum(rejected) + sum(dropped).
+    `quality` holds the fields of `gpt1.data.filters.Quality`, and `filters` what was asked for.
     """
 
     tokenizer: str
@@ -52,6 +59,9 @@ class Summary:
     rejected: dict[str, int]
     shards: int
     format: int = 1
+    dropped: dict[str, int] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
+    filters: dict[str, Any] = field(default_factory=dict)
 
 
 def write_shards(
@@ -61,26 +71,21 @@ def write_shards(
     *,
     workers: int | None = None,
     encode: Encode = encode_texts,
+    screen: Screen | None = None,
     progress: ProgressCallback | None = None,
 ) -> Summary:
     """Tokenize `texts` into a new folder of shards; memory does not grow with the corpus.
 
     `workers` is the number of processes (None: all processors, if there is much text); `progress`
-    counts documents. Texts without any token are rejected. Raises DataError, TokenizerError,
-    StorageError.
+    counts documents. `screen` measures the documents, and drops some. Texts without any token are
+    rejected. Raises DataError, TokenizerError, StorageError.
     """
     if len(tokenizer) > MAX_VOCABULARY:
         raise TokenizerError(
             f"the vocabulary has {len(tokenizer):,} pieces; shards hold ids of 16 bits, so at most "
             f"{MAX_VOCABULARY:,}. Learn a smaller vocabulary."
         )
-    sizes: deque[int] = deque()  # of the texts read and not yet tokenized
-
-    def measured() -> Iterator[str]:
-        for text in texts:
-            sizes.append(len(text.encode()))
-            yield text
-
+    screen = screen or Screen(tokenizer)
     size = reported = shards = 0
     ends = array("Q", [0])
     pending = bytearray()
@@ -93,12 +98,8 @@ def write_shards(
                 del pending[: 2 * SHARD_TOKENS]
                 shards += 1
 
-        for ids in encode(tokenizer, measured(), workers):
-            text_size = sizes.popleft()
-            if not len(ids):
-                texts.counts.reject("no tokens")
-                continue
-            size += text_size
+        for document, ids in screen.kept(encode_documents(texts, tokenizer, workers, encode)):
+            size += document.bytes
             ends.append(ends[-1] + len(ids))
             pending += ids.astype("<u2").tobytes()
             flush(2 * SHARD_TOKENS)
@@ -107,6 +108,9 @@ def write_shards(
                 progress(len(ends) - 1, 0)
         flush(1)
         counts = texts.counts
+        dropped = Counter(row["reason"] for row in screen.dropped)
+        for reason, count in dropped.items():
+            counts.leave_out(reason, count)
         if not shards:
             raise DataError(f"no text gave a token; {counts}. Give other text.")
         summary = Summary(
@@ -118,13 +122,38 @@ def write_shards(
             rows=counts.rows,
             rejected=dict(counts.rejected),
             shards=shards,
+            dropped=dict(dropped),
+            quality=asdict(screen.quality),
+            filters=asdict(screen.filters),
         )
         folder.add(_DOCUMENTS, np.array(ends, dtype="<u8").tobytes())
         folder.add(_DATA, json_bytes(asdict(summary)))
+        if screen.dropped:
+            rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in screen.dropped)
+            folder.add(DROPPED, (row.encode() for row in rows))
         folder.add(DESCRIPTION, json_bytes({"tokenizer": tokenizer.description()}))
         for name, data in tokenizer.files().items():
             folder.add(name, data)
     return summary
+
+
+def encode_documents(
+    texts: Texts, tokenizer: Tokenizer, workers: int | None, encode: Encode
+) -> Iterator[tuple[Document, IdArray]]:
+    """Yield each text that has a token, measured, with its ids; reject the others."""
+    waiting: deque[Document] = deque()  # texts that are read and not yet tokenized
+
+    def measured() -> Iterator[str]:
+        for text in texts:
+            waiting.append(Document.of(text, texts.location))
+            yield text
+
+    for ids in encode(tokenizer, measured(), workers):
+        document = waiting.popleft()
+        if len(ids):
+            yield document, ids
+        else:
+            texts.counts.reject("no tokens")
 
 
 def _shard(number: int) -> str:

@@ -155,6 +155,11 @@ class Texts:
         return self._reader.counts
 
     @property
+    def location(self) -> str:
+        """Where the current text is from: "file:line"."""
+        return self._reader.location
+
+    @property
     def guesses(self) -> list[str]:
         """How files are read where that was not certain; complete once they have been read."""
         return [*self._reader.guesses, *self._column_guesses]

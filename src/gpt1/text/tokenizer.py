@@ -81,8 +81,8 @@ class Tokenizer:
         self._tokens = list(vocabulary.tokens)
         self._pre_tokenizer = make_pre_tokenizer(self.words)
         self.unknown_id = vocabulary.ids[UNKNOWN]
-        self._newline_id = vocabulary.ids.get(NEWLINE, self.unknown_id)
-        marks = {NEWLINE_CHUNK: (self._newline_id,), UNKNOWN_CHUNK: (self.unknown_id,)}
+        self.newline_id = vocabulary.ids.get(NEWLINE, self.unknown_id)
+        marks = {NEWLINE_CHUNK: (self.newline_id,), UNKNOWN_CHUNK: (self.unknown_id,)}
         self._ids_of: ChunkCache[int] = ChunkCache(self._pre_tokenizer, bpe, marks)
 
     # --- making
@@ -196,7 +196,7 @@ class Tokenizer:
         """Return the ids, the tokens, their offsets, and the text that the offsets refer to."""
         ids = self.encode(text)
         if isinstance(self._pre_tokenizer, OriginalPreTokenizer):
-            marks = {"newline": self._newline_id, "unknown": self.unknown_id}
+            marks = {"newline": self.newline_id, "unknown": self.unknown_id}
             cleaned, located = locate(self._pre_tokenizer, text, self._bpe, **marks)
             offsets = [span for _, span in located]
         else:

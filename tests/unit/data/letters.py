@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 class Letters:
     """An id for each byte but "~", which has none."""
 
+    unknown_id = newline_id = -1
+
     def __init__(self, size: int = 256) -> None:
         self.size = size
         self.fingerprint = hashlib.sha256(str(size).encode()).hexdigest()

@@ -47,8 +47,12 @@ def test_prepare_makes_shards_that_hold_what_the_tokenizer_says(tokenizer: Token
     printed = done.stdout.splitlines()
     assert printed[0] == "61 rows from 1 file: 60 used, 1 rejected (empty: 1)"
     each = f"{sum(len(text.encode()) for text in TEXTS) / len(stream):.2f} bytes a token"
-    assert printed[1] == f"{len(stream):,} tokens in 60 documents; {each}"
-    assert printed[2].startswith("0.0 MB in ")
+    assert printed[1].startswith("duplicates: 57 exact duplicates; ")
+    assert printed[2:4] == [
+        "unknown characters: 0.00%",
+        f"{len(stream):,} tokens in 60 documents; {each}",
+    ]
+    assert printed[4].startswith("0.0 MB in ")
 
     kept = Tokenizer.load("out")
     assert kept.fingerprint == tokenizer.fingerprint, "the shards bring their tokenizer"
