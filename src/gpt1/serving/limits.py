@@ -184,16 +184,31 @@ class DeadlineProtocol(H11Protocol):
     """uvicorn's protocol, with deadlines that no byte puts off.
 
     A request's head and body must arrive in time, and an answer must be read; otherwise the
-    connection ends.
+    connection ends. A request on one connection too many is refused.
     """
 
     def __init__(self, *arguments: Any, settings: ServeConfig, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._settings = settings
+        self._app, self.app = self.app, self._limited
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._began: float | None = None
         """When the first byte of a request came, until all of it is there."""
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, unless too many connections are open."""
+        app: App = self._app
+        if len(self.connections) > self._settings.connections:
+            refusal = Refusal(
+                503,
+                f"{self._settings.connections:,} connections are open; try again later.",
+                code="too_many_connections",
+                retry_after=1,
+            )
+            refusal.headers["connection"] = "close"
+            app = answer(refusal)
+        await app(scope, receive, send)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""

@@ -43,7 +43,6 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=settings.connections,
             timeout_keep_alive=settings.idle_seconds,
             h11_max_incomplete_event_size=HEAD,
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 import serving
@@ -207,3 +208,17 @@ def test_an_answer_that_is_not_read_ends_too() -> None:
 def test_the_settings_have_bounds() -> None:
     with pytest.raises(ValueError, match="queue"):
         ServeConfig(queue=0)
+
+
+def test_one_connection_too_many_is_refused_as_openai_does() -> None:
+    with (
+        serving.running([Served.of("tiny", serving.gpt(), slots=2)], connections=2) as server,
+        httpx.Client(base_url=server.base_url) as one,
+        httpx.Client(base_url=server.base_url) as two,
+    ):
+        assert [c.get("/health/live").status_code for c in (one, two)] == [200, 200]
+        refused = server.post("/v1/completions", {"prompt": "my dog"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["error"]["code"] == "too_many_connections"
+        assert refused.json()["error"]["type"] == "server_error"
+        assert one.get("/health/live").status_code == 200
