@@ -9,8 +9,8 @@ const STRINGS = { en, pt };
 
 /**
  * Give `app` its frame: `strings`, and redraw(), say(text) to a screen reader, tell(...nodes) on top.
- * draw: {view: function} in the order of the tabs; views, first(), last(), footer(): what the page
- * shows besides: whether there is something to view, tools of the header, the last line.
+ * draw: {view: function} in the order of the tabs. ready(): whether there is something to view.
+ * first(), last(): more tools of the header. footer(): the text of the last line.
  */
 export function frame(app, { draw, ready = () => true, first = () => null, last = () => null, footer }) {
   const root = document.getElementById("studio");
