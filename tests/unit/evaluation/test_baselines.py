@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,3 +93,42 @@ def test_without_scikit_learn_there_is_the_majority_and_a_hint(
     assert list(figures) == [MAJORITY]
     assert "pip install 'gpt1[sklearn]'" in baselines.baselines_note(figures, 20)
     assert "--train FILE" in baselines.baselines_note(figures, 0)
+
+
+def test_tfidf_is_scikit_learn_called_by_hand() -> None:
+    from scipy.sparse import hstack
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+
+    def words() -> TfidfVectorizer:
+        return TfidfVectorizer(
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+            token_pattern=r"(?u)\w+|[^\w\s]",
+            dtype=np.float32,
+        )
+
+    draw = random.Random(2)
+    train, test = ([_word_decides(draw) for _ in range(60)] for _ in range(2))
+    train = [Example(e.texts, draw.choice([e.label, 0, 1])) for e in train]
+    texts, new = ([e.texts[0] for e in rows] for rows in (train, test))
+    labels = [e.label for e in train]
+    by_hand = make_pipeline(words(), LogisticRegression(max_iter=1000)).fit(texts, labels)
+    scores = baselines.baseline_scores(Classification(("bad", "good")), train, test)
+    np.testing.assert_allclose(scores[TFIDF], by_hand.predict_proba(new), rtol=1e-6)
+
+    pairs, others = ([_score_of_words(draw) for _ in range(60)] for _ in range(2))
+    vectors = words().fit(text for e in pairs for text in e.texts)
+
+    def features(rows: list[Example]) -> Any:
+        first, second = (vectors.transform(c) for c in zip(*(e.texts for e in rows), strict=True))
+        return hstack([first + second, abs(first - second)], format="csr")
+
+    ridge = Ridge().fit(features(pairs), [e.label for e in pairs])
+    task = Regression(scale=(0.0, 5.0))
+    found = task.decide(baselines.baseline_scores(task, pairs, others)[TFIDF])
+    low, high = min(e.label for e in pairs), max(e.label for e in pairs)  # type: ignore[type-var]
+    np.testing.assert_allclose(
+        found, np.clip(ridge.predict(features(others)), low, high), atol=1e-5
+    )
