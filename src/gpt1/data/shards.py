@@ -47,7 +47,7 @@ class Summary:
 
     `tokenizer` is a fingerprint; `bytes` are those of the documents' text in UTF-8; `rejected` and
     `dropped` (by filters) are reason -> rows, and rows == documents + sum(rejected) + sum(dropped).
-    `quality` holds the fields of `gpt1.data.filters.Quality`, and `filters` what was asked for.
+    `quality` holds the shares of `gpt1.data.filters.Quality`, and `filters` what was asked for.
     """
 
     tokenizer: str
@@ -113,6 +113,8 @@ def write_shards(
             counts.leave_out(reason, count)
         if not shards:
             raise DataError(f"no text gave a token; {counts}. Give other text.")
+        quality = asdict(screen.quality)
+        del quality["fewest_bytes"]  # names paths: the same text gives the same bytes anywhere
         summary = Summary(
             tokenizer=tokenizer.fingerprint,
             vocab_size=len(tokenizer),
@@ -123,7 +125,7 @@ def write_shards(
             rejected=dict(counts.rejected),
             shards=shards,
             dropped=dict(dropped),
-            quality=asdict(screen.quality),
+            quality=quality,
             filters=asdict(screen.filters),
         )
         folder.add(_DOCUMENTS, np.array(ends, dtype="<u8").tobytes())
