@@ -60,7 +60,7 @@ transformers loads it too, as `OpenAIGPTLMHeadModel`.{simpler}
 def _shape(config: ModelConfig) -> str:
     if config.n_hidden is not None:
         return f"One layer of {config.n_hidden:,} units, "
-    return f"{config.n_layer} layers, {config.n_head} heads, "
+    return f"{counted(config.n_layer, 'layer')}, {counted(config.n_head, 'head')}, "
 
 
 def _of_task(

@@ -24,7 +24,9 @@ ROWS = (1, 8, 32)
 def bench(
     model: Annotated[
         str | None,
-        typer.Option(help="The model that writes: a name or a folder.", show_default="mini"),
+        typer.Option(
+            "--model", "-m", help="The model that writes: a name or a folder.", show_default="mini"
+        ),
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Random weights of this size instead: gpt1, mini, tiny, ...")

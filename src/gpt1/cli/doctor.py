@@ -22,7 +22,10 @@ CPU_FEATURES = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
 
 def doctor(
     model: Annotated[
-        str | None, typer.Option(help="Count the parameters of this model: a name or a folder.")
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Count the parameters of this model: a name or a folder."
+        ),
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Count the parameters of this size: gpt1, mini, tiny, ...")

@@ -61,6 +61,8 @@ def evaluate(
     page: Annotated[
         Path | None,
         typer.Option(
+            "--page",
+            "-o",
             help="Tasks: write the page with the errors to this .html file.",
             show_default="RUN/evaluation.html",
         ),

@@ -22,7 +22,8 @@ _ALL = "cola,sst2,race,dpr,wsc273"
 def zero_shot(
     data: options.DataFolder,
     model: Annotated[
-        str | None, typer.Option(help="The model to measure.", show_default="mini")
+        str | None,
+        typer.Option("--model", "-m", help="The model to measure.", show_default="mini"),
     ] = None,
     checkpoints: Annotated[
         list[Path] | None,

@@ -28,7 +28,7 @@ from gpt1.data.packing import (
     windows,
 )
 from gpt1.data.shards import Shards
-from gpt1.errors import DataError
+from gpt1.errors import DataError, counted
 from gpt1.text.tokenizer import IdArray
 
 
@@ -136,8 +136,8 @@ class WindowBatches(SampleBatches):
         self._windows = windows(tokens, n_ctx)
         if not len(self._windows):
             raise DataError(
-                f"the text has {tokens:,} tokens; one window takes n_ctx + 1 = {n_ctx + 1:,}. "
-                f"Give more text or a model of smaller n_ctx."
+                f"the text has {counted(tokens, 'token')}; one window takes n_ctx + 1 = "
+                f"{n_ctx + 1:,}. Give more text or a model of smaller n_ctx."
             )
         super().__init__(len(self._windows), batch_size, **sampling)
         self.tokens_per_sample = float(n_ctx)

@@ -185,7 +185,8 @@ def read_weights(sample_weight: Any, n: int) -> list[float]:
     weights = [item(weight) for weight in to_list(sample_weight, "sample_weight")]
     if len(weights) != n:
         raise InputError(
-            f"X has {n:,} rows and sample_weight {len(weights):,}; give one weight for each row."
+            f"X has {counted(n, 'row')} and sample_weight {len(weights):,}; give one weight "
+            f"for each row."
         )
     for i, weight in enumerate(weights):
         if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
@@ -213,7 +214,9 @@ def _read_y(y: Any, n: int) -> list[Any]:
     if not labels:
         raise InputError("y has no rows; give at least one.")
     if len(labels) != n:
-        raise InputError(f"X has {n:,} rows and y {len(labels):,}; give one label for each row.")
+        raise InputError(
+            f"X has {counted(n, 'row')} and y {len(labels):,}; give one label for each row."
+        )
     return labels
 
 

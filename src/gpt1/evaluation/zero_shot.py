@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpt1.callbacks import ProgressCallback
-from gpt1.errors import InputError
+from gpt1.errors import InputError, counted
 from gpt1.generation.scoring import continuation_logprobs, next_logits
 from gpt1.model.build import Model
 from gpt1.tasks.datasets.winograd import Schema
@@ -42,8 +42,8 @@ def acceptability(
     for number, ids in enumerate(encoded):
         if len(ids) < 2:
             raise InputError(
-                f"text {number}, {texts[number][:40]!r}, has {len(ids)} tokens; a score needs at "
-                f"least two. Leave it out."
+                f"text {number}, {texts[number][:40]!r}, has {counted(len(ids), 'token')}; a score "
+                f"needs at least two. Leave it out."
             )
     first = [ids[:1] for ids in encoded]
     rest = [[ids[1 : model.config.n_ctx + 1]] for ids in encoded]

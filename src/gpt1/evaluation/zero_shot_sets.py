@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.callbacks import ProgressCallback
-from gpt1.errors import ConfigError, DataError, did_you_mean
+from gpt1.errors import ConfigError, DataError, counted, did_you_mean
 from gpt1.evaluation import zero_shot
 from gpt1.model.build import Model
 from gpt1.tasks.bootstrap import bootstrap
@@ -169,8 +169,8 @@ def measure(
         labels = np.array([row.label for row in questions.rows])
         if not len(labels) or (setting.heuristic == "acceptability" and not questions.tuning):
             raise DataError(
-                f"{name} has {len(labels)} rows, and {len(questions.tuning)} to choose a threshold "
-                f"on. Give at least one of each that is needed."
+                f"{name} has {counted(len(labels), 'row')}, and {len(questions.tuning)} to choose "
+                f"a threshold on. Give at least one of each that is needed."
             )
 
         def report(part: int, parts: int, before: int = done, rows: int = len(questions)) -> None:

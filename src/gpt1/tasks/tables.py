@@ -19,7 +19,7 @@ from gpt1.data.dialect import ReadOptions
 from gpt1.data.lines import Row, check_single, no_column
 from gpt1.data.sources import Sources
 from gpt1.data.tables import RowCounts, RowReader
-from gpt1.errors import ConfigError, DataError, InputError, did_you_mean
+from gpt1.errors import ConfigError, DataError, InputError, counted, did_you_mean
 from gpt1.tasks.datasets.entry import sample
 from gpt1.tasks.kinds import KINDS, Task
 from gpt1.tasks.kinds.fields import Fields
@@ -220,8 +220,8 @@ def rows_of_texts(task: Task, texts: Sequence[str]) -> tuple[list[Row], list[Exa
     width = len(names)
     if len(texts) % width:
         raise InputError(
-            f"{len(texts)} texts are given; a row of this {task.kind} has {width} "
-            f"({', '.join(names)}). Give --text {width} times for each."
+            f"--text gives {counted(len(texts), 'text')}; a row of this {task.kind} has {width} "
+            f"({', '.join(names)}). Give --text {counted(width, 'time')} for each."
         )
     starts = range(0, len(texts), width)
     rows = [dict(zip(names, texts[i : i + width], strict=True)) for i in starts]

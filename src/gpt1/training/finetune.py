@@ -97,7 +97,8 @@ def finetune(
         shared = shared_words([sample.completion for sample in samples], split.training)
         progress.note(
             f"copied from the training texts: {shared.whole} of {_SAMPLES} samples whole "
-            f"({shared.whole / _SAMPLES:.0%}); the longest shared run is {shared.longest} words "
+            f"({shared.whole / _SAMPLES:.0%}); the longest shared run is "
+            f"{counted(shared.longest, 'word')} "
             f"({shared.phrase!r})"
         )
     return trained, tokenizer

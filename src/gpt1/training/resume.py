@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gpt1 import storage
 from gpt1.checkpoint import hub
 from gpt1.config import RunConfig
-from gpt1.errors import CorruptError, TrainingError
+from gpt1.errors import CorruptError, TrainingError, counted
 from gpt1.presets import read_toml
 from gpt1.training import schedules
 
@@ -157,10 +157,10 @@ def reopen(run: Run, steps: int) -> str:
         return ""
     done, model = run.done, run.path / "model"
     if not done or steps < done:
-        what = f"has made {done:,} updates" if done else "has no checkpoint left"
+        what = f"has made {counted(done, 'update')}" if done else "has no checkpoint left"
         raise TrainingError(
-            f"the run in {run.path} {what}, so it cannot go on to {steps:,} updates. Ask for more, "
-            f"or start a new run with --model {run.path}."
+            f"the run in {run.path} {what}, so it cannot go on to "
+            f"{counted(steps, 'update')}. Ask for more, or start a new run with --model {run.path}."
         )
     source = storage.Folder(model)
     files = {name: source.read(name) for name in source.names() if name != storage.MANIFEST}

@@ -254,7 +254,7 @@ def test_choices_that_have_no_score(
 
 def test_texts_that_have_no_score(words: Tokenizer) -> None:
     model = Bigrams(words, {}, n_ctx=4)
-    with pytest.raises(InputError, match="text 1, 'the', has 1 tokens"):
+    with pytest.raises(InputError, match="text 1, 'the', has 1 token;"):
         acceptability(model, words, ["the cat", "the"])
     schema = Schema("the cat chased it", "it", 15, ("a dog", "a cat"), 0)
     with pytest.raises(InputError, match="schema 0, 'the cat chased it', has 0 tokens after"):
@@ -333,5 +333,5 @@ def test_measure_refuses(words: Tokenizer) -> None:
         measure(model, words, {"rte": Questions([])})
     with pytest.raises(DataError, match="sst2 has 0 rows"):
         measure(model, words, {"sst2": Questions([])})
-    with pytest.raises(DataError, match="cola has 1 rows, and 0 to choose a threshold"):
+    with pytest.raises(DataError, match="cola has 1 row, and 0 to choose a threshold"):
         measure(model, words, {"cola": Questions([Example(("the cat",), 1)])})

@@ -101,7 +101,7 @@ def test_texts_alone_are_examples_too(server: Running) -> None:
     [
         ({"model": "lm", "input": ["x"]}, "was not fine-tuned"),
         ({"input": [["a", "b"]]}, "has 2 texts"),
-        ({"model": "entailment", "input": ["a"]}, "has 1 texts"),
+        ({"model": "entailment", "input": ["a"]}, "has 1 text; a row"),
         ({"input": [{"texts": "a"}]}, "input 0"),
         ({"input": [{"text": None}]}, "input 0"),
         ({"input": [""]}, "input 0"),

@@ -83,7 +83,7 @@ def test_other_forms(tmp_path: Path) -> None:
         ("t.conll", "".join(f"a w{i}\n" for i in range(30)), "must be the last column"),
         ("t.conll", "", "is empty"),
         ("t.csv", "words,label\na,b\n", "takes tokens, or text, spans, tags"),
-        ("t.jsonl", '{"tokens": ["a"], "tags": ["O", "O"]}', "has 1 words and 2 tags"),
+        ("t.jsonl", '{"tokens": ["a"], "tags": ["O", "O"]}', "has 1 word and 2 tags"),
         ("t.jsonl", '{"tokens": 3, "tags": ["O"]}', "tokens is '3'; it must be a list"),
         ("t.jsonl", '{"text": "ab", "spans": [{"start": 0, "end": 3, "label": "X"}]}',
          "within the 2 characters"),
@@ -211,7 +211,7 @@ def test_the_estimator_learns_scores_and_survives_a_folder(tmp_path: Path) -> No
         ([["a", "b"]], [["O"]], "must be a list of 2 tags"),
         ([["a"]], [["O"]], "every word has the tag O"),
         ([["a"]], None, "target y is None"),
-        ([["a"]], [["O"], ["O"]], "X has 1 rows and y 2"),
+        ([["a"]], [["O"], ["O"]], "X has 1 row and y 2"),
     ],
 )
 def test_words_and_tags_that_cannot_be_used_are_refused(X: list, y: list, message: str) -> None:

@@ -115,7 +115,7 @@ def test_encoding_counts_what_is_cut_and_refuses_what_does_not_fit(tmp_path: Pat
     assert found.truncated == 1
     assert found.lengths.tolist() == [[32], [5]]
     assert found.targets.tolist() == [[1, 0], [0, 1]]
-    with pytest.raises(InputError, match=r"example 1 has 1 texts; this entailment takes 2"):
+    with pytest.raises(InputError, match=r"example 1 has 1 text; this entailment takes 2"):
         encode([Example(("cat", "dog"), 0), Example(("cat",), 0)], task, words, 32)
     with pytest.raises(InputError, match=r"text 1 of example 0 is ' '; it has no words"):
         encode([Example(("cat", " "), 0)], task, words, 32)

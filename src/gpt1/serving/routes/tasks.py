@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from gpt1.errors import InputError
+from gpt1.errors import InputError, counted
 from gpt1.generation.inside import token_text
 from gpt1.serving.models import Served
 from gpt1.serving.protocol import Refusal
@@ -65,8 +65,8 @@ def _example(task: Task, row: Row, number: int) -> Example:
         texts = [row] if isinstance(row, str) else row
         if len(texts) != len(names):
             raise InputError(
-                f"{where} has {len(texts)} texts; a row of this {task.kind} has {len(names)} "
-                f"({', '.join(names)})."
+                f"{where} has {counted(len(texts), 'text')}; a row of this "
+                f"{task.kind} has {len(names)} ({', '.join(names)})."
             )
         columns = dict(zip(names, texts, strict=True))
     example = task.read(Fields(columns, {}, where), task.num_texts, labelled=False)

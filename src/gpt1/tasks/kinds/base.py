@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.data.tables import text_fault
-from gpt1.errors import ConfigError, DataError, InputError
+from gpt1.errors import ConfigError, DataError, InputError, counted
 from gpt1.escaping import defuse
 from gpt1.tasks.kinds.fields import Fields, make_example
 from gpt1.tasks.kinds.going_on import GoingOn
@@ -178,8 +178,8 @@ class Task(GoingOn):
         """Raise InputError for another number of texts than the task's, or one without tokens."""
         if self.num_texts not in (None, len(example.texts)):
             raise InputError(
-                f"example {number} has {len(example.texts)} texts; this {self.kind} takes "
-                f"{self.num_texts}."
+                f"example {number} has {counted(len(example.texts), 'text')}; this {self.kind} "
+                f"takes {self.num_texts}."
             )
         for i, text in enumerate(example.texts):
             if not ids[i]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.data.tables import text_fault
-from gpt1.errors import DataError, InputError
+from gpt1.errors import DataError, InputError, counted
 from gpt1.tasks.bootstrap import bootstrap
 from gpt1.tasks.entities import (
     OUTSIDE,
@@ -106,8 +106,8 @@ class SequenceLabelling(ClassTask):
         words, tags = fields.items("tokens"), fields.items("tags")
         if len(words) != len(tags):
             raise DataError(
-                f"{fields.where}: the sentence has {len(words)} words and {len(tags)} tags; each "
-                f"word must have one. Correct the row."
+                f"{fields.where}: the sentence has {counted(len(words), 'word')} and "
+                f"{counted(len(tags), 'tag')}; each word must have one. Correct the row."
             )
         if None in tags:
             raise DataError(
@@ -181,7 +181,8 @@ class SequenceLabelling(ClassTask):
         words, tags = len(example.texts), example.label
         if not words or (tags is not None and len(tags) != words):
             raise InputError(
-                f"example {number} has {words} words and {0 if tags is None else len(tags)} tags; "
+                f"example {number} has {counted(words, 'word')} and "
+                f"{counted(0 if tags is None else len(tags), 'tag')}; "
                 f"give each word a tag."
             )
 
