@@ -133,6 +133,36 @@ def test_requests_go_on_when_a_replica_is_killed(
     assert len(between) > 10
 
 
+def test_streams_reach_their_end_when_the_server_is_told_to_stop(
+    served: tuple[str, subprocess.Popen[str]],
+) -> None:
+    address, server = served
+    body = {"prompt": "the dog", "max_tokens": 20, "stream": True}
+    accepted: list[str] = []  # the last line of each
+    struck = threading.Event()
+
+    def load() -> None:
+        while not struck.is_set():
+            with httpx.stream(
+                "POST", f"{address}/v1/completions", json=body, headers=KEY, timeout=60
+            ) as stream:
+                assert stream.status_code == 200
+                accepted.append([line for line in stream.iter_lines() if line][-1])
+
+    clients = [threading.Thread(target=load) for _ in range(8)]
+    for client in clients:
+        client.start()
+    time.sleep(2)
+    before = len(accepted)
+    struck.set()
+    server.send_signal(signal.SIGTERM)
+    for client in clients:
+        client.join()
+    assert server.wait(60) == 0
+    assert len(accepted) > before, "none was under way"
+    assert set(accepted) == {"data: [DONE]"}
+
+
 def test_replicas_need_ray() -> None:
     done = run_gpt1("serve mini --replicas 2")
     assert (done.code, "only --engine ray has more than one" in done.message) == (2, True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Sequence
 from threading import Event
 
@@ -73,6 +74,10 @@ def serve(models: Sequence[str], settings: ServeConfig, keys: Keys, replicas: in
                 flush=True,
             )
             ended.wait()
+            # A shutdown ends the proxy, and with it every stream: first let the replicas finish.
+            ray_serve.delete(_APP, _blocking=False)
+            while _APP in ray_serve.status().applications:
+                time.sleep(0.1)
         except RuntimeError as error:  # Ray has printed the replica's own error
             raise GPT1Error(f"the replicas did not start: {first_line(error)}") from error
         finally:
