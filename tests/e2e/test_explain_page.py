@@ -104,6 +104,11 @@ def test_the_page_shows_the_models_numbers_and_asks_for_nothing(
     page.wait_for_selector(".lens")
     best = [float(p) for layer in reversed(layers) for p in layer.max(-1).values]
     assert numbers(page, ".lens tbody button", "p") == pytest.approx(best, **NEAR)
+    table, cell = (
+        page.locator(selector).bounding_box()
+        for selector in (".scroll:has(.lens)", ".lens [aria-pressed=true]")
+    )
+    assert table["x"] <= cell["x"] <= table["x"] + table["width"] - cell["width"]
     check_access(page, "lens")
 
     other = "pt" if locale == "en" else "en"

@@ -41,6 +41,8 @@ export default function inside(app) {
     const focused = box.contains(document.activeElement) ? { name: document.activeElement.name, ...document.activeElement.dataset } : {};
     fill(box, own.look === "lens" ? lens() : attention(),
       data.total > data.tokens.length && h("p", { class: "hint", text: strings.cut(data.tokens.length, data.total) }));
+    const cell = box.querySelector(".lens [aria-pressed=true]")?.closest("td"), area = cell?.closest(".scroll");
+    if (area) area.scrollLeft = cell.offsetLeft + (cell.offsetWidth - area.clientWidth) / 2;
     if (focused.name) box.querySelector(`[name="${CSS.escape(focused.name)}"]`)?.focus();
     for (const name of ["from", "head", "index"]) {
       if (name in focused) box.querySelector(`button[data-${name}="${Number(focused[name])}"]`)?.focus();
