@@ -15,7 +15,7 @@ from torch import Tensor
 from gpt1.checkpoint import folder, hub
 from gpt1.config import ModelConfig, SamplingConfig, check, default_recipe, load_run, load_size
 from gpt1.data.rows import column_of, list_rows, texts_of
-from gpt1.errors import CheckpointError, InputError, TokenizerError
+from gpt1.errors import CheckpointError, InputError, TokenizerError, counted
 from gpt1.generation import choose_backend, embedding, engine, explain as explaining, inside_page
 from gpt1.generation.backend import Backend
 from gpt1.generation.embedding import Pool
@@ -88,7 +88,8 @@ class GPT1:
 
     def __repr__(self) -> str:
         c, n = self.config, self.num_parameters()
-        shape = f"{c.n_layer} layers of {c.n_embd}, {c.n_ctx} positions, {c.vocab_size:,} tokens"
+        layers = counted(c.n_layer, "layer")
+        shape = f"{layers} of {c.n_embd}, {c.n_ctx} positions, {c.vocab_size:,} tokens"
         kind = self._metadata["task"]["kind"] if "task" in self._metadata else ""
         return f"GPT1({shape}, {n:,} parameters, {kind and f'{kind}, '}on {self.device})"
 

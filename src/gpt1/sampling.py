@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from gpt1.errors import counted
 from gpt1.settings import Settings
 
 
@@ -113,9 +114,9 @@ class SamplingConfig(Settings):
             f"{''.join(search)} needs temperature=0": bool(search) and self.temperature > 0,
             "penalty_alpha needs top_k, e.g. top_k=4": "penalty_alpha" in search and not self.top_k,
             "best_of needs a temperature above 0": bool(several) and not self.temperature,
-            f"num_return_sequences is {self.num_return_sequences}; there are {most} texts. Raise "
-            f"num_beams or best_of, or sample": self.num_return_sequences > most
-            and (most > 1 or not self.temperature),
+            f"num_return_sequences is {self.num_return_sequences}; this search finds "
+            f"{counted(most, 'text')}. Raise num_beams or best_of, or sample":
+            self.num_return_sequences > most and (most > 1 or not self.temperature),
             f"num_beams is {self.num_beams}; num_beam_groups={self.num_beam_groups} must divide it":
             self.num_beams % self.num_beam_groups > 0,
             "prompt_lookup_num_tokens goes with num_return_sequences=1": bool(draft)

@@ -219,7 +219,7 @@ CASES: list[tuple[str, int, list[str]]] = [
     (f"finetune jokes.csv {TUNE} --out run", 1, ["a run is already in run"]),
     (f"finetune jokes.csv {TUNE} --recipe article", 2, ["max_pack is 500", "max_pack=32"]),
     (f"finetune jokes.csv {TUNE} --recipe article --set data.max_pack=2", 2,
-     ["do not fill one pack", "documents"]),
+     ["cannot fill one pack", "documents"]),
     ("demo --jokes words.csv --column Jokes --out new", 2, ["no column 'Jokes'"]),
 ]  # fmt: skip
 

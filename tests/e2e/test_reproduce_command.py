@@ -86,7 +86,7 @@ def test_table5_with_all_variants(
     first = reproduce(*command).check()
     assert len(trained) == 2 * 4
     assert "RTE is not in the data folder; it is left out." in first.stderr
-    assert "To do: 8 models to train, 0 are done" in first.stderr
+    assert "To do: 8 models to train; done: 0" in first.stderr
     assert not list((out / "runs").iterdir())
     for part in ("full: ours (small, 0.0", "full: the paper (116.5 M)", "LSTM, auxiliary LM: ours"):
         assert part in first.stdout
@@ -145,10 +145,10 @@ def test_a_run_that_was_cut_off_goes_on(
 
     monkeypatch.setattr(supervised, "finetune", _noting(trained, {}))
     skipped, no_lstm = json.loads(reproduce(*command, "--finished", "--json").stdout)["skipped"]
-    assert skipped == "3 of 4 models are not trained yet."
+    assert skipped == "Not trained yet: 3 of 4 models."
     assert "gpt1 pretrain SHARDS --size lstm-mini --out RUN" in no_lstm
     assert len(trained) == 1
-    assert "To do: 3 models to train, 1 are done" in reproduce(*command).check().stderr
+    assert "To do: 3 models to train; done: 1" in reproduce(*command).check().stderr
     assert trained[1:] == [second, "cola-full-seed-1", "cola-no-auxiliary-lm-seed-1"]
     assert "2 seeds" in (out / "table5.md").read_text()
 
@@ -250,7 +250,7 @@ def test_what_is_refused(data: Path, models: dict[str, Path], tmp_path: Path) ->
         (("table5", "--set", "train.stepz=1"), 2, "train.stepz"),
         (("table5", "--data", tmp_path / "none"), 2, "does not exist"),
         (("table5", "--sets", "rte,qqp"), 2, "there is nothing to show"),
-        (("table5", "--finished"), 2, "models are not trained yet"),
+        (("table5", "--finished"), 2, "Not trained yet"),
         (("figure2-left", "--variants", "full"), 2, "--variants is for table5"),
         (("table5", "--checkpoints", small), 2, "is for figure2-right"),
         (("figure2-left", "--texts", 8), 2, "--texts is for figure2-right"),

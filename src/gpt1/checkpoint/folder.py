@@ -20,7 +20,7 @@ from gpt1._version import __version__
 from gpt1.checkpoint import card, classifier, huggingface, openai, parts, tensors
 from gpt1.checkpoint.foreign import SCORE
 from gpt1.config import ModelConfig
-from gpt1.errors import CheckpointError, Note, TokenizerError, memory_guard
+from gpt1.errors import CheckpointError, Note, TokenizerError, counted, memory_guard
 from gpt1.model.build import Model, build_model
 from gpt1.model.heads import Head
 from gpt1.storage import MANIFEST, Folder, json_bytes, write_folder
@@ -97,7 +97,7 @@ def assemble(folder: Folder, stored: dict[str, Tensor], where: str) -> Loaded:
         config = config.model_copy(update={"vocab_size": config.vocab_size - spare})
         state["tokens.weight"] = state["tokens.weight"][:-spare].clone()
         warnings.warn(
-            f"{where}: the last {spare} rows of the token matrix belong to no token; left out",
+            f"{where}: the token matrix ends with {counted(spare, 'row')} of no token; left out",
             Note,
             stacklevel=2,
         )

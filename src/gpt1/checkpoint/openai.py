@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gpt1.checkpoint import huggingface
 from gpt1.config import ModelConfig, check
-from gpt1.errors import CheckpointError, ConfigError
+from gpt1.errors import CheckpointError, ConfigError, counted
 from gpt1.storage import Folder
 
 SHAPES = "params_shapes.json"
@@ -127,7 +127,7 @@ def _numbers(folder: Folder, total: int) -> Tensor:
     count = sum(len(part) for part in parts)
     if count != total:
         raise CheckpointError(
-            f"{folder.path} holds {count:,} numbers in {len(parts)} files params_*.npy; "
+            f"{folder.path} holds {count:,} numbers in {counted(len(parts), 'file')} params_*.npy; "
             f"{SHAPES} asks for {total:,}. A file is missing or cut short: download them again."
         )
     return torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))

@@ -179,10 +179,8 @@ class PackBatches(SampleBatches):
         lengths = [len(doc) for doc in docs]
         self._packs = pack_documents(lengths, n_ctx)
         if not self._packs:
-            raise DataError(
-                f"none of the {len(docs):,} documents has two tokens; there is nothing to predict. "
-                f"Give more text."
-            )
+            none = f"none of the {len(docs):,} documents" if len(docs) > 1 else "no document"
+            raise DataError(f"{none} has two tokens; there is nothing to predict. Give more text.")
         super().__init__(len(self._packs), batch_size, **sampling)
         self._ids = np.concatenate(docs)
         self._offsets = np.cumsum([0, *lengths])
@@ -226,7 +224,7 @@ class ArticleBatches(Batches):
         self.tokens_per_sample = float(max_len)
         if not self._ready_after(2):
             raise DataError(
-                f"the {len(docs):,} documents do not fill one pack of {max_len} tokens in two "
+                f"{counted(len(docs), 'document')} cannot fill one pack of {max_len} tokens in two "
                 f"epochs. Give more text, or set data.pack=documents."
             )
 

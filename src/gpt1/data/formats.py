@@ -28,7 +28,7 @@ from gpt1.data.lines import (
     too_long,
 )
 from gpt1.data.sniffing import ESCAPED_QUOTE
-from gpt1.errors import DataError, first_line
+from gpt1.errors import DataError, counted, first_line
 
 _TAG = re.compile(r"O|[BIESLUM]-\S+")
 _PARQUET_ROWS = 32  # at a time: rows may be whole books
@@ -120,8 +120,8 @@ class TableFile:
                 yield line, BLANK
             else:
                 raise DataError(
-                    f"{self.path}:{line}: the row has {len(row)} fields; the header has "
-                    f"{len(header)} ({', '.join(header)[:200]}). Correct the row."
+                    f"{self.path}:{line}: the row has {counted(len(row), 'field')}; the header has "
+                    f"{len(header):,} ({', '.join(header)[:200]}). Correct the row."
                 )
 
     def _choose(self, choose: ChooseColumns, header: list[str]) -> list[tuple[str, int]]:

@@ -130,8 +130,9 @@ def choices_of_ids(
     counts = sorted({len(options) for options in answers})
     if len(contexts) != len(answers) or len(counts) > 1:
         raise InputError(
-            f"there are {len(contexts)} contexts and {len(answers)} lists of answers, of {counts} "
-            f"answers; give every context the same number of answers."
+            f"there are {counted(len(contexts), 'context')} and "
+            f"{counted(len(answers), 'list')} of answers, with "
+            f"{' or '.join(map(str, counts))} in a list; give every context the same number."
         )
     limit = model.config.n_ctx
     shortened = []
@@ -159,7 +160,9 @@ def schemas(
     """
     counts = sorted({len(schema.options) for schema in sentences})
     if len(counts) > 1:
-        raise InputError(f"schemas have {counts} candidates; give all the same number.")
+        raise InputError(
+            f"schemas have {' or '.join(map(str, counts))} candidates; give all the same number."
+        )
     contexts: list[Ids] = []
     rests: list[list[Ids]] = []
     for number, schema in enumerate(sentences):

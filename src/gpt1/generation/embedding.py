@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt1.callbacks import ProgressCallback
-from gpt1.errors import ConfigError, Note
+from gpt1.errors import ConfigError, Note, counted
 from gpt1.generation.scoring import TOKENS, evaluation_mode
 from gpt1.model.padding import pad_right
 from gpt1.model.transformer import Transformer
@@ -55,8 +55,7 @@ def embed(
     else:
         read = [list(row[: config.n_ctx]) for row in rows]
     if cut := too_long(rows, config.n_ctx, pool):
-        note = f"{cut:,} of {len(rows):,} texts are longer than the model reads; their ends are cut"
-        warnings.warn(note, Note, stacklevel=3)
+        warnings.warn(cut_texts(cut, len(rows)), Note, stacklevel=3)
     vectors = np.empty((len(read), config.n_embd), np.float32)
     order = sorted(range(len(read)), key=lambda i: -len(read[i]))
     done = 0
@@ -76,6 +75,12 @@ def embed(
             if progress is not None:
                 progress(done, len(order))
     return vectors
+
+
+def cut_texts(cut: int, texts: int) -> str:
+    """Return the note about texts whose ends are not read."""
+    s = "s" * (cut == 1)
+    return f"{cut:,} of {counted(texts, 'text')} exceed{s} the model's length; the end is cut"
 
 
 def too_long(rows: Sequence[Sequence[int]], n_ctx: int, pool: Pool) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gpt1.errors import CheckpointError, InputError
+from gpt1.errors import CheckpointError, InputError, counted
 from gpt1.generation.backend import Backend
 from gpt1.generation.request import encode_prompt
 from gpt1.generation.scoring import continuation_logprobs, evaluation_mode
@@ -58,7 +58,7 @@ class Score:
 
     def __repr__(self) -> str:
         loss, count = self.loss, len(self.ids)
-        return f"Score(loss={loss:.4f}, perplexity={self.perplexity:.5g}, {count} ids)"
+        return f"Score(loss={loss:.4f}, perplexity={self.perplexity:.5g}, {counted(count, 'id')})"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Explanation:
     def __repr__(self) -> str:
         following = self.next_tokens[0].text if self.next_tokens else ""
         name = type(self).__name__
-        return f"{name}({self.text[:60]!r}, {len(self.ids)} ids, next {following!r})"
+        return f"{name}({self.text[:60]!r}, {counted(len(self.ids), 'id')}, next {following!r})"
 
     def table(self) -> Table:
         """Return, for each position, the predicted and the actual token."""

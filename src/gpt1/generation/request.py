@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gpt1.config import ModelConfig, SamplingConfig
-from gpt1.errors import CheckpointError, ContextError, InputError
+from gpt1.errors import CheckpointError, ContextError, InputError, counted
 from gpt1.generation.constraints import make_constraint
 from gpt1.generation.processors import logits_processors
 from gpt1.generation.sampling import (
@@ -59,8 +59,8 @@ class Generation:
     others: list[Generation] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        count, reason = len(self.logprobs), self.finish_reason
-        return f"Generation({self.text[:200]!r}, {count} new ids, finish_reason={reason!r})"
+        count, reason = counted(len(self.logprobs), "new id"), self.finish_reason
+        return f"Generation({self.text[:200]!r}, {count}, finish_reason={reason!r})"
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ class Request:
             self.limit = sampling.max_length - self.prompt_length
             if self.limit <= 0:
                 raise InputError(
-                    f"{name} is {self.prompt_length} ids long; max_length is {sampling.max_length},"
-                    f" the prompt included. Raise max_length, or give max_new_tokens instead."
+                    f"{name} is {counted(self.prompt_length, 'id')} long; max_length is "
+                    f"{sampling.max_length}, the prompt included. Raise max_length, or give "
+                    f"max_new_tokens instead."
                 )
         if sampling.overflow != "slide":
             self.limit = min(self.limit, config.n_ctx - self.prompt_length)
@@ -125,8 +126,8 @@ class Request:
             self.state = self.constraint.start(self.ids)
             if (least := self.constraint.distance(self.state)) > self.limit:
                 raise InputError(
-                    f"{name} leaves room for {self.limit} new ids; the constraint needs at least "
-                    f"{least}. Raise max_new_tokens, or shorten the prompt."
+                    f"{name} leaves room for {counted(self.limit, 'new id')}; the constraint needs "
+                    f"at least {least}. Raise max_new_tokens, or shorten the prompt."
                 )
         self.finish_reason: FinishReason | None = None if self.limit else "length"
         self._streamer = TextStreamer(

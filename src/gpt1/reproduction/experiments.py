@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from gpt1.errors import DataError
+from gpt1.errors import DataError, counted
 from gpt1.evaluation.zero_shot_curves import measure_run, models_of_run
 from gpt1.evaluation.zero_shot_sets import SETTINGS, Questions, check_sets, load_sets
 from gpt1.reports.formatting import short_names
@@ -158,7 +158,7 @@ def _finished(
     notes = []
     if len(results) < len(experiments):
         count = len(experiments) - len(results)
-        notes.append(f"{count} of {len(experiments)} models are not trained yet.")
+        notes.append(f"Not trained yet: {count} of {counted(len(experiments), 'model')}.")
     if others:
         notes.append(
             f"{len(others)} finished result(s) of {sweep.out} left out: made with another model "

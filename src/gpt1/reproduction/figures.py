@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from gpt1.errors import counted
 from gpt1.evaluation.zero_shot_curves import Point, as_json, curve_tables, draw_curves
 from gpt1.evaluation.zero_shot_sets import SETTINGS
 from gpt1.reports.charts import draw_png
@@ -53,7 +54,7 @@ def figure2_left(
         for data, by_blocks in grouped.items()
     }
     charts = [_chart(data, curve, layers) for data, curve in curves.items()]
-    model = f"{results[0].model} ({results[0].parameters:,} parameters, {layers} blocks)"
+    model = f"{results[0].model} ({results[0].parameters:,} parameters, {counted(layers, 'block')})"
     notes = (
         f"Blocks of {model} that are kept before fine-tuning; the others start at random. "
         f"0 blocks: only the embeddings are kept. none: these are random too. The paper's model "

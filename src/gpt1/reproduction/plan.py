@@ -10,7 +10,7 @@ import torch
 
 from gpt1.callbacks import ProgressCallback
 from gpt1.config import ModelConfig
-from gpt1.errors import GPT1Error, Interrupted, UsageError
+from gpt1.errors import GPT1Error, Interrupted, UsageError, counted
 from gpt1.model.device import choose_device, choose_dtype
 from gpt1.reports.formatting import format_duration
 from gpt1.reports.sections import Table
@@ -54,7 +54,7 @@ class Plan:
     failed: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        title = f"To do: {len(self.tokens)} models to train, {len(self.finished)} are done"
+        title = f"To do: {counted(len(self.tokens), 'model')} to train; done: {len(self.finished)}"
         head = ("", "training rows", "measured rows", "models", "tokens", "about")
         return f"{title}\n{format_table(Table(head, self.rows))}"
 
@@ -141,7 +141,7 @@ def execute(sweep: Sweep, plan: Plan, display: Display) -> tuple[list[Experiment
 
 def describe(experiment: Experiment) -> str:
     """Return an experiment's name for people."""
-    layers = "" if experiment.layers is None else f", {experiment.layers} blocks"
+    layers = "" if experiment.layers is None else f", {counted(experiment.layers, 'block')}"
     return f"{TITLES[experiment.data]}, {experiment.variant}{layers}, seed {experiment.seed}"
 
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gpt1.config import ServeConfig
-from gpt1.errors import ConfigError
+from gpt1.errors import ConfigError, counted
 from gpt1.serving.metrics import Metrics
 from gpt1.serving.protocol import Refusal
 
@@ -200,9 +200,10 @@ class DeadlineProtocol(H11Protocol):
         """Answer a request, unless too many connections are open."""
         app: App = self._app
         if len(self.connections) > self._settings.connections:
+            most = counted(self._settings.connections, "connection")
             refusal = Refusal(
                 503,
-                f"{self._settings.connections:,} connections are open; try again later.",
+                f"the server takes {most} at a time; try again later.",
                 code="too_many_connections",
                 retry_after=1,
             )

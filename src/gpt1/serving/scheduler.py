@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from gpt1.config import SamplingConfig
+from gpt1.errors import counted
 from gpt1.generation.request import Event, Prompt, encode_prompt
 from gpt1.model.allocator import Gaps
 from gpt1.serving.metrics import Metrics
@@ -132,7 +133,7 @@ class Scheduler:
         if self._waiting >= self.limit:
             raise Refusal(
                 429,
-                f"{self._waiting} requests are waiting; try again later.",
+                f"the queue is full, with {counted(self._waiting, 'request')}; try again later.",
                 code="queue_full",
                 retry_after=1,
             )

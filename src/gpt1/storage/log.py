@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt1.errors import CorruptError
+from gpt1.errors import CorruptError, counted
 from gpt1.storage import system
 from gpt1.storage.system import wrap_os_errors
 
@@ -38,9 +38,9 @@ class Log:
         digest = hashlib.sha256(b"".join(kept))
         if len(kept) < lines or (sha256 and digest.hexdigest() != sha256):
             raise CorruptError(
-                f"{self.path} is {'damaged' if kept else 'gone'}: its first {lines:,} lines are "
-                f"not those that were written. Restore it from a copy. Without one, start a new "
-                f"run; --model takes the last of the run's checkpoints."
+                f"{self.path} is {'damaged' if kept else 'gone'}: it does not start with "
+                f"the {counted(lines, 'line')} that the run wrote. Restore it from a copy. "
+                f"Without one, start a new run; --model takes the last of the run's checkpoints."
             )
         if self.path.exists():
             with wrap_os_errors("shorten", self.path):

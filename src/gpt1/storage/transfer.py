@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import quote
 
-from gpt1.errors import GPT1Error, HubError, first_line
+from gpt1.errors import GPT1Error, HubError, counted, first_line
 
 Chooser = Callable[[list[str]], Sequence[str]]
 """The names of a repository's files -> those to fetch. May raise GPT1Error."""
@@ -199,7 +199,9 @@ class _Transfer:
                 file.flush()
                 received = file.tell()
             if size is not None and received != size:
-                raise _OddAnswer(f"{name} has {received:,} bytes of the {size:,} that it announced")
+                raise _OddAnswer(
+                    f"{name} has {counted(received, 'byte')} of the {size:,} announced"
+                )
             with open(temporary, "rb") as written:
                 actual = hashlib.file_digest(written, "sha256").hexdigest()
             if _SHA256.fullmatch(blob.name) and actual != blob.name:
@@ -223,7 +225,7 @@ class _Transfer:
                 bar.update(len(chunk))
                 self._count(chunk)
                 if file.tell() > most:
-                    raise _OddAnswer(f"it sends more than the {most:,} bytes it announced")
+                    raise _OddAnswer(f"it sends more than the {counted(most, 'byte')} it announced")
 
     @contextlib.contextmanager
     def _get(self, url: str, headers: dict[str, str] | None = None) -> Any:

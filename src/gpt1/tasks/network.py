@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gpt1.data.packing import Batch
-from gpt1.errors import ConfigError
+from gpt1.errors import ConfigError, counted
 from gpt1.model.build import Model, build_model, grow_vocabulary
 from gpt1.model.heads import Head
 from gpt1.model.transformer import Transformer
@@ -38,7 +38,7 @@ def transfer(model: Model, n: int | None, *, generator: torch.Generator | None =
     blocks = len(model.blocks) if isinstance(model, Transformer) else 0
     if n > blocks:
         raise ConfigError(
-            f"task.n_transfer is {n}; this model has {blocks} blocks to transfer. Use none for all."
+            f"task.n_transfer is {n}; this model has {counted(blocks, 'block')}. Use none for all."
         )
     fresh = build_model(model.config, generator=generator).state_dict()
     transferred = ("tokens.", "positions.", *(f"blocks.{i}." for i in range(n))) if n >= 0 else ()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpt1.callbacks import ProgressCallback
 from gpt1.checkpoint import folder, hub
-from gpt1.errors import CheckpointError, memory_guard
+from gpt1.errors import CheckpointError, counted, memory_guard
 from gpt1.model.build import Model
 from gpt1.model.device import choose_device
 from gpt1.tasks import network
@@ -55,8 +55,8 @@ class Predictor:
         model = folder.build(loaded)
         if model.head is None or len(model.head.bias) != task.num_outputs:
             raise CheckpointError(
-                f"the head in {path} does not fit its task, which has {task.num_outputs} outputs. "
-                f"Restore the folder from a copy."
+                f"the head in {path} does not fit its task, which has "
+                f"{counted(task.num_outputs, 'output')}. Restore the folder from a copy."
             )
         return cls(model.to(choose_device(device)), loaded.tokenizer, task)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from gpt1.callbacks import ProgressCallback
-from gpt1.errors import InputError
+from gpt1.errors import InputError, counted
 from gpt1.text.bpe import END, NEWLINE
 from gpt1.text.chunks import ChunkCache
 from gpt1.text.pre_tokenizers import (
@@ -57,8 +57,9 @@ def learn(
     wanted = vocab_size - len(base) - 1
     if wanted < 0:
         raise InputError(
-            f"vocab_size is {vocab_size}; these texts have {len(characters)} characters, which "
-            f"take {len(base) + 1} tokens. Choose a larger vocab_size, or remove rare characters."
+            f"vocab_size is {vocab_size:,}; it must be at least {len(base) + 1:,} for the "
+            f"{counted(len(characters), 'character')} of these texts. Choose a larger vocab_size, "
+            f"or remove rare characters."
         )
     corpus = _Corpus(words, counts)
     merges = _merges(corpus, wanted, min_count, progress or (lambda done, total: None))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gpt1.errors import InputError, Note, TokenizerError
+from gpt1.errors import InputError, Note, TokenizerError, counted
 from gpt1.storage import Folder, json_bytes, write_folder
 from gpt1.text.bpe import BPE, END, NEWLINE
 from gpt1.text.chunks import ChunkCache
@@ -145,8 +145,8 @@ class Tokenizer:
         vocabulary = learn(counts, vocab_size, min_count=min_count, progress=progress)
         if len(vocabulary.tokens) < vocab_size:
             warnings.warn(
-                f"the vocabulary has {len(vocabulary.tokens)} tokens, not {vocab_size}: no further "
-                f"pair occurs {min_count} times in these texts",
+                f"the vocabulary has {len(vocabulary.tokens):,} tokens, not {vocab_size:,}: no "
+                f"further pair occurs {counted(min_count, 'time')} in these texts",
                 stacklevel=2,
             )
         return cls(vocabulary, mode)

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gpt1.checkpoint import folder
 from gpt1.config import DistributedConfig
 from gpt1.data.packing import Batch
-from gpt1.errors import ConfigError, Interrupted, TrainingError, first_line
+from gpt1.errors import ConfigError, Interrupted, TrainingError, counted, first_line
 from gpt1.model.build import Model
 from gpt1.reports.console import Console
 from gpt1.training.objectives import Objective
@@ -194,8 +194,8 @@ def own_device(device: torch.device) -> torch.device:
     local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if local >= gpus:
         raise ConfigError(
-            f"this machine has {gpus} GPUs; process {local + 1} needs one of its own. Start "
-            f"torchrun with --nproc-per-node {gpus}."
+            f"this machine has {counted(gpus, 'GPU')}; process {local + 1} needs one of its own. "
+            f"Start torchrun with --nproc-per-node {gpus}."
         )
     return torch.device("cuda", local)
 

@@ -72,7 +72,7 @@ def finetune(
     progress.note(
         f"{counted(len(training), 'text')} to train on, {len(held_out):,} to validate"
         + (f" (the end{s} of {split.cut:,} long one{s})" if split.cut else "")
-        + (f", {split.duplicates:,} duplicates left out" if split.duplicates else "")
+        + (f", {counted(split.duplicates, 'duplicate')} left out" if split.duplicates else "")
         + (f"; each is {prefix}text{end}" if prefix or end else "")
     )
     batches = _batches(training, config)

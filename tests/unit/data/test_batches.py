@@ -217,7 +217,7 @@ def test_data_without_one_usable_batch_is_an_error_at_once() -> None:
     assert WindowBatches(np.arange(17), 16, 2).steps(1) == 1
     with pytest.raises(DataError, match="none of the 2 documents has two tokens"):
         PackBatches([np.array([1]), np.array([2])], 16, 2)
-    with pytest.raises(DataError, match="do not fill one pack"):
+    with pytest.raises(DataError, match="cannot fill one pack"):
         ArticleBatches([np.arange(600), np.arange(20)], 500, 2)
     docs = [np.arange(60), *[np.arange(30)] * 4]
     assert ArticleBatches(docs, 50, 2).skipped == 1, "documents longer than a pack are counted"

@@ -238,7 +238,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
         r"a\.jsonl:2 has no column 'text'; it has txt. Did you mean 'txt'",
     ),
     "too many fields": ("a.csv", b"a,text\n1,2\n1,2,3\n", r"a\.csv:3: the row has 3 fields; .* 2"),
-    "too few fields": ("a.tsv", b"a\ttext\nx\n", r"a\.tsv:2: the row has 1 fields; .*\(a, text\)"),
+    "too few fields": ("a.tsv", b"a\ttext\nx\n", r"a\.tsv:2: the row has 1 field; .*\(a, text\)"),
     "an open quote": ("a.csv", b'text\nfine\n"never\nclosed\n', r"a\.csv:3: not a csv row"),
     "text after a quote": ("a.csv", b'text\n"a"b\n', r"a\.csv:2: not a csv row"),
     "a bare carriage return": ("a.csv", b"text\nx\ry\n", r"a\.csv:2: not a csv row"),

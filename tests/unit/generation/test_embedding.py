@@ -77,7 +77,7 @@ def test_what_cannot_be_embedded_is_told(gpt: GPT1) -> None:
         gpt.embed(["the dog", " "])
     with pytest.raises(InputError, match="single text 'the dog'; put it into a list"):
         gpt.embed("the dog")
-    with pytest.warns(Note, match="1 of 2 texts are longer than the model reads"):
+    with pytest.warns(Note, match="1 of 2 texts exceeds the model's length"):
         long, same = gpt.embed(["the " * 40, "the " * 32], pool="last")
     np.testing.assert_allclose(long, same, rtol=1e-5)
     assert gpt.embed([]).shape == (0, 24)

@@ -231,8 +231,8 @@ def test_what_does_not_go_together_is_refused(model: Transformer, tokenizer: Tok
         ({"num_beams": 3, "num_beam_groups": 2}, "num_beam_groups=2 must divide it"),
         ({"penalty_alpha": 0.5}, "penalty_alpha needs top_k"),
         ({"best_of": 2}, "best_of needs a temperature above 0"),
-        ({"num_return_sequences": 2}, "there are 1 texts"),
-        ({"num_beams": 2, "num_return_sequences": 3}, "there are 2 texts"),
+        ({"num_return_sequences": 2}, "finds 1 text\\. Raise"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "finds 2 texts\\. Raise"),
         ({"num_beams": 2, "overflow": "slide"}, "needs plain decoding"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -63,7 +63,7 @@ def test_a_plan_says_what_is_to_be_done(data: Path, small: str, tmp_path: Path) 
     plan = make_plan(sweep, [*pair, pair[0], Experiment("rte")], Display())
     assert list(plan.tokens) == pair
     assert plan.skipped == ["RTE is not in the data folder; it is left out."]
-    assert str(plan).startswith("To do: 2 models to train, 0 are done\n")
+    assert str(plan).startswith("To do: 2 models to train; done: 0\n")
     [row, whole] = plan.rows
     assert row[:4] == ("MNLI", "10", "6 of dev", "2")
     assert row[4] == whole[4] == f"{sum(plan.tokens.values()):,}"

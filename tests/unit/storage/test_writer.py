@@ -253,7 +253,7 @@ def test_a_log_with_a_damaged_line_says_so(tmp_path: Path) -> None:
     with pytest.raises(CorruptError, match=r"log has a damaged line"):
         storage.Log(tmp_path / "log").read()
     assert storage.Log(tmp_path / "none").read() == []
-    with pytest.raises(CorruptError, match="none is gone: its first 3 lines"):
+    with pytest.raises(CorruptError, match="none is gone: it does not start with the 3 lines"):
         storage.Log(tmp_path / "none").keep(3)
     assert not (tmp_path / "none").exists()
 

@@ -119,7 +119,9 @@ def test_progress_is_told_of_every_merge() -> None:
 
 
 def test_too_small_a_size_and_no_words_are_errors() -> None:
-    with pytest.raises(InputError, match=r"vocab_size is 5; these texts have 2 characters"):
+    with pytest.raises(
+        InputError, match=r"vocab_size is 5; it must be at least 6 for the 2 characters"
+    ):
         Tokenizer.train(["ab"], 5)
     with pytest.raises(InputError, match="no words"):
         Tokenizer.train([" ", ""], 50)

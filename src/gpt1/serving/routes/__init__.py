@@ -46,7 +46,7 @@ class Service:
         """Raise Refusal for too many inputs, or a text that no window can hold."""
         most = self.settings.max_inputs
         if len(inputs) > most:
-            raise Refusal(400, f"{param} has {len(inputs)} items; at most {most}.", param=param)
+            raise Refusal(400, f"{param} has {len(inputs):,} items; at most {most:,}.", param=param)
         longest = CHARACTERS * served.gpt.config.n_ctx
         for text in inputs:
             if isinstance(text, str) and len(text) > longest:

@@ -110,7 +110,7 @@ def _check(body: Completions, sampling: SamplingConfig, service: Service, texts:
         raise Refusal(400, message, param="max_tokens")
     if texts > limits.max_texts:
         name = "n" if sampling.best_of == 1 else "best_of"
-        message = f"prompts times {name} are {texts} texts; at most {limits.max_texts}."
+        message = f"prompts times {name} make {texts:,} texts; at most {limits.max_texts:,}."
         raise Refusal(400, message, param=name)
     if body.stream and sampling.best_of > 1:
         message = "best_of cannot be streamed: which text is best is known at the end."

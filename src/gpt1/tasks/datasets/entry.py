@@ -18,7 +18,7 @@ import numpy as np
 from gpt1.data.dialect import Headless, ReadOptions
 from gpt1.data.lines import WRONG_WIDTH, Row
 from gpt1.data.tables import RowCounts, RowReader
-from gpt1.errors import ConfigError, DataError, GPT1Error
+from gpt1.errors import ConfigError, DataError, GPT1Error, counted
 from gpt1.tasks.datasets.files import Files, Source, find_split
 from gpt1.tasks.datasets.layout import Layout, Unusable, make_example, read_label, split_row
 from gpt1.tasks.kinds import Task
@@ -200,8 +200,8 @@ def _cut(rows: Rows[Any], cut: DevSplit, kind: str) -> Rows[Any]:
     dev = math.ceil(count * cut.dev) if isinstance(cut.dev, float) else cut.dev
     if not 0 < dev < count:
         raise DataError(
-            f"{rows.name}: its dev set is cut from the split {cut.of} and takes {dev} rows; there "
-            f"are {count}. Give the whole file."
+            f"{rows.name}: its dev set takes {dev:,} rows of the split {cut.of}, which has "
+            f"{count:,}. Give the whole file."
         )
     if cut.released:
         order = np.random.RandomState(cut.seed).permutation(count).tolist()
@@ -259,9 +259,9 @@ class _LayoutFinder:
         expected += [f"{len(h.names)} columns without a header" for h in self.data.headless]
         columns = ", ".join(name[:30] for name in present[:12])
         return DataError(
-            f"{location} is no file of {self.data.title}: it has {len(present)} columns "
-            f"({columns}); expected are the columns {'; or '.join(expected)}. Name the data set's "
-            f"own folder."
+            f"{location} is no file of {self.data.title}: it has "
+            f"{counted(len(present), 'column')} ({columns}); expected are the columns "
+            f"{'; or '.join(expected)}. Name the data set's own folder."
         )
 
 

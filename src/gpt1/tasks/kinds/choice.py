@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from gpt1.errors import DataError
+from gpt1.errors import DataError, counted
 from gpt1.tasks.kinds.base import Array, Task
 from gpt1.tasks.kinds.classes import ClassEvaluation
 from gpt1.tasks.kinds.fields import Fields, make_example
@@ -50,13 +50,15 @@ class Choice(Task):
         count = sum(answer not in ("", None) for answer in answers)
         expected = len(answers) if num_texts is None else num_texts - 1
         if expected < 2:
-            raise DataError(f"{where}: the row has {count} answer(s); a choice takes at least two.")
+            raise DataError(
+                f"{where}: the row has {counted(count, 'answer')}; a choice takes at least two."
+            )
         if not count == len(answers) == expected:
             if not labelled:
                 return "wrong number of answers"
             raise DataError(
-                f"{where}: the row has {count} answers; it must have {expected}, as all rows of a "
-                f"task do. Correct the row, or put it in a file of its own."
+                f"{where}: the row has {counted(count, 'answer')}; it must have {expected}, as all "
+                f"rows of a task do. Correct the row, or put it in a file of its own."
             )
         question = fields.get("question") or ""
         if isinstance(question, str) and question.isspace():

@@ -340,8 +340,8 @@ def _span_tags(fields: Fields) -> tuple[str, ...] | None:
             case _:
                 raise DataError(
                     f"{where}: a span is {str(span)[:60]}; it must be "
-                    f'{{"start": 0, "end": 4, "label": "PER"}} within the {len(text)} characters '
-                    f"of the text."
+                    f'{{"start": 0, "end": 4, "label": "PER"}} within the '
+                    f"{counted(len(text), 'character')} of the text."
                 )
     try:
         return tuple(tags_of_spans(split_words(text), limits))
