@@ -61,6 +61,8 @@ def describe(kind: type[Settings]) -> dict[str, str]:
             parts += [f"{s} {getattr(bound, a):,}" for a, s in signs.items() if hasattr(bound, a)]
         default = "none" if field.default in (None, (), {}) else field.default
         default = '""' if default == "" else default
+        if isinstance(default, int) and default >= 10_000:
+            default = f"{default:,}"
         told = ", ".join([*parts, *(["or none"] if optional else [])])
         lines[name] = f"{told}; default {default}. {field.description or ''}".rstrip()
     return lines

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpt1.cli import options, print_json
-from gpt1.errors import ConfigError, UsageError
+from gpt1.errors import ConfigError, UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def bench(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", help="The model that writes: a name or a folder.", show_default="mini"
+            "--model", "-m", help="The model to measure: a name or a folder.", show_default="mini"
         ),
     ] = None,
     size: Annotated[
@@ -40,9 +40,9 @@ def bench(
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Measure this machine, and how fast it writes with every width of the weights.
+    """Measure how fast this machine generates text, with each width of the weights.
 
-    Takes about a minute. Close other programs first: they would slow it down. The bound is what
+    It takes about a minute. Close other programs first: they would slow it down. The bound is what
     memory and processor allow; a small model may pass it where its weights fit into the caches.
     """
     if model is not None and size is not None:
@@ -93,7 +93,7 @@ def bench(
 def _threads() -> str:
     import torch
 
-    return f"{torch.get_num_threads()} threads"
+    return counted(torch.get_num_threads(), "thread")
 
 
 def _load(name: str, size: str | None) -> Transformer:
@@ -136,7 +136,7 @@ def _rate_table(rates: Sequence[Rate]) -> Table:
 
     columns = ["weights, backend"]
     for rows in ROWS:
-        columns += [_texts(rows), "share"]
+        columns += [counted(rows, "text"), "share"]
     table = [
         [name, *(cell for r in row for cell in (f"{r.ids_per_second:,.0f}", f"{r.share:.0%}"))]
         for name, row in _by_setting(rates).items()
@@ -148,15 +148,11 @@ def _recommended_table(best: Sequence[Rate]) -> Table:
     from gpt1.reports.sections import Table
 
     rows = [
-        (_texts(rate.rows), f'dtype="{rate.dtype}", backend="{rate.backend}"',
+        (counted(rate.rows, "text"), f'dtype="{rate.dtype}", backend="{rate.backend}"',
          f"{rate.ids_per_second:,.0f} tokens/s")
         for rate in best
     ]  # fmt: skip
     return Table((), rows, "settings")
-
-
-def _texts(rows: int) -> str:
-    return "1 text" if rows == 1 else f"{rows} texts"
 
 
 def _chart(rates: Sequence[Rate], title: str) -> BarChart:
@@ -164,7 +160,7 @@ def _chart(rates: Sequence[Rate], title: str) -> BarChart:
 
     grouped = _by_setting(rates)
     bars = {
-        _texts(rows): [
+        counted(rows, "text"): [
             rate.ids_per_second for row in grouped.values() for rate in row if rate.rows == rows
         ]
         for rows in ROWS

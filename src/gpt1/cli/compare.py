@@ -13,7 +13,7 @@ from gpt1.errors import ConfigError
 
 def compare(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="The folders of two or more runs.")
+        list[Path], typer.Argument(metavar="RUN", help="The folders of two or more runs.")
     ],
     out: Annotated[
         Path | None,
@@ -24,7 +24,7 @@ def compare(
 ) -> None:
     """Compare the settings and the results of two or more runs.
 
-    The runs need not be finished.
+    Runs that are still going can be compared too.
     """
     from gpt1 import storage
     from gpt1.reports import runs

@@ -32,9 +32,9 @@ def demo(
         typer.Option("--out", "-o", help="The folder to create; a number is added if it exists."),
     ] = Path("runs/demo"),
 ) -> None:
-    """Fine-tune the packaged model on jokes, and let it write three.
+    """Fine-tune the packaged model on jokes and generate three.
 
-    Needs neither a network nor a GPU. The fine-tuned model and its report stay in OUT.
+    It needs neither a network nor a GPU. The fine-tuned model and its report stay in OUT.
     """
     from time import monotonic
 

@@ -11,6 +11,7 @@ import typer
 
 from gpt1._version import __version__
 from gpt1.cli import options, print_json
+from gpt1.errors import counted
 
 if TYPE_CHECKING:
     from gpt1.config import ModelConfig
@@ -130,12 +131,13 @@ def parameters(config: ModelConfig) -> dict[str, int]:
 
     with torch.device("meta"):
         model = build_model(config)
+    blocks = counted(config.n_layer, "block")
     parts = {
         "token embedding (and head)": "tokens.",
         "position embedding": "positions.",
-        f"attention, {config.n_layer} blocks": ".attention.",
-        f"MLP, {config.n_layer} blocks": ".mlp.",
-        f"norms, {config.n_layer} blocks": ".ln_",
+        f"attention, {blocks}": ".attention.",
+        f"MLP, {blocks}": ".mlp.",
+        f"norms, {blocks}": ".ln_",
         "one block": "blocks.0.",
     }
     counts = {

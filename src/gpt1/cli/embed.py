@@ -25,7 +25,7 @@ def embed(
     files: options.Files,
     out: Annotated[Path, typer.Option("--out", "-o", help="Write the vectors to this .npy file.")],
     model: options.Model = "mini",
-    column: options.TextColumn = None,
+    column: options.OneTextColumn = None,
     pool: Annotated[
         Literal["mean", "last", "extract"],
         typer.Option(
@@ -64,10 +64,9 @@ def embed(
     print(units.counts.report(), file=sys.stderr)
     rows, cut, missing = map(sum, zip(*((len(v), *n) for v, n in results), strict=True))
     if cut:
-        print(
-            f"{cut:,} of {rows:,} texts are longer than the model reads; their ends are cut",
-            file=sys.stderr,
-        )
+        from gpt1.generation.embedding import cut_texts
+
+        print(cut_texts(cut, rows), file=sys.stderr)
     if missing:
         count = "row" if missing == 1 else "rows"
         print(f"{missing:,} {count} could not be used and became NaN", file=sys.stderr)

@@ -38,7 +38,7 @@ def evaluate(
         typer.Option(
             metavar="TASK",
             help="A data set of the paper, such as sst2: FILES is then its folder, or hub. Or lm: "
-            "measure perplexity, whatever the model was fine-tuned on.",
+            "perplexity, whatever the model was fine-tuned on.",
             show_default="the model's own",
         ),
     ] = None,
@@ -49,12 +49,13 @@ def evaluate(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     header: options.Header = None,
-    lines: options.Lines = None,
+    lines: options.Documents = None,
     train: Annotated[
         list[str] | None,
         typer.Option(
-            help="Tasks: the rows the model was trained on, for simple baselines and to look for "
-            "measured rows among them; may be repeated.",
+            metavar="FILE",
+            help="Tasks: the rows that the model was trained on, for simple baselines and to find "
+            "evaluated rows among them; may be repeated.",
             show_default="a data set's train split, or the files of RUN",
         ),
     ] = None,
@@ -72,11 +73,11 @@ def evaluate(
     dtype: options.Dtype = "float32",
     json: options.Json = False,
 ) -> None:
-    """Measure a model on labelled rows (a task), or on texts (perplexity).
+    """Evaluate a model on labelled rows (a task), or on texts (perplexity).
 
-    For a model that was fine-tuned on a task this gives the task's metrics with 95 % bootstrap
+    For a model that was fine-tuned on a task, this gives the task's metrics with 95 % bootstrap
     intervals, and a page with the confusion matrix, the calibration and the most confident errors.
-    For any other model it gives perplexity and bits per byte over the texts, in float32.
+    For any other model, it gives the perplexity and the bits per byte of the texts, in float32.
     """
     from gpt1.data.tables import Texts
     from gpt1.generation.torch_backend import narrow

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpt1.cli import options, print_json, read_text
+from gpt1.errors import counted
 
 if TYPE_CHECKING:
     from gpt1.generation.explain import Explanation
@@ -61,7 +62,8 @@ def _show(walk: Explanation) -> None:
     from gpt1.reports.tables import print_table
 
     print(f"{walk.parameters:,} parameters\n")
-    title = f"1. The text has {len(walk.ids)} ids; after each, the predicted and the actual token"
+    length = counted(len(walk.ids), "id")
+    title = f"1. The text has {length}; after each, the predicted and the actual token"
     print_table(title, walk.table())
 
     corners = zip(walk.corner_rows, walk.corners, strict=True)
@@ -70,7 +72,7 @@ def _show(walk: Explanation) -> None:
     title = f"\n2. The logits have the shape {list(walk.logits_shape)}; their corners"
     print_table(title, Table(columns, rows))
     if walk.loss is not None:
-        print(f"\nThe loss over {len(walk.ids) - 1} targets is {walk.loss:.4f}.")
+        print(f"\nThe loss over {counted(len(walk.ids) - 1, 'target')} is {walk.loss:.4f}.")
 
     highest = walk.next_tokens[0].probability
     rows = [

@@ -19,7 +19,7 @@ from gpt1.cli.task_files import (
     read_table,
     task_named,
 )
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import ConfigError, DataError, counted
 
 if TYPE_CHECKING:
     from gpt1.config import RunConfig
@@ -40,15 +40,15 @@ def finetune(
         str | None,
         typer.Option(
             metavar="TASK",
-            help="lm: learn to write such texts. Or classification, entailment, similarity, "
-            "regression, choice, multi-label, sequence-labelling; or a data set of the paper, such "
-            "as sst2: FILES is then its folder, or hub.",
+            help="lm: learn to write such texts. Or a task: classification, entailment, "
+            "similarity, regression, choice, sequence-labelling or multi-label. Or a data set of "
+            "the paper, such as sst2: FILES is then its folder, or hub.",
             show_default=LM,
         ),
     ] = None,
     text_column: options.TextColumn = None,
     label_column: options.LabelColumn = None,
-    prefix: Annotated[str | None, typer.Option(help="lm: a prefix for every text.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="lm: put this before every text.")] = None,
     columns: options.Columns = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
@@ -61,12 +61,12 @@ def finetune(
         ),
     ] = None,
     allow_leakage: Annotated[
-        bool, typer.Option("--allow-leakage", help="Tasks: let VALID hold rows of FILES.")
+        bool, typer.Option("--allow-leakage", help="Tasks: allow rows of FILES in VALID.")
     ] = False,
     metric: Annotated[
         str | None,
         typer.Option(
-            help="Tasks: what chooses the best model, e.g. accuracy, f1, matthews.",
+            help="Tasks: the metric that chooses the best model, e.g. accuracy, f1 or matthews.",
             show_default="the task's usual one",
         ),
     ] = None,
@@ -74,8 +74,8 @@ def finetune(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="lm: texts, small-texts, jokes, article. Tasks: supervised, small, release. Or a "
-            ".toml.",
+            help="lm: texts, small-texts, jokes or article. Tasks: supervised, small or release. "
+            "Or a .toml file.",
             show_default="texts or supervised; small-texts or small for small models",
         ),
     ] = None,
@@ -84,23 +84,26 @@ def finetune(
     lr: options.LearningRate = None,
     batch_size: options.BatchSize = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Use at most this many rows of each file or split.")
+        int | None,
+        typer.Option(
+            min=1, help="Use at most this many rows of each file or split.", show_default="all"
+        ),
     ] = None,
     resume: options.Resume = False,
     config: options.Config = None,
     set_: options.Overrides = None,
 ) -> None:
-    """Train a model further: on your own texts, one a row, or on a task.
+    """Train a model further: on your own texts, one per row, or on a task.
 
-    The columns of a task: text,label for classification; text_a,text_b,label for entailment,
-    similarity and regression; context,answer_0,answer_1,...,label for choice (label: the index of
-    the right answer); text,labels for multi-label (labels: a|b). For sequence-labelling: CoNLL
-    files, or jsonl with tokens and tags. The model that does best on the rows held out is kept.
-    A --model that was fine-tuned on such a task goes on: its head is kept, with new rows for
-    classes that it does not have. docs/tasks.md explains it all.
+    A task needs these columns: text,label for classification; text_a,text_b,label for entailment,
+    similarity and regression; context,answer_0,answer_1,...,label for choice, where the label is
+    the index of the right answer; text,labels for multi-label, with labels such as a|b. For
+    sequence-labelling, give CoNLL files, or jsonl with tokens and tags. The model that does best
+    on the held-out rows is kept. If --model was already fine-tuned on such a task, it keeps its
+    head, with new rows for classes that it does not have yet. docs/tasks.md explains it all.
 
-    With --task lm, a twentieth of the texts is held out, or the end of a book, and training stops
-    when the loss on them no longer falls. The model also learns where a text ends. `--recipe
+    With --task lm, a twentieth of the texts (or the end of a book) is held out, and training stops
+    when the loss on it no longer falls. The model also learns where a text ends. `--recipe
     article` does what the article does, defects and all.
     """
     given = locals().copy()  # all that gpt1 resume needs
@@ -266,10 +269,11 @@ def _check_leakage(
         rows = zip(other.locations, other.usable, strict=True)
         repeats = [location for location, example in rows if identity(example) in known]
         listed = ", ".join(repeats[:LISTED]) + (", ..." if len(repeats) > LISTED else "")
+        s, them = ("s", "it") if shared.exact == 1 else ("", "them")
         raise DataError(
-            f"{shared.exact:,} of {shared.rows:,} rows of {valid} are in {name} too ({listed}), "
-            f"so figures on them would flatter the model. Remove them from one of them, or add "
-            f"--allow-leakage."
+            f"{shared.exact:,} of {counted(shared.rows, 'row')} of {valid} occur{s} in {name} too "
+            f"({listed}), so the figures would flatter the model. Remove {them} from one of the "
+            f"files, or add --allow-leakage."
         )
     if shared:
         _note(f"{valid} against {name}: {shared}")

@@ -44,17 +44,21 @@ def generate(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="The random seed; the same seed gives the same text.")
+        int | None,
+        typer.Option(
+            help="The random seed; the same seed gives the same text.", show_default="a random one"
+        ),
     ] = None,
     stop: Annotated[
-        list[str] | None, typer.Option(help="Stop before this text; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Stop before this text; may be repeated."),
     ] = None,
     truecase: Annotated[
         bool, typer.Option(help="Restore capitals and spaces in the text where that is safe.")
     ] = True,
     assistant: Annotated[
         str | None,
-        typer.Option(help="A smaller model of the same vocabulary, whose guesses speed it up."),
+        typer.Option(help="A smaller model with the same vocabulary, whose guesses save time."),
     ] = None,
     dtype: options.AnyDtype = "auto",
     json: options.Json = False,

@@ -22,7 +22,7 @@ def learn_bpe(
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     header: options.Header = None,
-    lines: options.Lines = False,
+    lines: options.Documents = False,
     json: options.Json = False,
 ) -> None:
     """Learn a vocabulary from text files.

@@ -37,25 +37,36 @@ AnyDtype = Annotated[
 ]
 
 FILES = "csv, tsv, xlsx, json, jsonl, txt (also gzipped), parquet, or hub:owner/name."
-Files = Annotated[list[str], typer.Argument(help=FILES)]
+Files = Annotated[list[str], typer.Argument(metavar="FILES", help=FILES)]
 Column = Annotated[str | None, typer.Option(help="The column that holds the text.")]
 TextColumn = Annotated[
     list[str] | None,
     typer.Option(
-        "--text-column", "--column",
+        "--text-column", "--column", metavar="COLUMN",
         help="The column that holds the text; for a task with two texts, once for each.",
     ),
 ]  # fmt: skip
-LabelColumn = Annotated[str | None, typer.Option(help="Tasks: the column of the labels.")]
+OneTextColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text-column", "--column", metavar="COLUMN", help="The column that holds the text."
+    ),
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Tasks: the column that holds the labels.")
+]
 Columns = Annotated[
     str | None,
-    typer.Option(help="Tasks: your names for the columns, e.g. context=Story,answer_0=A."),
+    typer.Option(
+        metavar="NAME=COLUMN,...",
+        help="Tasks: which column is which, e.g. context=Story,answer_0=A.",
+    ),
 ]
 _TOLD = "as the file's content shows"
 Delimiter = Annotated[
     str | None,
     typer.Option(
-        help="What is between a table's fields: comma, semicolon, tab, bar or another character.",
+        help="What separates a table's fields: comma, semicolon, tab, bar or another character.",
         show_default=_TOLD,
     ),
 ]
@@ -65,16 +76,19 @@ Encoding = Annotated[
 Header = Annotated[
     bool | None,
     typer.Option(
-        "--header/--no-header", help="Whether a table begins with names.", show_default=_TOLD
+        "--header/--no-header", help="Whether a table begins with column names.", show_default=_TOLD
     ),
 ]
-Lines = Annotated[
-    bool | None,
-    typer.Option("--lines/--document", help="Whether a .txt has a text a line, or is one text."),
+_LINES = "Whether each line of a .txt is a text, or the whole file is one."
+Lines = Annotated[bool | None, typer.Option("--lines/--document", help=_LINES, show_default=_TOLD)]
+Documents = Annotated[
+    bool | None, typer.Option("--lines/--document", help=_LINES, show_default="document")
 ]
 WORDS = "How text is split into words: original, slow or fast."
 Words = Annotated[str | None, typer.Option(help=WORDS, show_default="as the tokenizer records")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Use at most this many rows.", show_default="all")
+]
 DataFolder = Annotated[str, typer.Option(help="The folder that holds the data sets.")]
 NewFolder = Annotated[Path, typer.Option("--out", "-o", help="The folder to create.")]
 
@@ -85,7 +99,8 @@ Steps = Annotated[
 Epochs = Annotated[
     float | None,
     typer.Option(
-        help="How often to read the texts, in place of --steps.", show_default="as the recipe says"
+        help="How many times to go over the texts, instead of --steps.",
+        show_default="as the recipe says",
     ),
 ]
 LearningRate = Annotated[
@@ -94,7 +109,7 @@ LearningRate = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(help="How many samples make an update.", show_default="as the recipe says"),
+    typer.Option(help="How many samples an update uses.", show_default="as the recipe says"),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]
 Config = Annotated[Path | None, typer.Option(help="A .toml file with settings.")]
@@ -105,7 +120,8 @@ Overrides = Annotated[
 AllowUnknown = Annotated[
     bool,
     typer.Option(
-        "--allow-unknown", help="Go on although the vocabulary lacks most of what the texts hold."
+        "--allow-unknown",
+        help="Continue even if the vocabulary lacks most of what the texts contain.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]

@@ -41,11 +41,14 @@ _OF_THE_TEXT = ("text", "tokens")
 def predict(
     model: Annotated[str, typer.Argument(help="A run of gpt1 finetune --task, or its model.")],
     files: Annotated[
-        list[str] | None, typer.Argument(help=options.FILES + " Or - for stdin.")
+        list[str] | None,
+        typer.Argument(metavar="FILES", help=options.FILES + " Or - for stdin."),
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="A text to label, in place of files; for a pair, give it twice."),
+        typer.Option(
+            metavar="TEXT", help="A text to label, instead of files; for a pair, give it twice."
+        ),
     ] = None,
     text_column: options.TextColumn = None,
     columns: options.Columns = None,
@@ -65,7 +68,7 @@ def predict(
         str | None, typer.Option(help="The split of a data set.", show_default="test")
     ] = None,
     keep_columns: Annotated[
-        bool, typer.Option("--keep-columns", help="Put the columns of the files before the labels.")
+        bool, typer.Option("--keep-columns", help="Put the files' own columns before the labels.")
     ] = False,
     allow_unknown: options.AllowUnknown = False,
     out: Annotated[
@@ -75,7 +78,7 @@ def predict(
     raw: Annotated[
         bool,
         typer.Option(
-            "--raw", help="csv: leave labels such as =A1 as they are, which spreadsheets would run."
+            "--raw", help="csv: leave labels such as =A1, which a spreadsheet would run, unchanged."
         ),
     ] = False,
     force: options.Force = False,
@@ -85,10 +88,10 @@ def predict(
 ) -> None:
     """Label new rows with a fine-tuned model: one row out for each row in, in the same order.
 
-    The columns are `label` (multi-label: `labels`) and, for each class or answer, its probability
-    as `p_` and its name; for regression only `score`. Sequence labelling gives each word its tag,
-    in the format of FILE: CoNLL or jsonl. A row that cannot be used stays in its place, empty, and
-    so does a blank line.
+    The columns are `label` (`labels` for multi-label) and the probability of each class or answer,
+    named `p_` and the class; for regression, only `score`. Sequence labelling gives each word its
+    tag, in the format of FILES: CoNLL or jsonl. A row that cannot be used stays in its place,
+    empty, and so does a blank line.
     """
     from gpt1 import storage
     from gpt1.text.unknown import check_unknown

@@ -26,13 +26,13 @@ def prepare(
     ] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="How many processes to use.", show_default="one a core"),
+        typer.Option(min=1, help="How many processes to use.", show_default="one per core"),
     ] = None,
     limit: options.Limit = None,
     drop_duplicates: Annotated[
         bool,
         typer.Option(
-            "--drop-duplicates", help="Drop documents that are exactly an earlier one or in VALID."
+            "--drop-duplicates", help="Drop exact copies of an earlier document or of one in VALID."
         ),
     ] = False,
     max_overlap: Annotated[
@@ -40,8 +40,8 @@ def prepare(
         typer.Option(
             min=0,
             max=1,
-            help="Drop documents of which a larger share is in an earlier one or in VALID: runs of "
-            "13 tokens, whatever the white space; e.g. 0.5.",
+            help="Drop documents that share more than this fraction, e.g. 0.5, of their runs of 13 "
+            "tokens with an earlier one or with VALID, whatever the white space.",
         ),
     ] = None,
     max_unknown: Annotated[
@@ -49,33 +49,34 @@ def prepare(
         typer.Option(
             min=0,
             max=1,
-            help="Drop documents with a larger share of characters that the vocabulary lacks, "
-            "e.g. 0.01.",
+            help="Drop documents in which the vocabulary lacks more than this fraction of the "
+            "characters, e.g. 0.01.",
         ),
     ] = None,
     min_bytes_per_token: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="Drop documents with fewer, such as broken text or another language, e.g. 3.",
+            help="Drop documents with fewer bytes per token than this, e.g. 3: broken text, or "
+            "another language.",
         ),
     ] = None,
     valid: Annotated[
         list[str] | None,
-        typer.Option(help="Files to validate on, to compare with; may be repeated."),
+        typer.Option(metavar="FILE", help="Files to be validated on; may be repeated."),
     ] = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     header: options.Header = None,
-    lines: options.Lines = False,
+    lines: options.Documents = False,
     allow_unknown: options.AllowUnknown = False,
     json: options.Json = False,
 ) -> None:
     """Turn text files into shards for pre-training.
 
-    The shards hold their tokenizer too: gpt1 pretrain needs nothing else. What the text repeats
-    and the vocabulary lacks is told, and kept unless an option says otherwise; OUT/dropped.jsonl
-    lists what was dropped.
+    The shards hold their tokenizer too, so gpt1 pretrain needs nothing else. The command
+    reports repeated documents and characters that the vocabulary lacks, and keeps them unless an
+    option below says otherwise; OUT/dropped.jsonl lists what was dropped.
     """
     from gpt1.checkpoint import hub
     from gpt1.cli.progress import Progress

@@ -45,7 +45,7 @@ def reproduce(
     variants: Annotated[
         str,
         typer.Option(
-            help="For table5: some of full,no-pretraining,no-aux,lstm.",
+            help="For table5: some of full, no-pretraining, no-aux and lstm, separated by commas.",
             show_default="all; lstm only with --lstm",
         ),
     ] = "",

@@ -16,19 +16,20 @@ def resume(
     run: Annotated[Path, typer.Argument(help="The folder of the run.")],
     epochs: Annotated[
         float | None,
-        typer.Option(help="A finished run: how many epochs it is to have in all."),
+        typer.Option(help="A finished run: how many epochs it should have in all."),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="A finished run: how many updates it is to have in all."),
+        typer.Option(help="A finished run: how many updates it should have in all."),
     ] = None,
     set_: options.Overrides = None,
 ) -> None:
-    """Go on with a run that was stopped, or make a finished one longer.
+    """Continue a run that was stopped, or make a finished one longer.
 
-    Files, model and settings are those that the run was started with. A finished run that is made
-    longer keeps the model it ended with in RUN/snapshots, and the new length is noted in run.json.
-    To go on with other rows, start a new run: gpt1 finetune NEW.csv --model RUN --out NEWRUN.
+    The files, the model and the settings are those that the run was started with. When a finished
+    run is made longer, the model it ended with is kept in RUN/snapshots, and run.json records the
+    new length. To train on other rows, start a new run: gpt1 finetune NEW.csv --model RUN --out
+    NEWRUN.
     """
     from gpt1.errors import ConfigError
     from gpt1.training.distributed import is_first

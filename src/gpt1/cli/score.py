@@ -29,13 +29,15 @@ def score(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write the scores to this .csv or .jsonl file; .jsonl has each token's "
-            "log-probability too.",
+            "--out",
+            "-o",
+            help="Write the scores to this .csv or .jsonl file; .jsonl also has the "
+            "log-probability of each token.",
             show_default="stdout, as csv",
         ),
     ] = None,
     model: options.Model = "mini",
-    column: options.TextColumn = None,
+    column: options.OneTextColumn = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     header: options.Header = None,
@@ -48,9 +50,9 @@ def score(
 ) -> None:
     """Write how likely the model finds each text: one row out for each row in, in the same order.
 
-    `loss` is in nats a token, `perplexity` its exponential, `logprob` the text's natural logarithm,
-    given its first token, and `tokens` how many it has. A row that cannot be used stays empty: also
-    a text of less than two tokens, or of more than the model reads.
+    `loss` is in nats per token, `perplexity` is its exponential, `logprob` is the log-probability
+    of the text given its first token, and `tokens` is the number of tokens. A row that cannot be
+    used stays empty, as does a text of fewer than two tokens or longer than the model reads.
     """
     from gpt1 import storage
     from gpt1.text.unknown import check_unknown

@@ -18,8 +18,9 @@ def serve(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
-            help="Packaged models, folders, runs, or owner/name on the hub; NAME=MODEL names one.",
+            metavar="MODEL",
+            help="Packaged models, model folders, runs, or owner/name on the hub; NAME=MODEL "
+            "serves one under a name of your own.",
             show_default="mini",
         ),
     ] = None,
@@ -32,7 +33,7 @@ def serve(
     ] = None,
     port: Annotated[int | None, typer.Option(help="The port.", show_default="8000")] = None,
     key_file: Annotated[
-        str | None, typer.Option(help="A file with an API key a line.", show_default="no keys")
+        str | None, typer.Option(help="A file with one API key per line.", show_default="no keys")
     ] = None,
     queue: Annotated[
         int | None, typer.Option(help="How many requests may wait.", show_default="256")
@@ -49,10 +50,11 @@ def serve(
     config: options.Config = None,
     set_: options.Overrides = None,
 ) -> None:
-    """Serve models over HTTP: OpenAI's completions and embeddings, and the studio, a page.
+    """Serve models over HTTP: OpenAI's completions and embeddings, and a web page, the studio.
 
-    Open the address that it prints. Ctrl-C or SIGTERM answers what was accepted and ends; a second
-    one ends at once. --set serve.FIELD=VALUE, or [serve] in a .toml file, changes any setting:
+    Open the address that it prints. Ctrl-C or SIGTERM finishes the requests under way and stops;
+    a second one stops at once. --set serve.FIELD=VALUE, or [serve] in a .toml file, changes any
+    setting:
     """
     try:
         from gpt1.serving.limits import Keys

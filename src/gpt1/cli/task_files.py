@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt1.errors import ConfigError, DataError, GPT1Error, did_you_mean
+from gpt1.errors import ConfigError, DataError, GPT1Error, counted, did_you_mean
 
 if TYPE_CHECKING:
     from gpt1.data.dialect import ReadOptions
@@ -85,8 +85,8 @@ def columns_given(
         columns[name] = column
     if len(text_columns or ()) > len(cls.text_columns):
         raise ConfigError(
-            f"--text-column is given {len(text_columns or ())} times; {kind} has the columns "
-            f"{', '.join(cls.text_columns)}. Name others with --columns."
+            f"--text-column is given {counted(len(text_columns or ()), 'time')}; {kind} has the "
+            f"columns {', '.join(cls.text_columns)}. Name others with --columns."
         )
     named = dict(zip(cls.text_columns, text_columns or (), strict=False))
     if label_column is not None:
@@ -237,8 +237,8 @@ def is_files(data: DataSet, sources: Sequence[str]) -> bool:
         return True
     if len(sources) > 1:
         raise ConfigError(
-            f"--task {data.name} takes one folder, or files of {data.title}; {sources[0]} and "
-            f"{len(sources) - 1} more are given. Leave others out."
+            f"--task {data.name} takes one folder, or files of {data.title}; {len(sources):,} "
+            f"paths are given, the first {sources[0]}. Leave the others out."
         )
     return False
 

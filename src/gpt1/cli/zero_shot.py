@@ -40,7 +40,12 @@ def zero_shot(
     ] = None,
     sets: Annotated[str, typer.Option(help="The data sets, separated by commas.")] = _ALL,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Use at most this many random rows of each set.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Use at most this many rows of each set, drawn at random.",
+            show_default="all",
+        ),
     ] = None,
     split: Annotated[
         str | None,
@@ -51,7 +56,7 @@ def zero_shot(
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Measure the paper's four zero-shot heuristics, of one model or over a pre-training run.
+    """Evaluate the paper's four zero-shot heuristics, for one model or over a pre-training run.
 
     Nothing is trained. CoLA is judged by a sentence's log-probability, SST-2 by "positive" or
     "negative" after "very", RACE by the most likely answer, Winograd schemas (DPR, WSC273) by how

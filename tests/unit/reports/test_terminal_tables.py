@@ -27,7 +27,7 @@ def test_no_word_of_a_table_is_split(width: int) -> None:
     assert ("kind: classification" in shown) == (width < 39)
 
 
-@pytest.mark.parametrize("command", ["finetune", "predict", "pretrain", "compare"])
+@pytest.mark.parametrize("command", ["finetune", "predict", "pretrain", "compare", "score"])
 def test_help_fits_80_columns_with_nothing_cut(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
