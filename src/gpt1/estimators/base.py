@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from gpt1.checkpoint import folder, hub
 from gpt1.config import RunConfig, default_recipe, load_run
 from gpt1.data.rows import read_each, short
-from gpt1.errors import CheckpointError, ConfigError, InputError, Interrupted, TrainingError
+from gpt1.errors import (
+    CheckpointError,
+    ConfigError,
+    InputError,
+    Interrupted,
+    TrainingError,
+    counted,
+)
 from gpt1.estimators.rows import (
     FEATURES,
     Row,
@@ -33,7 +40,14 @@ from gpt1.estimators.rows import (
     read_weights,
     warn_of_rows,
 )
-from gpt1.estimators.saving import read_classes, read_fitted, read_params, to_json
+from gpt1.estimators.saving import (
+    SETTINGS,
+    call_record,
+    read_classes,
+    read_fitted,
+    read_params,
+    to_json,
+)
 from gpt1.estimators.scikit import BaseEstimator, check_is_fitted, clone, draw_seed
 from gpt1.generation.torch_backend import narrow
 from gpt1.model.build import Model
@@ -59,17 +73,6 @@ CLASS_OF: Mapping[str, str] = {
     "multi-label": "MultiLabelClassifier",
     "sequence-labelling": "SequenceLabeler",
 }
-_SETTINGS = {
-    "epochs": "train.epochs",
-    "learning_rate": "optimizer.lr",
-    "batch_size": "train.batch_size",
-    "lm_coef": "task.lm_coef",
-    "class_weight": "task.class_weight",
-    "n_iter_no_change": "train.patience",
-    "random_state": "train.seed",
-    "device": "train.device",
-}
-"""Parameters and the settings of a run that they stand for."""
 _NEVER = 10**9
 Learned = tuple[Task, list[Any], NDArray[Any] | None]
 """The task, the label of each row in its terms, and `classes_`, if the task has classes."""
@@ -142,7 +145,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             truncated = encode(examples, task, words, model.config.n_ctx).truncated
             share = self.validation_fraction if self.early_stopping else 0.0
             training, held_out = hold_out(examples, share, config.train.seed, self._kind)
-            options = RunOptions(out, quiet=not self.verbose, report=self.run is not None)
+            kept, call = self.run is not None, call_record(self, config)
+            options = RunOptions(out, quiet=not self.verbose, report=kept, command=call)
             try:
                 model, tokenizer = supervised.finetune(
                     model, tokenizer, task, training, held_out, config, options
@@ -319,8 +323,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         encoded = predictor.encode([Example(row) for row in rows], blank=True)
         if encoded.truncated and self.verbose:
             print(
-                f"{encoded.truncated:,} of {len(encoded):,} rows are longer than the model's "
-                f"window and were truncated (docs/tasks.md says how)",
+                f"{encoded.truncated:,} of {counted(len(encoded), 'row')} did not fit the model's "
+                f"window and had to be truncated (docs/tasks.md says how)",
                 file=sys.stderr,
             )
         model = narrow(self.model_, self.dtype)
@@ -338,6 +342,6 @@ def _names_of_parameters() -> Iterator[None]:
         yield
     except ConfigError as error:
         message = str(error)
-        for name, setting in _SETTINGS.items():
+        for name, setting in SETTINGS.items():
             message = message.replace(f"{setting} ", f"{name} ")
         raise ConfigError(message) from None

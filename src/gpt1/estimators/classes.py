@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.data.rows import column_of, short
-from gpt1.errors import ConfigError, DataError, InputError
+from gpt1.errors import ConfigError, DataError, InputError, counted
 from gpt1.estimators.base import Estimator, Learned
 from gpt1.estimators.rows import (
     Row,
@@ -75,8 +75,8 @@ class _Classifier(_Chooser):
         classes = self._with_known(np.unique(labels))
         if len(classes) < 2:
             raise InputError(
-                f"y has one class, {classes[0]!s}, in all {len(rows):,} rows; a classifier needs "
-                f"at least two. Add rows of another one."
+                f"y has one class, {classes[0]!s}, in {counted(len(rows), 'row')}; a classifier "
+                f"needs at least two. Add rows of another one."
             )
         if fault := classes_fault(len(classes), len(rows)):
             raise InputError(

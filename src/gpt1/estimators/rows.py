@@ -273,7 +273,7 @@ def read_tags(y: Any, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     for i, (tags, words) in enumerate(zip(sentences, rows, strict=True)):
         fits = isinstance(tags, _LISTS) and len(tags) == len(words)
         if not fits or not all(isinstance(tag, str) and tag.strip() for tag in tags):
-            wanted = f"a list of {len(words)} tags (str), one for each word of X[{i}]"
+            wanted = f"a list with a tag (str) for each word of X[{i}], {len(words)} in all"
             raise _wrong(f"y[{i}]", tags, wanted)
     _check_spellings([tag for tags in sentences for tag in tags])
     return [tuple(map(str, tags)) for tags in sentences]

@@ -9,13 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt1.config import RunConfig
 from gpt1.estimators.rows import FEATURES, item
 from gpt1.pipeline import GPT1
 from gpt1.tasks.kinds import Task
 from gpt1.tasks.spec import label_name
+from gpt1.training.resume import command_record
 
 FITTED = ("seed_", "n_cut_", "conflicts_", "history_", *FEATURES)
 """Attributes that are saved with an estimator."""
+SETTINGS = {
+    "epochs": "train.epochs",
+    "learning_rate": "optimizer.lr",
+    "batch_size": "train.batch_size",
+    "lm_coef": "task.lm_coef",
+    "class_weight": "task.class_weight",
+    "n_iter_no_change": "train.patience",
+    "random_state": "train.seed",
+    "device": "train.device",
+}
+"""Parameters and the settings of a run that they stand for."""
 
 
 def to_json(estimator: Any) -> dict[str, Any]:
@@ -28,6 +41,18 @@ def to_json(estimator: Any) -> dict[str, Any]:
         classes = estimator.classes_
         saved |= {"classes": classes.tolist(), "dtype": classes.dtype.str}
     return saved
+
+
+def call_record(estimator: Any, config: RunConfig) -> dict[str, Any]:
+    """Return a call of `fit` for run.json: the recipe, and the settings that the user gave."""
+    values = config.model_dump(mode="json")
+    given: dict[str, dict[str, Any]] = {}
+    for name, setting in SETTINGS.items():
+        if getattr(estimator, name, None) not in (None, "auto"):
+            section, field = setting.split(".")
+            given.setdefault(section, {})[field] = values[section][field]
+    arguments = {"recipe": estimator.recipe, "config": given, "set_": list(estimator.settings)}
+    return command_record(f"{type(estimator).__name__}.fit", arguments)
 
 
 def _params(estimator: Any) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from gpt1.errors import (
     Interrupted,
     TrainingError,
 )
+from gpt1.reports.configuration import configuration
+from gpt1.reports.history import History
 from gpt1.tasks.predictor import Predictor
 from gpt1.training import optimizers
 
@@ -244,6 +246,13 @@ def test_parameters_reach_the_run(model: str, tmp_path: Path) -> None:
     assert task["embeddings"] == "one"
     assert (tmp_path / "run/model").is_dir()
     assert estimator.seed_ == 11
+    heading, *sections = configuration(History.read(tmp_path / "run"))
+    tables = [section.content for section in sections]
+    assert "the recipe release" in heading.note
+    assert sorted(table.rows[n][0] for table in tables for n in table.marked) == [
+        "batch_size", "class_weight", "clf_pdrop", "device", "epochs", "lm_coef", "log_every", "lr",
+        "patience", "seed",
+    ]  # fmt: skip
     with pytest.raises(TrainingError, match="there is a run already"):
         estimator.fit(X, y)
 
@@ -305,7 +314,7 @@ def test_what_is_counted_and_said(
     assert "update 1/1" in error
     assert list(tmp_path.iterdir()) == []  # the run is gone
     estimator.predict(X)
-    assert "2 of 6 rows are longer than the model's window" in capfd.readouterr()[1]
+    assert "2 of 6 rows did not fit the model's window" in capfd.readouterr()[1]
     estimator.set_params(verbose=False).fit(X, y).predict(X)
     assert capfd.readouterr() == ("", "")
 
