@@ -290,6 +290,7 @@ QUICK = ("deploy", "files", "transformers")
 def test_the_how_to_pages_run_as_written(
     pages: list[Path], tmp_path: Path, environment: dict[str, str]
 ) -> None:
+    runnable(ROOT / "docs" / "tutorials" / "classifier.md", tmp_path)  # compare.md uses its files
     code = [block for page in pages for block in runnable(page, tmp_path, "--steps", "2")]
     printed = run(pages[0].parent, code, tmp_path, environment, seconds=500)
     for block, (_, codes) in zip(code, printed, strict=True):
