@@ -1,4 +1,4 @@
-"""Take the studio's pictures for README.md and docs/studio.md: python tools/screenshots.py."""
+"""Take the studio's pictures for README.md and docs/: python tools/screenshots.py."""
 
 from __future__ import annotations
 
@@ -78,6 +78,9 @@ def main() -> None:
         page = visit(browser, address, viewport=WIDE, locale="en")
         write(page)
         shoot(page, "")
+        portuguese = visit(browser, address, viewport=WIDE, locale="pt-BR")
+        write(portuguese)
+        shoot(portuguese, "-pt")
         view(page, "walk", ".step")
         page.click("[data-step='2']")
         shoot(page, "-walk")
