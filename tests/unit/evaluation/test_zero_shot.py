@@ -241,8 +241,8 @@ def test_a_context_is_read_once(model: Transformer, monkeypatch: pytest.MonkeyPa
         ([""], [["a"]], "row 0 has an empty context or an empty continuation"),
         (["a", "a"], [["a"], [" "]], "row 1 has an empty context or an empty continuation"),
         (["a"], [["a cat sat on it"]], "row 0 has an answer of 5 tokens; the model has 4"),
-        (["a", "the"], [["cat"], ["cat", "dog"]], "the same number of answers"),
-        (["a", "the"], [["cat"]], "the same number of answers"),
+        (["a", "the"], [["cat"], ["cat", "dog"]], "give every context the same number"),
+        (["a", "the"], [["cat"]], "give every context the same number"),
     ],
 )
 def test_choices_that_have_no_score(
@@ -261,7 +261,7 @@ def test_texts_that_have_no_score(words: Tokenizer) -> None:
         schemas(model, words, [schema])
     three = Schema("it sat on", "it", 0, ("a dog", "a cat", "a mat"), 0)
     two = Schema("it sat on", "it", 0, ("a dog", "a cat"), 0)
-    with pytest.raises(InputError, match=r"\[2, 3\] candidates"):
+    with pytest.raises(InputError, match="have 2 or 3 candidates"):
         schemas(model, words, [three, two])
 
 

@@ -108,7 +108,7 @@ def test_a_limit_is_kept_with_the_constraint(tokenizer: Tokenizer) -> None:
     for found in write(tokenizer, 8, choices=CHOICES, max_new_tokens=short):
         assert found.completion.removeprefix(" ") in ("no", "'s")
     for settings in ({"force_words": ["the end"]}, {"regex": r"\d{9}"}, {"choices": ["the end"]}):
-        with pytest.raises(InputError, match="room for 1 new ids; the constraint needs at least"):
+        with pytest.raises(InputError, match="room for 1 new id; the constraint needs at least"):
             write(tokenizer, 1, max_new_tokens=1, **settings)
 
 

@@ -208,7 +208,7 @@ def test_the_estimator_learns_scores_and_survives_a_folder(tmp_path: Path) -> No
     [
         (["the dog"], [["O"]], "must be a list of words"),
         ([["a", 3]], [["O", "O"]], "must be a word"),
-        ([["a", "b"]], [["O"]], "must be a list of 2 tags"),
+        ([["a", "b"]], [["O"]], "a list with a tag (str) for each word"),
         ([["a"]], [["O"]], "every word has the tag O"),
         ([["a"]], None, "target y is None"),
         ([["a"]], [["O"], ["O"]], "X has 1 row and y 2"),

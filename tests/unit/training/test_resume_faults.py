@@ -46,13 +46,13 @@ def _link(name: str) -> Callable[[Path], None]:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], None], type[GPT1Error], str]] = {
-    "log gone": (lambda run: (run / "metrics.jsonl").unlink(), CorruptError, "is gone: its first"),
+    "log gone": (lambda run: (run / "metrics.jsonl").unlink(), CorruptError, "is gone: it does"),
     "log empty": (_edit("metrics.jsonl", lambda d: b""), CorruptError, "metrics.jsonl is gone"),
     "log shorter": (_edit("metrics.jsonl", lambda d: d[:90]), CorruptError, "jsonl is damaged"),
     "log flipped": (
         _edit("metrics.jsonl", lambda d: d.replace(b'"step": 1', b'"step": 3', 1)),
         CorruptError,
-        "not those that were written",
+        "does not start with the",
     ),
     "record flipped": (
         _edit("run.json", lambda d: d.replace(b'"seed": 0', b'"seed": 1', 1)),
