@@ -59,7 +59,8 @@ def generation(config: Any, new: int) -> dict[str, tuple[int, Way, Way]]:
             for prompt in prompts:
                 engine.submit(prompt, sampling)
             while len(engine):
-                engine.step()
+                failed = [event.error for event in engine.step() if event.error]
+                assert not failed, failed
 
         return way
 

@@ -82,6 +82,7 @@ def work(options: argparse.Namespace) -> None:
     import gpt1
     from gpt1.config import SamplingConfig
     from gpt1.generation.engine import Engine
+    from gpt1.generation.request import Event
 
     gpt = gpt1.load(options.model)
     engine = Engine(gpt.backend(), gpt.tokenizer, slots=options.clients)
@@ -89,13 +90,20 @@ def work(options: argparse.Namespace) -> None:
     def submit(asked: Asked) -> int:
         return engine.submit(asked[0], SamplingConfig(max_new_tokens=asked[1]))
 
+    def step() -> list[Event]:
+        events = engine.step()
+        for event in events:
+            if event.error is not None:
+                raise event.error
+        return events
+
     def all_of_them(count: int) -> tuple[int, float]:
         waiting, tokens = requests(count), 0
         began = time.perf_counter()
         while waiting or len(engine):
             while waiting and len(engine) < options.clients:
                 submit(waiting.pop())
-            tokens += sum(event.id is not None for event in engine.step())
+            tokens += sum(event.id is not None for event in step())
         return tokens, time.perf_counter() - began
 
     def firsts(rate: float) -> list[float]:
@@ -111,7 +119,7 @@ def work(options: argparse.Namespace) -> None:
             if not len(engine):
                 time.sleep(coming[0][0] - now)
                 continue
-            events = engine.step()
+            events = step()
             now = time.perf_counter() - began
             seconds += [now - came.pop(e.request) for e in events if e.request in came]
         return seconds

@@ -182,8 +182,7 @@ class SequenceLabelling(ClassTask):
         if not words or (tags is not None and len(tags) != words):
             raise InputError(
                 f"example {number} has {counted(words, 'word')} and "
-                f"{counted(0 if tags is None else len(tags), 'tag')}; "
-                f"give each word a tag."
+                f"{counted(0 if tags is None else len(tags), 'tag')}; give each word a tag."
             )
 
     @classmethod
